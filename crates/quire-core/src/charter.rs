@@ -1,0 +1,98 @@
+//! What a task may use and must obey, resolved once from flags, settings and environment by the face that opened it. It is
+//! part of the task's first event; nothing below reads settings or the environment again.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Charter {
+    /// Absolute, canonical folders; the first is the task's folder, further ones came by `--add-dir`. Never empty.
+    pub folders: Vec<PathBuf>,
+    pub model: Model,
+    /// Checks of the person's, by `--check` and `[checks]`, in the order they are run.
+    pub checks: Vec<CheckSpec>,
+    pub limits: Limits,
+    pub sandbox: Sandbox,
+    /// The few variables of the person's environment that commands see inside (PATH, LANG, TZ, ...), captured once.
+    pub env: Vec<(String, String)>,
+}
+
+/// A model and the way to it. The key is not here: it reaches the host in memory only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    pub provider: String,
+    pub name: String,
+    pub wire: Wire,
+    /// The wire adds `/responses`, `/chat/completions` or `/messages`. For a tape: the file it is on.
+    pub base_url: String,
+    /// The variable that holds the key; absent: no key is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_env: Option<String>,
+    /// Which tools change files: models differ in what they were trained on.
+    pub edits: Edits,
+    /// Whether the model takes images.
+    #[serde(default)]
+    pub images: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    /// OpenAI Responses.
+    Responses,
+    /// OpenAI Chat Completions and the many servers that speak it.
+    Chat,
+    /// Anthropic Messages.
+    Messages,
+    /// A recorded conversation in a file.
+    Tape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edits {
+    ApplyPatch,
+    EditAndWrite,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    pub name: String,
+    /// A shell command, run in the folder.
+    pub command: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Model calls until the task pauses and asks; granted again by each resume.
+    pub steps: u32,
+    /// Milliseconds of work (waiting for a person is not work) until the task pauses and asks.
+    pub time_ms: u64,
+    /// How often failed checks go back to the model before the version is presented as it is.
+    pub check_rounds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Globs of files that stand empty inside, besides the built-in ones.
+    #[serde(default)]
+    pub hide: Vec<String>,
+    /// Paths of the home that are visible (copy-on-write), besides folders and known tool directories.
+    #[serde(default)]
+    pub show: Vec<PathBuf>,
+    pub memory_bytes: u64,
+    pub processes: u32,
+    pub disk_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { steps: 200, time_ms: 60 * 60 * 1000, check_rounds: 2 }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Sandbox {
+        Sandbox { hide: vec![], show: vec![], memory_bytes: 4 << 30, processes: 512, disk_bytes: 10 << 30 }
+    }
+}

@@ -1,0 +1,153 @@
+//! The facts a task's log is made of. An event is never changed and never removed; every kind has a golden file, so that a
+//! log written today can be read by every later quire.
+
+use crate::bytes::{Hash, RelPath};
+use crate::charter::Charter;
+use crate::message::{Fault, Outcome, Reply, ToolSpec};
+use serde::{Deserialize, Serialize};
+
+/// Place of an event in its task's log, from 1.
+pub type Seq = u64;
+
+/// An event as the store has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logged {
+    pub seq: Seq,
+    /// Milliseconds since 1970, by the writer's clock; only for showing and for the time limit.
+    pub at_ms: u64,
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The first event of every task: what was asked for, and under which rules.
+    Opened { charter: Charter, words: String },
+    /// A driver took the task over. Whatever was begun and not answered is lost by this.
+    Taken { epoch: u64 },
+    /// What the model is told once: the system prompt with the folder's instructions, and the tools it really has.
+    Equipped { system: String, tools: Vec<ToolSpec>, rung: String },
+    /// The folders were copied; calls may run.
+    Frozen { bases: Vec<Base> },
+    /// A request was begun; it tells the model all that was said up to `heard`.
+    Asked { heard: Seq },
+    /// The request ended without a reply, after all retries.
+    AskFailed { fault: Fault },
+    Replied { reply: Reply },
+    /// One verdict for each call of the reply, in their order.
+    Judged { verdicts: Vec<Verdict> },
+    /// A call was begun; `call` is its place in the reply.
+    Called { call: u32 },
+    Returned { call: u32, outcome: Outcome },
+    /// The folders after a step's calls.
+    Snapped { snapshot: Hash },
+    /// The sandbox was ended, every process in it dead, and its layer made durable. `snapshot` is what checks run on.
+    Sealed { layer: u32, snapshot: Hash, apart: Apart },
+    /// quire ran a check of the charter's on the sealed snapshot.
+    Checked { check: u32, proof: Proof },
+    /// The version a person reviews.
+    Presented { version: u32, snapshot: Hash },
+    /// Words of the person's, after the first.
+    Said { words: String },
+    Paused { why: Why },
+    Resumed {},
+    /// Writing a version into the real folders was begun; its journal has the same number.
+    Accepting { accept: u32, snapshot: Hash, only: Vec<Taken> },
+    Accepted { accept: u32 },
+    /// Rolled back; the folders are as before.
+    AcceptFailed { accept: u32, why: String },
+    Undoing { accept: u32 },
+    Undone { accept: u32 },
+    /// Rolled back; the folders are as before the undo.
+    UndoFailed { accept: u32, why: String },
+    Discarded {},
+}
+
+/// A path that a person named when accepting; everything below it is meant. None named: everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub folder: u32,
+    pub path: RelPath,
+}
+
+/// The immutable copy of a folder that a task works on: `folders/ID`, frozen base plus deltas up to `delta`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    pub id: u64,
+    pub delta: u64,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Run,
+    /// Not run; the model is told this instead.
+    Refuse(String),
+}
+
+/// What a version changed besides the folder's files; shown, and not taken by default. Lists are bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Apart {
+    /// Paths of the machine outside the folders, absolute, escaped.
+    pub outside: Listing,
+    /// Paths in ignored directories, `FOLDER-INDEX/path`, escaped.
+    pub ignored: Listing,
+    /// Paths below `.git`, likewise.
+    pub git: Listing,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// The first of them, sorted, at most 200.
+    pub paths: Vec<String>,
+    pub total: u64,
+}
+
+/// The outcome of a check that quire ran itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    pub snapshot: Hash,
+    pub passed: bool,
+    /// Absent where the command did not end by itself.
+    pub exit: Option<i32>,
+    pub millis: u64,
+    /// Bounded, head and tail.
+    pub output: String,
+    /// The whole output where `output` holds only part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Hash>,
+    /// Each turns "passes" into "passes, but: ...".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buts: Vec<String>,
+}
+
+/// Why a task waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// `quire stop`.
+    Person,
+    Steps,
+    Time,
+    /// The same calls with the same outcomes, again and again.
+    Loop,
+    /// The model said nothing, several times in a row.
+    Silence,
+    /// The model or its provider declined.
+    Refused(String),
+    /// The model did not answer.
+    Model(Fault),
+    /// quire could not go on: no sandbox, full disk, folder gone. In words for a person.
+    Trouble(Trouble, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    Sandbox,
+    Disk,
+    Folder,
+    Other,
+}

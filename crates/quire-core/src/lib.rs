@@ -1,0 +1,17 @@
+//! The words quire is made of, and everything that can be said about a task without doing anything.
+//!
+//! A task is an append-only log of [`Event`]s. [`Task`] is the fold of that log; [`want`] says what the task owes
+//! next; [`Prompt`] is what a model is shown. All of it is a pure function of the log: there is no I/O here, no clock, no
+//! randomness, no environment and no async, so that crash, resume, replay and test are one thing.
+
+pub mod bytes;
+pub mod change;
+pub mod charter;
+pub mod event;
+pub mod message;
+
+pub use bytes::{Hash, RelPath};
+pub use change::{Entry, Node, Snapshot};
+pub use charter::Charter;
+pub use event::{Event, Logged};
+pub use message::{Call, Item, Outcome, Prompt, PromptItem, Reply, ToolSpec, Usage};

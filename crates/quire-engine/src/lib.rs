@@ -1,0 +1,1 @@
+//! The doing: store, driver, snapshots, checks, accept and undo, settings, host. Knows no terminal and no HTML.

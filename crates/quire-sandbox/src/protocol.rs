@@ -1,0 +1,49 @@
+//! What passes through the wall, over one socket: frames of a little-endian `u32` length and that many bytes of JSON.
+//! Whatever comes from the hand is hostile input: lengths are limited, names are checked, nothing is trusted.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest frame that either side reads, in bytes.
+pub const FRAME_MAX: u32 = 4 << 20;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToHand {
+    /// Run a tool. Calls run at the same time; who sends waits where order matters.
+    Call { id: u32, tool: String, input: String },
+    /// End a call and every process it started that still belongs to it.
+    Cancel { id: u32 },
+    /// Stop every process inside, so that files hold still; answered by `Still`.
+    Freeze,
+    Thaw,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromHand {
+    /// The sandbox stands and takes calls.
+    Ready,
+    /// Output of a running call, to be shown and forgotten.
+    Live { id: u32, text: String },
+    Done { id: u32, outcome: HandOutcome },
+    Still,
+}
+
+/// As [`quire_core::Outcome`], with files of the out directory where that has blobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandOutcome {
+    pub text: String,
+    pub ok: bool,
+    pub exit: Option<i32>,
+    pub millis: u64,
+    /// Name of a file directly in the out directory that holds the whole output.
+    pub whole: Option<String>,
+    pub images: Vec<HandImage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HandImage {
+    pub media_type: String,
+    /// Name of a file directly in the out directory.
+    pub file: String,
+}
