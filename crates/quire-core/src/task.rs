@@ -289,6 +289,9 @@ impl Task {
                 working && self.stage == Stage::Seal && *layer == self.layer && self.bases.is_some(),
                 "sealed in its turn",
             ),
+            Event::Restored { layer } => {
+                only_if(working && *layer == self.layer, "only the open layer can be lost")
+            }
             Event::Checked { check, proof } => only_if(
                 working
                     && self.stage == Stage::Check
@@ -307,7 +310,7 @@ impl Task {
             ),
             Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
             Event::Paused { .. } => only_if(working, "only work can be paused"),
-            Event::Resumed {} => {
+            Event::Resumed { model } => {
                 only_if(matches!(self.phase, Phase::Waiting(_)), "only what waits can go on")
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
@@ -397,6 +400,10 @@ impl Task {
                     (true, false) => Stage::Check,
                 };
             }
+            Event::Restored { .. } => self.notice(
+                "The machine lost power. The folder is as after your last step; what was installed or changed outside it since \
+                 this turn began is gone.",
+            ),
             Event::Checked { proof, .. } => self.check(proof),
             Event::Presented { version, snapshot } => {
                 let sealed = self.sealed.as_ref().expect("may() saw it");
@@ -425,7 +432,10 @@ impl Task {
                 self.lose_what_was_begun();
                 self.phase = Phase::Waiting(why.clone());
             }
-            Event::Resumed {} => {
+            Event::Resumed { model } => {
+                if model.is_some() {
+                    Arc::make_mut(&mut self.charter).model = model.clone();
+                }
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
