@@ -311,7 +311,15 @@ impl Task {
             Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
             Event::Paused { .. } => only_if(working, "only work can be paused"),
             Event::Resumed { model } => {
-                only_if(matches!(self.phase, Phase::Waiting(_)), "only what waits can go on")
+                let fits = match (&self.charter.model, model) {
+                    (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
+                    (Some(_), None) | (None, Some(_)) => true,
+                    (None, None) => false,
+                };
+                only_if(
+                    matches!(self.phase, Phase::Waiting(_)) && fits,
+                    "only what waits can go on, on a model of its wire",
+                )
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
                 matches!(self.phase, Phase::Ready | Phase::Accepted)
