@@ -2,6 +2,7 @@
 
 pub mod instructions;
 pub mod keys;
+pub mod models;
 pub mod nearest;
 mod plain_file;
 pub mod settings;

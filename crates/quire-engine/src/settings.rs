@@ -103,8 +103,8 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Returns the charter of a task with this model.
-    pub fn charter(&self, model: Model) -> Charter {
+    /// Returns the charter of a task with this model, or of one that waits for a model.
+    pub fn charter(&self, model: Option<Model>) -> Charter {
         Charter {
             folders: self.folders.clone(),
             model,

@@ -1,6 +1,7 @@
 //! One file a command. Each takes its arguments and the [`Face`], and returns how it ended.
 
 pub mod completions;
+pub mod models;
 
 use crate::terminal::Look;
 

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
     let no_color = cli.face.no_color;
-    let _face = Face {
+    let face = Face {
         json: cli.face.json,
         quiet: cli.face.quiet,
         out: Look::of_stdout(no_color),
@@ -39,6 +39,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     };
     match cli.command.unwrap_or(Command::Ls) {
         Command::Completions(args) => cmd::completions::completions(&args),
+        Command::Models(args) => cmd::models::models(&args, &face),
         command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
     }
 }

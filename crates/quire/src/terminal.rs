@@ -1,6 +1,7 @@
 //! What is special about a terminal: whether it is one, its width and colours, and which characters must not reach it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 
 /// How to write to one of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ impl Look {
         Look::of(&io::stderr(), no_color)
     }
 
-    fn of(stream: &(impl IsTerminal + std::os::fd::AsRawFd), no_color: bool) -> Look {
+    fn of(stream: &(impl IsTerminal + AsRawFd), no_color: bool) -> Look {
         let terminal = stream.is_terminal();
         // https://no-color.org: any value but an empty one.
         let unwanted = no_color || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
@@ -52,6 +53,50 @@ pub fn print(text: &str) -> io::Result<()> {
         written => written,
     }
 }
+
+/// Asks on the terminal for a line that is not shown while it is typed, or `None` where Ctrl-C was typed instead.
+pub fn read_secret(question: &str) -> io::Result<Option<String>> {
+    let stdin = io::stdin();
+    let fd = stdin.as_raw_fd();
+    // SAFETY: a termios is plain numbers, and both calls only touch the one that they are given.
+    let shown = unsafe {
+        let mut shown: libc::termios = std::mem::zeroed();
+        (libc::tcgetattr(fd, &mut shown) == 0).then_some(shown).ok_or_else(io::Error::last_os_error)?
+    };
+    let mut hidden = shown;
+    // Ctrl-C must not end quire while nothing is shown, or the terminal would stay so: here it ends the line instead.
+    hidden.c_lflag &= !(libc::ECHO | libc::ISIG);
+    hidden.c_cc[libc::VEOL] = CTRL_C;
+    let set = |settings: &libc::termios| {
+        // SAFETY: as above.
+        let done = unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, settings) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    set(&hidden)?;
+    eprint!("{question}");
+    let read = read_until(&mut stdin.lock(), &[b'\n', CTRL_C]);
+    set(&shown)?;
+    eprintln!();
+    let line = read?;
+    Ok((!line.contains(&CTRL_C)).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// Returns what comes up to the first of `ends`, and it with it, or all up to the end of the input.
+fn read_until(input: &mut impl BufRead, ends: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = input.fill_buf()?;
+        let end = piece.iter().position(|b| ends.contains(b));
+        let taken = end.map_or(piece.len(), |at| at + 1);
+        bytes.extend_from_slice(&piece[..taken]);
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
+const CTRL_C: u8 = 3;
 
 /// Returns `text` without anything that could move the cursor, colour, write to the clipboard, or show text in another
 /// order than it has: escape sequences are taken out, other control characters too (but line break and tab), and

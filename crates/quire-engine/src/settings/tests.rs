@@ -219,7 +219,7 @@ fn later_layers_win_and_lists_of_hidden_files_add_up() {
         (model.provider.as_str(), model.name.as_str(), model.edits),
         ("openai", "gpt-5.5", Edits::ApplyPatch)
     );
-    assert_eq!(found.charter(model).limits.steps, 40);
+    assert_eq!(found.charter(Some(model)).limits.steps, 40);
 }
 
 #[test]
