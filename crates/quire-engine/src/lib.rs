@@ -11,3 +11,8 @@ mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod instructions;
+pub mod keys;
+pub mod nearest;
+mod plain_file;
+pub mod settings;
