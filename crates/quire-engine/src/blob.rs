@@ -107,7 +107,8 @@ impl Blobs {
     /// their hashes in order.
     pub fn put(&self, contents: &[&[u8]]) -> Result<Vec<Hash>, BlobError> {
         let mut pack = self.pack();
-        let hashes = contents.iter().map(|content| Ok(pack.add(*content)?.0)).collect::<Result<_, BlobError>>()?;
+        let hashes =
+            contents.iter().map(|content| Ok(pack.add(*content)?.0)).collect::<Result<_, BlobError>>()?;
         pack.finish()?;
         Ok(hashes)
     }
@@ -128,7 +129,8 @@ impl Blobs {
     /// Returns the whole content, which is what was put or an error.
     pub fn get(&self, blob: &Hash) -> Result<Vec<u8>, BlobError> {
         let reader = self.open(blob)?;
-        let mut content = vec![0; usize::try_from(reader.len()).map_err(|_| reader.spoilt("it is too long"))?];
+        let mut content =
+            vec![0; usize::try_from(reader.len()).map_err(|_| reader.spoilt("it is too long"))?];
         let read = reader.file.read_exact_at(&mut content, reader.place.start);
         read.map_err(|e| DiskError::io(&reader.path, e))?;
         if Hash::of(&content) != *blob {

@@ -81,7 +81,9 @@ impl std::fmt::Display for DiskKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             DiskKind::Full => "The disk is full; nothing was written. Free some space and try again",
-            DiskKind::Busy => "Another process has held quire's database for half a minute; nothing was written",
+            DiskKind::Busy => {
+                "Another process has held quire's database for half a minute; nothing was written"
+            }
             DiskKind::Denied => "quire may not write here; nothing was written",
             DiskKind::Failed => "The disk failed; nothing was acknowledged that is not on it",
         })
@@ -91,7 +93,9 @@ impl std::fmt::Display for DiskKind {
 impl DiskError {
     pub(crate) fn io(path: &Path, why: io::Error) -> DiskError {
         let kind = match why.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => DiskKind::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                DiskKind::Full
+            }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => DiskKind::Denied,
             _ => DiskKind::Failed,
         };
@@ -203,7 +207,8 @@ impl Database {
         if !header.starts_with(b"SQLite format 3\0") {
             Err(self.damage("it does not begin as a database does"))?;
         }
-        let field = |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let field =
+            |at: usize| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if field(68) != APPLICATION_ID {
             return Err(OpenError::Foreign { path: self.path.clone() });
         }
@@ -220,7 +225,8 @@ impl Database {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
             self.by(Connection::open_with_flags(immutable(&self.path), flags))?
         };
-        let version = self.known(self.by(conn.pragma_query_value(None, "user_version", |row| row.get(0)))?)?;
+        let version =
+            self.known(self.by(conn.pragma_query_value(None, "user_version", |row| row.get(0)))?)?;
         if bytes <= CHECKED_WHOLE_MAX {
             self.check(&conn, "quick_check")?;
         }
@@ -311,7 +317,10 @@ impl Database {
     }
 
     /// Lets `f` read on a connection that nobody else uses meanwhile.
-    pub fn read<T, E: From<DatabaseError>>(&self, f: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+    pub fn read<T, E: From<DatabaseError>>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = idle.map_or_else(|| self.connect(), Ok)?;
         let read = f(&conn);
@@ -343,7 +352,9 @@ impl Database {
             }
             Some(ErrorCode::DiskFull | ErrorCode::TooBig) => DiskKind::Full,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DiskKind::Busy,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => DiskKind::Denied,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+                DiskKind::Denied
+            }
             Some(_) => DiskKind::Failed,
             // No answer of the disk's: a table or column is not as we made it.
             None => return Err(self.damage(e.to_string()).into()),

@@ -208,7 +208,9 @@ impl Store {
         let database = &self.0.database;
         database.read(|conn| {
             let ids = database.by((|| {
-                conn.prepare_cached("SELECT id FROM task ORDER BY id")?.query_map([], |row| row.get(0))?.collect()
+                conn.prepare_cached("SELECT id FROM task ORDER BY id")?
+                    .query_map([], |row| row.get(0))?
+                    .collect()
             })())?;
             Ok(ids)
         })

@@ -58,7 +58,11 @@ impl PackWriter {
         let mut bytes = 0;
         loop {
             self.buffer.clear();
-            let got = content.by_ref().take(BUFFER as u64).read_to_end(&mut self.buffer).map_err(BlobError::Source)?;
+            let got = content
+                .by_ref()
+                .take(BUFFER as u64)
+                .read_to_end(&mut self.buffer)
+                .map_err(BlobError::Source)?;
             hasher.update(&self.buffer);
             bytes += got as u64;
             if got < BUFFER {
@@ -106,7 +110,8 @@ impl PackWriter {
 
 impl PackFile {
     fn make(blobs: &Blobs) -> Result<PackFile, DiskError> {
-        let random = getrandom::u64().map_err(|e| DiskError::io(&blobs.dir, io::Error::other(e.to_string())))?;
+        let random =
+            getrandom::u64().map_err(|e| DiskError::io(&blobs.dir, io::Error::other(e.to_string())))?;
         let id = random >> 1; // SQLite's integers are signed.
         let path = blobs.path(id);
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);

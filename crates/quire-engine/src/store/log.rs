@@ -16,7 +16,12 @@ fn sum(task: i64, seq: u64, at_ms: u64, event: &str) -> [u8; 16] {
 }
 
 /// Adds one event; the caller's transaction makes it count.
-pub(super) fn write(database: &Database, conn: &Connection, task: i64, logged: &Logged) -> Result<(), DatabaseError> {
+pub(super) fn write(
+    database: &Database,
+    conn: &Connection,
+    task: i64,
+    logged: &Logged,
+) -> Result<(), DatabaseError> {
     let event = serde_json::to_string(&logged.event).expect("an event is plain data");
     let sum = sum(task, logged.seq, logged.at_ms, &event);
     database.by((|| {
@@ -37,9 +42,9 @@ pub(super) fn read(
     after: u64,
     mut each: impl FnMut(Logged) -> ControlFlow<Damaged>,
 ) -> Result<bool, DatabaseError> {
-    let mut statement = database.by(
-        conn.prepare_cached("SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq >= ? ORDER BY seq"),
-    )?;
+    let mut statement = database.by(conn.prepare_cached(
+        "SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq >= ? ORDER BY seq",
+    ))?;
     let mut rows = database.by(statement.query(params![task, i64::try_from(after).unwrap_or(i64::MAX)]))?;
     let mut last = None;
     while let Some(row) = database.by(rows.next())? {

@@ -51,9 +51,8 @@ struct Written {
 
 impl Batch {
     fn new(request: Request) -> Batch {
-        let logged = |events: Vec<Event>| {
-            events.into_iter().map(|event| Logged { seq: 0, at_ms: 0, event }).collect()
-        };
+        let logged =
+            |events: Vec<Event>| events.into_iter().map(|event| Logged { seq: 0, at_ms: 0, event }).collect();
         match request {
             Request::Create { first, reply } => Batch { what: What::Create(reply), events: logged(first) },
             Request::Append { task, expect, by, events, reply } => {
@@ -240,7 +239,8 @@ impl Work<'_> {
 
     fn next_id(&self) -> Result<i64, DatabaseError> {
         let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'task'), 0) + 1";
-        self.database.by(self.tx.prepare_cached(sql).and_then(|mut next| next.query_row([], |row| row.get(0))))
+        self.database
+            .by(self.tx.prepare_cached(sql).and_then(|mut next| next.query_row([], |row| row.get(0))))
     }
 
     fn open_row(&self, id: i64) -> Result<(), DatabaseError> {
