@@ -10,9 +10,15 @@ pub const FRAME_MAX: u32 = 4 << 20;
 #[serde(rename_all = "snake_case")]
 pub enum ToHand {
     /// Run a tool. Calls run at the same time; who sends waits where order matters.
-    Call { id: u32, tool: String, input: String },
+    Call {
+        id: u32,
+        tool: String,
+        input: String,
+    },
     /// End a call and every process it started that still belongs to it.
-    Cancel { id: u32 },
+    Cancel {
+        id: u32,
+    },
     /// Stop every process inside, so that files hold still; answered by `Still`.
     Freeze,
     Thaw,
@@ -24,8 +30,14 @@ pub enum FromHand {
     /// The sandbox stands and takes calls.
     Ready,
     /// Output of a running call, to be shown and forgotten.
-    Live { id: u32, text: String },
-    Done { id: u32, outcome: HandOutcome },
+    Live {
+        id: u32,
+        text: String,
+    },
+    Done {
+        id: u32,
+        outcome: HandOutcome,
+    },
     Still,
 }
 
