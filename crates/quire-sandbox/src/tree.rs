@@ -94,14 +94,15 @@ impl<'a> Tree<'a> {
     /// Prepares scratch and lays the overlay of `/`.
     fn plant(spec: &'a Spec, real_root: bool) -> Result<Tree<'a>, Broken> {
         let owner = if real_root { INSIDE_BASE } else { 0 };
+        // Before our own are among them.
+        let mounts =
+            machine::mounts(&fs::read("/proc/self/mountinfo").during("reading the machine's mounts")?);
         let scratch = spec.state.join("scratch");
         fs::create_dir_all(&scratch).during("making the sandbox's directory")?;
         let memory = mounts::fresh("tmpfs", &[("mode", "0755")], MountAttrFlags::empty())
             .during("mounting scratch")?;
         let place = mounts::place(&scratch).during("opening scratch")?;
         mounts::attach(&memory, &place).during("mounting scratch")?;
-        let mounts =
-            machine::mounts(&fs::read("/proc/self/mountinfo").during("reading the machine's mounts")?);
         let root = mounts::place(&scratch).during("opening scratch")?;
         let mut tree = Tree {
             spec,
