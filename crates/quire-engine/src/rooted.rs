@@ -172,11 +172,6 @@ pub fn below(dir: Option<&RelPath>, name: &[u8]) -> io::Result<RelPath> {
     path.ok_or_else(|| io::Error::other("a file system gave a name that cannot be one"))
 }
 
-/// Returns whether `path` lies in, or is, a repository's `.git`.
-pub fn in_git(path: &RelPath) -> bool {
-    path.as_bytes().split(|b| *b == b'/').any(|part| part == b".git")
-}
-
 /// Makes a rename in `dir` durable, and everything else written to its file system before.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()

@@ -77,6 +77,12 @@ impl Stack {
         Ok(Place { path: None, layers })
     }
 
+    /// Returns what the merged tree's own directory is: the newest layer's.
+    pub fn top_print(&self) -> io::Result<Print> {
+        let layer = self.layers.first().ok_or(io::ErrorKind::NotFound)?;
+        Ok(layer.print(None)?.ok_or(io::ErrorKind::NotFound)?)
+    }
+
     /// Returns the names that the first `count` layers have in `place`, deleted ones too.
     pub fn names(&self, place: &Place, count: usize) -> io::Result<BTreeSet<Vec<u8>>> {
         let mut names = BTreeSet::new();

@@ -1,8 +1,8 @@
 use super::*;
-use crate::testing::tree_of;
+use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn quiet(_: u64, _: u64) {}
@@ -93,7 +93,6 @@ fn everything_a_person_has_is_in_the_copy() {
     for path in ["a.txt", "deep/er", "deep/er/file", "abs"] {
         assert_eq!(time(&frozen.lowers[0].join(path)), time(&case.folder.join(path)), "{path}");
     }
-    use std::os::unix::fs::MetadataExt;
     let ino = |path: &Path| fs::metadata(path).unwrap().ino();
     let object = ".git/objects/ab/cdef";
     assert_eq!(ino(&frozen.lowers[0].join(object)), ino(&case.folder.join(object)));
@@ -147,58 +146,6 @@ fn two_at_once_give_the_same_copy() {
     });
     assert!(copies.iter().all(|c| (c.id, c.delta) == (copies[0].id, 0)));
     assert_eq!(merged(&copies[0]), tree_of(&case.folder));
-}
-
-/// What a person may do to a folder between two tasks.
-#[derive(Clone, Debug)]
-enum Edit {
-    Write(u8, u8),
-    Link(u8, u8),
-    Dir(u8),
-    Remove(u8),
-    Mode(u8, u16),
-}
-
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
-    let path = 0u8..27;
-    let edit = prop_oneof![
-        (path.clone(), any::<u8>()).prop_map(|(p, c)| Edit::Write(p, c)),
-        (path.clone(), any::<u8>()).prop_map(|(p, c)| Edit::Link(p, c)),
-        path.clone().prop_map(Edit::Dir),
-        path.clone().prop_map(Edit::Remove),
-        (path, prop_oneof![Just(0o700u16), Just(0o755), Just(0o640), Just(0o444)])
-            .prop_map(|(p, m)| Edit::Mode(p, m)),
-    ];
-    prop::collection::vec(edit, 0..12)
-}
-
-/// 27 paths, three levels of three names each: small enough that edits meet.
-fn path_of(n: u8) -> String {
-    match n {
-        0..3 => format!("{n}"),
-        3..9 => format!("{}/{}", n % 3, n % 2),
-        _ => format!("{}/{}/{}", n % 3, n % 2, n % 5),
-    }
-}
-
-fn edit(folder: &Path, edit: &Edit) {
-    let at = |n: &u8| folder.join(path_of(*n));
-    let clear = |path: &Path| match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(_) => Ok(()),
-    };
-    // An edit that cannot be done (its parent is a file) is none.
-    let _ = match edit {
-        Edit::Write(p, c) => clear(&at(p)).and_then(|()| fs::write(at(p), [*c])),
-        Edit::Link(p, c) => clear(&at(p)).and_then(|()| symlink(format!("t{c}"), at(p))),
-        Edit::Dir(p) => fs::create_dir_all(at(p)),
-        Edit::Remove(p) => clear(&at(p)),
-        Edit::Mode(p, m) if at(p).symlink_metadata().is_ok_and(|m| !m.is_symlink()) => {
-            fs::set_permissions(at(p), fs::Permissions::from_mode(u32::from(*m)))
-        }
-        Edit::Mode(..) => Ok(()),
-    };
 }
 
 proptest! {
