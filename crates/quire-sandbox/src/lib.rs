@@ -4,3 +4,4 @@
 //! hand's side of it is hostile input. Knows no model and no store, and there is no async runtime inside the hand.
 
 pub mod protocol;
+pub mod tool;
