@@ -20,6 +20,7 @@ use crate::plain_file::read_start;
 use layer::{Leaf, Value};
 use quire_core::charter::{Charter, CheckSpec, Limits, Model, Sandbox};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,10 +49,17 @@ pub struct Options {
 }
 
 /// The environment that a command was started in. Variables that are not UTF-8 are left out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
+}
+
+/// Without the variables: keys are among them.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("cwd", &self.cwd).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {

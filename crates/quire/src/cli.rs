@@ -229,8 +229,9 @@ pub enum Parsed {
     Text(clap::Error),
 }
 
-/// Options before the first word that have a value in the next argument.
-const WITH_VALUE: [&str; 7] = ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time"];
+/// Options that have a value in the next argument, those of later versions too: the value is not the task.
+const WITH_VALUE: [&str; 11] =
+    ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time", "-n", "-i", "--budget", "--net"];
 
 /// Returns what `arguments` (without the program's name) ask for.
 pub fn parse(arguments: &[OsString]) -> Result<Parsed, Failure> {

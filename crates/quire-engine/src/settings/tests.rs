@@ -266,6 +266,7 @@ fn values_of_arguments_and_variables() {
         ),
         ("QUIRE_SANDBOX", "{memory='1GiB'}", "fine"),
         ("NOT_QUIRE_MODEL", "3", "fine"),
+        ("QUIRE_HOME", "3", "fine"),
     ];
     for (name, text, expected) in rows {
         assert_eq!(home.told(&[(name, text)], Options::default()), expected, "{name}={text}");
