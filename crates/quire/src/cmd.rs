@@ -41,7 +41,7 @@ pub fn words(typed: &str) -> Result<String, Failure> {
         Failure::new(
             Exit::WrongUse,
             what,
-            "Nothing was started.",
+            "Nothing was started or changed.",
             "Say it in words, as text in UTF-8: quire run - < FILE",
         )
     };
