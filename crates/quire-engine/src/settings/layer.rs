@@ -83,14 +83,16 @@ const NO_SETTINGS: [&str; 2] = ["QUIRE_HOME", "QUIRE_TEST_"];
 
 /// Returns the settings among `env`: `QUIRE_SANDBOX__MEMORY` stands for `sandbox.memory`.
 pub(super) fn of_environment(env: &BTreeMap<String, String>) -> Vec<Leaf> {
-    let ours = env.iter().filter(|(name, _)| !NO_SETTINGS.iter().any(|ours| name.starts_with(ours)));
-    ours.filter_map(|(name, text)| {
-        let key = name.strip_prefix("QUIRE_")?.to_lowercase();
-        let path = key.split("__").map(str::to_owned).collect();
-        Some(of_text(path, text, Origin::Variable(name.clone())))
-    })
-    .flatten()
-    .collect()
+    // An empty variable counts as not set.
+    let set = env.iter().filter(|(_, text)| !text.is_empty());
+    set.filter(|(name, _)| !NO_SETTINGS.iter().any(|ours| name.starts_with(ours)))
+        .filter_map(|(name, text)| {
+            let key = name.strip_prefix("QUIRE_")?.to_lowercase();
+            let path = key.split("__").map(str::to_owned).collect();
+            Some(of_text(path, text, Origin::Variable(name.clone())))
+        })
+        .flatten()
+        .collect()
 }
 
 /// Returns the settings of one `-c KEY=VALUE`.
