@@ -127,7 +127,10 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
             "[providers.lab]\nwire = 'chat'",
             "line 2: the provider `lab` has no address: set providers.lab.base_url.",
         ),
-        ("[providers.'a.b']\nwire = 'chat'", "line 2: `providers.a.b.wire`: a provider's name has letters, digits, `-` and `_` only."),
+        (
+            "[providers.'a.b']\nwire = 'chat'",
+            "line 2: `providers.a.b.wire`: a provider's name has letters, digits, `-` and `_` only.",
+        ),
         ("a = 1\na = 2", "line 2: duplicate key."),
     ];
     for (text, expected) in rows {
