@@ -165,6 +165,8 @@ mod tests {
         let mut keys = Keys::default();
         keys.stored.insert("lab".to_owned(), Secret::new("sk-secret").unwrap());
         assert!(!format!("{keys:?}").contains("sk-secret"));
+        let here = surroundings(Path::new("/"), &[("LAB_KEY", "sk-secret")]);
+        assert!(!format!("{here:?}").contains("sk-secret"));
         for no_key in ["", "  ", "a b", "a\nb", "schl\u{fc}ssel"] {
             assert_eq!(Secret::new(no_key), None, "{no_key:?}");
         }

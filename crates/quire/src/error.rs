@@ -70,7 +70,7 @@ impl Failure {
     }
 }
 
-const NOTHING: &str = "Nothing was started.";
+const NOTHING: &str = "Nothing was started or changed.";
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {

@@ -12,6 +12,7 @@ use cli::{Cli, Command, Parsed};
 use cmd::Face;
 use error::{Exit, Failure};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use terminal::Look;
 
@@ -19,11 +20,14 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match cli::parse(&arguments) {
         Ok(Parsed::Command(cli)) => run(*cli),
-        Ok(Parsed::Text(text)) => text.print().map(|()| Exit::Done).map_err(Failure::from),
+        Ok(Parsed::Text(text)) => {
+            terminal::unless_gone(text.print()).map(|()| Exit::Done).map_err(Failure::from)
+        }
         Err(failure) => Err(failure),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("{}", failure.text(cli::asks_for_json(&arguments)));
+        // Where nobody reads what went wrong, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "{}", failure.text(cli::asks_for_json(&arguments)));
         failure.exit
     })
     .into()

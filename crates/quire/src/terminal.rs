@@ -45,13 +45,27 @@ fn columns(fd: i32) -> Option<usize> {
     size.map(|s| usize::from(s.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Writes `text` to stdout. A reader that went away (`quire ls | head -1`) has what it wanted: no error.
+/// Writes `text` to stdout.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    unless_gone(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Returns what came of writing. A reader that went away (`quire ls | head -1`) has what it wanted: no error.
+pub fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Asks a question on the terminal; only `y` and `yes` are a yes.
+pub fn confirm(question: &str) -> io::Result<bool> {
+    let mut err = io::stderr().lock();
+    write!(err, "{question} [y/N] ")?;
+    err.flush()?;
+    let answer = read_until(&mut io::stdin().lock(), b"\n")?;
+    Ok(matches!(answer.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes"))
 }
 
 /// Asks on the terminal for a line that is not shown while it is typed, or `None` where Ctrl-C was typed instead.

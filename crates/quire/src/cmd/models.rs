@@ -98,7 +98,7 @@ fn add(
             Exit::NoModel,
             fault.message,
             "No key was stored.",
-            format!("Check the key, then again: quire models add {name}"),
+            format!("Then again: quire models add {name}"),
         )
     })?;
     let path = keys.store(name, key, surroundings)?;
