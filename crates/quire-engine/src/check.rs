@@ -36,7 +36,8 @@ pub async fn run(hands: &Hands, command: &str) -> Result<Run, Gone> {
     let mut said = hands.call("shell", &json!({ "command": command }).to_string(), |_| {}).await?;
     // The shell tool lets long commands go on as jobs; the first command of a sandbox is job 1.
     while said.exit.is_none() && said.ok && begun.elapsed() < TIME_MAX {
-        said = hands.call("job", &json!({ "id": 1, "action": "poll", "wait": 120 }).to_string(), |_| {}).await?;
+        said =
+            hands.call("job", &json!({ "id": 1, "action": "poll", "wait": 120 }).to_string(), |_| {}).await?;
     }
     Ok(Run { exit: said.exit, output: said.text, whole: said.whole, took: begun.elapsed() })
 }
@@ -70,14 +71,24 @@ pub fn proof(
     let touched: Vec<String> = changed
         .entries
         .iter()
-        .filter(|e| e.was.is_some() || version.entries.iter().any(|v| (v.folder, &v.path) == (e.folder, &e.path)))
+        .filter(|e| {
+            e.was.is_some() || version.entries.iter().any(|v| (v.folder, &v.path) == (e.folder, &e.path))
+        })
         .map(|e| e.path.to_string())
         .collect();
     if !touched.is_empty() {
         buts.push(format!("it changed the folder itself: {}", listed(&touched)));
     }
     let millis = run.took.as_millis() as u64;
-    Proof { snapshot: id, passed, exit: run.exit, millis, output: run.output, whole, buts: if passed { buts } else { vec![] } }
+    Proof {
+        snapshot: id,
+        passed,
+        exit: run.exit,
+        millis,
+        output: run.output,
+        whole,
+        buts: if passed { buts } else { vec![] },
+    }
 }
 
 /// Files that say what a well-known program checks: by the word that starts it.
@@ -101,17 +112,25 @@ const DEFINITIONS: &[(&str, &[&str])] = &[
 fn defines(command: &str, path: &RelPath) -> bool {
     let name = String::from_utf8_lossy(path.name());
     let shown = path.to_string();
-    let mut words = command.split(|c: char| c.is_whitespace() || ";&|()\"'".contains(c)).filter(|w| !w.is_empty());
+    let mut words =
+        command.split(|c: char| c.is_whitespace() || ";&|()\"'".contains(c)).filter(|w| !w.is_empty());
     let is_test = shown.split('/').any(|part| {
         let part = part.to_ascii_lowercase();
-        part == "test" || part == "tests" || part == "spec" || part.starts_with("test_") || part.contains("_test.")
-            || part.contains(".test.") || part.contains(".spec.")
+        part == "test"
+            || part == "tests"
+            || part == "spec"
+            || part.starts_with("test_")
+            || part.contains("_test.")
+            || part.contains(".test.")
+            || part.contains(".spec.")
     });
     is_test
         || words.any(|word| {
             let word = word.strip_prefix("./").unwrap_or(word);
             word == shown
-                || DEFINITIONS.iter().any(|(program, files)| *program == word && files.contains(&name.as_ref()))
+                || DEFINITIONS
+                    .iter()
+                    .any(|(program, files)| *program == word && files.contains(&name.as_ref()))
         })
 }
 
@@ -146,19 +165,33 @@ mod tests {
 
     #[test]
     fn what_weakens_a_pass_is_said() {
-        let outside = Apart { outside: Listing { paths: vec!["/usr/bin/true".into()], total: 1 }, ..Apart::default() };
+        let outside =
+            Apart { outside: Listing { paths: vec!["/usr/bin/true".into()], total: 1 }, ..Apart::default() };
         let none = Apart::default();
         for (command, version, changed, apart, want) in [
             ("make test", &[("a.c", true)][..], &[][..], &none, &[][..]),
             ("make test", &[("Makefile", true)], &[], &none, &["the agent changed what it runs: Makefile"]),
-            ("sh ./check.sh -v", &[("check.sh", true)], &[], &none, &["the agent changed what it runs: check.sh"]),
-            ("cargo test", &[("tests/tax.rs", false)], &[], &none, &["the agent changed what it runs: tests/tax.rs"]),
+            (
+                "sh ./check.sh -v",
+                &[("check.sh", true)],
+                &[],
+                &none,
+                &["the agent changed what it runs: check.sh"],
+            ),
+            (
+                "cargo test",
+                &[("tests/tax.rs", false)],
+                &[],
+                &none,
+                &["the agent changed what it runs: tests/tax.rs"],
+            ),
             ("make", &[("latest.c", true)], &[], &outside, &["the agent changed 1 path outside the folder"]),
             ("make", &[("a.c", true)], &[("out.log", false)], &none, &[]),
             ("make", &[("a.c", true)], &[("a.c", true)], &none, &["it changed the folder itself: a.c"]),
         ] {
             let run = Run { exit: Some(0), output: "ok".into(), whole: None, took: Duration::ZERO };
-            let proof = proof(command, run, Hash::of(b""), None, &snapshot(version), &snapshot(changed), apart);
+            let proof =
+                proof(command, run, Hash::of(b""), None, &snapshot(version), &snapshot(changed), apart);
             assert!(proof.passed);
             assert_eq!(proof.buts, want, "{command}");
         }

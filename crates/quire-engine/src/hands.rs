@@ -14,8 +14,6 @@ pub struct Hands {
     waiting: Arc<Mutex<Waiting>>,
     next: AtomicU32,
     state: PathBuf,
-    /// Where the hand leaves whole outputs.
-    pub out: PathBuf,
 }
 
 /// The sandbox is gone, and with it whatever was asked of it.
@@ -74,8 +72,7 @@ impl Hands {
         let waiting = Arc::<Mutex<Waiting>>::default();
         let ear = Ear(waiting.clone());
         let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
-        let (state, out) = (spec.state.clone(), spec.out.clone());
-        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state, out })
+        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone() })
     }
 
     /// Runs a tool inside and returns what came of it. `live` is given output on the way. Dropping the future ends the call.

@@ -46,17 +46,33 @@ impl Place {
         Ok(dir)
     }
 
-    /// Notes that the layer is begun in this boot. Returns whether it may hold what a power cut left of an earlier one.
-    pub fn begin_layer(&self, number: u32) -> io::Result<bool> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-        let note = self.0.join("layers").join(format!("{number}.boot"));
-        fs::create_dir_all(self.layer(number))?;
-        let torn = match fs::read_to_string(&note) {
-            Ok(begun) => begun != boot,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        fs::write(&note, boot)?;
-        Ok(torn)
+    /// Returns whether the layer may hold what a power cut left of an earlier boot.
+    pub fn is_torn(&self, number: u32) -> io::Result<bool> {
+        match fs::read_to_string(self.boot_note(number)) {
+            Ok(begun) => Ok(begun != boot()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
+
+    /// Notes that the layer is begun, or whole, in this boot.
+    pub fn begin_layer(&self, number: u32) -> io::Result<()> {
+        fs::create_dir_all(self.layer(number))?;
+        fs::write(self.boot_note(number), boot()?)
+    }
+
+    /// Removes everything but journals.
+    pub fn clear(&self) -> io::Result<()> {
+        ["layers", "run", "out", "check"]
+            .iter()
+            .try_for_each(|dir| crate::freeze::remove_tree(&self.0.join(dir)))
+    }
+
+    fn boot_note(&self, number: u32) -> PathBuf {
+        self.0.join("layers").join(format!("{number}.boot"))
+    }
+}
+
+fn boot() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
 }

@@ -2,7 +2,7 @@
 //! wanted is the fold's part, and when it is written the driver's (`driver.rs`).
 
 use crate::blob::BlobError;
-use crate::freeze::{self, Frozen, FreezeError};
+use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
 use crate::place::Place;
@@ -117,7 +117,8 @@ impl Work {
         let model = charter.model.as_ref().ok_or(Why::NoModel)?;
         let key = (self.key)(charter, model);
         if let (Some(variable), None) = (&model.key_env, &key) {
-            let message = format!("There is no key for {}: {variable} is not set, and none is stored.", model.provider);
+            let message =
+                format!("There is no key for {}: {variable} is not set, and none is stored.", model.provider);
             return Ok(Event::AskFailed { fault: Fault { kind: FaultKind::NoKey, message, status: None } });
         }
         let images = self.images(&prompt).map_err(blob_trouble)?;
@@ -147,7 +148,8 @@ impl Work {
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
-        let spec = self.spec(task, "turn", self.place.layer(task.layer), self.place.layers_below(task.layer))?;
+        let spec =
+            self.spec(task, "turn", self.place.layer(task.layer), self.place.layers_below(task.layer))?;
         let started = Arc::new(start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
@@ -199,22 +201,28 @@ impl Work {
 
     /// Turns what the hand said into an outcome. Files it names are opened without following links, and bounded.
     async fn take_over(self: &Arc<Work>, said: HandOutcome) -> Result<Outcome, Undone> {
-        let mut outcome =
-            Outcome { text: said.text, ok: said.ok, exit: said.exit, millis: said.millis, whole: None, images: vec![] };
+        let mut outcome = Outcome {
+            text: said.text,
+            ok: said.ok,
+            exit: said.exit,
+            millis: said.millis,
+            whole: None,
+            images: vec![],
+        };
         if said.whole.is_none() && said.images.is_empty() {
             return Ok(outcome);
         }
         let work = self.clone();
         blocking(move || {
-            let keep = |name: &str| -> Result<Option<Hash>, Undone> {
+            let take = |name: &str| -> Result<Option<Hash>, Undone> {
                 let Some(file) = left_behind(&work.place.out(), name) else { return Ok(None) };
-                Ok(Some(work.store.blobs().put_file(&file).map_err(blob_trouble)?.0))
+                keep(&work.store, file).map(Some).map_err(blob_trouble)
             };
             if let Some(name) = &said.whole {
-                outcome.whole = keep(name)?;
+                outcome.whole = take(name)?;
             }
             for image in said.images {
-                if let Some(blob) = keep(&image.file)? {
+                if let Some(blob) = take(&image.file)? {
                     outcome.images.push(Image { media_type: image.media_type, blob });
                 }
             }
@@ -280,7 +288,10 @@ impl Work {
     pub async fn check(self: &Arc<Work>, task: &Task, number: u32) -> Result<Event, Undone> {
         let spec: &CheckSpec = &task.charter.checks[number as usize];
         let Some(sealed) = &task.sealed else {
-            return Err(Why::Trouble(Trouble::Other, "A check was asked for before anything was sealed.".into()));
+            return Err(Why::Trouble(
+                Trouble::Other,
+                "A check was asked for before anything was sealed.".into(),
+            ));
         };
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
@@ -297,10 +308,9 @@ impl Work {
                 let (work, name) = (self.clone(), name.clone());
                 blocking(move || {
                     let file = left_behind(&work.place.out(), &name);
-                    file.map(|file| work.store.blobs().put_file(&file)).transpose().map_err(blob_trouble)
+                    file.map(|file| keep(&work.store, file)).transpose().map_err(blob_trouble)
                 })
                 .await?
-                .map(|(hash, _)| hash)
             }
             None => None,
         };
@@ -308,9 +318,10 @@ impl Work {
         let (command, id) = (spec.command.clone(), sealed.snapshot);
         let proof = blocking(move || {
             let seen = &mut Seen::default();
-            let changed = snapshot::snapshot(&frozen, std::slice::from_ref(&scratch), seen, work.store.blobs())
-                .map_err(snapshot_trouble)?
-                .1;
+            let changed =
+                snapshot::snapshot(&frozen, std::slice::from_ref(&scratch), seen, work.store.blobs())
+                    .map_err(snapshot_trouble)?
+                    .1;
             let version = work.load_snapshot(&id)?;
             freeze::remove_tree(&scratch).map_err(disk)?;
             Ok(check::proof(&command, run, id, whole, &version, &changed, &apart))
@@ -325,17 +336,20 @@ impl Work {
 
     /// Makes the layer of this turn ready; `Some` where a power cut spoiled it and it was made anew.
     pub async fn open_layer(self: &Arc<Work>, task: &Task) -> Result<Option<Event>, Undone> {
-        if task.bases.is_none() || !self.place.begin_layer(task.layer).map_err(disk)? {
+        if task.bases.is_none() || !self.place.is_torn(task.layer).map_err(disk)? {
             return Ok(None);
         }
         let (frozen, layer, work) = (self.frozen(task)?, self.place.layer(task.layer), self.clone());
         let (snapshot, number) = (task.snapshot, task.layer);
         blocking(move || {
             freeze::remove_tree(&layer).map_err(disk)?;
-            let Some(id) = snapshot else { return Ok(()) };
-            let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
-            let snapshot = work.load_snapshot(&id)?;
-            snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs()).map_err(snapshot_trouble)
+            if let Some(id) = snapshot {
+                let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
+                let snapshot = work.load_snapshot(&id)?;
+                snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs())
+                    .map_err(snapshot_trouble)?;
+            }
+            work.place.begin_layer(number).map_err(disk)
         })
         .await?;
         Ok(Some(Event::Restored { layer: number }))
@@ -345,7 +359,14 @@ impl Work {
 /// Reads a snapshot from its blob.
 pub fn load_snapshot(store: &Store, id: &Hash) -> Result<Snapshot, BlobError> {
     let blob = store.blobs().get(id)?;
-    Snapshot::from_blob(&blob).map_err(|_| BlobError::Damaged { blob: *id, why: "it is no snapshot".into() })
+    Snapshot::from_blob(&blob).map_err(|e| BlobError::Source(io::Error::new(io::ErrorKind::InvalidData, e)))
+}
+
+fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
+    let mut pack = store.blobs().pack();
+    let (hash, _) = pack.add(content)?;
+    pack.finish()?;
+    Ok(hash)
 }
 
 async fn start(spec: Spec) -> Result<Hands, Undone> {

@@ -20,13 +20,13 @@ mod machine;
 mod mounts;
 mod process;
 pub mod protocol;
-pub mod tool;
 mod rung;
 mod sandbox;
 mod seccomp;
 mod spawner;
 mod spec;
 mod tidy;
+pub mod tool;
 mod tree;
 
 pub use hand::Tools;

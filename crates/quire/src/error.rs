@@ -89,7 +89,7 @@ impl From<SettingsError> for Failure {
                     .to_owned()
             }
             SettingsError::NoProvider { .. } => "See which there are: quire models".to_owned(),
-            SettingsError::NoAddress { ref name } => {
+            SettingsError::NoAddress { ref name, .. } => {
                 format!("For example: -c providers.{name}.base_url=http://127.0.0.1:8080/v1")
             }
             SettingsError::Unreadable { .. } => "Make it a readable file, or move it away.".to_owned(),
