@@ -3,7 +3,9 @@
 pub mod accept;
 pub mod completions;
 pub mod discard;
+pub mod doctor;
 pub mod follow;
+pub mod host;
 pub mod log;
 pub mod ls;
 pub mod models;
@@ -11,6 +13,7 @@ pub mod resume;
 pub mod review;
 pub mod revise;
 pub mod run;
+pub mod sandbox;
 pub mod stop;
 pub mod undo;
 pub mod watch;
@@ -19,12 +22,10 @@ use crate::error::{Exit, Failure};
 use crate::terminal::{Look, clean, confirm, print};
 use quire_core::{Logged, Task, view};
 use quire_engine::keys::Keys;
-use quire_engine::link::Link;
 use quire_engine::models::NoModel;
-use quire_engine::quire::Quire;
 use quire_engine::settings::{self, FolderError, Options, Resolved, SettingsError, Surroundings};
+use quire_engine::{Link, Quire};
 use serde_json::{Value, json};
-use std::future::Future;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -52,11 +53,11 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
 
 /// Returns the host's address for a task, with the key of the task's model handed over, where there is one.
 pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
-    let mut link = Link::to_host(quire).await?;
+    let mut link = quire.link().await?;
     if let Some(model) = &task.charter.model
         && let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here)
     {
-        link.key(task.id, &model.provider, &key).await;
+        link.key(task.id, &key).await;
     }
     link.nudge(task.id).await;
     Ok(link)
@@ -76,7 +77,11 @@ pub fn no_model(task: u64, none: &NoModel) -> Failure {
 }
 
 /// Returns the settings that hold in a task's folder, with the model that `-m` names.
-pub fn settings_of(task: &Task, model: Option<&str>, here: &Surroundings) -> Result<settings::Settings, Failure> {
+pub fn settings_of(
+    task: &Task,
+    model: Option<&str>,
+    here: &Surroundings,
+) -> Result<settings::Settings, Failure> {
     let options = Options { model: model.map(str::to_owned), ..Options::default() };
     Ok(settings::read(&options, Some(&task.charter.folders[0]), here)?)
 }
@@ -84,11 +89,6 @@ pub fn settings_of(task: &Task, model: Option<&str>, here: &Surroundings) -> Res
 /// Returns the home, from which on folders are named.
 pub fn home() -> Option<PathBuf> {
     std::env::home_dir().filter(|home| home.is_absolute())
-}
-
-/// Runs something that waits.
-pub fn wait<T>(what: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(what)
 }
 
 /// Prints one line of JSON with its version.
@@ -148,4 +148,10 @@ pub fn words(typed: &str) -> Result<String, Failure> {
     }
     let words = String::from_utf8(bytes).map_err(|_| wrong("What came on stdin is not UTF-8."))?;
     if words.trim().is_empty() { Err(wrong("Nothing came on stdin.")) } else { Ok(words) }
+}
+
+/// Runs what is async to its end; only commands that need it pay for a runtime.
+pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    Ok(runtime.worker_threads(2).enable_all().build()?.block_on(work))
 }

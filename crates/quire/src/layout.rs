@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn text_is_cut_and_filled_by_columns() {
-        let rows = [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 5, "日本…"), ("日本", 4, "日本"), ("abc", 0, "")];
+        let rows = [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("日本語", 5, "日本…"),
+            ("日本", 4, "日本"),
+            ("abc", 0, ""),
+        ];
         for (text, most, expected) in rows {
             assert_eq!(cut(text, most), expected);
             assert!(columns(&cut(text, most)) <= most);
@@ -121,12 +127,16 @@ mod tests {
     #[test]
     fn lines_break_between_words() {
         let text = "one two three four\n\n  - five six seven eight\nlonglonglonglonglong x";
-        let expected = "> one two three\n> four\n>\n>   - five six\n>   seven eight\n> longlonglonglonglong\n> x\n";
+        let expected =
+            "> one two three\n> four\n>\n>   - five six\n>   seven eight\n> longlonglonglonglong\n> x\n";
         assert_eq!(wrap(text, 18, "> "), expected);
     }
 
     #[test]
     fn thousands_are_apart() {
-        assert_eq!([0, 999, 1000, 41_000, 1_234_567].map(thousands), ["0", "999", "1,000", "41,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 41_000, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "41,000", "1,234,567"]
+        );
     }
 }

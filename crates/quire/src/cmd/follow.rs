@@ -1,18 +1,18 @@
 //! Following a task: what happens goes to stderr as it happens, redrawn in place on a terminal and in plain lines elsewhere;
 //! what came of it goes to stdout at the end. Ctrl-C leaves the task at work; a second one pauses it.
 
-use crate::cmd::{Face, event_json, home, print_json, review};
+use crate::cmd::{Face, event_json, home, print_json, review, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
 use crate::terminal::{Look, clean, print, took};
-use quire_core::{Logged, Task};
 use quire_core::event::{Event, Seq, Trouble, Why};
 use quire_core::message::FaultKind;
 use quire_core::task::Phase;
 use quire_core::view::{self, Line, Progress, Review};
-use quire_engine::glimpse::Glimpse;
-use quire_engine::link::{Heard, Link};
-use quire_engine::quire::Quire;
+use quire_core::{Logged, Task};
+use quire_engine::keys::Keys;
+use quire_engine::settings::Surroundings;
+use quire_engine::{EngineError, Glimpse, Heard, Link, Quire};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,8 +32,42 @@ pub enum Past {
     ThisTurn,
 }
 
-/// Follows a task until it rests, and shows what came of it.
-pub async fn follow(quire: &Quire, link: Link, id: u64, past: Past, face: &Face) -> Result<Exit, Failure> {
+/// Hands a task to the host, follows it until it rests, and shows what came of it.
+pub fn follow(
+    quire: &Quire,
+    task: &Task,
+    keys: &Keys,
+    here: &Surroundings,
+    past: Past,
+    face: &Face,
+) -> Result<Exit, Failure> {
+    let id = task.id;
+    let end_of_it = wait(async {
+        let link = to_host(quire, task, keys, here).await?;
+        say_opened(task, face);
+        until_rest(quire, link, id, past, face).await
+    })??;
+    match end_of_it {
+        Until::Rest => end(quire, id, face),
+        Until::Left => Ok(Exit::Interrupted),
+        Until::LeftAndPaused => {
+            quire.pause(id)?;
+            say(&format!("Task {id} is paused. Go on: quire resume {id}"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// How following ended.
+enum Until {
+    Rest,
+    /// By Ctrl-C.
+    Left,
+    /// By Ctrl-C, twice.
+    LeftAndPaused,
+}
+
+async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face) -> Result<Until, Failure> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut live = Live::new(face, past);
     let mut last: Seq = 0;
@@ -42,23 +76,23 @@ pub async fn follow(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
         live.past(&logged, id)?;
     }
     live.draw_past();
-    let mut followed = link.follow(id).await;
+    let mut followed = link.follow(quire.store().clone(), id, last).await;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     while quire.task(id)?.phase == Phase::Working {
         tokio::select! {
-            heard = followed.next() => match heard {
-                None => break,
-                Some(Heard::Event(logged)) if logged.seq > last => {
+            heard = followed.next() => match heard.map_err(EngineError::from)? {
+                Heard::Event(logged) => {
                     last = logged.seq;
                     live.event(&logged, id)?;
                 }
-                Some(Heard::Event(_)) => {}
-                Some(Heard::Glimpse(glimpse)) => live.glimpse(&glimpse),
+                Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
             },
             _ = tick.tick() => live.redraw(),
             _ = interrupts.recv() => {
                 live.clear();
-                return leave(quire, id, &mut interrupts).await;
+                say(&format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it."));
+                let again = tokio::time::timeout(AGAIN, interrupts.recv()).await;
+                return Ok(if again.is_ok() { Until::LeftAndPaused } else { Until::Left });
             }
         }
     }
@@ -67,21 +101,7 @@ pub async fn follow(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
         live.event(&logged, id)?;
     }
     live.clear();
-    end(quire, id, face)
-}
-
-/// After a Ctrl-C: the task goes on, unless a second one follows.
-async fn leave(
-    quire: &Quire,
-    id: u64,
-    interrupts: &mut tokio::signal::unix::Signal,
-) -> Result<Exit, Failure> {
-    say(&format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it."));
-    if tokio::time::timeout(AGAIN, interrupts.recv()).await.is_ok() && quire.task(id)?.phase == Phase::Working {
-        quire.pause(id)?;
-        say(&format!("Task {id} is paused. Go on: quire resume {id}"));
-    }
-    Ok(Exit::Interrupted)
+    Ok(Until::Rest)
 }
 
 /// Shows what came of a task that rests.
@@ -129,7 +149,7 @@ fn standing(why: &Why) -> &'static str {
 }
 
 /// Returns the exit code for a task that waits.
-pub fn exit_of(why: &Why) -> Exit {
+fn exit_of(why: &Why) -> Exit {
     match why {
         Why::NoModel => Exit::NoModel,
         Why::Model(fault) if fault.kind == FaultKind::TooLong => Exit::Failed,
@@ -179,10 +199,10 @@ pub fn say(text: &str) {
 }
 
 /// Tells where a task works, and what it may use.
-pub fn say_opened(task: &Task, face: &Face, followed: bool) {
+fn say_opened(task: &Task, face: &Face) {
     if !face.quiet && !face.json {
-        let rest = if followed { " Ctrl-C leaves it running." } else { "" };
-        say(&clean(&format!("{}{rest}", view::opened_text(task, home().as_deref()))));
+        let opened = view::opened_text(task, home().as_deref());
+        say(&clean(&format!("{opened} Ctrl-C leaves it running.")));
     }
 }
 
@@ -273,11 +293,9 @@ impl<'f> Live<'f> {
                 let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
                 self.progress.now().zip(line).map(|(now, line)| format!("{now}: {line}"))
             }
-            Glimpse::Copying { done, total } => Some(format!(
-                "Copying {} of {} files, once per folder",
-                thousands(*done),
-                thousands(*total)
-            )),
+            Glimpse::Copying { done, total } => {
+                Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
+            }
             Glimpse::Retrying { attempt, of, after_ms, why } => {
                 Some(format!("{why}; again in {} ({attempt} of {of})", took(*after_ms)))
             }

@@ -57,7 +57,9 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("opened on {}: {}", charter.folders[0].display(), words(said))
         }
         Event::Taken { epoch } => format!("taken by driver {epoch}"),
-        Event::Equipped { tools, rung, .. } => format!("equipped: {}, {rung}", count(tools.len() as u64, "tool")),
+        Event::Equipped { tools, rung, .. } => {
+            format!("equipped: {}, {rung}", count(tools.len() as u64, "tool"))
+        }
         Event::Frozen { bases } => {
             let (files, bytes) = bases.iter().fold((0, 0), |(f, b), base| (f + base.files, b + base.bytes));
             format!("frozen: {} files, {}", thousands(files), size(bytes))
@@ -90,13 +92,17 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("returned {}: {}", call(*place), came_of(outcome))
         }
         Event::Snapped { snapshot } => format!("snapshot {}", snapshot.short()),
-        Event::Sealed { layer, snapshot, .. } => format!("sealed layer {layer}, snapshot {}", snapshot.short()),
+        Event::Sealed { layer, snapshot, .. } => {
+            format!("sealed layer {layer}, snapshot {}", snapshot.short())
+        }
         Event::Restored { layer } => format!("restored: layer {layer} was lost with the power"),
         Event::Checked { check, proof } => {
             let how = if proof.passed { "passes" } else { "fails" };
             format!("check {check} {how}, {} ms", proof.millis)
         }
-        Event::Presented { version, snapshot } => format!("presented version {version}, {}", snapshot.short()),
+        Event::Presented { version, snapshot } => {
+            format!("presented version {version}, {}", snapshot.short())
+        }
         Event::Said { words: said } => format!("said: {}", words(said)),
         Event::Paused { why } => format!("paused: {}", words(&format!("{why:?}"))),
         Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),

@@ -57,7 +57,11 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     let mut out = look.paint(BOLD, &ends(&left, &right, width));
     out.push('\n');
     let summary = clean(&review.summary);
-    out.push_str(&wrap(if summary.is_empty() { "The model ended without a word." } else { &summary }, width, ""));
+    out.push_str(&wrap(
+        if summary.is_empty() { "The model ended without a word." } else { &summary },
+        width,
+        "",
+    ));
     out.push('\n');
     out.push_str(&checks(&review.checks, look, width));
     for (n, (path, why)) in review.look().iter().enumerate() {
@@ -65,7 +69,8 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let line = cut(&format!("{}  {}", one_line(path), one_line(why)), width - 8);
         out.push_str(&format!("{head}{}\n", look.paint(YELLOW, &line)));
     }
-    let apart = [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
+    let apart =
+        [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
@@ -99,7 +104,10 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
             let said = clean(check.output.trim_end());
             let tail: Vec<&str> = said.lines().rev().take(5).collect();
             for line in tail.iter().rev() {
-                out.push_str(&format!("          {}\n", look.paint(DIM, &cut(&line.replace('\t', "    "), width - 10))));
+                out.push_str(&format!(
+                    "          {}\n",
+                    look.paint(DIM, &cut(&line.replace('\t', "    "), width - 10))
+                ));
             }
         }
     }

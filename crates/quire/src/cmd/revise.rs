@@ -2,7 +2,7 @@
 
 use crate::cli::ReviseArgs;
 use crate::cmd::follow::{self, Past};
-use crate::cmd::{Face, no_model, open, settings_of, to_host, wait, words};
+use crate::cmd::{Face, no_model, open, settings_of, wait, words};
 use crate::error::{Exit, Failure};
 use quire_engine::keys::Keys;
 use quire_engine::models::find_model;
@@ -12,17 +12,13 @@ pub fn revise(args: &ReviseArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
     let id = args.task.task;
     let keys = Keys::read(&here)?;
-    wait(async {
-        quire.say(id, &words)?;
-        let mut task = quire.task(id)?;
-        if task.charter.model.is_none() {
-            let settings = settings_of(&task, None, &here)?;
-            let model = find_model(&settings, &keys, &here).await.map_err(|none| no_model(id, &none))?;
-            quire.resume(id, Some(model))?;
-            task = quire.task(id)?;
-        }
-        let link = to_host(&quire, &task, &keys, &here).await?;
-        follow::say_opened(&task, face);
-        follow::follow(&quire, link, id, Past::Shown, face).await
-    })
+    quire.say(id, &words)?;
+    let mut task = quire.task(id)?;
+    if task.charter.model.is_none() {
+        let settings = settings_of(&task, None, &here)?;
+        let model = wait(find_model(&settings, &keys, &here))?.map_err(|none| no_model(id, &none))?;
+        quire.resume(id, Some(model))?;
+        task = quire.task(id)?;
+    }
+    follow::follow(&quire, &task, &keys, &here, Past::Shown, face)
 }

@@ -14,17 +14,14 @@ pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
     let resolved = resolve(&args.options(), &Surroundings::capture(), face)?;
     let (quire, here) = open(face)?;
     let keys = Keys::read(&here)?;
-    wait(async {
-        let found = find_model(&resolved.settings, &keys, &here).await;
-        let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), &words)?;
-        found.map_err(|none| no_model(id, &none))?;
-        let task = quire.task(id)?;
-        let link = to_host(&quire, &task, &keys, &here).await?;
-        if args.background {
-            print_state(&task, &format!("Task {id} is at work. Follow it: quire watch {id}"), face)?;
-            return Ok(Exit::Done);
-        }
-        follow::say_opened(&task, face);
-        follow::follow(&quire, link, id, Past::Shown, face).await
-    })
+    let found = wait(find_model(&resolved.settings, &keys, &here))?;
+    let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), &words)?;
+    found.map_err(|none| no_model(id, &none))?;
+    let task = quire.task(id)?;
+    if args.background {
+        wait(to_host(&quire, &task, &keys, &here))??;
+        print_state(&task, &format!("Task {id} is at work. Follow it: quire watch {id}"), face)?;
+        return Ok(Exit::Done);
+    }
+    follow::follow(&quire, &task, &keys, &here, Past::Shown, face)
 }

@@ -15,7 +15,12 @@ pub fn stop(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
         Phase::Waiting(_) => {}
         Phase::Ready | Phase::Accepted | Phase::Discarded => {
             let what = format!("Task {id} is not at work: it is {}.", view::state(&task));
-            return Err(Failure::new(Exit::WrongUse, what, "Nothing was changed.", "See all tasks: quire ls"));
+            return Err(Failure::new(
+                Exit::WrongUse,
+                what,
+                "Nothing was changed.",
+                "See all tasks: quire ls",
+            ));
         }
     }
     print_state(&quire.task(id)?, &format!("Task {id} is paused. Go on: quire resume {id}"), face)?;

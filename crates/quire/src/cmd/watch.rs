@@ -2,7 +2,7 @@
 
 use crate::cli::TaskArgs;
 use crate::cmd::follow::{self, Past};
-use crate::cmd::{Face, open, to_host, wait};
+use crate::cmd::{Face, open};
 use crate::error::{Exit, Failure};
 use quire_core::task::Phase;
 use quire_engine::keys::Keys;
@@ -14,9 +14,5 @@ pub fn watch(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
         return follow::end(&quire, task.id, face);
     }
     let keys = Keys::read(&here)?;
-    wait(async {
-        let link = to_host(&quire, &task, &keys, &here).await?;
-        follow::say_opened(&task, face);
-        follow::follow(&quire, link, task.id, Past::ThisTurn, face).await
-    })
+    follow::follow(&quire, &task, &keys, &here, Past::ThisTurn, face)
 }
