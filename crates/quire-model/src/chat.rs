@@ -133,7 +133,7 @@ fn message<'c>(
     }
     let mut message = more;
     message.insert("role".to_owned(), json!("assistant"));
-    message.insert("content".to_owned(), if said.is_empty() { Value::Null } else { json!(said) });
+    message.insert("content".to_owned(), json!(said));
     if !calls.is_empty() {
         message.insert("tool_calls".to_owned(), Value::Array(calls));
     }

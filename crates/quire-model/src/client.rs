@@ -6,7 +6,7 @@
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::sse;
-use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Prompt, Reply};
@@ -123,7 +123,7 @@ impl Client {
             if shown.into_inner() {
                 glimpse(Glimpse::Restarted);
             }
-            // A parameter can be learnt away once, so this ends.
+            // A parameter can be learnt away once, and a number only sinks, so this ends.
             if self.learn(model, dialect, &trouble) {
                 tries -= 1;
                 continue;
@@ -205,8 +205,9 @@ impl Quirks {
         for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
             if name != "max_tokens" {
                 self.without.insert(name);
-            } else if self.output_max.is_none() {
-                self.output_max = Some(allowed(&trouble.why).unwrap_or(4096));
+            } else {
+                let asked = self.output_max.unwrap_or(OUTPUT_MAX);
+                self.output_max = Some(allowed(&trouble.why, asked).unwrap_or(4096).min(asked));
             }
         }
         *self != before
@@ -233,14 +234,10 @@ fn is_named(name: &str, body: &str) -> bool {
         || quoted && param.is_none() && complains.iter().any(|word| lower.contains(word))
 }
 
-/// Returns the greatest number in a sentence such as "max_tokens: 16384 > 8192, which is the maximum" that is less than the
-/// greatest of all, which is what was asked for.
-fn allowed(why: &str) -> Option<u64> {
-    let mut numbers: Vec<u64> =
-        why.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers.into_iter().rev().nth(1).filter(|number| *number >= 256)
+/// Returns the greatest number below `asked` in a sentence such as "max_tokens: 16384 > 8192, which is the maximum".
+fn allowed(why: &str, asked: u64) -> Option<u64> {
+    let numbers = why.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    numbers.filter(|number| (256..asked).contains(number)).max()
 }
 
 /// Everything that is known before the first byte is sent.
@@ -293,9 +290,7 @@ impl Way<'_> {
         let mut reading = self.dialect.reading(nth);
         read(response, reading.as_mut(), patience, show).await?;
         let mut reply = reading.reply()?;
-        if reply.usage.input == 0 || reply.usage.output == 0 {
-            reply.usage = estimated(reply.usage, sent_bytes, &reply);
-        }
+        reply.usage = settled(reply.usage, sent_bytes, &reply);
         Ok(reply)
     }
 
@@ -351,6 +346,8 @@ async fn read(
     if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
         return Err(never(format!("it is packed ({encoding}), which was not asked for")));
     }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_stream = kind.starts_with("text/event-stream");
     let mut parser = sse::Parser::default();
     let mut events = Vec::new();
     // The beginning of the answer, to tell a stream from anything else and to show what it was.
@@ -411,7 +408,7 @@ async fn read(
     }
     match progress {
         Progress::Enough | Progress::Done => Ok(()),
-        _ if !read_any && total > 0 => Err(no_stream(&start)),
+        _ if !is_stream && !read_any && total > 0 => Err(no_stream(&start)),
         _ if unreadable > 0 => Err(Trouble::broken(format!(
             "the stream ended before the reply did, and {unreadable} of its events were unreadable"
         ))),
@@ -430,6 +427,10 @@ async fn read_whole(
     let body = rest(&mut response, start, patience).await?;
     match reading.whole(&String::from_utf8_lossy(&body), show)? {
         Progress::Done => Ok(()),
+        // JSON that does not parse was cut or garbled on its way, which happens once; a page comes again.
+        Progress::Unreadable if body.trim_ascii_start().starts_with(b"{") => {
+            Err(Trouble { again: Again::After(None), ..no_stream(&body) })
+        }
         _ => Err(no_stream(&body)),
     }
 }
@@ -467,6 +468,8 @@ fn unsent(error: reqwest::Error) -> Trouble {
     let why = deepest(&error);
     if error.is_builder() {
         Trouble::new(FaultKind::Request, why)
+    } else if why.contains("certificate") {
+        Trouble { again: Again::Never, ..Trouble::new(FaultKind::Unreachable, why) }
     } else if error.is_connect() || error.is_timeout() {
         Trouble::new(FaultKind::Unreachable, why)
     } else {
@@ -500,15 +503,19 @@ fn random_half() -> f64 {
     }
 }
 
-/// Returns usage in which quire's estimate (4 bytes a token) stands for what the server left out.
-fn estimated(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
+/// Returns usage that adds up: quire's estimate (4 bytes a token) stands for what the server left out, and what it says of
+/// its cache is part of what was read.
+fn settled(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
     let tokens = |bytes: usize| (bytes as u64).div_ceil(4);
-    let came = reply.items.iter().map(|item| item.get().len()).sum::<usize>();
+    let came = reply.items.iter().map(|item| item.get().len()).sum();
+    let input = if said.input == 0 { tokens(sent_bytes) } else { said.input };
+    let cached = said.cached.min(input);
     Usage {
-        input: if said.input == 0 { tokens(sent_bytes) } else { said.input },
+        input,
+        cached,
+        cache_write: said.cache_write.min(input - cached),
         output: if said.output == 0 { tokens(came) } else { said.output },
-        estimated: true,
-        ..said
+        estimated: said.input == 0 || said.output == 0,
     }
 }
 

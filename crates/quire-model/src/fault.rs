@@ -117,7 +117,7 @@ impl Trouble {
                 )
             }
             FaultKind::Unreachable => format!(
-                "Nothing answers at {address}{times}: {why}. Check that the server runs and that the address is right."
+                "{address} cannot be reached{times}: {why}. Check that the server runs and that the address is right."
             ),
             FaultKind::Busy => format!("{address} cannot answer now{code}{times}: {why}"),
             FaultKind::Broken => format!("The answer of {address} did not come whole{code}{times}: {why}"),
@@ -134,7 +134,13 @@ fn kind(status: Option<u16>, code: &str, why: &str) -> FaultKind {
     if coded(&["context_length_exceeded", "exceed_context_size", "request_too_large"])
         || status == Some(413)
         || refused_size
-            && worded(&["prompt is too long", "maximum context length", "context window", "context size"])
+            && worded(&[
+                "prompt is too long",
+                "context length",
+                "context limit",
+                "context window",
+                "context size",
+            ])
     {
         FaultKind::TooLong
     } else if coded(&["insufficient_quota", "usage_limit_reached", "billing"])
@@ -237,6 +243,12 @@ mod tests {
             (
                 400,
                 r#"{"type":"error","error":{"type":"x","message":"prompt is too long: 9 > 8"}}"#,
+                TooLong,
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"input and `max_tokens` exceed context limit: 9 + 8 > 10"}}"#,
                 TooLong,
                 false,
             ),

@@ -8,7 +8,9 @@
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text};
+use crate::wire::{
+    Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text,
+};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -17,10 +19,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub(crate) struct Messages;
-
-/// The output that is asked for, in tokens: the API wants a number. Enough for a large file in one call; a model that
-/// allows less says so, and is asked for less from then on.
-const OUTPUT_MAX: u64 = 16_384;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -292,19 +290,18 @@ impl Reading for Answer {
                 }
                 // Without its signature a thought cannot be sent back.
                 "thinking" if is_cut => {}
+                "thinking" | "redacted_thinking" => kept.push(Kept::Thought(raw(&block.value))),
                 _ => kept.push(Kept::Block(raw(&block.value))),
             }
         }
         name_apart(&mut calls, nth);
-        let has_substance = kept.iter().any(|kept| match kept {
-            Kept::Call(_) => true,
-            Kept::Block(block) => !block.get().contains("thinking"),
-        });
+        // Thoughts that led to nothing make no message.
+        let has_substance = kept.iter().any(|kept| !matches!(kept, Kept::Thought(_)));
         let blocks: Vec<Raw> = kept
             .into_iter()
             .filter(|_| has_substance)
             .map(|kept| match kept {
-                Kept::Block(block) => block,
+                Kept::Thought(block) | Kept::Block(block) => block,
                 Kept::Call(place) => tool_use(&calls[place]),
             })
             .collect();
@@ -315,6 +312,7 @@ impl Reading for Answer {
 
 /// A block of the message that goes back: as it came, or the call at a place of the reply.
 enum Kept {
+    Thought(Raw),
     Block(Raw),
     Call(usize),
 }

@@ -123,8 +123,8 @@ impl Dialect for Responses {
         })
     }
 
-    fn reading(&self, nth: usize) -> Box<dyn Reading> {
-        Box::new(Answer { nth, ..Answer::default() })
+    fn reading(&self, _nth: usize) -> Box<dyn Reading> {
+        Box::new(Answer::default())
     }
 }
 
@@ -139,7 +139,6 @@ pub(crate) fn bearer(key: &HeaderValue) -> HeaderValue {
 
 #[derive(Default)]
 struct Answer {
-    nth: usize,
     /// Items with their place in the output, in the order in which they were done.
     done: Vec<(Option<u64>, Raw)>,
     usage: Value,
@@ -268,7 +267,6 @@ impl Reading for Answer {
                 reply.items.pop();
             }
         }
-        tracing::trace!(nth = self.nth, items = reply.items.len(), "responses: reply read");
         Ok(reply)
     }
 }

@@ -26,6 +26,10 @@ pub(crate) fn of(wire: Wire) -> Option<&'static dyn Dialect> {
     }
 }
 
+/// The output that is asked for where a wire wants a number, in tokens. Enough for a large file in one call; a model that
+/// allows less says so, and is asked for less from then on.
+pub(crate) const OUTPUT_MAX: u64 = 16_384;
+
 /// A request before it is written.
 pub(crate) struct Ask<'a> {
     pub model: &'a Model,
@@ -48,7 +52,7 @@ pub(crate) trait Dialect: Send + Sync {
     /// Adds the headers of this wire, with the key where there is one.
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>);
 
-    /// Returns the items that stand for the person's words.
+    /// Returns the item that stands for the person's words.
     fn words(&self, text: &str) -> Raw;
 
     /// Returns the items that stand for the outcomes of calls.

@@ -72,7 +72,8 @@ impl Drop for Llama {
 fn prompt(items: Vec<PromptItem>) -> Prompt {
     let properties = serde_json::json!({ "command": { "type": "string", "description": "A command line." } });
     let input = serde_json::json!({ "type": "object", "properties": properties, "required": ["command"] });
-    let tool = ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input };
+    let tool =
+        ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input, reads: false };
     Prompt {
         system: "Be brief.".into(),
         tools: vec![tool].into(),
