@@ -1,8 +1,8 @@
 //! Asking a model: the connection, the stream, and asking again.
 //!
-//! A request that failed is sent again whole, and nothing of the answer that broke off is kept: a call that was not
-//! closed must never run. The key goes to the host of the model's address and nowhere else, so redirects are not
-//! followed; and it is cut out of every sentence that leaves this file.
+//! A request that failed is sent again whole, and nothing of the answer that broke off is kept: a call that
+//! was not closed must never run. The key goes to the host of the model's address and nowhere else, so
+//! redirects are not followed; and it is cut out of every sentence that leaves this file.
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::sse;
@@ -89,8 +89,8 @@ impl Client {
 
     /// Asks `model` and returns its whole reply, or why none came after all tries.
     ///
-    /// `images` holds the content of the pictures in the prompt's outcomes; one that is missing is left out. Dropping the
-    /// future closes the connection.
+    /// `images` holds the content of the pictures in the prompt's outcomes; one that is missing is left out.
+    /// Dropping the future closes the connection.
     pub async fn ask(
         &self,
         model: &Model,
@@ -214,8 +214,8 @@ impl Quirks {
     }
 }
 
-/// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that the body must
-/// have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
+/// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that
+/// the body must have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
 fn is_named(name: &str, body: &str) -> bool {
     if name.contains('_') {
         return body.contains(name);
@@ -234,7 +234,8 @@ fn is_named(name: &str, body: &str) -> bool {
         || quoted && param.is_none() && complains.iter().any(|word| lower.contains(word))
 }
 
-/// Returns the greatest number below `asked` in a sentence such as "max_tokens: 16384 > 8192, which is the maximum".
+/// Returns the greatest number below `asked` in a sentence such as "max_tokens: 16384 > 8192, which is the
+/// maximum".
 fn allowed(why: &str, asked: u64) -> Option<u64> {
     let numbers = why.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
     numbers.filter(|number| (256..asked).contains(number)).max()
@@ -416,7 +417,8 @@ async fn read(
     }
 }
 
-/// Reads an answer that is no stream: a whole reply as JSON, which a few servers give, or a page of somebody else's.
+/// Reads an answer that is no stream: a whole reply as JSON, which a few servers give, or a page of somebody
+/// else's.
 async fn read_whole(
     mut response: Response,
     start: Vec<u8>,
@@ -448,8 +450,8 @@ async fn rest(response: &mut Response, mut body: Vec<u8>, patience: &Patience) -
     Ok(body)
 }
 
-/// Reads what little may follow the end of a reply, aside from the caller: only a connection that was read to its end
-/// serves the next step.
+/// Reads what little may follow the end of a reply, aside from the caller: only a connection that was read to
+/// its end serves the next step.
 fn drain(mut response: Response) {
     tokio::spawn(timeout(Duration::from_secs(2), async move {
         while let Ok(Some(_)) = response.chunk().await {}
@@ -486,8 +488,8 @@ fn deepest(error: &reqwest::Error) -> String {
     if std::ptr::addr_eq(cause, error) { "the connection failed".to_owned() } else { cause.to_string() }
 }
 
-/// Returns the pause after `tries` failed ones: what the server asked for, or doubling, of which a random part up to a half is
-/// left out, so that many tasks do not come back at once.
+/// Returns the pause after `tries` failed ones: what the server asked for, or doubling, of which a random
+/// part up to a half is left out, so that many tasks do not come back at once.
 fn pause(patience: &Patience, tries: u32, asked: Option<Duration>) -> Duration {
     let doubled = patience.first_pause.saturating_mul(1 << (tries - 1).min(16));
     let jittered = doubled.min(patience.longest_pause).mul_f64(1.0 - random_half());
@@ -503,8 +505,8 @@ fn random_half() -> f64 {
     }
 }
 
-/// Returns usage that adds up: quire's estimate (4 bytes a token) stands for what the server left out, and what it says of
-/// its cache is part of what was read.
+/// Returns usage that adds up: quire's estimate (4 bytes a token) stands for what the server left out, and
+/// what it says of its cache is part of what was read.
 fn settled(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
     let tokens = |bytes: usize| (bytes as u64).div_ceil(4);
     let came = reply.items.iter().map(|item| item.get().len()).sum();
@@ -547,8 +549,8 @@ fn is_loopback(url: &Url) -> bool {
     named || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Builds the connection pool. Roots of Mozilla's are added to the platform's: without any, as in slim containers, the
-/// platform's verifier refuses to be built even for plain HTTP.
+/// Builds the connection pool. Roots of Mozilla's are added to the platform's: without any, as in slim
+/// containers, the platform's verifier refuses to be built even for plain HTTP.
 fn build(patience: &Patience, is_loopback: bool) -> Result<reqwest::Client, String> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {

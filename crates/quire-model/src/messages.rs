@@ -1,9 +1,10 @@
-//! Anthropic's Messages API. The answer comes as content blocks; one `assistant` message is assembled from them once and
-//! sent back unchanged: thinking with its signature, and redacted thinking, must stand before the calls they led to.
+//! Anthropic's Messages API. The answer comes as content blocks; one `assistant` message is assembled from
+//! them once and sent back unchanged: thinking with its signature, and redacted thinking, must stand before
+//! the calls they led to.
 //!
-//! Cache marks are no part of the items: at most four are allowed, so they move on with each request, while the items
-//! stay. They stand on the tools, on the system prompt, and on the last of the person's side of this request and of the
-//! one before, whose prefix is in the cache already.
+//! Cache marks are no part of the items: at most four are allowed, so they move on with each request, while
+//! the items stay. They stand on the tools, on the system prompt, and on the last of the person's side of
+//! this request and of the one before, whose prefix is in the cache already.
 
 use crate::Glimpse;
 use crate::fault::Trouble;
@@ -151,7 +152,8 @@ fn plain_id(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
 }
 
-/// Returns the items with a cache mark on the last user's message, and on the last one that stood in the request before.
+/// Returns the items with a cache mark on the last user's message, and on the last one that stood in the
+/// request before.
 fn marked(mut items: Vec<Raw>) -> Vec<Raw> {
     let is_user = |item: &Raw| item.get().starts_with(USER);
     let last = items.iter().rposition(is_user);
@@ -346,7 +348,8 @@ impl Answer {
         }
     }
 
-    /// Takes over what `usage` states: later numbers stand for the whole message, and what they leave out stays.
+    /// Takes over what `usage` states: later numbers stand for the whole message, and what they leave out
+    /// stays.
     fn add_usage(&mut self, usage: Option<&Value>) {
         let Some(new) = usage.and_then(Value::as_object) else { return };
         if !self.usage.is_object() {

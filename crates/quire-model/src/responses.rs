@@ -1,8 +1,9 @@
-//! OpenAI's Responses API, in the form where the server keeps nothing (`store: false`): every output item is sent back
-//! with the next request, byte for byte as it came, so that encrypted reasoning and the provider's cache survive.
+//! OpenAI's Responses API, in the form where the server keeps nothing (`store: false`): every output item is
+//! sent back with the next request, byte for byte as it came, so that encrypted reasoning and the provider's
+//! cache survive.
 //!
-//! `response.output_item.done` is what counts; deltas before it are only shown. Items and events of unknown kinds are
-//! kept and passed over.
+//! `response.output_item.done` is what counts; deltas before it are only shown. Items and events of unknown
+//! kinds are kept and passed over.
 
 use crate::Glimpse;
 use crate::fault::Trouble;

@@ -4,6 +4,7 @@ mod answers;
 mod faults;
 mod prefix;
 mod server;
+mod shapes;
 mod taped;
 
 use crate::{Client, Glimpse, Patience};

@@ -1,4 +1,5 @@
-//! All wires against the real llama.cpp server, with a tiny random model: what it says is nonsense, how it says it is not.
+//! All wires against the real llama.cpp server, with a tiny random model: what it says is nonsense, how it
+//! says it is not.
 //!
 //! `tests/llama/install` makes what this needs.
 

@@ -246,7 +246,8 @@ async fn items_go_back_as_they_came() {
     }
 }
 
-/// Every place at which a stream can be cut in two, and every byte alone; all on one connection, which must last.
+/// Every place at which a stream can be cut in two, and every byte alone; all on one connection, which must
+/// last.
 #[tokio::test]
 async fn chunks_may_end_anywhere() {
     for wire in WIRES {
@@ -529,7 +530,8 @@ async fn replies_of_another_wire_are_translated() {
     }
 }
 
-/// What the token count needs comes after the end of some replies, and not at all from others that stay connected.
+/// What the token count needs comes after the end of some replies, and not at all from others that stay
+/// connected.
 #[tokio::test]
 async fn a_reply_that_is_whole_does_not_wait_for_a_server_that_hangs() {
     let server = Server::start().await;

@@ -1,5 +1,5 @@
-//! A model's server whose every byte the test sends itself. It does nothing unless told: a test takes the next request,
-//! looks at it, and answers it or does not.
+//! A model's server whose every byte the test sends itself. It does nothing unless told: a test takes the
+//! next request, looks at it, and answers it or does not.
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
