@@ -562,6 +562,8 @@ fn build(patience: &Patience, is_loopback: bool) -> Result<reqwest::Client, Stri
     let builder = reqwest::Client::builder()
         .user_agent(concat!("quire/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(patience.connect)
+        // A connection that died silently is found long before `idle` is over.
+        .http2_keep_alive_interval(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .tls_certs_merge(roots.map_err(|error| error.to_string())?);
     let builder = if is_loopback { builder.no_proxy() } else { builder };

@@ -32,7 +32,7 @@ pub enum Glimpse {
     Reasoning(String),
     /// The try failed; try `attempt` of `of` begins after the pause.
     Retrying { attempt: u32, of: u32, after_ms: u64, why: String },
-    /// What was shown of this reply is void: it comes again from its beginning.
+    /// What was shown of this reply is void: if it comes, it comes from its beginning.
     Restarted,
 }
 

@@ -24,6 +24,7 @@ struct Body<'a> {
     model: &'a str,
     stream: bool,
     store: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
     instructions: &'a str,
     input: Vec<Raw>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
