@@ -148,6 +148,9 @@ impl Client {
         let Some(dialect) = wire::of(model.wire) else { return Ok(vec![model.name.clone()]) };
         let mut way = self.way(dialect, model, key)?;
         way.url = extended(&model.base_url, "models").map_err(|trouble| way.told(trouble, model, 1))?;
+        if way.url.query().is_none() {
+            way.url.set_query(dialect.models_query());
+        }
         way.address = shown(&way.url);
         way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
     }

@@ -38,6 +38,11 @@ impl Dialect for Messages {
         "messages"
     }
 
+    /// Without it the list ends after 20; the limit is the API's.
+    fn models_query(&self) -> Option<&'static str> {
+        Some("limit=1000")
+    }
+
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>) {
         headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
         if let Some(key) = key {

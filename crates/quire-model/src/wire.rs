@@ -50,6 +50,11 @@ pub(crate) trait Dialect: Send + Sync {
     /// Returns what is added to the base address.
     fn path(&self) -> &'static str;
 
+    /// Returns the query with which the server lists all its models at once, where it needs one.
+    fn models_query(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Adds the headers of this wire, with the key where there is one.
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>);
 
