@@ -369,7 +369,10 @@ mod tests {
                 assert_eq!(spec.input["type"], "object", "{}", spec.name);
                 assert!(!spec.description.is_empty() && !spec.description.contains('\n'), "{}", spec.name);
                 let text = spec.input.to_string();
-                assert!(!text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"), "{text}");
+                assert!(
+                    !text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"),
+                    "{text}"
+                );
             }
         }
     }
@@ -397,7 +400,8 @@ mod tests {
     #[test]
     fn a_plan_is_noted() {
         let place = Place::new();
-        let steps = serde_json::json!({"steps": [{"step": "a", "status": "done"}, {"step": "b", "status": "doing"}]});
+        let steps =
+            serde_json::json!({"steps": [{"step": "a", "status": "done"}, {"step": "b", "status": "doing"}]});
         assert_eq!(place.call("plan", steps).text, "Noted: 1 of 2 done.");
     }
 }
