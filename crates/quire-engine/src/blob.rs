@@ -38,6 +38,10 @@ impl Index {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Writes all rows that are waiting into the caller's transaction. Returns the blobs they are of.
     pub fn write(&self, database: &Database, conn: &Connection) -> Result<Vec<Hash>, DatabaseError> {
         let waiting: Vec<_> = self.lock().iter().map(|(hash, place)| (*hash, *place)).collect();
@@ -93,6 +97,7 @@ pub struct Blobs {
     dir: Arc<Path>,
     database: Arc<Database>,
     index: Arc<Index>,
+    begun: Arc<pack::Begun>,
 }
 
 impl Blobs {
@@ -101,7 +106,7 @@ impl Blobs {
         let made = fs::DirBuilder::new().mode(0o700).create(&dir);
         match made.and_then(|()| File::open(home)?.sync_all()) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(DiskError::io(&dir, e)),
-            _ => Ok(Blobs { dir: dir.into(), database, index }),
+            _ => Ok(Blobs { dir: dir.into(), database, index, begun: Arc::default() }),
         }
     }
 

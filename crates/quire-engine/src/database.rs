@@ -268,6 +268,8 @@ impl Database {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(fail)?;
         let made = (|| {
             let mut conn = Connection::open_with_flags(&new, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            // Nobody knows it yet, and it is synced once, as a whole, before it gets its name.
+            conn.execute_batch("PRAGMA synchronous = OFF")?;
             let tx = conn.transaction()?;
             MIGRATIONS.iter().try_for_each(|statements| tx.execute_batch(statements))?;
             tx.pragma_update(None, "application_id", APPLICATION_ID)?;
