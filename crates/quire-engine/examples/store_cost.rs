@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let home = outer.path().join("quire");
-    report("opening a new home", timed(1, || Ok(drop(Store::open(&home)?)))?);
-    report("opening it again", timed(20, || Ok(drop(Store::open(&home)?)))?);
+    report("opening a new home", timed(1, || Ok(Store::open(&home)?))?);
+    report("opening it again", timed(20, || Ok(Store::open(&home)?))?);
 
     let store = Store::open(&home)?;
     let task = store.create(vec![opened()]).wait()?.task;
@@ -64,44 +64,38 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut mark = Mark::default();
     mark = store.news(mark)?.1;
-    report("asking for news where there are none", timed(2000, || Ok(drop(store.news(mark)?)))?);
+    report("asking for news where there are none", timed(2000, || Ok(store.news(mark)?))?);
 
     let task = store.create(vec![opened()]).wait()?.task;
     for seq in (1..LONG).step_by(1000) {
-        let stop = Event::Paused { why: Why::Trouble(Trouble::Other, "w".repeat(200)) };
-        store.append(task, seq, Writer::Person, [stop, Event::Resumed {}].repeat(500)).wait()?;
+        let stop = || Event::Paused { why: Why::Trouble(Trouble::Other, "w".repeat(200)) };
+        let batch = (0..1000).map(|n| if n % 2 == 0 { stop() } else { Event::Resumed {} });
+        store.append(task, seq, Writer::Person, batch.collect()).wait()?;
     }
     drop(store);
-    report(
-        "opening a home with that and a log of 100,000 events",
-        timed(3, || Ok(drop(Store::open(&home)?)))?,
-    );
+    report("opening a home with that and a log of 100,000 events", timed(3, || Ok(Store::open(&home)?))?);
     let store = Store::open(&home)?;
-    report("folding 100,000 events", timed(1, || Ok(drop(store.task(task)?)))?);
-    let seq = store.task(task)?.seq;
-    report("taking that task over", timed(1, || Ok(store.take(task).wait().map(|_| ())?))?);
-    report("folding one event more", timed(1, || Ok(assert_eq!(store.task(task)?.seq, seq + 1)))?);
+    report("folding 100,000 events", timed(1, || Ok(store.task(task)?))?);
+    report("taking that task over", timed(1, || Ok(store.take(task).wait()?))?);
+    report("folding one event more", timed(1, || Ok(store.task(task)?))?);
 
     let mut n = 0_u32;
     let put = timed(200, || {
         n += 1;
-        Ok(drop(store.blobs().put(&[&n.to_le_bytes().repeat(1000)])?))
+        Ok(store.blobs().put(&[&n.to_le_bytes().repeat(1000)])?)
     })?;
     report("putting one blob of 4 kB", put);
     let contents: Vec<Vec<u8>> = (0..10_000_u32).map(|n| (n + 1_000_000).to_le_bytes().repeat(250)).collect();
     let views: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
-    report("putting 10,000 blobs of 1 kB", timed(1, || Ok(drop(store.blobs().put(&views)?)))?);
-    report(
-        "a commit with their 10,000 rows",
-        timed(1, || Ok(store.create(vec![opened()]).wait().map(|_| ())?))?,
-    );
-    report("putting the same again", timed(1, || Ok(drop(store.blobs().put(&views)?)))?);
+    report("putting 10,000 blobs of 1 kB", timed(1, || Ok(store.blobs().put(&views)?))?);
+    report("a commit with their 10,000 rows", timed(1, || Ok(store.create(vec![opened()]).wait()?))?);
+    report("putting the same again", timed(1, || Ok(store.blobs().put(&views)?))?);
     Ok(())
 }
 
 type Measured = Result<Vec<Duration>, Box<dyn std::error::Error>>;
 
-fn timed(times: usize, mut f: impl FnMut() -> Result<(), Box<dyn std::error::Error>>) -> Measured {
+fn timed<T>(times: usize, mut f: impl FnMut() -> Result<T, Box<dyn std::error::Error>>) -> Measured {
     let mut all = Vec::with_capacity(times);
     for _ in 0..times {
         let before = Instant::now();

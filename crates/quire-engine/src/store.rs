@@ -215,6 +215,17 @@ impl Store {
         })
     }
 
+    /// Returns the end of the log of all tasks: who takes it before reading tasks, and asks for news above it afterwards,
+    /// misses nothing.
+    pub fn mark(&self) -> Result<Mark, ReadError> {
+        let database = &self.0.database;
+        database.read(|conn| {
+            let sql = "SELECT coalesce(max(id), 0) FROM event";
+            let last = conn.prepare_cached(sql).and_then(|mut last| last.query_row([], |row| row.get(0)));
+            Ok(Mark(database.by(last)?))
+        })
+    }
+
     /// Returns which tasks have events above `mark`, by whatever process, and the mark to ask with next. Takes some
     /// microseconds where there is nothing new, so that a follower can ask often.
     pub fn news(&self, mark: Mark) -> Result<(Vec<u64>, Mark), ReadError> {
