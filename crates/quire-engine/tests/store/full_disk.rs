@@ -1,6 +1,8 @@
-//! A disk with no room: said as such, nothing half written, and as before once there is room again.
+//! A disk with no room: said as such, nothing half written, and as before once there is room again. And a disk that
+//! takes what is written but cannot make it durable.
 
 use super::{child, home, opened, said, store};
+use quire_core::Hash;
 use quire_engine::blob::BlobError;
 use quire_engine::database::{DiskKind, OpenError};
 use quire_engine::store::{AppendError, Store, Writer};
@@ -112,4 +114,48 @@ fn a_home_cannot_be_made_where_there_is_no_room() {
         small.resize(c"size=1m");
         store(small.0.path()).create(vec![opened()]).wait().unwrap();
     }
+}
+
+/// From now on no thread of this process can sync anything.
+fn forbid_syncing() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+    let syncs = [libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync_file_range, libc::SYS_syncfs];
+    let filter = SeccompFilter::new(
+        syncs.map(|call| (call, vec![])).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EIO as u32),
+        TargetArch::try_from(std::env::consts::ARCH).unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter_all_threads(&program).unwrap();
+}
+
+pub fn unsynced_role(home: &Path) {
+    let store = store(home);
+    let task = store.create(vec![opened()]).wait().unwrap().task;
+    let blob = store.blobs().put(&[b"durable"]).unwrap()[0];
+    forbid_syncing();
+    let batch = || vec![said("a"), said("b")];
+    for _ in 0..2 {
+        let append = store.append(task, 1, Writer::Person, batch()).wait();
+        assert!(matches!(append, Err(AppendError::Disk(_))), "{append:?}");
+        assert_eq!(store.task(task).unwrap().seq, 1);
+        let put = store.blobs().put(&[b"not durable"]);
+        assert!(matches!(put, Err(BlobError::Disk(_))), "{put:?}");
+        assert!(matches!(store.blobs().get(&Hash::of(b"not durable")), Err(BlobError::Missing(_))));
+    }
+    assert_eq!(store.blobs().get(&blob).unwrap(), b"durable");
+}
+
+#[test]
+fn what_cannot_be_made_durable_is_not_acknowledged() {
+    let home = home();
+    let out = child("unsynced", home.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    // It may have happened all the same, but never by half.
+    let here = store(home.path());
+    let seq = here.task(1).unwrap().seq;
+    assert!(seq == 1 || seq == 3, "{seq}");
+    assert_eq!(here.append(1, seq, Writer::Person, vec![said("c")]).wait().unwrap(), seq + 1);
+    here.check().unwrap();
 }

@@ -67,6 +67,7 @@ fn plays_a_role() {
         Ok("race") => processes::race_role(home),
         Ok("busy") => kill::busy_role(home),
         Ok("cramped") => full_disk::cramped_role(home),
+        Ok("unsynced") => full_disk::unsynced_role(home),
         other => panic!("no such role: {other:?}"),
     }
 }
