@@ -109,6 +109,25 @@ fn a_damaged_database_keeps_its_log_too() {
     assert!(!db.exists() && wal.exists());
 }
 
+/// A newer quire died, and what it did to the database stands in the `-wal` only.
+#[test]
+fn what_a_newer_quire_left_in_its_log_is_not_carried_on() {
+    let (origin, home) = (home(), home());
+    let here = store(origin.path());
+    here.create(vec![opened()]).wait().unwrap();
+    sql(&origin.path().join("quire.db"), "PRAGMA user_version = 99");
+    for name in ["quire.db", "quire.db-wal"] {
+        fs::copy(origin.path().join(name), home.path().join(name)).unwrap();
+    }
+    drop(here);
+    let before = files(home.path());
+    let error = Store::open(home.path()).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+    let mut after = files(home.path());
+    after.retain(|(name, _)| name != "quire.db-shm"); // SQLite's index of the log; made anew by whoever needs it.
+    assert_eq!(after, before);
+}
+
 /// What is found only by reading, in a file too large to be read through at every start, stops all writing.
 #[test]
 fn damage_that_is_found_late_ends_writing() {
