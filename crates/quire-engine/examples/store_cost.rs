@@ -127,7 +127,7 @@ fn opened() -> Event {
     };
     let charter = Charter {
         folders: vec!["/somewhere".into()],
-        model,
+        model: Some(model),
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),

@@ -182,10 +182,11 @@ impl Store {
     }
 
     /// Returns the fold of a task's whole log. Only rows that this process has not yet folded are read.
-    pub fn task(&self, task: u64) -> Result<Arc<Task>, ReadError> {
+    pub fn task(&self, task: u64) -> Result<Task, ReadError> {
         let id = i64::try_from(task).map_err(|_| ReadError::NoSuchTask(task))?;
         let database = &self.0.database;
-        database.read(|conn| self.0.folds.of(database, conn, id)?.ok_or(ReadError::NoSuchTask(task)))
+        let folded = database.read(|conn| self.0.folds.of(database, conn, id))?;
+        folded.map(Arc::unwrap_or_clone).ok_or(ReadError::NoSuchTask(task))
     }
 
     /// Returns the events of a task above `after`, in order; none where there is no such task.

@@ -20,7 +20,7 @@ const HOME: &str = "QUIRE_TEST_HOME";
 fn opened() -> Event {
     let charter = Charter {
         folders: vec!["/somewhere".into()],
-        model: Model {
+        model: Some(Model {
             provider: "tape".into(),
             name: "tape".into(),
             wire: Wire::Tape,
@@ -28,7 +28,7 @@ fn opened() -> Event {
             key_env: None,
             edits: Edits::ApplyPatch,
             images: false,
-        },
+        }),
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),
