@@ -287,7 +287,8 @@ mod tests {
 
     /// A folder, an out directory and the [`Inside`] of them.
     pub(super) struct Place {
-        pub(super) dir: tempfile::TempDir,
+        /// Removes all of it in the end.
+        _dir: tempfile::TempDir,
         pub(super) inside: Inside,
     }
 
@@ -299,7 +300,7 @@ mod tests {
             std::fs::create_dir(&out).unwrap();
             let env = [("PATH", std::env::var("PATH").unwrap()), ("LANG", "C.UTF-8".to_owned())];
             let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
-            Place { inside: Inside::new(folder, out, env), dir }
+            Place { inside: Inside::new(folder, out, env), _dir: dir }
         }
 
         pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -369,7 +370,10 @@ mod tests {
                 assert_eq!(spec.input["type"], "object", "{}", spec.name);
                 assert!(!spec.description.is_empty() && !spec.description.contains('\n'), "{}", spec.name);
                 let text = spec.input.to_string();
-                assert!(!text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"), "{text}");
+                assert!(
+                    !text.contains("$schema") && !text.contains("\"title\"") && !text.contains("null"),
+                    "{text}"
+                );
             }
         }
     }
@@ -397,7 +401,8 @@ mod tests {
     #[test]
     fn a_plan_is_noted() {
         let place = Place::new();
-        let steps = serde_json::json!({"steps": [{"step": "a", "status": "done"}, {"step": "b", "status": "doing"}]});
+        let steps =
+            serde_json::json!({"steps": [{"step": "a", "status": "done"}, {"step": "b", "status": "doing"}]});
         assert_eq!(place.call("plan", steps).text, "Noted: 1 of 2 done.");
     }
 }
