@@ -26,9 +26,11 @@ mod seccomp;
 mod spawner;
 mod spec;
 mod tidy;
+pub mod tool;
 mod tree;
 
-pub use hand::Tools;
+use std::ffi::OsString;
+
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use spec::{FolderView, Spec};
@@ -46,16 +48,12 @@ const BIN_INSIDE: &str = "/run/quire/bin";
 const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
 
-/// Runs what a private first argument names, and returns its exit code; `None` where there is none. `main` must call this
-/// before it starts a thread or reads anything; `args` are the program's, its name included. `tools` makes the tools of
-/// the hand from the folder that calls start in and their environment.
-pub fn private_main<T: Tools>(
-    args: &[std::ffi::OsString],
-    tools: impl FnOnce(std::path::PathBuf, Vec<(String, String)>) -> T,
-) -> Option<i32> {
-    match args.get(1)?.to_str()? {
-        SPAWNER => Some(spawner::main()),
-        HAND => Some(hand::main(tools)),
-        _ => None,
+/// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
+/// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
+pub fn private_main(args: &[OsString]) -> Option<i32> {
+    match args.get(1).and_then(|first| first.to_str()) {
+        Some(SPAWNER) => Some(spawner::main()),
+        Some(HAND) => Some(hand::main()),
+        _ => tool::private_main(args),
     }
 }

@@ -18,7 +18,7 @@ const ORDINARY: u32 = 54_321;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = quire_sandbox::private_main(&args, stage::Shell::new) {
+    if let Some(code) = quire_sandbox::private_main(&args) {
         return ExitCode::from(code as u8);
     }
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();

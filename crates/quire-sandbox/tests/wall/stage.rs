@@ -1,10 +1,9 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
-use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Spec, StartError, Tools, start};
+use quire_sandbox::protocol::{FromHand, ToHand};
+use quire_sandbox::{FolderView, Sandbox, Spec, StartError, start};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,37 +12,6 @@ pub fn disk() -> PathBuf {
     let disk = PathBuf::from("/var/tmp");
     fs::create_dir_all(&disk).expect("a directory on disk");
     disk
-}
-
-/// One tool: the input is given to `sh`.
-pub struct Shell {
-    folder: PathBuf,
-    env: Vec<(String, String)>,
-}
-
-impl Shell {
-    pub fn new(folder: PathBuf, env: Vec<(String, String)>) -> Shell {
-        Shell { folder, env }
-    }
-}
-
-impl Tools for Shell {
-    fn run(&self, _: u32, _: &str, input: &str, _: &(dyn Fn(&str) + Sync)) -> HandOutcome {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", input]).current_dir(&self.folder).env_clear().envs(self.env.clone());
-        let (text, exit) = match command.stdin(std::process::Stdio::null()).output() {
-            Ok(output) => {
-                let both = [output.stdout, output.stderr].concat();
-                (String::from_utf8_lossy(&both).into_owned(), output.status.code())
-            }
-            Err(error) => (error.to_string(), None),
-        };
-        HandOutcome { text, ok: exit == Some(0), exit, millis: 0, whole: None, images: Vec::new() }
-    }
-
-    fn cancel(&self, _: u32) {}
-
-    fn reap(&self) {}
 }
 
 pub struct Stage {
@@ -111,7 +79,8 @@ impl Live {
 
     /// Runs a command and returns its exit code and output.
     pub fn run(&self, command: &str) -> (i32, String) {
-        let call = ToHand::Call { id: 1, tool: "shell".into(), input: command.into() };
+        let input = serde_json::json!({ "command": command }).to_string();
+        let call = ToHand::Call { id: 1, tool: "shell".into(), input };
         self.sandbox.send(&call).expect("a hand that listens");
         loop {
             match self.hear() {
