@@ -23,7 +23,11 @@ fn main() -> ExitCode {
     }
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if let Some(one) = std::env::var_os("WALL_TEST") {
-        let (_, test) = tests::ALL.iter().find(|(name, _)| *name == one).expect("a test of that name");
+        let (_, test) = tests::ALL
+            .iter()
+            .chain(tests::HELPERS)
+            .find(|(name, _)| *name == one)
+            .expect("a test of that name");
         test(&stage::Stage::set());
         return ExitCode::SUCCESS;
     }

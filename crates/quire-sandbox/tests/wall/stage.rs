@@ -84,7 +84,11 @@ impl Live {
         self.sandbox.send(&call).expect("a hand that listens");
         loop {
             match self.hear() {
-                FromHand::Done { outcome, .. } => return (outcome.exit.unwrap_or(-1), outcome.text),
+                FromHand::Done { outcome, .. } => {
+                    // The last line is the tool's own, on how the command ended.
+                    let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
+                    return (outcome.exit.unwrap_or(-1), said.to_owned());
+                }
                 FromHand::Live { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -109,5 +113,63 @@ impl Live {
         let (code, text) = self.run(command);
         assert_ne!(code, 0, "{command}: {text}");
         text
+    }
+}
+
+/// Returns the shell word for a path or text.
+pub fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
+    format!("'{}'", text.as_ref().to_str().expect("text").replace('\'', "'\\''"))
+}
+
+/// Returns everything about every file below a directory that could show that somebody touched it.
+pub fn fingerprint(directory: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::fs::MetadataExt;
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).expect("a directory").map(|e| e.expect("an entry").path()).collect();
+    entries.sort();
+    let mut print = String::new();
+    for path in std::iter::once(directory.to_path_buf()).chain(entries) {
+        let stat = fs::symlink_metadata(&path).expect("a file");
+        let kind = stat.file_type();
+        let content = match () {
+            () if kind.is_file() => format!("{:?}", fs::read(&path)),
+            () if kind.is_symlink() => format!("{:?}", fs::read_link(&path)),
+            () => String::new(),
+        };
+        writeln!(
+            print,
+            "{path:?} {} {:o} {}:{} {}.{} {}.{} {content}",
+            stat.ino(),
+            stat.mode(),
+            stat.uid(),
+            stat.gid(),
+            stat.mtime(),
+            stat.mtime_nsec(),
+            stat.ctime(),
+            stat.ctime_nsec()
+        )
+        .expect("memory");
+        if kind.is_dir() && path != directory {
+            print.push_str(&fingerprint(&path));
+        }
+    }
+    print
+}
+
+/// Returns whether any process of the machine has this word in its command line.
+pub fn runs(word: &str) -> bool {
+    fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+/// Waits for what another process brings about.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited too long: {what}");
+        std::thread::yield_now();
     }
 }
