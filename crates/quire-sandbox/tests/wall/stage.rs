@@ -30,7 +30,7 @@ impl Stage {
         }
         for copy in [&folder, &frozen] {
             fs::write(copy.join("a.txt"), "a\n").expect("a file");
-            fs::create_dir(copy.join("deep")).expect("a directory");
+            fs::create_dir_all(copy.join("deep")).expect("a directory");
             fs::write(copy.join("deep/b.txt"), "b\n").expect("a file");
         }
         let env = [

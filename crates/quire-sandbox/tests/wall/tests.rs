@@ -411,8 +411,7 @@ fn folders_can_lie_in_folders(stage: &Stage) {
 }
 
 fn a_hostile_layer_cannot_move_a_mount(stage: &Stage) {
-    let target = stage.base.join("target");
-    fs::create_dir(&target).unwrap();
+    let target = stage.home.join("target");
     let modules = stage.folder().join("web/node_modules");
     fs::create_dir_all(&modules).unwrap();
     fs::create_dir(stage.base.join("data/base/web")).unwrap();
@@ -427,7 +426,7 @@ fn a_hostile_layer_cannot_move_a_mount(stage: &Stage) {
     live.yes("test -L web && touch web/node_modules/x");
     live.no(&format!("grep -q ' {}/node_modules ' /proc/self/mountinfo", target.display()));
     live.sandbox.end().unwrap();
-    assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    assert!(!target.exists());
 }
 
 fn freeze_holds_files_still(stage: &Stage) {
