@@ -287,7 +287,8 @@ mod tests {
 
     /// A folder, an out directory and the [`Inside`] of them.
     pub(super) struct Place {
-        pub(super) dir: tempfile::TempDir,
+        /// Removes all of it in the end.
+        _dir: tempfile::TempDir,
         pub(super) inside: Inside,
     }
 
@@ -299,7 +300,7 @@ mod tests {
             std::fs::create_dir(&out).unwrap();
             let env = [("PATH", std::env::var("PATH").unwrap()), ("LANG", "C.UTF-8".to_owned())];
             let env = env.map(|(name, value)| (name.to_owned(), value)).to_vec();
-            Place { inside: Inside::new(folder, out, env), dir }
+            Place { inside: Inside::new(folder, out, env), _dir: dir }
         }
 
         pub(super) fn path(&self, name: &str) -> PathBuf {

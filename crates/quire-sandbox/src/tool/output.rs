@@ -1,6 +1,7 @@
 //! What a command prints, kept in constant memory: the head and the tail of what a model has not seen yet, and once it is
 //! more than is shown, all of it in a file.
 
+use memchr::memchr_iter;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -69,7 +70,7 @@ impl Output {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.keep(bytes);
         self.total += bytes.len() as u64;
-        let lines = bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        let lines = memchr_iter(b'\n', bytes).count() as u64;
         self.lines += lines;
         self.unseen.push(bytes, lines);
         let recent = &bytes[bytes.len().saturating_sub(LIVE_MAX)..];
@@ -182,7 +183,7 @@ impl Window {
         if self.total <= WHOLE as u64 {
             return None;
         }
-        let newlines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        let newlines = |bytes: &[u8]| memchr_iter(b'\n', bytes).count() as u64;
         let head_end = self.head.iter().rposition(|b| *b == b'\n').filter(|at| *at >= HEAD / 2);
         let head = &self.head[..head_end.map_or(self.head.len(), |at| at + 1)];
         let tail: Vec<u8> = self.tail.iter().copied().collect();
