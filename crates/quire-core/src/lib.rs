@@ -9,9 +9,14 @@ pub mod change;
 pub mod charter;
 pub mod event;
 pub mod message;
+pub mod prompt;
+pub mod task;
+pub mod want;
 
 pub use bytes::{Hash, RelPath};
 pub use change::{Entry, Node, Snapshot};
 pub use charter::Charter;
 pub use event::{Event, Logged};
 pub use message::{Call, Item, Outcome, Prompt, PromptItem, Reply, ToolSpec, Usage};
+pub use task::{Phase, Refusal, Task};
+pub use want::{Want, settle, want};

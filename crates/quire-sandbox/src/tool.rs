@@ -162,7 +162,7 @@ pub fn specs(edits: Edits, images: bool) -> Vec<ToolSpec> {
             if images {
                 description.push_str(t.for_eyes);
             }
-            ToolSpec { name: t.name.to_owned(), description, input }
+            ToolSpec { name: t.name.to_owned(), description, input, reads: t.only_reads }
         })
         .collect()
 }
