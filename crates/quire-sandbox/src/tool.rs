@@ -221,7 +221,8 @@ fn run_tool<T: Tool>(here: &Here<'_>, input: &str) -> HandOutcome {
 /// Cuts what got longer than any tool means to say, as an error that repeats what the model sent can.
 fn bound(text: &mut String) {
     if text.len() > TEXT_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_MAX));
+        let end = (0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
         text.push_str("\u{2026} [cut]");
     }
 }
