@@ -36,5 +36,5 @@ pub use quire::{EngineError, Quire, Recovered};
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.
 pub fn private_main(args: &[std::ffi::OsString]) -> Option<i32> {
-    quire_sandbox::quire_main(args)
+    quire_sandbox::private_main(args)
 }
