@@ -295,7 +295,9 @@ impl Progress {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", first_line(text, QUOTED_MAX))
+    let line = first_line(text, QUOTED_MAX);
+    let more = text.trim().lines().count() > 1 && !line.ends_with('…');
+    format!("`{line}{}`", if more { " …" } else { "" })
 }
 
 /// Returns the paths that a patch names, in order.

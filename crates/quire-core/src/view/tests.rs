@@ -318,8 +318,8 @@ fn a_life_as_lines() {
         Writing new.rs
     ✓ Wrote new.rs                                                  34 s
         Thinking
-        Running `cargo test`
-    ✗ Ran `cargo test`: exit 101                                    36 s
+        Running `cargo test …`
+    ✗ Ran `cargo test …`: exit 101                                  36 s
         Thinking
         Running `make`
     ✓ Ran `make`                                                    38 s
@@ -402,12 +402,12 @@ fn a_change_in_a_few_words() {
     gone.txt: deleted
     pic.png: changed, binary
     big: changed, large
-    run.sh: changed
-    plain.sh: changed
+    run.sh: changed, can be run
+    plain.sh: changed, can no longer be run
     dir: new folder
     old-dir: deleted folder
     link: new link
-    was-file: -1
+    was-file: now a link
     ");
 }
 
