@@ -106,6 +106,9 @@ impl Progress {
                     lines.extend(self.flush());
                     lines.push(line(LineMark::Failed, format!("{} was interrupted", self.doing(&call))));
                 }
+                if self.now.is_some() {
+                    self.now = Some("Starting".to_owned());
+                }
             }
             Event::Restored { .. } => {
                 lines.extend(self.flush());
