@@ -165,7 +165,8 @@ fn exit_of(why: &Why) -> Exit {
 fn ended(review: &Review, look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let id = review.task;
-    let head = format!("Task {id} is {}. {}. {}", review.state, review.extent(), review.folder_text());
+    let folder = if review.files.is_empty() { "" } else { review.folder_text() };
+    let head = format!("Task {id} is {}. {}. {folder}", review.state, review.extent());
     let mut out = format!("{}\n", wrap(&head, width, ""));
     if !review.summary.is_empty() {
         out.push_str(&wrap(&clean(&review.summary), width, "  "));
@@ -288,7 +289,7 @@ impl<'f> Live<'f> {
             }
             Glimpse::Output { text, .. } => {
                 let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-                self.progress.now().zip(line).map(|(now, line)| format!("{now}: {line}"))
+                self.progress.now().zip(line).map(|(now, line)| format!("{}: {line}", cut(now, 24)))
             }
             Glimpse::Copying { done, total } => {
                 Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))

@@ -150,7 +150,8 @@ fn foot(review: &Review) -> String {
     }
     let widest = rows.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
     let rows = rows.iter().map(|(command, does)| format!("{}   {does}\n", pad(command, widest)));
-    format!("{}\n{}", review.folder_text(), rows.collect::<String>())
+    let folder = if review.files.is_empty() { String::new() } else { format!("{}\n", review.folder_text()) };
+    format!("{folder}{}", rows.collect::<String>())
 }
 
 /// Returns a file's name, how much of it changed, and its hunks.
