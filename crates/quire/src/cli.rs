@@ -196,6 +196,9 @@ pub struct HostArgs {
     /// Stop the host that runs; its tasks go on with the next one
     #[arg(long)]
     pub stop: bool,
+    /// Started by another command: ends by itself
+    #[arg(long, hide = true, conflicts_with = "stop")]
+    pub background: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,10 @@
 //! One file a command. Each takes its arguments and the [`Face`], and returns how it ended.
 
 pub mod completions;
+pub mod doctor;
+pub mod host;
 pub mod models;
+pub mod sandbox;
 
 use crate::error::{Exit, Failure};
 use crate::terminal::{Look, clean, confirm};
@@ -52,4 +55,10 @@ pub fn words(typed: &str) -> Result<String, Failure> {
     }
     let words = String::from_utf8(bytes).map_err(|_| wrong("What came on stdin is not UTF-8."))?;
     if words.trim().is_empty() { Err(wrong("Nothing came on stdin.")) } else { Ok(words) }
+}
+
+/// Runs what is async to its end; only commands that need it pay for a runtime.
+pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    Ok(runtime.worker_threads(2).enable_all().build()?.block_on(work))
 }

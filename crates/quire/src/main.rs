@@ -17,6 +17,10 @@ use std::process::ExitCode;
 use terminal::Look;
 
 fn main() -> ExitCode {
+    let private: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = quire_engine::private_main(&private) {
+        return ExitCode::from(code as u8);
+    }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match cli::parse(&arguments) {
         Ok(Parsed::Command(cli)) => run(*cli),
@@ -43,6 +47,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     };
     match cli.command.unwrap_or(Command::Ls) {
         Command::Completions(args) => cmd::completions::completions(&args),
+        Command::Host(args) => cmd::host::host(&args, &face),
+        Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
+        Command::Doctor(_) => cmd::doctor::doctor(&face),
         Command::Models(args) => cmd::models::models(&args, &face),
         command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
     }
