@@ -153,7 +153,7 @@ impl Quire {
         model: Option<Model>,
         words: &str,
     ) -> Result<u64, EngineError> {
-        let waits = model.is_none().then(|| Event::Paused { why: quire_core::event::Why::NoModel });
+        let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
         Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
