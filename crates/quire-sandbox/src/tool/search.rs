@@ -25,14 +25,14 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 const HEAP_MAX: usize = 64 << 20;
 
 /// Find lines by a regular expression (Rust syntax; (?i) ignores case), shown as `file:line:text`; with an empty
-/// `pattern`, find files by name. Obeys .gitignore. Shows at most 300 hits and 16,000 bytes, and counts the rest.
+/// `pattern`, find files by name. Hidden files count, .gitignore is obeyed. Shows at most 300 hits and 16,000 bytes, and counts the rest.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
     pattern: String,
-    /// Folder or file, usually the whole folder.
+    /// Folder or file.
     path: Option<String>,
-    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; with ! before it, all others.
+    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; ! before it: all others.
     glob: Option<String>,
     /// Show only names of files.
     #[serde(default)]
@@ -327,6 +327,20 @@ mod tests {
             place.call("search", json!({"pattern": "fn main"})).text,
             "src/main.rs:1:fn main() {\n[1 line]"
         );
+    }
+
+    #[test]
+    fn a_link_is_followed_where_it_is_asked_for_by_name() {
+        let place = place();
+        std::os::unix::fs::symlink("src", place.path("dir-link")).unwrap();
+        std::os::unix::fs::symlink("src/lib.rs", place.path("file-link")).unwrap();
+        for (path, expect) in [
+            ("dir-link", "dir-link/lib.rs:2:fn other() {}\n[1 line]"),
+            ("file-link", "file-link:2:fn other() {}\n[1 line]"),
+            ("", "src/lib.rs:2:fn other() {}\n[1 line]"),
+        ] {
+            assert_eq!(place.call("search", json!({"pattern": "other", "path": path})).text, expect);
+        }
     }
 
     #[test]
