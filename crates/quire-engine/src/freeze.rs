@@ -19,6 +19,7 @@
 mod copy;
 mod walk;
 
+pub(crate) use copy::remove_below;
 pub use copy::remove_tree;
 pub use walk::{LeftOut, read_small};
 

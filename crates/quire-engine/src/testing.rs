@@ -88,7 +88,7 @@ pub fn edit(folder: &Path, edit: &Edit) {
 
 /// Mounts layers as one tree, as the sandbox does, runs `act` in it, and unmounts. Needs root; nobody else sees the mount.
 pub fn overlay<T: Send>(lowers: &[PathBuf], upper: &Path, act: impl FnOnce(&Path) -> T + Send) -> T {
-    use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+    use rustix::mount::{MountFlags, UnmountFlags};
     let work = tempfile::tempdir_in(upper.parent().expect("a parent")).expect("a work directory");
     let at = tempfile::tempdir().expect("a mount point");
     let lower: Vec<_> = lowers.iter().map(|l| l.to_str().expect("a plain path")).collect();
@@ -99,6 +99,18 @@ pub fn overlay<T: Send>(lowers: &[PathBuf], upper: &Path, act: impl FnOnce(&Path
         work.path().display()
     );
     let options = std::ffi::CString::new(options).expect("no NUL");
+    in_private_mounts(|| {
+        let flags = MountFlags::empty();
+        rustix::mount::mount("overlay", at.path(), "overlay", flags, options.as_c_str()).expect("an overlay");
+        let out = act(at.path());
+        rustix::mount::unmount(at.path(), UnmountFlags::empty()).expect("unmounted");
+        out
+    })
+}
+
+/// Runs `act` where what it mounts is seen by nobody else, and is gone with it. Needs root.
+pub fn in_private_mounts<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    use rustix::mount::MountPropagationFlags;
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             // SAFETY: only this thread's view of mounts and its working directory become its own.
@@ -106,12 +118,7 @@ pub fn overlay<T: Send>(lowers: &[PathBuf], upper: &Path, act: impl FnOnce(&Path
                 .expect("these tests need root");
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             rustix::mount::mount_change("/", private).expect("a private view");
-            let flags = MountFlags::empty();
-            rustix::mount::mount("overlay", at.path(), "overlay", flags, options.as_c_str())
-                .expect("an overlay");
-            let out = act(at.path());
-            rustix::mount::unmount(at.path(), UnmountFlags::empty()).expect("unmounted");
-            out
+            act()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -2,6 +2,58 @@
 //!
 //! A sandbox is a private, copy-on-write view of the whole machine. [`protocol`] is what passes through the wall; the
 //! hand's side of it is hostile input. Knows no model and no store, and there is no async runtime inside the hand.
+//!
+//! Three processes: the host calls [`start`]; the spawner (this binary again, with an empty environment and one thread)
+//! makes the namespaces and outlives nobody; the hand (this binary once more) is process 1 inside. Read in that order:
+//! `sandbox`, `spawner`, `tree`, `enter`, `hand`.
 
+mod confine;
+mod cover;
+mod enter;
+mod frame;
+mod hand;
+mod hide;
+mod idmap;
+pub mod layer;
+mod limits;
+mod machine;
+mod mounts;
+mod process;
 pub mod protocol;
+mod rung;
+mod sandbox;
+mod seccomp;
+mod spawner;
+mod spec;
+mod tidy;
 pub mod tool;
+mod tree;
+
+use std::ffi::OsString;
+
+pub use rung::{Rung, rung};
+pub use sandbox::{Sandbox, StartError, start};
+pub use spec::{FolderView, Spec};
+
+/// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
+pub const INSIDE_BASE: u32 = 1_000_000;
+
+/// Where [`Spec::out`] is inside.
+pub const OUT_INSIDE: &str = "/run/quire/out";
+
+const QUIRE_INSIDE: &str = "/run/quire";
+const BIN_INSIDE: &str = "/run/quire/bin";
+
+/// The private first arguments.
+const SPAWNER: &str = "sandbox-spawner";
+const HAND: &str = "sandbox-hand";
+
+/// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
+/// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
+pub fn private_main(args: &[OsString]) -> Option<i32> {
+    match args.get(1).and_then(|first| first.to_str()) {
+        Some(SPAWNER) => Some(spawner::main()),
+        Some(HAND) => Some(hand::main()),
+        _ => tool::private_main(args),
+    }
+}

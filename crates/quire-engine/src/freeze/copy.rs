@@ -1,14 +1,14 @@
 //! Copying out of a folder that somebody may be working in: each file is looked at before and after, and copied again
 //! where it changed meanwhile.
 
-use crate::rooted::{Kind, Print, Rooted, gone};
+use crate::rooted::{Kind, Print, Rooted, gone, names_of, print_in};
 use crate::stack::chmod;
 use quire_core::RelPath;
 use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -196,33 +196,39 @@ pub fn contents(from: &File, to: &OwnedFd, bytes: u64) -> io::Result<()> {
 
 /// Removes a tree of quire's own, whatever modes are in it.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let Ok(meta) = std::fs::symlink_metadata(path) else {
-        return Ok(());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
     };
-    if !meta.is_dir() {
-        return std::fs::remove_file(path);
+    match Rooted::open(parent) {
+        Ok(parent) => remove_below(parent.as_fd(), name.as_bytes()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
     }
-    let mut dirs = vec![path.to_owned()];
-    let mut order = vec![];
-    while let Some(dir) = dirs.pop() {
-        let node = Rooted::open(&dir).or_else(|_| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::open(&dir, flags, Mode::empty())?;
-            chmod(fd.as_fd(), 0o700)?;
-            Rooted::open(&dir)
-        })?;
-        rustix::fs::fchmod(&node, Mode::RWXU)?;
-        for entry in std::fs::read_dir(&dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                dirs.push(entry.path());
-            } else {
-                std::fs::remove_file(entry.path())?;
-            }
-        }
-        order.push(dir);
+}
+
+/// Removes `name` in `dir` and all below it, through directories held open and without following links. Absent is removed.
+pub fn remove_below(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let unlink = |dir: BorrowedFd<'_>, name: &[u8], flags| match rustix::fs::unlinkat(
+        dir,
+        OsStr::from_bytes(name),
+        flags,
+    ) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        done => done.map_err(io::Error::from),
+    };
+    match print_in(dir, name)? {
+        None => return Ok(()),
+        Some(print) if print.kind != Kind::Dir => return unlink(dir, name, AtFlags::empty()),
+        Some(_) => {}
     }
-    order.iter().rev().try_for_each(std::fs::remove_dir)
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(dir, OsStr::from_bytes(name), flags | OFlags::PATH, Mode::empty())?;
+    chmod(node.as_fd(), 0o700)?;
+    let node = rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?;
+    for inner in names_of(node.as_fd())? {
+        remove_below(node.as_fd(), &inner)?;
+    }
+    unlink(dir, name, AtFlags::REMOVEDIR)
 }
 
 fn print_of(file: &File) -> io::Result<Print> {
