@@ -44,7 +44,7 @@ impl Tool for Search {
     const ONLY_READS: bool = true;
 
     fn run(self, here: &Here<'_>) -> HandOutcome {
-        let matcher = match RegexMatcherBuilder::new().crlf(true).build(&self.pattern) {
+        let matcher = match RegexMatcherBuilder::new().multi_line(true).crlf(true).build(&self.pattern) {
             Ok(matcher) => matcher,
             Err(error) => {
                 return refused(format!(
@@ -273,6 +273,9 @@ mod tests {
                 ".hidden\nnotes/a b.txt\nsrc/lib.rs\nsrc/main.rs\n[4 files]",
             ),
             (json!({"pattern": "prose$"}), "notes/a b.txt:1:fn in prose\n[1 line]"),
+            (json!({"pattern": "^fn in prose$"}), "notes/a b.txt:1:fn in prose\n[1 line]"),
+            (json!({"pattern": "^fn other\\(\\) \\{\\}$"}), "src/lib.rs:2:fn other() {}\n[1 line]"),
+            (json!({"pattern": "^$", "path": "src"}), "[nothing found]"),
             (json!({"pattern": "caf"}), "latin:1:caf\u{fffd} fn\n[1 line]"),
             (json!({"pattern": "fn", "glob": "*.rs", "files": true}), "src/lib.rs\nsrc/main.rs\n[2 files]"),
             (json!({"pattern": "fn", "glob": "!*.{rs,txt}", "files": true}), ".hidden\nlatin\n[2 files]"),
