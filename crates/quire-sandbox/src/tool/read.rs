@@ -425,17 +425,12 @@ mod tests {
     }
 
     #[test]
-    fn huge_files_are_read_in_little_memory_and_time() {
+    fn a_huge_file_is_known_by_its_beginning() {
         let place = Place::new();
         let file = File::create(place.path("sparse")).unwrap();
         file.set_len(1 << 30).unwrap();
         let outcome = place.call("read", json!({"path": "sparse"}));
         assert_eq!(outcome.text, "sparse: a binary file, 1073741824 bytes; not shown as text.");
-        // Text at its beginning, so that the rest is taken for text too: one line of a gigabyte.
-        use std::os::unix::fs::FileExt;
-        file.write_all_at(&b"text\n".repeat(3_000), 0).unwrap();
-        let outcome = place.call("read", json!({"path": "sparse", "limit": 1}));
-        assert_eq!(outcome.text, "1\ttext\n[of more than 3000 lines; go on with offset 2]");
     }
 
     #[test]
