@@ -39,10 +39,13 @@ impl Tool for Shell {
             return super::said(format!("Runs in the background as job {}.", running.id));
         }
         let waited = running.wait(inside, here.call, inside.patience, here.live, |_| false);
-        if let Waited::Goes = waited {
-            running.to_background();
+        match waited {
+            Waited::Goes => running.to_background(),
+            // The call may have been cancelled before there was a command to kill.
+            Waited::Cancelled => running.kill(),
+            Waited::Ended(_) => {}
         }
-        let (shown, _) = running.show();
+        let (shown, waited) = running.show(waited);
         let (about, exit) = match waited {
             Waited::Ended(ended) if running.left_something() => {
                 let about = format!("{}; what it started goes on as job {}", ended.words(), running.id);
@@ -203,6 +206,17 @@ mod tests {
                 until("a killed process", || !runs(&pid));
             }
         });
+    }
+
+    #[test]
+    fn a_call_that_was_cancelled_before_it_began_ends_too() {
+        let place = Place::new();
+        place.inside.cancel(7);
+        let input = json!({"command": "exec sleep 1000"}).to_string();
+        let outcome = run(&place.inside, 7, "shell", &input, &|_| ());
+        assert!(outcome.text.contains("cancelled"), "{}", outcome.text);
+        let running = lock(&place.inside.commands).get(&1).unwrap().clone();
+        until("its end", || running.is_over());
     }
 
     #[test]
