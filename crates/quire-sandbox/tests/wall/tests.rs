@@ -36,6 +36,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("memory_is_bounded", memory_is_bounded),
     ("builds_work", builds_work),
     ("outputs_come_out", outputs_come_out),
+    ("tools_work_inside", crate::tools::tools_work_inside),
     ("the_rung_is_proved", the_rung_is_proved),
 ];
 
