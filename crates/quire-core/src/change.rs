@@ -30,10 +30,18 @@ pub struct Entry {
 #[serde(rename_all = "snake_case")]
 pub enum Node {
     /// `mode` holds only the nine rwx bits, without write for others.
-    File { blob: Hash, bytes: u64, mode: u32 },
+    File {
+        blob: Hash,
+        bytes: u64,
+        mode: u32,
+    },
     /// The target as it stands in the link; never followed.
-    Link { target: LinkTarget },
-    Dir { mode: u32 },
+    Link {
+        target: LinkTarget,
+    },
+    Dir {
+        mode: u32,
+    },
 }
 
 /// A symlink's target: any bytes. In JSON a string with the escapes of [`RelPath`].
@@ -49,7 +57,9 @@ impl Serialize for LinkTarget {
 impl<'de> Deserialize<'de> for LinkTarget {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<LinkTarget, D::Error> {
         let text = String::deserialize(d)?;
-        crate::bytes::unescape(&text).map(LinkTarget).ok_or_else(|| serde::de::Error::custom("bad escape in a link target"))
+        crate::bytes::unescape(&text)
+            .map(LinkTarget)
+            .ok_or_else(|| serde::de::Error::custom("bad escape in a link target"))
     }
 }
 

@@ -2,7 +2,7 @@
 //! log written today can be read by every later quire.
 
 use crate::bytes::{Hash, RelPath};
-use crate::charter::Charter;
+use crate::charter::{Charter, Model};
 use crate::message::{Fault, Outcome, Reply, ToolSpec};
 use serde::{Deserialize, Serialize};
 
@@ -22,50 +22,115 @@ pub struct Logged {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {
     /// The first event of every task: what was asked for, and under which rules.
-    Opened { charter: Charter, words: String },
+    Opened {
+        charter: Charter,
+        words: String,
+    },
     /// A driver took the task over. Whatever was begun and not answered is lost by this.
-    Taken { epoch: u64 },
+    Taken {
+        epoch: u64,
+    },
     /// What the model is told once: the system prompt with the folder's instructions, and the tools it really has.
-    Equipped { system: String, tools: Vec<ToolSpec>, rung: String },
+    Equipped {
+        system: String,
+        tools: Vec<ToolSpec>,
+        rung: String,
+    },
     /// The folders were copied; calls may run.
-    Frozen { bases: Vec<Base> },
+    Frozen {
+        bases: Vec<Base>,
+    },
     /// A request was begun; it tells the model all that was said up to `heard`.
-    Asked { heard: Seq },
+    Asked {
+        heard: Seq,
+    },
     /// The request ended without a reply, after all retries.
-    AskFailed { fault: Fault },
-    Replied { reply: Reply },
+    AskFailed {
+        fault: Fault,
+    },
+    Replied {
+        reply: Reply,
+    },
     /// One verdict for each call of the reply, in their order.
-    Judged { verdicts: Vec<Verdict> },
+    Judged {
+        verdicts: Vec<Verdict>,
+    },
     /// A call was begun; `call` is its place in the reply.
-    Called { call: u32 },
-    Returned { call: u32, outcome: Outcome },
+    Called {
+        call: u32,
+    },
+    Returned {
+        call: u32,
+        outcome: Outcome,
+    },
     /// The folders after a step's calls.
-    Snapped { snapshot: Hash },
+    Snapped {
+        snapshot: Hash,
+    },
     /// The sandbox was ended, every process in it dead, and its layer made durable. `snapshot` is what checks run on.
-    Sealed { layer: u32, snapshot: Hash, apart: Apart },
+    Sealed {
+        layer: u32,
+        snapshot: Hash,
+        apart: Apart,
+    },
+    /// After a power cut the unsealed layer could not be trusted: the machine is as at the last seal, the folders as in
+    /// the last snapshot.
+    Restored {
+        layer: u32,
+    },
     /// quire ran a check of the charter's on the sealed snapshot.
-    Checked { check: u32, proof: Proof },
+    Checked {
+        check: u32,
+        proof: Proof,
+    },
     /// The version a person reviews.
-    Presented { version: u32, snapshot: Hash },
+    Presented {
+        version: u32,
+        snapshot: Hash,
+    },
     /// Words of the person's, after the first.
-    Said { words: String },
-    Paused { why: Why },
-    Resumed {},
+    Said {
+        words: String,
+    },
+    Paused {
+        why: Why,
+    },
+    /// A person lets it go on; with `model`, on another model that speaks the same wire, or on the first one.
+    Resumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<Model>,
+    },
     /// Writing a version into the real folders was begun; its journal has the same number.
-    Accepting { accept: u32, snapshot: Hash, only: Vec<Taken> },
-    Accepted { accept: u32 },
+    Accepting {
+        accept: u32,
+        snapshot: Hash,
+        only: Vec<Part>,
+    },
+    Accepted {
+        accept: u32,
+    },
     /// Rolled back; the folders are as before.
-    AcceptFailed { accept: u32, why: String },
-    Undoing { accept: u32 },
-    Undone { accept: u32 },
+    AcceptFailed {
+        accept: u32,
+        why: String,
+    },
+    Undoing {
+        accept: u32,
+    },
+    Undone {
+        accept: u32,
+    },
     /// Rolled back; the folders are as before the undo.
-    UndoFailed { accept: u32, why: String },
+    UndoFailed {
+        accept: u32,
+        why: String,
+    },
     Discarded {},
 }
 
 /// A path that a person named when accepting; everything below it is meant. None named: everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct Part {
     pub folder: u32,
     pub path: RelPath,
 }
@@ -127,6 +192,8 @@ pub struct Proof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
+    /// No model was named and none was found.
+    NoModel,
     /// `quire stop`.
     Person,
     Steps,

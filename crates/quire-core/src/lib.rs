@@ -7,11 +7,18 @@
 pub mod bytes;
 pub mod change;
 pub mod charter;
+pub mod diff;
 pub mod event;
 pub mod message;
+pub mod prompt;
+pub mod task;
+pub mod view;
+pub mod want;
 
 pub use bytes::{Hash, RelPath};
 pub use change::{Entry, Node, Snapshot};
 pub use charter::Charter;
 pub use event::{Event, Logged};
 pub use message::{Call, Item, Outcome, Prompt, PromptItem, Reply, ToolSpec, Usage};
+pub use task::{Phase, Refusal, Task};
+pub use want::{Want, settle, want};

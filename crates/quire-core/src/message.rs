@@ -42,6 +42,9 @@ pub struct ToolSpec {
     pub description: String,
     /// JSON Schema of the input, an object.
     pub input: serde_json::Value,
+    /// Only reads: calls of it may overlap and leave no new snapshot. Not told to the model.
+    #[serde(default)]
+    pub reads: bool,
 }
 
 /// A model's whole answer to one request.
@@ -195,12 +198,13 @@ impl Outcome {
     }
 }
 
-impl std::ops::AddAssign for Usage {
-    fn add_assign(&mut self, other: Usage) {
+impl Usage {
+    /// Counts `other` in.
+    pub fn add(&mut self, other: Usage) {
         self.input = self.input.saturating_add(other.input);
         self.cached = self.cached.saturating_add(other.cached);
         self.cache_write = self.cache_write.saturating_add(other.cache_write);
         self.output = self.output.saturating_add(other.output);
-        self.estimated |= other.estimated;
+        self.estimated = self.estimated || other.estimated;
     }
 }

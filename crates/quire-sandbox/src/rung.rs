@@ -16,6 +16,13 @@ pub enum Rung {
     OneUid,
 }
 
+impl Rung {
+    /// Returns the rung that a sandbox started by this process would stand on; [`rung`] proves it.
+    pub fn expected() -> Rung {
+        if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid }
+    }
+}
+
 impl fmt::Display for Rung {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

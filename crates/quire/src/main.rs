@@ -1,2 +1,56 @@
 //! quire: hand over a task in plain words; it is done in a private copy; you alone decide what goes live.
-fn main() {}
+
+#![allow(dead_code, reason = "the grammar is here before the commands that read it")]
+
+mod cli;
+mod cmd;
+mod error;
+mod later;
+mod terminal;
+
+use cli::{Cli, Command, Parsed};
+use cmd::Face;
+use error::{Exit, Failure};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+use terminal::Look;
+
+fn main() -> ExitCode {
+    let private: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = quire_engine::private_main(&private) {
+        return ExitCode::from(code as u8);
+    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let done = match cli::parse(&arguments) {
+        Ok(Parsed::Command(cli)) => run(*cli),
+        Ok(Parsed::Text(text)) => {
+            terminal::unless_gone(text.print()).map(|()| Exit::Done).map_err(Failure::from)
+        }
+        Err(failure) => Err(failure),
+    };
+    done.unwrap_or_else(|failure| {
+        // Where nobody reads what went wrong, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "{}", failure.text(cli::asks_for_json(&arguments)));
+        failure.exit
+    })
+    .into()
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let no_color = cli.face.no_color;
+    let face = Face {
+        json: cli.face.json,
+        quiet: cli.face.quiet,
+        out: Look::of_stdout(no_color),
+        err: Look::of_stderr(no_color),
+    };
+    match cli.command.unwrap_or(Command::Ls) {
+        Command::Completions(args) => cmd::completions::completions(&args),
+        Command::Host(args) => cmd::host::host(&args, &face),
+        Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
+        Command::Doctor(_) => cmd::doctor::doctor(&face),
+        Command::Models(args) => cmd::models::models(&args, &face),
+        command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
+    }
+}

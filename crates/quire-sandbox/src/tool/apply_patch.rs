@@ -23,6 +23,8 @@ const PATCH_MAX: u64 = 64 << 20;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyPatch {
+    // Models that were trained on this format call it so.
+    #[serde(alias = "input")]
     patch: String,
 }
 

@@ -200,6 +200,18 @@ impl Window {
     }
 }
 
+/// Returns a file's text with nothing taken out, so that it can be edited by what was shown: control characters are their
+/// pictures, which move no cursor, and what is not UTF-8 is U+FFFD.
+pub(super) fn visible(bytes: &[u8]) -> String {
+    let picture = |c: char| match c {
+        '\t' | '\n' => c,
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
+        '\x7f' => '\u{2421}',
+        c => c,
+    };
+    String::from_utf8_lossy(bytes).chars().map(picture).collect()
+}
+
 /// Returns output as text for reading: no colours or other control sequences, of a line that was overwritten what stood
 /// last, and U+FFFD for what is not UTF-8.
 pub(super) fn plain(bytes: &[u8]) -> String {
@@ -269,6 +281,18 @@ mod tests {
         ];
         for (raw, expect) in rows {
             assert_eq!(plain(raw), *expect, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn files_keep_what_cannot_be_seen() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"a\tb\n", "a\tb\n"),
+            (b"\x1b[1m\rx\0\x7f", "\u{241b}[1m\u{240d}x\u{2400}\u{2421}"),
+            (b"\xffcaf\xc3\xa9", "\u{fffd}caf\u{e9}"),
+        ];
+        for (raw, expect) in rows {
+            assert_eq!(visible(raw), *expect, "{raw:?}");
         }
     }
 

@@ -23,6 +23,9 @@
 use super::nearest::nearest;
 use std::borrow::Cow;
 
+/// Most lines of a hunk that an error repeats.
+const TOLD_MAX: usize = 12;
+
 #[derive(Debug, PartialEq)]
 pub(super) enum FilePatch {
     Add { path: String, content: String },
@@ -247,18 +250,29 @@ pub(super) fn apply(content: &[u8], hunks: &[Hunk]) -> Result<Vec<u8>, Misfit> {
             } else {
                 ""
             },
-            text: wanted.join("\n"),
+            text: wanted.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("\n"),
             near: nearest(content, &wanted.iter().map(String::as_str).collect::<Vec<_>>()),
         })?;
         out.extend_from_slice(&lines[taken..at]);
         taken = at;
+        // Where the lines that go and come next begin to.
+        let mut block = at;
         for (mark, text) in marked {
             match mark {
                 Mark::Stays => out.push(lines[taken].clone()),
-                Mark::Comes => out.push((Cow::Owned(text.as_bytes().to_vec()), ending)),
+                Mark::Comes => {
+                    // What comes at the same place stands in the order of the patch.
+                    if block == lines.len() {
+                        out.append(&mut last);
+                    }
+                    out.push((Cow::Owned(text.as_bytes().to_vec()), ending));
+                }
                 Mark::Goes => {}
             }
             taken += usize::from(mark != Mark::Comes);
+            if mark == Mark::Stays {
+                block = taken;
+            }
         }
         from = taken;
     }
@@ -285,7 +299,8 @@ fn split_ending(line: &[u8]) -> Line<'_> {
 /// Returns where `wanted` stands in `lines` from line `from` on, by the exactest likeness that has a place.
 fn find<S: AsRef<str>>(lines: &[Line], wanted: &[S], from: usize, at_end: bool) -> Option<usize> {
     let last = lines.len().checked_sub(wanted.len())?;
-    let from = if at_end { last } else { from };
+    // Also at the end, a hunk never reaches into the one before it.
+    let from = if at_end { last.max(from) } else { from };
     let likenesses: [fn(&str) -> Cow<'_, str>; 4] =
         [|s| Cow::Borrowed(s), |s| s.trim_end().into(), |s| s.trim().into(), typewriter];
     likenesses.iter().find_map(|like| {
@@ -340,6 +355,10 @@ mod tests {
             // Only additions go to the end, wherever the @@ line stands.
             ("a\nb\nc\n", "@@ a\n+X", "a\nb\nc\nX\n"),
             ("", "+X", "X\n"),
+            ("a\n", "+X\n@@\n a\n+Y\n*** End of File", "a\nX\nY\n"),
+            // Anchored at the end, but never within what an earlier hunk took.
+            ("\n", "-\n+a\n@@\n \n+b\n*** End of File", "a\n\nb\n"),
+            ("a\nb\n", "+X\n@@\n-b\n+B", "a\nB\nX\n"),
             ("a\n\n", "+X", "a\n\nX\n"),
             // The end is anchored.
             ("a\nb\na\nb\n", "-b\n+X\n*** End of File", "a\nb\na\nX\n"),

@@ -1,7 +1,7 @@
 //! `read`: a text file by lines, a folder, an image; of anything else, what it is.
 
 use super::files::{open_regular, shown, special_kind};
-use super::output::plain;
+use super::output::visible;
 use super::{Here, Tool, refused, said};
 use crate::protocol::{HandImage, HandOutcome};
 use memchr::{memchr, memchr_iter};
@@ -83,7 +83,7 @@ fn text(file: File, first: u64, limit: u64) -> io::Result<String> {
     while next < first.saturating_add(limit) && lines.number + 1 == next {
         let Some((line, bytes)) = lines.next(LINE_MAX)? else { break };
         let cut = bytes - line.len() as u64;
-        let mut line = plain(&line);
+        let mut line = visible(&line);
         if cut > 0 {
             line.push_str(&format!("\u{2026} [+{cut} bytes; shell has cut -c]"));
         }

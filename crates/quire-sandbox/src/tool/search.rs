@@ -1,7 +1,7 @@
 //! `search`: finds lines and files, with ripgrep's crates.
 
 use super::files::{open_regular, shown};
-use super::output::plain;
+use super::output::visible;
 use super::{Here, Tool, refused, said};
 use crate::protocol::HandOutcome;
 use globset::{GlobBuilder, GlobMatcher};
@@ -24,18 +24,17 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 /// Most memory for one line.
 const HEAP_MAX: usize = 64 << 20;
 
-/// Find lines by a regular expression (Rust syntax, case-sensitive, (?i) for not) as `file:line:text`; with an empty
-/// `pattern`, find files by name. Hidden files are searched, .gitignore is obeyed. Shows at most 300 hits and 16,000 bytes,
-/// and counts the rest.
+/// Find lines by a regular expression (Rust syntax; (?i) ignores case), shown as `file:line:text`; with an empty
+/// `pattern`, find files by name. Obeys .gitignore. Shows at most 300 hits and 16,000 bytes, and counts the rest.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
     pattern: String,
-    /// Folder or file to search, usually all of the task's folder.
+    /// Folder or file, usually the whole folder.
     path: Option<String>,
-    /// Only files like `*.rs`, `src/**/*.{ts,tsx}`, or with ! before it, all others.
+    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; with ! before it, all others.
     glob: Option<String>,
-    /// Show only the names of files with a match.
+    /// Show only names of files.
     #[serde(default)]
     files: bool,
 }
@@ -92,7 +91,7 @@ fn files(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let mut walk = WalkBuilder::new(root);
     walk.hidden(false).require_git(false).follow_links(false).sort_by_file_name(|a, b| a.cmp(b));
     // What is asked for by name is searched, ignored or not.
-    walk.filter_entry(|entry| entry.file_name() != ".git");
+    walk.filter_entry(|entry| entry.depth() == 0 || entry.file_name() != ".git");
     walk.build().flatten().filter_map(move |entry| {
         let regular = entry.file_type().is_some_and(|kind| kind.is_file());
         (regular || alone).then(|| entry.into_path())
@@ -187,9 +186,10 @@ impl Found {
             Bytes(|number, line| {
                 hits += 1;
                 if !names {
+                    let line = line.trim_ascii_end();
                     let cut = &line[..line.len().min(LINE_MAX)];
                     let more = if cut.len() < line.len() { "\u{2026}" } else { "" };
-                    self.show(&format!("{name}:{number}:{}{more}", plain(cut).trim_end_matches('\n')));
+                    self.show(&format!("{name}:{number}:{}{more}", visible(cut)));
                 }
                 Ok(!names && self.begun.elapsed() < TIME_MAX)
             }),
@@ -264,6 +264,8 @@ mod tests {
             (json!({"pattern": "hidden"}), ".hidden:1:fn hidden\n[1 line]"),
             (json!({"pattern": "ignored|git"}), "[nothing found]"),
             (json!({"pattern": "fn", "path": "target/out.rs"}), "target/out.rs:1:fn ignored\n[1 line]"),
+            (json!({"pattern": "fn", "path": "target"}), "target/out.rs:1:fn ignored\n[1 line]"),
+            (json!({"pattern": "fn", "path": ".git"}), ".git/config:1:fn git\n[1 line]"),
             (json!({"pattern": "FN MAIN"}), "[nothing found]"),
             (json!({"pattern": "(?i)FN MAIN"}), "src/main.rs:1:fn main() {\n[1 line]"),
             (

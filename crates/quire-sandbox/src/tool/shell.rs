@@ -32,7 +32,7 @@ impl Tool for Shell {
         let running = match Running::start(inside, here.call, &self.command, self.background) {
             Ok(running) => running,
             Err(error) => {
-                return refused(format!("shell: the command could not be started: {error}. Nothing ran."));
+                return refused(format!("shell: the command could not be started: {error}."));
             }
         };
         if self.background {
@@ -133,7 +133,11 @@ mod tests {
         let place = Place::new();
         fs::remove_dir(place.path("")).unwrap();
         let outcome = shell(&place, "true");
-        assert!(!outcome.ok && outcome.text.contains("Nothing ran."), "{}", outcome.text);
+        assert!(
+            !outcome.ok && outcome.text.contains("could not be started: No such file"),
+            "{}",
+            outcome.text
+        );
     }
 
     #[test]
@@ -267,6 +271,22 @@ mod tests {
         let ended = job(json!({"id": 2, "action": "end"}));
         assert!(ended.starts_with("[job 2 ended: exit 143 (signal 15) after "), "{ended}");
         assert!(!runs(&pid));
+    }
+
+    #[test]
+    fn a_cancelled_look_at_a_job_leaves_the_job() {
+        let place = Place::new();
+        place.call("shell", json!({"command": "echo $$ > pid; exec sleep 1000", "background": true}));
+        let pid = line_of(&place, "pid");
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let input = json!({"id": 1, "action": "poll", "wait": 120}).to_string();
+            let look = scope.spawn(|| run(&place.inside, 9, "job", &{ input }, &|_| ()));
+            place.inside.cancel(9);
+            assert!(look.join().unwrap().text.contains("no longer waited for; job 1 goes on"));
+        });
+        assert!(begun.elapsed() < Duration::from_secs(60) && runs(&pid));
+        place.call("job", json!({"id": 1, "action": "end"}));
     }
 
     #[test]

@@ -1,0 +1,685 @@
+//! A task is the fold of its log. [`Task::apply`] refuses an event that cannot follow, in writing and in replay alike, so
+//! an impossible state can neither be reached nor be stored; what is owed next is derived by [`crate::want()`].
+
+use crate::bytes::Hash;
+use crate::change::Snapshot;
+use crate::charter::Charter;
+use crate::event::{Apart, Base, Event, Logged, Part, Proof, Seq, Verdict, Why};
+use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use std::sync::Arc;
+
+/// Everything that is known of a task. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub id: u64,
+    /// The last event's place.
+    pub seq: Seq,
+    /// The driver that may append; 0 until one took the task.
+    pub epoch: u64,
+    pub charter: Arc<Charter>,
+    /// The person's words, all of them, in order.
+    pub words: Vec<Arc<str>>,
+    pub phase: Phase,
+    pub(crate) stage: Stage,
+    /// From 1; a person's message after a version begins the next.
+    pub turn: u32,
+    /// Replies so far.
+    pub step: u32,
+    pub system: Option<Arc<str>>,
+    pub tools: Arc<[ToolSpec]>,
+    pub rung: String,
+    pub bases: Option<Arc<[Base]>>,
+    /// What the model has been told and has said, up to the last request.
+    transcript: Vec<Arc<PromptItem>>,
+    /// What it has not been told yet.
+    unheard: Vec<String>,
+    pub(crate) asked: bool,
+    pub(crate) reply: Option<OpenReply>,
+    /// The folders after the last step that may have changed them.
+    pub snapshot: Option<Hash>,
+    /// The layer that the next sandbox writes; those below it are sealed.
+    pub layer: u32,
+    pub sealed: Option<Sealed>,
+    pub versions: Vec<Arc<Version>>,
+    pub accepts: Vec<Accept>,
+    pub plan: Vec<PlanStep>,
+    pub usage: Usage,
+    pub opened_ms: u64,
+    pub last_ms: u64,
+    pub worked_ms: u64,
+    pub(crate) steps_granted: u32,
+    pub(crate) time_granted_ms: u64,
+    /// Text of the last reply that had any.
+    pub last_text: Arc<str>,
+    check_rounds_used: u32,
+    silences: u32,
+    repeats: Repeats,
+}
+
+/// Where a task stands, as a person sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    Working,
+    /// For a person; `resume` goes on.
+    Waiting(Why),
+    /// A version is there to be reviewed.
+    Ready,
+    /// A version or a part of one is in the real folder.
+    Accepted,
+    Discarded,
+}
+
+/// Where a turn stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Stage {
+    Ask,
+    Calls,
+    Snap,
+    Seal,
+    Check,
+    Present,
+    Stuck(Why),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OpenReply {
+    pub reply: Arc<Reply>,
+    pub judged: bool,
+    pub calls: Vec<CallState>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum CallState {
+    Owed,
+    Begun,
+    Done(Arc<Outcome>),
+}
+
+/// What the end of a sandbox left: what checks run on.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    pub layer: u32,
+    pub snapshot: Hash,
+    pub apart: Arc<Apart>,
+    /// One for each check of the charter, as far as run.
+    pub proofs: Vec<Arc<Proof>>,
+}
+
+/// The files as they stood when a turn ended: what is reviewed.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub number: u32,
+    pub snapshot: Hash,
+    /// The model's own words at the end of the turn.
+    pub summary: Arc<str>,
+    pub apart: Arc<Apart>,
+    /// In the order of the charter's checks.
+    pub proofs: Vec<Arc<Proof>>,
+    /// Sealed layers up to this one hold the version.
+    pub layer: u32,
+    pub at_ms: u64,
+}
+
+/// One writing of a version into the real folders.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accept {
+    pub snapshot: Hash,
+    /// Empty: everything.
+    pub only: Vec<Part>,
+    pub state: AcceptState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptState {
+    Begun,
+    Done,
+    Failed,
+    Undoing,
+    Undone,
+}
+
+/// A line of the model's plan.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct PlanStep {
+    pub step: String,
+    /// `pending`, `doing` or `done`.
+    pub status: String,
+}
+
+/// An event that cannot follow. Nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} cannot follow: {why}")]
+pub struct Refusal {
+    pub seq: Seq,
+    pub why: &'static str,
+}
+
+/// How often in a row the same calls had the same outcomes.
+#[derive(Clone, Debug, Default)]
+struct Repeats {
+    last: Option<Hash>,
+    count: u32,
+}
+
+/// Repeats after which the model, and then the person, is told.
+const REPEATS_TOLD: u32 = 3;
+const REPEATS_MAX: u32 = 7;
+/// Empty replies in a row after which a person is asked.
+const SILENCES_MAX: u32 = 3;
+
+const INTERRUPTED: &str = "Interrupted: quire was stopped while this ran. It may have happened, wholly or in part: look before \
+                           you repeat it. Commands that ran in the background have ended.";
+
+impl Task {
+    /// Returns the task that `first`, the first event of its log, opens.
+    pub fn open(id: u64, first: &Logged) -> Result<Task, Refusal> {
+        let Event::Opened { charter, words } = &first.event else {
+            return Err(Refusal { seq: first.seq, why: "a log begins with the words of a person" });
+        };
+        if first.seq != 1 || charter.folders.is_empty() {
+            return Err(Refusal { seq: first.seq, why: "a log begins at 1, with a folder" });
+        }
+        Ok(Task {
+            id,
+            seq: 1,
+            epoch: 0,
+            words: vec![words.as_str().into()],
+            phase: Phase::Working,
+            stage: Stage::Ask,
+            turn: 1,
+            step: 0,
+            system: None,
+            tools: Arc::from([]),
+            rung: String::new(),
+            bases: None,
+            transcript: vec![],
+            unheard: vec![words.clone()],
+            asked: false,
+            reply: None,
+            snapshot: None,
+            layer: 0,
+            sealed: None,
+            versions: vec![],
+            accepts: vec![],
+            plan: vec![],
+            usage: Usage::default(),
+            opened_ms: first.at_ms,
+            last_ms: first.at_ms,
+            worked_ms: 0,
+            steps_granted: charter.limits.steps,
+            time_granted_ms: charter.limits.time_ms,
+            charter: Arc::new(charter.clone()),
+            last_text: "".into(),
+            check_rounds_used: 0,
+            silences: 0,
+            repeats: Repeats::default(),
+        })
+    }
+
+    /// Applies the next event of the log, or refuses it and stays as it was.
+    pub fn apply(&mut self, logged: &Logged) -> Result<(), Refusal> {
+        let refuse = |why| Err(Refusal { seq: logged.seq, why });
+        if logged.seq != self.seq + 1 {
+            return refuse("a log has no gaps");
+        }
+        if let Err(why) = self.may(&logged.event) {
+            return refuse(why);
+        }
+        let taken = matches!(logged.event, Event::Taken { .. });
+        if self.phase == Phase::Working && !taken {
+            self.worked_ms += logged.at_ms.saturating_sub(self.last_ms);
+        }
+        self.last_ms = self.last_ms.max(logged.at_ms);
+        self.seq = logged.seq;
+        self.follow(&logged.event);
+        Ok(())
+    }
+
+    /// Applies `event` as the next one, happening at `at_ms`.
+    pub fn push(&mut self, event: Event, at_ms: u64) -> Result<(), Refusal> {
+        self.apply(&Logged { seq: self.seq + 1, at_ms, event })
+    }
+
+    /// Whether `event` can follow.
+    fn may(&self, event: &Event) -> Result<(), &'static str> {
+        let only_if = |fine: bool, why| if fine { Ok(()) } else { Err(why) };
+        if self.phase == Phase::Discarded {
+            return Err("the task was discarded");
+        }
+        let working = self.phase == Phase::Working;
+        let call =
+            |call: u32| self.reply.as_ref().filter(|r| r.judged).and_then(|r| r.calls.get(call as usize));
+        match event {
+            Event::Opened { .. } => Err("a task is opened once"),
+            Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
+            Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
+            Event::Frozen { bases } => only_if(
+                working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
+                "frozen once, each folder",
+            ),
+            Event::Asked { heard } => only_if(
+                working
+                    && self.stage == Stage::Ask
+                    && !self.asked
+                    && self.system.is_some()
+                    && *heard == self.seq,
+                "asked in its turn, having heard everything",
+            ),
+            Event::AskFailed { .. } | Event::Replied { .. } => {
+                only_if(working && self.asked, "an answer needs a question")
+            }
+            Event::Judged { verdicts } => only_if(
+                working
+                    && self.reply.as_ref().is_some_and(|r| !r.judged && r.calls.len() == verdicts.len())
+                    && self.stage == Stage::Calls,
+                "one verdict for each call",
+            ),
+            Event::Called { call: n } => only_if(
+                working && self.bases.is_some() && matches!(call(*n), Some(CallState::Owed)),
+                "a call runs once, on a frozen base",
+            ),
+            Event::Returned { call: n, .. } => only_if(
+                working && matches!(call(*n), Some(CallState::Begun)),
+                "an outcome needs a running call",
+            ),
+            Event::Snapped { .. } => {
+                only_if(working && self.stage == Stage::Snap, "a snapshot follows calls")
+            }
+            Event::Sealed { layer, .. } => only_if(
+                working && self.stage == Stage::Seal && *layer == self.layer && self.bases.is_some(),
+                "sealed in its turn",
+            ),
+            Event::Restored { layer } => {
+                only_if(working && *layer == self.layer, "only the open layer can be lost")
+            }
+            Event::Checked { check, proof } => only_if(
+                working
+                    && self.stage == Stage::Check
+                    && self
+                        .sealed
+                        .as_ref()
+                        .is_some_and(|s| s.snapshot == proof.snapshot && s.proofs.len() == *check as usize),
+                "checks run in order on the sealed snapshot",
+            ),
+            Event::Presented { version, snapshot } => only_if(
+                working
+                    && self.stage == Stage::Present
+                    && *version as usize == self.versions.len() + 1
+                    && self.sealed.as_ref().is_some_and(|s| s.snapshot == *snapshot),
+                "what is presented was sealed and checked",
+            ),
+            Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
+            Event::Paused { .. } => only_if(working, "only work can be paused"),
+            Event::Resumed { model } => {
+                let fits = match (&self.charter.model, model) {
+                    (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
+                    (Some(_), None) | (None, Some(_)) => true,
+                    (None, None) => false,
+                };
+                only_if(
+                    matches!(self.phase, Phase::Waiting(_)) && fits,
+                    "only what waits can go on, on a model of its wire",
+                )
+            }
+            Event::Accepting { accept, snapshot, .. } => only_if(
+                matches!(self.phase, Phase::Ready | Phase::Accepted)
+                    && !self.is_being_written()
+                    && *accept as usize == self.accepts.len()
+                    && self.versions.iter().any(|v| v.snapshot == *snapshot),
+                "only a version that was presented can be accepted",
+            ),
+            Event::Accepted { accept } | Event::AcceptFailed { accept, .. } => {
+                only_if(self.accept_is(*accept, AcceptState::Begun), "no such accept was begun")
+            }
+            Event::Undoing { accept } => only_if(
+                self.last_accept() == Some(*accept as usize)
+                    && matches!(self.phase, Phase::Ready | Phase::Accepted)
+                    && !self.is_being_written(),
+                "accepts are undone one by one, the last one first",
+            ),
+            Event::Undone { accept } | Event::UndoFailed { accept, .. } => {
+                only_if(self.accept_is(*accept, AcceptState::Undoing), "no such undo was begun")
+            }
+            Event::Discarded {} => only_if(
+                !self.is_being_written() && self.last_accept().is_none(),
+                "what was accepted is undone first",
+            ),
+        }
+    }
+
+    /// Takes over an event that may follow.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Opened { .. } => {}
+            Event::Taken { epoch } => {
+                self.epoch = *epoch;
+                self.lose_what_was_begun();
+            }
+            Event::Equipped { system, tools, rung } => {
+                self.system = Some(system.as_str().into());
+                self.tools = tools.as_slice().into();
+                self.rung = rung.clone();
+            }
+            Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
+            Event::Asked { .. } => {
+                self.asked = true;
+                self.tell();
+            }
+            Event::AskFailed { fault } => {
+                self.asked = false;
+                self.phase = Phase::Waiting(Why::Model(fault.clone()));
+            }
+            Event::Replied { reply } => self.hear(reply),
+            Event::Judged { verdicts } => {
+                let open = self.reply.as_mut().expect("may() saw it");
+                open.judged = true;
+                for (call, verdict) in open.calls.iter_mut().zip(verdicts) {
+                    if let Verdict::Refuse(why) = verdict {
+                        *call = CallState::Done(Arc::new(Outcome::refused(why.as_str())));
+                    }
+                }
+                self.end_calls();
+            }
+            Event::Called { call } => self.set_call(*call, CallState::Begun),
+            Event::Returned { call, outcome } => {
+                self.set_call(*call, CallState::Done(Arc::new(outcome.clone())));
+                self.end_calls();
+            }
+            Event::Snapped { snapshot } => {
+                self.snapshot = Some(*snapshot);
+                self.stage = Stage::Ask;
+                self.notice_loop();
+            }
+            Event::Sealed { layer, snapshot, apart } => {
+                self.layer = layer + 1;
+                self.snapshot = Some(*snapshot);
+                let sealed = Sealed {
+                    layer: *layer,
+                    snapshot: *snapshot,
+                    apart: Arc::new(apart.clone()),
+                    proofs: vec![],
+                };
+                self.sealed = Some(sealed);
+                // Words that came while the sandbox was being sealed go to the model before anything is presented.
+                let idle = self.charter.checks.is_empty() || *snapshot == Snapshot::default().id();
+                self.stage = match (self.unheard.is_empty(), idle) {
+                    (false, _) => Stage::Ask,
+                    (true, true) => Stage::Present,
+                    (true, false) => Stage::Check,
+                };
+            }
+            Event::Restored { .. } => self.notice(
+                "The machine lost power. The folder is as after your last step; what was installed or changed outside it since \
+                 this turn began is gone.",
+            ),
+            Event::Checked { proof, .. } => self.check(proof),
+            Event::Presented { version, snapshot } => {
+                let sealed = self.sealed.as_ref().expect("may() saw it");
+                self.versions.push(Arc::new(Version {
+                    number: *version,
+                    snapshot: *snapshot,
+                    summary: self.last_text.clone(),
+                    apart: sealed.apart.clone(),
+                    proofs: sealed.proofs.clone(),
+                    layer: sealed.layer,
+                    at_ms: self.last_ms,
+                }));
+                self.phase = Phase::Ready;
+            }
+            Event::Said { words } => {
+                self.words.push(words.as_str().into());
+                self.unheard.push(words.clone());
+                if matches!(self.phase, Phase::Ready | Phase::Accepted) {
+                    self.turn += 1;
+                    self.begin_turn();
+                } else if matches!(self.stage, Stage::Check | Stage::Present) {
+                    self.stage = Stage::Ask;
+                }
+            }
+            Event::Paused { why } => {
+                self.lose_what_was_begun();
+                self.phase = Phase::Waiting(why.clone());
+            }
+            Event::Resumed { model } => {
+                if model.is_some() {
+                    Arc::make_mut(&mut self.charter).model = model.clone();
+                }
+                if matches!(self.stage, Stage::Stuck(_)) {
+                    self.stage = Stage::Ask;
+                }
+                self.phase = Phase::Working;
+                self.grant();
+            }
+            Event::Accepting { snapshot, only, .. } => {
+                self.accepts.push(Accept {
+                    snapshot: *snapshot,
+                    only: only.clone(),
+                    state: AcceptState::Begun,
+                });
+            }
+            Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),
+            Event::AcceptFailed { accept, .. } => self.set_accept(*accept, AcceptState::Failed),
+            Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
+            Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
+            Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
+            Event::Discarded {} => self.phase = Phase::Discarded,
+        }
+    }
+
+    /// Returns the request that is owed or open: everything said so far, in the order in which the model hears it.
+    pub fn prompt(&self) -> Prompt {
+        Prompt {
+            system: self.system.clone().unwrap_or_else(|| "".into()),
+            tools: self.tools.clone(),
+            items: self.transcript.clone(),
+            cache_key: format!("quire-{}-{}", self.id, self.opened_ms),
+        }
+    }
+
+    /// Returns the number of the accept that an undo would take back.
+    pub fn last_accept(&self) -> Option<usize> {
+        self.accepts.iter().rposition(|a| a.state == AcceptState::Done)
+    }
+
+    /// Returns whether an accept or undo was begun and has not ended.
+    pub fn is_being_written(&self) -> bool {
+        self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
+    }
+
+    pub fn version(&self) -> Option<&Arc<Version>> {
+        self.versions.last()
+    }
+
+    /// Returns the call at that place of the open reply.
+    pub fn call(&self, call: u32) -> Option<&crate::Call> {
+        self.reply.as_ref()?.reply.calls.get(call as usize)
+    }
+
+    /// Returns the first line of what was asked for, at most 72 characters.
+    pub fn title(&self) -> String {
+        let line = self.words[0].trim().lines().next().unwrap_or("").trim().to_owned();
+        if line.chars().count() <= 72 { line } else { line.chars().take(71).chain(['…']).collect() }
+    }
+
+    pub(crate) fn reads(&self, tool: &str) -> bool {
+        self.tools.iter().any(|t| t.name == tool && t.reads)
+    }
+
+    /// The model is told the outcomes of its calls and what was said since.
+    fn tell(&mut self) {
+        if let Some(open) = self.reply.take() {
+            let results = open
+                .calls
+                .iter()
+                .zip(&open.reply.calls)
+                .filter_map(|(state, call)| match state {
+                    CallState::Done(outcome) => Some(ToolResult {
+                        id: call.id.clone(),
+                        tool: call.tool.clone(),
+                        outcome: outcome.clone(),
+                    }),
+                    CallState::Owed | CallState::Begun => None,
+                })
+                .collect();
+            self.transcript.push(Arc::new(PromptItem::Results(results)));
+        }
+        self.transcript.extend(self.unheard.drain(..).map(|words| Arc::new(PromptItem::Words(words))));
+    }
+
+    fn hear(&mut self, reply: &Reply) {
+        self.asked = false;
+        self.step += 1;
+        self.usage.add(reply.usage);
+        let reply = Arc::new(reply.clone());
+        if !reply.items.is_empty() {
+            self.transcript.push(Arc::new(PromptItem::Model(reply.clone())));
+        }
+        if !reply.text.trim().is_empty() {
+            self.last_text = reply.text.as_str().into();
+        }
+        self.silences = if reply.is_empty() || reply.stop == Stop::Length { self.silences + 1 } else { 0 };
+        if !reply.calls.is_empty() {
+            let calls = vec![CallState::Owed; reply.calls.len()];
+            self.reply = Some(OpenReply { reply, judged: false, calls });
+            self.stage = Stage::Calls;
+            return;
+        }
+        self.stage = match &reply.stop {
+            Stop::Refused(why) => Stage::Stuck(Why::Refused(why.clone())),
+            _ if self.silences >= SILENCES_MAX => Stage::Stuck(Why::Silence),
+            Stop::Length => {
+                self.notice("Your reply was cut at the output limit. Go on from there, in smaller parts.");
+                Stage::Ask
+            }
+            Stop::Done if reply.is_empty() => {
+                self.notice("Your reply was empty. Go on with the task, or say in words how it ended.");
+                Stage::Ask
+            }
+            Stop::Done if !self.unheard.is_empty() => Stage::Ask,
+            Stop::Done => Stage::Seal,
+        };
+    }
+
+    fn check(&mut self, proof: &Proof) {
+        let sealed = self.sealed.as_mut().expect("may() saw it");
+        sealed.proofs.push(Arc::new(proof.clone()));
+        if sealed.proofs.len() < self.charter.checks.len() {
+            return;
+        }
+        self.stage = Stage::Present;
+        let failed: Vec<String> = sealed
+            .proofs
+            .iter()
+            .zip(&self.charter.checks)
+            .filter(|(proof, _)| !proof.passed)
+            .map(|(proof, spec)| {
+                let exit = proof.exit.map_or("did not end".to_owned(), |code| format!("exit {code}"));
+                format!("`{}` failed ({exit}):\n{}", spec.command, proof.output.trim_end())
+            })
+            .collect();
+        if !failed.is_empty() && self.check_rounds_used < self.charter.limits.check_rounds {
+            self.check_rounds_used += 1;
+            self.notice(&format!(
+                "quire ran the checks on what you left. {}\nMend the cause, not the check, then end with your summary again.",
+                failed.join("\n")
+            ));
+            self.stage = Stage::Ask;
+        }
+    }
+
+    /// After the last outcome of a step.
+    fn end_calls(&mut self) {
+        let Some(open) = &self.reply else { return };
+        if !open.judged || open.calls.iter().any(|call| !matches!(call, CallState::Done(_))) {
+            return;
+        }
+        let reply = open.reply.clone();
+        if let Some(call) = reply.calls.iter().rfind(|call| call.tool == "plan") {
+            #[derive(serde::Deserialize)]
+            struct Plan {
+                steps: Vec<PlanStep>,
+            }
+            if let Ok(plan) = serde_json::from_str::<Plan>(&call.input) {
+                self.plan = plan.steps;
+            }
+        }
+        if reply.calls.iter().all(|call| self.reads(&call.tool)) {
+            self.stage = Stage::Ask;
+            self.notice_loop();
+        } else {
+            self.stage = Stage::Snap;
+        }
+    }
+
+    /// Tells the model, and later stops, when the same calls have the same outcomes step after step.
+    fn notice_loop(&mut self) {
+        let Some(open) = &self.reply else { return };
+        let mut seen = Vec::new();
+        for (state, call) in open.calls.iter().zip(&open.reply.calls) {
+            let CallState::Done(outcome) = state else { return };
+            seen.extend_from_slice(call.tool.as_bytes());
+            seen.extend_from_slice(call.input.as_bytes());
+            // Without digits, because an outcome states times.
+            seen.extend(outcome.text.bytes().filter(|b| !b.is_ascii_digit()));
+        }
+        // Waiting for a background command repeats itself rightly; the step limit bounds it.
+        let waits = open.reply.calls.iter().any(|call| call.tool == "job");
+        let this = Hash::of(&seen);
+        self.repeats.count =
+            if self.repeats.last == Some(this) && !waits { self.repeats.count + 1 } else { 0 };
+        self.repeats.last = Some(this);
+        if self.repeats.count == REPEATS_TOLD {
+            self.notice("You have made the same calls with the same outcomes several times. Try something else, or end.");
+        } else if self.repeats.count >= REPEATS_MAX {
+            self.stage = Stage::Stuck(Why::Loop);
+        }
+    }
+
+    /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
+    fn lose_what_was_begun(&mut self) {
+        self.asked = false;
+        if let Some(open) = &mut self.reply {
+            let lost = Arc::new(Outcome::refused(INTERRUPTED));
+            for call in open.calls.iter_mut().filter(|call| matches!(call, CallState::Begun)) {
+                *call = CallState::Done(lost.clone());
+            }
+            if self.stage == Stage::Calls {
+                self.end_calls();
+            }
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.unheard.push(format!("[quire] {text}"));
+    }
+
+    fn begin_turn(&mut self) {
+        self.phase = Phase::Working;
+        self.stage = Stage::Ask;
+        self.check_rounds_used = 0;
+        self.grant();
+    }
+
+    /// A person's word grants the charter's limits anew.
+    fn grant(&mut self) {
+        self.steps_granted = self.step.saturating_add(self.charter.limits.steps);
+        self.time_granted_ms = self.worked_ms.saturating_add(self.charter.limits.time_ms);
+        self.silences = 0;
+        self.repeats = Repeats::default();
+    }
+
+    fn set_call(&mut self, call: u32, state: CallState) {
+        if let Some(open) = &mut self.reply {
+            open.calls[call as usize] = state;
+        }
+    }
+
+    fn accept_is(&self, accept: u32, state: AcceptState) -> bool {
+        self.accepts.get(accept as usize).is_some_and(|a| a.state == state)
+    }
+
+    fn set_accept(&mut self, accept: u32, state: AcceptState) {
+        self.accepts[accept as usize].state = state;
+        self.phase = if self.last_accept().is_some() { Phase::Accepted } else { Phase::Ready };
+    }
+}

@@ -1,0 +1,142 @@
+//! What a task owes next: the whole agent loop, derived from the fold and never stored. A driver takes a want, does it,
+//! and appends what came of it.
+//!
+//! Wants that must not happen twice, or that cost money, are begun by an event before they are done ([`Want::begin`]).
+//! The others (equip, freeze, snapshot, seal, check) change nothing that matters when done again, so they have no event
+//! for their beginning: half the commits, and the same safety.
+
+use crate::event::{Event, Verdict, Why};
+use crate::message::Call;
+use crate::task::{CallState, Phase, Stage, Task};
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Want {
+    /// Find out which tools and instructions there are.
+    Equip,
+    /// Copy the folders. Overlaps with the first request.
+    Freeze,
+    /// Ask the model for its next reply.
+    Ask,
+    /// Judge the calls of the reply; decided here, so begun is done.
+    Judge(Vec<Verdict>),
+    /// Run the call at that place of the reply.
+    Call(u32),
+    /// Record the folders as they are after the step's calls.
+    Snap,
+    /// End the sandbox and record what it leaves.
+    Seal,
+    /// Run the charter's check of that number on the sealed snapshot.
+    Check(u32),
+    /// Show the version to the person.
+    Present,
+    /// Wait for a person.
+    Pause(Why),
+}
+
+/// Returns what `task` owes now, and nothing that is already begun. Empty: it waits for what is begun, or for a person.
+pub fn want(task: &Task) -> Vec<Want> {
+    if task.phase != Phase::Working {
+        return vec![];
+    }
+    let mut owed = vec![];
+    if task.charter.model.is_none() {
+        return vec![Want::Pause(Why::NoModel)];
+    }
+    if task.system.is_none() {
+        owed.push(Want::Equip);
+    }
+    if task.bases.is_none() {
+        owed.push(Want::Freeze);
+    }
+    match &task.stage {
+        Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
+        Stage::Ask if task.asked || task.system.is_none() => {}
+        Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
+        Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),
+        Stage::Ask => owed.push(Want::Ask),
+        Stage::Calls => owed.extend(calls(task)),
+        Stage::Snap => owed.push(Want::Snap),
+        Stage::Seal if task.bases.is_none() => {}
+        Stage::Seal => owed.push(Want::Seal),
+        Stage::Check => owed.push(Want::Check(task.sealed.as_ref().map_or(0, |s| s.proofs.len() as u32))),
+        Stage::Present => owed.push(Want::Present),
+    }
+    owed
+}
+
+fn calls(task: &Task) -> Vec<Want> {
+    let Some(open) = &task.reply else { return vec![] };
+    if !open.judged {
+        return vec![Want::Judge(
+            open.reply.calls.iter().enumerate().map(|(n, call)| judge(task, n, call)).collect(),
+        )];
+    }
+    if task.bases.is_none() {
+        return vec![];
+    }
+    let owed = open.calls.iter().enumerate().filter(|(_, state)| matches!(state, CallState::Owed));
+    owed.map(|(n, _)| Want::Call(n as u32)).collect()
+}
+
+/// Most calls of one reply that are run.
+const CALLS_MAX: usize = 64;
+
+fn judge(task: &Task, place: usize, call: &Call) -> Verdict {
+    if place >= CALLS_MAX {
+        return Verdict::Refuse(format!("Not run: more than {CALLS_MAX} calls in one reply."));
+    }
+    if !task.tools.iter().any(|tool| tool.name == call.tool) {
+        let names: Vec<&str> = task.tools.iter().map(|tool| tool.name.as_str()).collect();
+        return Verdict::Refuse(format!(
+            "There is no tool \"{}\". There are: {}.",
+            call.tool,
+            names.join(", ")
+        ));
+    }
+    let input = if call.input.trim().is_empty() { "{}" } else { &call.input };
+    match serde_json::from_str::<serde_json::Value>(input) {
+        Ok(serde_json::Value::Object(_)) => Verdict::Run,
+        Ok(_) => Verdict::Refuse("Not run: the input must be a JSON object.".into()),
+        Err(error) => Verdict::Refuse(format!("Not run: the input is not valid JSON: {error}.")),
+    }
+}
+
+impl Want {
+    /// Returns the event that begins this want (and, where nothing needs doing outside, fulfils it).
+    pub fn begin(&self, task: &Task) -> Option<Event> {
+        match self {
+            Want::Ask => Some(Event::Asked { heard: task.seq }),
+            Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
+            Want::Call(call) => Some(Event::Called { call: *call }),
+            Want::Present => {
+                let snapshot = task.sealed.as_ref()?.snapshot;
+                Some(Event::Presented { version: task.versions.len() as u32 + 1, snapshot })
+            }
+            Want::Pause(why) => Some(Event::Paused { why: why.clone() }),
+            Want::Equip | Want::Freeze | Want::Snap | Want::Seal | Want::Check(_) => None,
+        }
+    }
+
+    /// Whether something is to be done outside the fold.
+    fn is_effect(&self) -> bool {
+        !matches!(self, Want::Judge(_) | Want::Present | Want::Pause(_))
+    }
+}
+
+/// Begins everything that can be begun: applies the beginnings to `task` and returns them, to be committed before any of
+/// the returned wants is done. Wants without a beginning are returned each time until they are answered.
+pub fn settle(task: &mut Task, at_ms: u64) -> Result<(Vec<Event>, Vec<Want>), crate::task::Refusal> {
+    let (mut begun, mut todo) = (vec![], vec![]);
+    loop {
+        let wants = want(task);
+        let Some((first, event)) = wants.iter().find_map(|w| Some((w, w.begin(task)?))) else {
+            todo.extend(wants);
+            return Ok((begun, todo));
+        };
+        task.push(event.clone(), at_ms)?;
+        begun.push(event);
+        if first.is_effect() {
+            todo.push(first.clone());
+        }
+    }
+}

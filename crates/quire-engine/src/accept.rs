@@ -1,0 +1,410 @@
+//! Accept and undo: the only code of quire's that writes into a person's folder.
+//!
+//! Everything is looked at before anything is written: where a path is not what the task started from, nothing is done. What
+//! is to be done is then on disk in a journal (`accept/journal.rs`); all new content is written beside its place and made
+//! durable; renames move it in and the old aside; all is read back; and only then the old is removed. So each moment can be
+//! rolled back or forward by whoever comes next. Undo is the same with the two sides changed.
+//!
+//! ```text
+//! Accepting -> plan (nothing written) -> carry_out -> Accepted, or everything as before and AcceptFailed
+//! ```
+//!
+//! The lock on the folder is held from the plan to the end. Nothing follows a symlink, and no path is resolved twice.
+
+mod carry;
+mod journal;
+mod plan;
+
+use crate::blob::{BlobError, Blobs};
+use crate::rooted::Rooted;
+use carry::{Carry, identity};
+use journal::{How, Journal, Place, Stage};
+use plan::{Move, plan as plan_moves};
+use quire_core::event::Part;
+use quire_core::{Entry, Node, RelPath, Snapshot};
+use rustix::fs::FlockOperation;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use carry::Watch;
+
+/// A path that is not what the task started from, or what the accept left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    pub folder: u32,
+    pub path: RelPath,
+    pub what: Drifted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drifted {
+    Changed,
+    Gone,
+    /// Something is there that was not.
+    Appeared,
+    /// The directory that held it is gone, or is now a link or file.
+    ParentGone,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error("{} not what the task started from; nothing was written", paths(.0))]
+    Drift(Vec<Drift>),
+    #[error("{0} was not changed by this version; nothing was written")]
+    NotChanged(RelPath),
+    #[error("the disk is full; everything is as it was before")]
+    Disk,
+    #[error("{path} cannot be written: {why}. Everything is as it was before")]
+    Folder { path: RelPath, why: io::Error },
+    #[error("{} left as somebody saved it while quire was writing; what was there before that lies beside it as \
+             .quire-*. All else is as it was before", paths(.0))]
+    Touched(Vec<Drift>),
+    #[error("the task has no folder {0}")]
+    NoFolder(u32),
+    #[error("the folder {} cannot be opened: {why}. Nothing was written", folder.display())]
+    Open { folder: PathBuf, why: io::Error },
+    #[error("the journal {} cannot be read: {why}. The folder was left as it is", path.display())]
+    Journal { path: PathBuf, why: io::Error },
+    #[error("nothing was accepted under this number, or it was rolled back")]
+    NotAccepted,
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(e: io::Error) -> AcceptError {
+        match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AcceptError::Disk,
+            _ => AcceptError::Io(e),
+        }
+    }
+}
+
+impl AcceptError {
+    /// Says which path an input or output error was about.
+    fn at(self, path: &RelPath) -> AcceptError {
+        match self {
+            AcceptError::Io(why) => AcceptError::Folder { path: path.clone(), why },
+            other => other,
+        }
+    }
+}
+
+fn paths(drift: &[Drift]) -> String {
+    let shown: Vec<String> = drift.iter().take(5).map(|d| d.path.to_string()).collect();
+    let more = if drift.len() > 5 { format!(" and {} more", drift.len() - 5) } else { String::new() };
+    let verb = if drift.len() == 1 { "is" } else { "are" };
+    format!("{}{more} {verb}", shown.join(", "))
+}
+
+/// Where a task keeps its journals, and where locks are.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    pub home: PathBuf,
+    /// The task's own directory, `home/tasks/N`.
+    pub dir: PathBuf,
+}
+
+/// What will be done, with the folders open and locked. Dropping it leaves everything as it is.
+pub struct Plan {
+    journal: Journal,
+    place: Place,
+    folders: Held,
+}
+
+/// What was done to a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub folder: u32,
+    pub path: RelPath,
+    pub did: Did,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Did {
+    Created,
+    Replaced,
+    Deleted,
+    /// Only the permissions.
+    Mode,
+}
+
+/// What an accept or undo did; each path was read back and is what it was to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub written: Vec<Written>,
+    /// Directories that were to be deleted and stay, because there are ignored ones in them.
+    pub kept: Vec<(u32, RelPath)>,
+}
+
+/// Returns the entries that a person named; none named: all. A new directory comes with what was named in it.
+pub fn choose(snapshot: &Snapshot, only: &[Part]) -> Result<Vec<Entry>, AcceptError> {
+    if only.is_empty() {
+        return Ok(snapshot.entries.clone());
+    }
+    let named = |e: &Entry, t: &Part| e.folder == t.folder && e.path.is_within(&t.path);
+    for taken in only {
+        if !snapshot.entries.iter().any(|e| named(e, taken)) {
+            return Err(AcceptError::NotChanged(taken.path.clone()));
+        }
+    }
+    let holds = |e: &Entry| {
+        matches!(e.now, Some(Node::Dir { .. }))
+            && !matches!(e.was, Some(Node::Dir { .. }))
+            && only.iter().any(|t| t.folder == e.folder && t.path.is_within(&e.path))
+    };
+    let chosen = |e: &&Entry| only.iter().any(|t| named(e, t)) || holds(e);
+    Ok(snapshot.entries.iter().filter(chosen).cloned().collect())
+}
+
+/// Returns the entries with what earlier accepts of the same task left taken into account: the folder is expected as they
+/// left it, and what this version no longer changes is put back. `earlier` holds the entries accepted and not undone, oldest
+/// first.
+pub fn following(chosen: Vec<Entry>, whole: bool, earlier: &[Entry]) -> Vec<Entry> {
+    let mut left: std::collections::BTreeMap<(u32, RelPath), Entry> = Default::default();
+    for entry in earlier {
+        let key = (entry.folder, entry.path.clone());
+        let was = left.get(&key).map_or(entry.was.clone(), |first| first.was.clone());
+        left.insert(key, Entry { was, ..entry.clone() });
+    }
+    let mut entries = vec![];
+    for entry in chosen {
+        match left.remove(&(entry.folder, entry.path.clone())) {
+            Some(earlier) if earlier.now == entry.now => {}
+            Some(earlier) => entries.push(Entry { was: earlier.now, ..entry }),
+            None => entries.push(entry),
+        }
+    }
+    if whole {
+        let back = |e: Entry| Entry { was: e.now, now: e.was, ..e };
+        entries.extend(left.into_values().filter(|e| e.was != e.now).map(back));
+    }
+    entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
+    entries
+}
+
+/// Plans writing `entries` into `folders`, as accept `number` of the task. Writes nothing there. The old contents are stored
+/// when this returns; their rows become durable with the next events written (`Accepting`).
+pub fn plan(
+    desk: &Desk,
+    number: u32,
+    folders: &[PathBuf],
+    entries: &[Entry],
+    blobs: &Blobs,
+) -> Result<Plan, AcceptError> {
+    let place = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
+    make(desk, place, folders, entries.iter().map(Move::of).collect(), blobs)
+}
+
+/// Plans taking accept `number` back.
+pub fn plan_undo(desk: &Desk, number: u32, blobs: &Blobs) -> Result<Plan, AcceptError> {
+    let accepted = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
+    if accepted.stage() != Some(Stage::After) {
+        return Err(AcceptError::NotAccepted);
+    }
+    let journal = accepted.read(Stage::After)?;
+    let moves = journal.operations.iter().flat_map(Move::back).collect();
+    let place = Place { dir: desk.dir.clone(), name: format!("undo-{number}") };
+    make(desk, place, &journal.folders, moves, blobs)
+}
+
+fn make(
+    desk: &Desk,
+    place: Place,
+    folders: &[PathBuf],
+    moves: Vec<Move>,
+    blobs: &Blobs,
+) -> Result<Plan, AcceptError> {
+    let held = Held::wait(&desk.home, folders)?;
+    let mut pack = blobs.pack();
+    let journal = plan_moves(folders, &held.roots, moves, &mut pack)?;
+    pack.finish()?;
+    Ok(Plan { journal, place, folders: held })
+}
+
+impl Plan {
+    /// Returns what will be done.
+    pub fn report(&self) -> Report {
+        report(&self.journal)
+    }
+}
+
+/// Does what was planned. On any error everything is as before, but for paths that the error names.
+pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, AcceptError> {
+    let Plan { journal, place, folders } = plan;
+    watch("begin");
+    place.begin(&journal)?;
+    Carry { journal: &journal, roots: &folders.roots, place: &place, watch }.whole(blobs)?;
+    Ok(report(&journal))
+}
+
+/// How something that was interrupted ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The folders are exactly as before, but for paths that somebody changed meanwhile.
+    Before {
+        left: Vec<Drift>,
+    },
+    After(Report),
+}
+
+/// A journal that was found open and ended.
+#[derive(Debug)]
+pub struct Recovered {
+    /// `N` of `tasks/N`.
+    pub task: u64,
+    pub number: u32,
+    pub undo: bool,
+    pub outcome: Result<Outcome, AcceptError>,
+}
+
+/// Ends everything that a process left undone when it died, in all tasks. What another process is doing right now is left
+/// to it.
+pub fn recover(home: &Path) -> io::Result<Vec<Recovered>> {
+    recover_watched(home, &mut |_| {})
+}
+
+fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> {
+    let mut all = vec![];
+    let tasks = match fs::read_dir(home.join("tasks")) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(all),
+        tasks => tasks?,
+    };
+    for task in tasks {
+        let task = task?;
+        let Some(number) = task.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if !task.file_type()?.is_dir() {
+            continue;
+        }
+        for place in Place::open_in(&task.path())? {
+            let parts =
+                place.name.split_once('-').and_then(|(kind, n)| Some((kind == "undo", n.parse().ok()?)));
+            let Some((undo, k)) = parts else {
+                continue;
+            };
+            if let Some(outcome) = finish(home, &place, &mut *watch).transpose() {
+                all.push(Recovered { task: number, number: k, undo, outcome });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Returns how accept (or undo) `number` of a task ended; `None` while another process is at it. Never begun is `Before`.
+pub fn outcome(desk: &Desk, number: u32, undo: bool) -> Result<Option<Outcome>, AcceptError> {
+    let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
+    finish(&desk.home, &Place { dir: desk.dir.clone(), name }, &mut |_| {})
+}
+
+/// Ends a journal. `None`: another process is at it.
+fn finish(home: &Path, place: &Place, watch: Watch<'_>) -> Result<Option<Outcome>, AcceptError> {
+    let Some(stage) = place.stage() else {
+        return Ok(Some(Outcome::Before { left: vec![] }));
+    };
+    let journal = match place.read(stage) {
+        Err(AcceptError::Journal { why, .. }) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+        journal => journal?,
+    };
+    let held = match stage {
+        Stage::After => return Ok(Some(Outcome::After(report(&journal)))),
+        Stage::Before => return Ok(Some(Outcome::Before { left: vec![] })),
+        _ => match Held::try_now(home, &journal.folders)? {
+            Some(held) => held,
+            None => return Ok(None),
+        },
+    };
+    // Another process may have ended it before the lock was ours.
+    let Some(stage) = place.stage() else {
+        return Ok(Some(Outcome::Before { left: vec![] }));
+    };
+    let mut carry = Carry { journal: &journal, roots: &held.roots, place, watch };
+    Ok(Some(match stage {
+        Stage::Prepare => {
+            carry.give_up()?;
+            Outcome::Before { left: vec![] }
+        }
+        Stage::Commit => match carry.forward() {
+            Ok(()) => Outcome::After(report(&journal)),
+            Err(AcceptError::Drift(_)) => Outcome::Before { left: vec![] },
+            Err(AcceptError::Touched(left)) => Outcome::Before { left },
+            // A full disk and the like: it was rolled back in place of being finished.
+            Err(_) if place.stage() == Some(Stage::Before) => Outcome::Before { left: vec![] },
+            Err(e) => return Err(e),
+        },
+        Stage::Back => Outcome::Before { left: carry.back()? },
+        Stage::Clean => {
+            carry.clean()?;
+            Outcome::After(report(&journal))
+        }
+        Stage::After => Outcome::After(report(&journal)),
+        Stage::Before => Outcome::Before { left: vec![] },
+    }))
+}
+
+fn report(journal: &Journal) -> Report {
+    let mut written = vec![];
+    for operation in &journal.operations {
+        let old: std::collections::BTreeSet<&RelPath> = operation.old.iter().map(|item| &item.path).collect();
+        let new: std::collections::BTreeSet<&RelPath> = operation.new.iter().map(|item| &item.path).collect();
+        for path in old.union(&new) {
+            let did = match (operation.how, old.contains(path), new.contains(path)) {
+                (How::Mode, ..) => Did::Mode,
+                (_, true, true) => Did::Replaced,
+                (_, true, false) => Did::Deleted,
+                (_, false, _) => Did::Created,
+            };
+            written.push(Written { folder: operation.folder, path: (*path).clone(), did });
+        }
+    }
+    written.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
+    Report { written, kept: journal.kept.clone() }
+}
+
+/// Folders held open, and locked against every other accept and undo.
+struct Held {
+    roots: Vec<Rooted>,
+    _locks: Vec<File>,
+}
+
+impl Held {
+    fn wait(home: &Path, folders: &[PathBuf]) -> Result<Held, AcceptError> {
+        let held = Held::lock(home, folders, FlockOperation::LockExclusive)?;
+        held.ok_or_else(|| AcceptError::Io(io::ErrorKind::WouldBlock.into()))
+    }
+
+    fn try_now(home: &Path, folders: &[PathBuf]) -> Result<Option<Held>, AcceptError> {
+        Held::lock(home, folders, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock(home: &Path, folders: &[PathBuf], how: FlockOperation) -> Result<Option<Held>, AcceptError> {
+        let dir = home.join("locks");
+        fs::create_dir_all(&dir)?;
+        let open = |folder: &PathBuf| {
+            Rooted::open(folder).map_err(|why| AcceptError::Open { folder: folder.clone(), why })
+        };
+        let roots = folders.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        // In one order for all, so that two with the same folders cannot wait for each other.
+        let mut names = std::collections::BTreeSet::new();
+        for (root, folder) in roots.iter().zip(folders) {
+            names.insert(identity(root, folder)?);
+        }
+        let mut locks = vec![];
+        for (dev, ino) in names {
+            let file = File::create(dir.join(format!("{dev:x}-{ino:x}")))?;
+            match rustix::fs::flock(&file, how) {
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                locked => locked.map_err(io::Error::from)?,
+            }
+            locks.push(file);
+        }
+        Ok(Some(Held { roots, _locks: locks }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

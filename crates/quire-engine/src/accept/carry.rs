@@ -1,0 +1,507 @@
+//! Doing what a journal says, or taking it back. Every step can be done by another process than the one before, and again:
+//! what was done already is seen from what is there, by inode.
+
+use super::journal::{How, Item, Journal, Operation, Place, Stage, What};
+use super::plan::sighting;
+use super::{AcceptError, Drift, Drifted};
+use crate::blob::Blobs;
+use crate::freeze::remove_below;
+use crate::rooted::{Kind, Print, Rooted, gone, link_in, print_in};
+use crate::snapshot::hash_of;
+use crate::stack::chmod;
+use quire_core::RelPath;
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Told before each effect, with a word for it.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str);
+
+/// One journal being carried out, in folders that are held open and locked.
+pub struct Carry<'a> {
+    pub journal: &'a Journal,
+    pub roots: &'a [Rooted],
+    pub place: &'a Place,
+    pub watch: Watch<'a>,
+}
+
+/// Why moving in had to stop.
+enum Stop {
+    Drift(Vec<Drift>),
+    Failed(AcceptError),
+}
+
+impl<E: Into<AcceptError>> From<E> for Stop {
+    fn from(e: E) -> Stop {
+        Stop::Failed(e.into())
+    }
+}
+
+impl Carry<'_> {
+    /// Does the whole of a journal that is at `prepare`. On any error everything is as before.
+    pub fn whole(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
+        if let Err(e) = self.prepare(blobs) {
+            self.drop_new()?;
+            (self.watch)("give up");
+            self.place.advance(Stage::Prepare, Stage::Before)?;
+            return Err(e);
+        }
+        (self.watch)("commit");
+        self.place.advance(Stage::Prepare, Stage::Commit)?;
+        self.forward()
+    }
+
+    /// Goes on from `commit`. On any error everything is as before.
+    pub fn forward(&mut self) -> Result<(), AcceptError> {
+        if let Err(stop) = self.move_in() {
+            (self.watch)("turn back");
+            self.place.advance(Stage::Commit, Stage::Back)?;
+            let left = self.back()?;
+            return Err(match stop {
+                Stop::Failed(e) if left.is_empty() => e,
+                Stop::Drift(drift) if left.is_empty() => AcceptError::Drift(drift),
+                _ => AcceptError::Touched(left),
+            });
+        }
+        (self.watch)("done");
+        self.place.advance(Stage::Commit, Stage::Clean)?;
+        self.clean()
+    }
+
+    /// Goes on from `clean`.
+    pub fn clean(&mut self) -> Result<(), AcceptError> {
+        for operation in &self.journal.operations {
+            if let (How::Swap | How::Take, Some(old)) = (operation.how, operation.old.first()) {
+                (self.watch)("remove the old");
+                let Ok(dir) = self.dir(operation) else {
+                    continue;
+                };
+                // Nothing else is ever removed than what was moved there.
+                if known(dir.as_fd(), operation.aside.as_bytes(), old)? {
+                    remove_below(dir.as_fd(), operation.aside.as_bytes())?;
+                }
+            }
+        }
+        (self.watch)("close");
+        Ok(self.place.advance(Stage::Clean, Stage::After)?)
+    }
+
+    /// Goes on from `prepare`, by giving up.
+    pub fn give_up(&mut self) -> Result<(), AcceptError> {
+        self.drop_new()?;
+        (self.watch)("give up");
+        Ok(self.place.advance(Stage::Prepare, Stage::Before)?)
+    }
+
+    /// Goes on from `back`. Returns the paths that somebody changed after the accept had written them; they are left so.
+    pub fn back(&mut self) -> Result<Vec<Drift>, AcceptError> {
+        let mut left = vec![];
+        for operation in self.journal.operations.iter().rev() {
+            (self.watch)("move back");
+            if !self.take_back(operation)? {
+                left.push(drift(operation, Drifted::Changed));
+            }
+        }
+        self.sync()?;
+        self.drop_new()?;
+        (self.watch)("close");
+        self.place.advance(Stage::Back, Stage::Before)?;
+        Ok(left)
+    }
+
+    fn root(&self, operation: &Operation) -> Result<&Rooted, AcceptError> {
+        self.roots.get(operation.folder as usize).ok_or(AcceptError::NoFolder(operation.folder))
+    }
+
+    /// Opens the directory in which the operation's two names are.
+    fn dir(&self, operation: &Operation) -> Result<OwnedFd, AcceptError> {
+        let open = self.root(operation)?.parent(&operation.path);
+        open.map_err(|why| AcceptError::Folder { path: operation.path.clone(), why })
+    }
+
+    /// Writes everything new beside its place, durable when this returns.
+    fn prepare(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
+        for operation in &self.journal.operations {
+            if !matches!(operation.how, How::Put | How::Swap) {
+                continue;
+            }
+            let dir = self.dir(operation)?;
+            for item in &operation.new {
+                (self.watch)("write beside");
+                self.make(operation, item, dir.as_fd(), blobs).map_err(|e| e.at(&item.path))?;
+            }
+            // Modes last, and the inner ones first: a directory may come to forbid writing in it.
+            for item in operation.new.iter().rev().filter(|item| item.what == What::Dir) {
+                let node = open_beside(dir.as_fd(), operation, &item.path, OFlags::PATH)?;
+                chmod(node.as_fd(), item.mode)?;
+            }
+        }
+        (self.watch)("sync");
+        self.sync()
+    }
+
+    fn make(
+        &self,
+        operation: &Operation,
+        item: &Item,
+        dir: BorrowedFd<'_>,
+        blobs: &Blobs,
+    ) -> Result<(), AcceptError> {
+        let inner;
+        let (dir, name) = match below(operation, &item.path) {
+            None => (dir, operation.aside.as_bytes()),
+            Some(rest) => {
+                let up = RelPath::new(rest).and_then(|rest| rest.parent());
+                let path =
+                    up.and_then(|up| operation.path.join(up.as_bytes())).unwrap_or(operation.path.clone());
+                inner = open_beside(dir, operation, &path, OFlags::PATH | OFlags::DIRECTORY)?;
+                (inner.as_fd(), item.path.name())
+            }
+        };
+        let name = OsStr::from_bytes(name);
+        let io = |e: rustix::io::Errno| io::Error::from(e);
+        match &item.what {
+            What::Dir => {
+                rustix::fs::mkdirat(dir, name, Mode::RWXU).map_err(io)?;
+                own(dir, name, item)?;
+            }
+            What::Link { target } => {
+                rustix::fs::symlinkat(OsStr::from_bytes(&target.0), dir, name).map_err(io)?;
+                own(dir, name, item)?;
+            }
+            What::File { blob } => {
+                let mut content = blobs.open(blob)?;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
+                let mut made = File::from(made);
+                io::copy(&mut content, &mut made)?;
+                own(dir, name, item)?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves everything new in and everything old aside, and looks whether it was as planned.
+    fn move_in(&mut self) -> Result<(), Stop> {
+        // Modes last: a directory may come to forbid writing in it.
+        let modes_last = |o: &&Operation| o.how == How::Mode;
+        let journal = self.journal;
+        let (modes, others): (Vec<_>, Vec<_>) = journal.operations.iter().partition(modes_last);
+        for operation in others.iter().chain(&modes) {
+            (self.watch)("move in");
+            self.one_in(operation)?;
+        }
+        (self.watch)("sync");
+        self.sync()?;
+        for operation in &journal.operations {
+            (self.watch)("read back");
+            self.read_back(operation)?;
+        }
+        // Somebody who had a file open may have written into it until now.
+        for operation in &journal.operations {
+            if let (How::Swap | How::Take, Some(_)) = (operation.how, operation.old.first()) {
+                let dir = self.dir(operation)?;
+                self.all_known(operation, dir.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn one_in(&self, operation: &Operation) -> Result<(), Stop> {
+        let changed = |what| Stop::Drift(vec![drift(operation, what)]);
+        let dir = match self.root(operation)?.parent(&operation.path) {
+            Err(e) if gone(&e) => return Err(changed(Drifted::ParentGone)),
+            dir => dir?,
+        };
+        let (name, aside) = (operation.path.name(), operation.aside.as_bytes());
+        let (os_name, os_aside) = (OsStr::from_bytes(name), OsStr::from_bytes(aside));
+        let exists = |name: &[u8]| print_in(dir.as_fd(), name);
+        match (operation.how, operation.old.first()) {
+            (How::Put, _) => {
+                if exists(aside)?.is_none() {
+                    return Ok(());
+                }
+                match rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::NOREPLACE) {
+                    Err(rustix::io::Errno::EXIST) => Err(changed(Drifted::Appeared)),
+                    done => Ok(done.map_err(io::Error::from)?),
+                }
+            }
+            (How::Swap, Some(old)) => {
+                if known(dir.as_fd(), aside, old)? {
+                    return Ok(());
+                }
+                match rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::EXCHANGE) {
+                    Err(rustix::io::Errno::NOENT) => return Err(changed(Drifted::Gone)),
+                    done => done.map_err(io::Error::from)?,
+                }
+                if let Err(stop) = self.all_known(operation, dir.as_fd()) {
+                    // Somebody else's: it goes back at once.
+                    rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::EXCHANGE)
+                        .map_err(io::Error::from)?;
+                    return Err(stop);
+                }
+                Ok(())
+            }
+            (How::Take, Some(old)) => {
+                if known(dir.as_fd(), aside, old)? {
+                    return Ok(());
+                }
+                match rustix::fs::renameat_with(&dir, os_name, &dir, os_aside, RenameFlags::NOREPLACE) {
+                    Err(rustix::io::Errno::NOENT) => return Err(changed(Drifted::Gone)),
+                    done => done.map_err(io::Error::from)?,
+                }
+                if let Err(stop) = self.all_known(operation, dir.as_fd()) {
+                    rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::NOREPLACE)
+                        .map_err(io::Error::from)?;
+                    return Err(stop);
+                }
+                Ok(())
+            }
+            (How::Mode, Some(old)) => {
+                let Some(new) = operation.new.first() else {
+                    return Ok(());
+                };
+                let Some(print) = exists(name)? else {
+                    return Err(changed(Drifted::Gone));
+                };
+                if print.mode == new.mode {
+                    return Ok(());
+                }
+                if print.mode != old.mode || !known(dir.as_fd(), name, old)? {
+                    return Err(changed(Drifted::Changed));
+                }
+                let node = rustix::fs::openat(&dir, os_name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+                    .map_err(io::Error::from)?;
+                Ok(chmod(node.as_fd(), new.mode)?)
+            }
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// Looks whether what was moved aside is what the plan saw, all of it and nothing more.
+    fn all_known(&self, operation: &Operation, dir: BorrowedFd<'_>) -> Result<(), Stop> {
+        let changed = |path: &RelPath, what| {
+            Err(Stop::Drift(vec![Drift { folder: operation.folder, path: path.clone(), what }]))
+        };
+        let mut expected: BTreeSet<Vec<u8>> = BTreeSet::new();
+        for item in &operation.old {
+            let Some(rest) = below(operation, &item.path) else {
+                if !known(dir, operation.aside.as_bytes(), item)? {
+                    return changed(&item.path, Drifted::Changed);
+                }
+                continue;
+            };
+            expected.insert(rest.to_vec());
+            let Ok(parent) = open_beside(dir, operation, &parent_of(&item.path), OFlags::PATH) else {
+                return changed(&item.path, Drifted::Gone);
+            };
+            if !known(parent.as_fd(), item.path.name(), item)? {
+                return changed(&item.path, Drifted::Changed);
+            }
+        }
+        for item in operation.old.iter().filter(|item| item.what == What::Dir) {
+            let listed = open_beside(dir, operation, &item.path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            for name in crate::rooted::names_of(listed.as_fd())? {
+                let path = crate::rooted::below(Some(&item.path), &name)?;
+                if below(operation, &path).is_none_or(|rest| !expected.contains(rest)) {
+                    return changed(&path, Drifted::Appeared);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there now and compares it with what was to be.
+    fn read_back(&self, operation: &Operation) -> Result<(), Stop> {
+        let root = self.root(operation)?;
+        if operation.new.is_empty() {
+            return match root.print(Some(&operation.path))? {
+                None => Ok(()),
+                Some(_) => Err(Stop::Drift(vec![drift(operation, Drifted::Appeared)])),
+            };
+        }
+        for item in &operation.new {
+            let same = match (&item.what, root.print(Some(&item.path))?) {
+                (What::Dir, Some(print)) => print.kind == Kind::Dir && print.mode == item.mode,
+                (What::Link { target }, Some(print)) => {
+                    print.kind == Kind::Link && root.link(&item.path)? == target.0
+                }
+                (What::File { blob }, Some(print)) => {
+                    print.kind == Kind::File && print.mode == item.mode && {
+                        match root.file(&item.path) {
+                            Ok(file) => hash_of(file)? == *blob,
+                            // A mode may forbid its owner to read; then the bytes were read when they were written.
+                            Err(e) => e.kind() == io::ErrorKind::PermissionDenied,
+                        }
+                    }
+                }
+                (_, None) => false,
+            };
+            if !same {
+                let what = Drifted::Changed;
+                return Err(Stop::Drift(vec![Drift {
+                    folder: operation.folder,
+                    path: item.path.clone(),
+                    what,
+                }]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one operation back, if it was done. Returns false where somebody changed what it had written: that is left.
+    fn take_back(&self, operation: &Operation) -> Result<bool, AcceptError> {
+        let root = self.root(operation)?;
+        let dir = match root.parent(&operation.path) {
+            Err(e) if gone(&e) => return Ok(operation.how == How::Put),
+            dir => dir?,
+        };
+        let (name, aside) = (operation.path.name(), operation.aside.as_bytes());
+        let (os_name, os_aside) = (OsStr::from_bytes(name), OsStr::from_bytes(aside));
+        let rename =
+            |from, to, flags| rustix::fs::renameat_with(&dir, from, &dir, to, flags).map_err(io::Error::from);
+        match (operation.how, operation.old.first()) {
+            (How::Put, _) => {
+                if print_in(dir.as_fd(), aside)?.is_some() || print_in(dir.as_fd(), name)?.is_none() {
+                    return Ok(true);
+                }
+                if self.read_back(operation).is_err() {
+                    return Ok(false);
+                }
+                rename(os_name, os_aside, RenameFlags::NOREPLACE)?;
+            }
+            (How::Swap, Some(old)) => {
+                if !known(dir.as_fd(), aside, old)? {
+                    return Ok(true);
+                }
+                if print_in(dir.as_fd(), name)?.is_none() || self.read_back(operation).is_err() {
+                    return Ok(false);
+                }
+                rename(os_name, os_aside, RenameFlags::EXCHANGE)?;
+            }
+            (How::Take, Some(old)) => {
+                if !known(dir.as_fd(), aside, old)? {
+                    return Ok(true);
+                }
+                match rename(os_aside, os_name, RenameFlags::NOREPLACE) {
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+                    done => done?,
+                }
+            }
+            (How::Mode, Some(old)) => match print_in(dir.as_fd(), name)? {
+                Some(print) if print.mode == old.mode => {}
+                Some(print) if operation.new.first().is_some_and(|new| new.mode == print.mode) => {
+                    let node =
+                        rustix::fs::openat(&dir, os_name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+                            .map_err(io::Error::from)?;
+                    chmod(node.as_fd(), old.mode)?;
+                }
+                _ => return Ok(false),
+            },
+            (_, None) => {}
+        }
+        Ok(true)
+    }
+
+    /// Removes what was written beside its place. What is old and aside is never touched by this.
+    fn drop_new(&mut self) -> Result<(), AcceptError> {
+        for operation in &self.journal.operations {
+            if !matches!(operation.how, How::Put | How::Swap) {
+                continue;
+            }
+            let Ok(dir) = self.dir(operation) else {
+                continue;
+            };
+            let aside = operation.aside.as_bytes();
+            let old = match operation.old.first() {
+                Some(old) => known(dir.as_fd(), aside, old)?,
+                None => false,
+            };
+            if !old {
+                (self.watch)("remove the new");
+                remove_below(dir.as_fd(), aside)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything in the touched folders durable: one sync for each, whatever the number of files.
+    fn sync(&self) -> Result<(), AcceptError> {
+        let touched: BTreeSet<u32> = self.journal.operations.iter().map(|o| o.folder).collect();
+        for folder in touched {
+            if let Some(root) = self.roots.get(folder as usize) {
+                rustix::fs::syncfs(root).map_err(io::Error::from)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn drift(operation: &Operation, what: Drifted) -> Drift {
+    Drift { folder: operation.folder, path: operation.path.clone(), what }
+}
+
+/// Returns what `path` is below the operation's own path; `None` for that path itself.
+fn below<'p>(operation: &Operation, path: &'p RelPath) -> Option<&'p [u8]> {
+    path.as_bytes().strip_prefix(operation.path.as_bytes())?.strip_prefix(b"/")
+}
+
+fn parent_of(path: &RelPath) -> RelPath {
+    path.parent().unwrap_or_else(|| path.clone())
+}
+
+/// Opens what will be, or was, `path`, below the operation's other name.
+fn open_beside(
+    dir: BorrowedFd<'_>,
+    operation: &Operation,
+    path: &RelPath,
+    flags: OFlags,
+) -> io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    let mut raw = operation.aside.as_bytes().to_vec();
+    if let Some(rest) = below(operation, path) {
+        raw.push(b'/');
+        raw.extend_from_slice(rest);
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat2(dir, OsStr::from_bytes(&raw), flags, Mode::empty(), resolve)?)
+}
+
+/// Returns whether what stands at `name` is the very thing that was seen, untouched.
+fn known(dir: BorrowedFd<'_>, name: &[u8], item: &Item) -> io::Result<bool> {
+    let (Some(print), Some(seen)) = (print_in(dir, name)?, item.seen) else {
+        return Ok(false);
+    };
+    let same = (print.dev, print.ino) == (seen.dev, seen.ino);
+    Ok(match &item.what {
+        What::Dir => same && print.kind == Kind::Dir,
+        What::Link { target } => same && print.kind == Kind::Link && link_in(dir, name)? == target.0,
+        What::File { .. } => same && print.kind == Kind::File && sighting(&print) == seen,
+    })
+}
+
+/// Gives what was made its owner. Only root can give to others; then not being able to is an error, because a file of
+/// somebody's would change hands.
+fn own(dir: BorrowedFd<'_>, name: &OsStr, item: &Item) -> io::Result<()> {
+    let print = print_in(dir, name.as_bytes())?.ok_or(io::ErrorKind::NotFound)?;
+    if (print.uid, print.gid) == (item.uid, item.gid) {
+        return Ok(());
+    }
+    let (uid, gid) = (Some(Uid::from_raw(item.uid)), Some(Gid::from_raw(item.gid)));
+    Ok(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Returns the device and inode of a folder: what its lock is named by.
+pub fn identity(root: &Rooted, folder: &Path) -> io::Result<(u64, u64)> {
+    let print: Print =
+        root.print(None)?.ok_or_else(|| io::Error::other(format!("{} is gone", folder.display())))?;
+    Ok((print.dev, print.ino))
+}

@@ -1,0 +1,310 @@
+//! Snapshots: what a task changed in its folders, read from its sandbox's layers.
+//!
+//! Overlayfs has already sorted the changed from the rest, so a snapshot walks the layers alone and its cost is that of the
+//! changes, whatever the folder's size. Each path that a layer has is compared with the frozen base; what differs becomes
+//! an entry, and its content a blob, all of them in one pack. The sandbox stands still meanwhile, or is dead.
+//!
+//! Three things are in the layers that a snapshot leaves out: what lies below `.git`, in ignored directories, and outside
+//! the folders. [`apart`] lists them.
+
+mod differ;
+mod restore;
+
+pub use restore::restore;
+
+use crate::blob::{BlobError, Blobs, PackWriter};
+use crate::freeze::Frozen;
+use crate::rooted::{Kind, Print};
+use crate::stack::{Found, Stack};
+use differ::{Class, Differ, Difference};
+use quire_core::bytes::escape;
+use quire_core::change::LinkTarget;
+use quire_core::event::{Apart, Listing};
+use quire_core::{Entry, Hash, Node, RelPath, Snapshot};
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Of the twelve permission bits, those that travel: rwx, without write for others.
+pub const TRAVELS: u32 = 0o775;
+
+/// Stands for the content of a file of the base that is not what was copied any more. No content has it.
+pub const UNKNOWN: Hash = Hash([0; 32]);
+
+/// Hashes that need not be computed again, by inode, ctime and size. An agent cannot set a ctime. Losing this costs time
+/// and nothing else.
+#[derive(Debug, Default)]
+pub struct Seen {
+    hashes: HashMap<(u64, u64, i64, u64), Hash>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("the sandbox's layers cannot be read: {0}")]
+    Layer(#[from] io::Error),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Takes a snapshot of `layers`, newest first, over the frozen folders. The snapshot and every content it names are stored
+/// when this returns. `seen` is the task's, from snapshot to snapshot.
+pub fn snapshot(
+    frozen: &[Frozen],
+    layers: &[PathBuf],
+    seen: &mut Seen,
+    blobs: &Blobs,
+) -> Result<(Hash, Snapshot), SnapshotError> {
+    let mut pack = blobs.pack();
+    let mut entries = vec![];
+    for (index, base) in frozen.iter().enumerate() {
+        let lower = base.stack()?;
+        let (whole, uppers) = folder_stack(base, layers, index)?;
+        let mut differences = vec![];
+        Differ::new(base, &whole, uppers, &lower).run(&[Class::Folder], &mut |d| differences.push(d))?;
+        let mut reading = Reading { base, whole: &whole, lower: &lower, seen, pack: &mut pack };
+        for difference in differences {
+            let Difference { path, was, now, .. } = difference;
+            let was_node = was.as_ref().map(|found| reading.old(found)).transpose()?;
+            let now_node = now.as_ref().map(|found| reading.new(found, was_node.as_ref())).transpose()?;
+            if was_node != now_node {
+                entries.push(Entry { folder: index as u32, path, was: was_node, now: now_node });
+            }
+        }
+    }
+    entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
+    let snapshot = Snapshot { entries };
+    let (id, _) = pack.add(snapshot.to_blob().as_slice())?;
+    pack.finish()?;
+    Ok((id, snapshot))
+}
+
+/// Returns the layers' view of one folder over its base, and how many of the stack's layers are the task's own.
+fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(Stack, usize)> {
+    let uppers: Vec<PathBuf> = layers.iter().map(|layer| layer.join(format!("folder-{index}"))).collect();
+    let uppers = Stack::open(&uppers)?;
+    let count = uppers.len();
+    Ok((uppers.upon(base.stack()?), count))
+}
+
+/// Opens what the base has at a path, to show it beside what became of it. `None`: no file.
+pub fn old_content(base: &Frozen, path: &RelPath) -> io::Result<Option<File>> {
+    let stack = base.stack()?;
+    match stack.find(path)? {
+        Some(found) if found.print.kind == Kind::File => stack.content(&found).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Turning what stands in layers into nodes.
+struct Reading<'a> {
+    base: &'a Frozen,
+    whole: &'a Stack,
+    lower: &'a Stack,
+    seen: &'a mut Seen,
+    pack: &'a mut PackWriter,
+}
+
+impl Reading<'_> {
+    fn old(&mut self, found: &Found) -> Result<Node, SnapshotError> {
+        let mode = found.print.mode & TRAVELS;
+        Ok(match found.print.kind {
+            Kind::Dir => Node::Dir { mode },
+            Kind::Link => Node::Link { target: LinkTarget(self.lower.link(found)?) },
+            _ if !self.base.holds(&found.path, &found.print) => {
+                Node::File { blob: UNKNOWN, bytes: found.print.bytes, mode }
+            }
+            _ => {
+                let lower = self.lower;
+                let blob = self.seen.hash(lower, found, |file| Ok(hash_of(file)?))?;
+                Node::File { blob, bytes: found.print.bytes, mode }
+            }
+        })
+    }
+
+    fn new(&mut self, found: &Found, was: Option<&Node>) -> Result<Node, SnapshotError> {
+        let mode = found.print.mode & TRAVELS;
+        let bytes = found.print.bytes;
+        let same_size = match was {
+            Some(Node::File { blob, bytes: old, .. }) if *old == bytes => Some(*blob),
+            _ => None,
+        };
+        Ok(match found.print.kind {
+            Kind::Dir => Node::Dir { mode },
+            Kind::Link => Node::Link { target: LinkTarget(self.whole.link(found)?) },
+            _ => {
+                let (whole, pack) = (self.whole, &mut *self.pack);
+                let blob = self.seen.hash(whole, found, |file| {
+                    // Touched and not changed: nothing to store.
+                    if same_size.is_some() && same_size == Some(hash_of(&mut *file)?) {
+                        return Ok(same_size.unwrap_or(UNKNOWN));
+                    }
+                    io::Seek::rewind(file)?;
+                    Ok(pack.add(file)?.0)
+                })?;
+                Node::File { blob, bytes, mode }
+            }
+        })
+    }
+}
+
+impl Seen {
+    fn hash(
+        &mut self,
+        stack: &Stack,
+        found: &Found,
+        compute: impl FnOnce(&mut File) -> Result<Hash, SnapshotError>,
+    ) -> Result<Hash, SnapshotError> {
+        if let Some(hash) = self.hashes.get(&key(&found.print)) {
+            return Ok(*hash);
+        }
+        let hash = compute(&mut stack.content(found)?)?;
+        // A mode that was lent for reading has moved the ctime. What changed just now may change again unseen, because
+        // the kernel's stamps are milliseconds apart.
+        if let Some(print) = stack.print(found)?
+            && print.bytes == found.print.bytes
+            && settled(&print)
+        {
+            self.hashes.insert(key(&print), hash);
+        }
+        Ok(hash)
+    }
+}
+
+fn key(print: &Print) -> (u64, u64, i64, u64) {
+    (print.dev, print.ino, print.ctime_ns, print.bytes)
+}
+
+fn settled(print: &Print) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
+    print.ctime_ns < now - 20_000_000
+}
+
+/// Returns the hash of what is left to read.
+pub fn hash_of(mut from: impl Read) -> io::Result<Hash> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(Hash(*hasher.finalize().as_bytes())),
+            Ok(n) => drop(hasher.update(&buffer[..n])),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Longest list that is shown of what is apart.
+const LISTED_MAX: usize = 200;
+
+/// Directories of the machine in which every command leaves traces that mean nothing to a person.
+const NOISE: &[&str] =
+    &["/tmp", "/run", "/var/tmp", "/var/run", "/var/log", "/var/cache", "/dev", "/proc", "/sys"];
+
+/// Lists what the layers, newest first, changed besides the folders' own files.
+pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotError> {
+    let (mut outside, mut ignored, mut git) = (First::default(), First::default(), First::default());
+    for (index, base) in frozen.iter().enumerate() {
+        let (whole, uppers) = folder_stack(base, layers, index)?;
+        let lower = base.stack()?;
+        Differ::new(base, &whole, uppers, &lower).run(&[Class::Git, Class::Ignored], &mut |d| {
+            let both_dirs = |f: &Option<Found>| f.as_ref().is_none_or(|f| f.print.kind == Kind::Dir);
+            if both_dirs(&d.was) && both_dirs(&d.now) {
+                return; // what is in it is listed
+            }
+            let shown = format!("{index}/{}", d.path);
+            match d.class {
+                Class::Git => git.add(shown),
+                Class::Ignored => ignored.add(shown),
+                Class::Folder => {}
+            }
+        })?;
+        each_upper(layers, &format!("ignored-{index}"), &mut |dir, path| {
+            ignored.add(format!("{index}/{}/{path}", escape(dir.as_os_str().as_bytes())));
+        })?;
+    }
+    each_upper(layers, "machine", &mut |mount, path| {
+        let whole = mount.join(OsStr::from_bytes(path.as_bytes()));
+        let noise = NOISE.iter().any(|dir| whole.starts_with(dir))
+            || whole.components().any(|c| matches!(c.as_os_str().as_bytes(), b".cache" | b"__pycache__"));
+        if !noise {
+            outside.add(escape(whole.as_os_str().as_bytes()));
+        }
+    })?;
+    Ok(Apart { outside: outside.list(), ignored: ignored.list(), git: git.list() })
+}
+
+/// The first paths by name, and how many there are.
+#[derive(Default)]
+struct First {
+    paths: BTreeSet<String>,
+    total: u64,
+}
+
+impl First {
+    fn add(&mut self, path: String) {
+        self.total += 1;
+        self.paths.insert(path);
+        if self.paths.len() > LISTED_MAX {
+            self.paths.pop_last();
+        }
+    }
+
+    fn list(self) -> Listing {
+        Listing { paths: self.paths.into_iter().collect(), total: self.total }
+    }
+}
+
+/// Visits every file, link and deletion in the upper directories `LAYER/kind/NAME`, each with the path that NAME stands for.
+fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelPath)) -> io::Result<()> {
+    let mut names = BTreeSet::new();
+    for layer in layers {
+        match std::fs::read_dir(layer.join(kind)) {
+            Ok(entries) => {
+                for entry in entries {
+                    names.insert(entry?.file_name());
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    for name in names {
+        let dir = unescape_name(name.as_bytes());
+        let uppers: Vec<PathBuf> = layers.iter().map(|layer| layer.join(kind).join(&name)).collect();
+        let stack = Stack::open(&uppers)?;
+        let mut open = vec![stack.top()?];
+        while let Some(place) = open.pop() {
+            for name in stack.names(&place, stack.len())? {
+                match stack.enter(&place, &name)? {
+                    Some(found) if found.print.kind == Kind::Dir => open.push(found.place()),
+                    Some(found) => visit(&dir, &found.path),
+                    None => visit(&dir, &crate::rooted::below(place.path.as_ref(), &name)?),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In the names of a layer's directories a path's `/` is `%2f` and `%` is `%25`.
+fn unescape_name(name: &[u8]) -> PathBuf {
+    let mut raw = vec![];
+    let mut rest = name;
+    while let Some((first, tail)) = rest.split_first() {
+        let (byte, tail) = match rest {
+            [b'%', b'2', b'5', tail @ ..] => (b'%', tail),
+            [b'%', b'2', b'f', tail @ ..] => (b'/', tail),
+            _ => (*first, tail),
+        };
+        raw.push(byte);
+        rest = tail;
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(raw))
+}
+
+#[cfg(test)]
+mod tests;

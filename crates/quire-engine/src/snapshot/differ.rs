@@ -1,0 +1,141 @@
+//! Where layers differ from the base they stand on, without a look at anything they do not touch.
+
+use crate::freeze::Frozen;
+use crate::ignores::Ignores;
+use crate::rooted::{Kind, below};
+use crate::stack::{Found, Place, Stack};
+use quire_core::RelPath;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A person's file: reviewed and accepted.
+    Folder,
+    /// Below `.git`, at any depth.
+    Git,
+    /// In an ignored directory, or one itself.
+    Ignored,
+}
+
+/// A path that a layer has, or hides. What it was and is may turn out to be the same.
+pub struct Difference {
+    pub path: RelPath,
+    pub class: Class,
+    pub was: Option<Found>,
+    pub now: Option<Found>,
+}
+
+pub struct Differ<'a> {
+    /// The task's layers over the base.
+    whole: &'a Stack,
+    /// How many of them are the task's.
+    uppers: usize,
+    base: &'a Stack,
+    ignored: HashSet<&'a [u8]>,
+    rules: HashMap<Option<RelPath>, Ignores>,
+}
+
+/// Two directories, one of the whole and one of the base, to be compared; either may be absent.
+struct Pair {
+    path: Option<RelPath>,
+    class: Class,
+    whole: Option<Place>,
+    base: Option<Place>,
+}
+
+/// Largest `.gitignore` that is read, in bytes.
+const RULES_MAX: u64 = 1 << 20;
+
+impl<'a> Differ<'a> {
+    pub fn new(frozen: &'a Frozen, whole: &'a Stack, uppers: usize, base: &'a Stack) -> Differ<'a> {
+        let ignored = frozen.ignored.iter().map(|path| path.as_os_str().as_bytes()).collect();
+        Differ { whole, uppers, base, ignored, rules: HashMap::new() }
+    }
+
+    /// Visits every path of the wanted classes that differs, or may.
+    pub fn run(&mut self, wanted: &[Class], visit: &mut dyn FnMut(Difference)) -> io::Result<()> {
+        if self.uppers == 0 {
+            return Ok(());
+        }
+        let top = Pair {
+            path: None,
+            class: Class::Folder,
+            whole: Some(self.whole.top()?),
+            base: Some(self.base.top()?),
+        };
+        let mut open = vec![top];
+        while let Some(pair) = open.pop() {
+            for name in self.names(&pair)? {
+                let path = below(pair.path.as_ref(), &name)?;
+                let enter = |stack: &Stack, place: &Option<Place>| match place {
+                    Some(place) => stack.enter(place, &name),
+                    None => Ok(None),
+                };
+                let now = enter(self.whole, &pair.whole)?;
+                let was = enter(self.base, &pair.base)?;
+                let dir = |found: &Option<Found>| {
+                    found.as_ref().filter(|found| found.print.kind == Kind::Dir).map(Found::place)
+                };
+                let (now_dir, was_dir) = (dir(&now), dir(&was));
+                let class = match pair.class {
+                    Class::Folder if name == b".git" => Class::Git,
+                    Class::Folder if self.ignored.contains(path.as_bytes()) => Class::Ignored,
+                    // A version's own rules count only for what it made: they cannot hide what a person had.
+                    Class::Folder if now_dir.is_some() && was.is_none() && self.ignores(&path)? => {
+                        Class::Ignored
+                    }
+                    class => class,
+                };
+                let is_wanted = wanted.contains(&class);
+                if (now_dir.is_some() || was_dir.is_some()) && (is_wanted || class == Class::Folder) {
+                    open.push(Pair { path: Some(path.clone()), class, whole: now_dir, base: was_dir });
+                }
+                if is_wanted {
+                    visit(Difference { path, class, was, now });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the names in which the pair can differ: those in the task's layers, and all of the base's where it is hidden.
+    fn names(&self, pair: &Pair) -> io::Result<std::collections::BTreeSet<Vec<u8>>> {
+        let mut names = match &pair.whole {
+            Some(place) => self.whole.names(place, self.uppers)?,
+            None => Default::default(),
+        };
+        let shows = pair.whole.as_ref().is_some_and(|place| place.layers.iter().any(|l| *l >= self.uppers));
+        if let (Some(base), false) = (&pair.base, shows) {
+            names.extend(self.base.names(base, self.base.len())?);
+        }
+        Ok(names)
+    }
+
+    fn ignores(&mut self, dir: &RelPath) -> io::Result<bool> {
+        let whole = self.whole;
+        let read = move |path: &RelPath| -> Option<Vec<u8>> {
+            let found = whole.find(path).ok()??;
+            if found.print.kind != Kind::File {
+                return None;
+            }
+            let mut content = vec![];
+            whole.content(&found).ok()?.take(RULES_MAX).read_to_end(&mut content).ok()?;
+            Some(content)
+        };
+        Ok(self.rules(dir.parent(), &read).ignores(dir, &read))
+    }
+
+    fn rules(&mut self, dir: Option<RelPath>, read: crate::ignores::Reader<'_>) -> Ignores {
+        if let Some(rules) = self.rules.get(&dir) {
+            return rules.clone();
+        }
+        let rules = match &dir {
+            None => Ignores::at_top(read),
+            Some(path) => self.rules(path.parent(), read).within(Some(path), read),
+        };
+        self.rules.insert(dir, rules.clone());
+        rules
+    }
+}

@@ -1,0 +1,196 @@
+//! Layers seen as one tree, by overlayfs's rules: a layer's file hides what lies below it, directories merge down to the
+//! first that is no directory, a whiteout deletes, an opaque directory hides what older layers have in it.
+//!
+//! Done here without a mount, so that a dead sandbox's layers can be read by anyone who may read their files.
+
+use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
+use quire_core::RelPath;
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+pub struct Stack {
+    /// Newest first.
+    layers: Vec<Rooted>,
+}
+
+/// A merged directory.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub path: Option<RelPath>,
+    /// The layers that have a part in it, newest first.
+    pub layers: Vec<usize>,
+}
+
+/// What the merged tree has at a path.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub path: RelPath,
+    /// The newest layer that has it: the one whose content and mode show.
+    pub layer: usize,
+    pub print: Print,
+    /// Where it is a directory: the layers merged in it.
+    pub layers: Vec<usize>,
+}
+
+impl Found {
+    pub fn place(&self) -> Place {
+        Place { path: Some(self.path.clone()), layers: self.layers.clone() }
+    }
+}
+
+impl Stack {
+    /// Opens the layers, newest first. A layer that is absent has nothing in it.
+    pub fn open(layers: &[PathBuf]) -> io::Result<Stack> {
+        let mut opened = vec![];
+        for layer in layers {
+            match Rooted::open(layer) {
+                Ok(layer) => opened.push(layer),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Stack { layers: opened })
+    }
+
+    /// Returns this stack upon another.
+    pub fn upon(mut self, lower: Stack) -> Stack {
+        self.layers.extend(lower.layers);
+        self
+    }
+
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    pub fn top(&self) -> io::Result<Place> {
+        let mut layers = vec![];
+        for (i, layer) in self.layers.iter().enumerate() {
+            layers.push(i);
+            if opaque(layer.as_fd()) {
+                break;
+            }
+        }
+        Ok(Place { path: None, layers })
+    }
+
+    /// Returns what the merged tree's own directory is: the newest layer's.
+    pub fn top_print(&self) -> io::Result<Print> {
+        let layer = self.layers.first().ok_or(io::ErrorKind::NotFound)?;
+        Ok(layer.print(None)?.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// Returns the names that the first `count` layers have in `place`, deleted ones too.
+    pub fn names(&self, place: &Place, count: usize) -> io::Result<BTreeSet<Vec<u8>>> {
+        let mut names = BTreeSet::new();
+        for layer in place.layers.iter().filter(|layer| **layer < count) {
+            let listed = self.owned(*layer, place.path.as_ref(), |l| l.names(place.path.as_ref()))?;
+            names.extend(listed);
+        }
+        Ok(names)
+    }
+
+    /// Returns what shows as `name` in `place`.
+    pub fn enter(&self, place: &Place, name: &[u8]) -> io::Result<Option<Found>> {
+        let path = below(place.path.as_ref(), name)?;
+        if path.as_bytes().len() > PATH_MAX {
+            return Ok(None);
+        }
+        let mut found: Option<Found> = None;
+        for &layer in &place.layers {
+            let Some(print) = self.layers[layer].print(Some(&path))? else {
+                continue;
+            };
+            match (&mut found, print.kind) {
+                (None, Kind::Whiteout | Kind::Other) => return Ok(None),
+                (None, Kind::Dir) => {
+                    found = Some(Found { path: path.clone(), layer, print, layers: vec![layer] });
+                }
+                (None, _) => return Ok(Some(Found { path, layer, print, layers: vec![] })),
+                (Some(found), Kind::Dir) => found.layers.push(layer),
+                (Some(_), _) => break,
+            }
+            let open = |l: &Rooted| l.open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY);
+            if opaque(self.owned(layer, Some(&path), open)?.as_fd()) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns what shows at `path`.
+    pub fn find(&self, path: &RelPath) -> io::Result<Option<Found>> {
+        let mut place = self.top()?;
+        let mut found = None;
+        for name in path.as_bytes().split(|b| *b == b'/') {
+            found = self.enter(&place, name)?;
+            match &found {
+                Some(here) => place = here.place(),
+                None => return Ok(None),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens the content of a file that was found.
+    pub fn content(&self, found: &Found) -> io::Result<File> {
+        self.owned(found.layer, Some(&found.path), |l| l.file(&found.path))
+    }
+
+    pub fn link(&self, found: &Found) -> io::Result<Vec<u8>> {
+        self.layers[found.layer].link(&found.path)
+    }
+
+    /// Returns what `found` is in its layer now.
+    pub fn print(&self, found: &Found) -> io::Result<Option<Print>> {
+        self.layers[found.layer].print(Some(&found.path))
+    }
+
+    /// Does `act`; where the mode forbids it, lends the owner the right for that moment. Layers are quire's, but an agent
+    /// may have put any mode on what is in them.
+    fn owned<T>(
+        &self,
+        layer: usize,
+        path: Option<&RelPath>,
+        act: impl Fn(&Rooted) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let layer = &self.layers[layer];
+        let first = act(layer);
+        let (Some(path), Err(e)) = (path, &first) else {
+            return first;
+        };
+        if e.kind() != io::ErrorKind::PermissionDenied {
+            return first;
+        }
+        let Some(print) = layer.print(Some(path))? else {
+            return first;
+        };
+        let node = layer.open_at(Some(path), OFlags::PATH)?;
+        let lent = if print.kind == Kind::Dir { 0o500 } else { 0o400 };
+        chmod(node.as_fd(), print.mode | lent)?;
+        let second = act(layer);
+        chmod(node.as_fd(), print.mode)?;
+        second
+    }
+}
+
+/// Changes the mode of what an O_PATH descriptor holds. Only /proc leads from one to the file (fchmodat2 is newer than
+/// the kernels quire runs on).
+pub fn chmod(node: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    Ok(rustix::fs::chmod(path.as_str(), Mode::from_raw_mode(mode))?)
+}
+
+/// Returns whether overlayfs shows nothing of older layers in this directory. As root the mark is `trusted.`, which no
+/// agent can write; an ordinary user's mounts use `user.`.
+fn opaque(dir: BorrowedFd<'_>) -> bool {
+    let is_y = |name: &str| {
+        let mut value = [0u8; 2];
+        rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
+    };
+    is_y("trusted.overlay.opaque") || is_y("user.overlay.opaque")
+}

@@ -1,0 +1,256 @@
+//! The one thread of this process that writes to the database. It takes all that is waiting into one transaction, so
+//! that however many tasks run at once, they share one sync of the disk.
+//!
+//! Other processes write too. So whether a batch may follow is decided inside the transaction, on what the database
+//! holds then; the kept folds only spare it the reading of rows that it has read before.
+
+use super::folds::Folds;
+use super::log;
+use super::{AppendError, Created, Writer};
+use crate::blob::Index;
+use crate::database::{Database, DatabaseError};
+use quire_core::event::Seq;
+use quire_core::{Event, Logged, Refusal, Task};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{oneshot, watch};
+
+/// Requests in one transaction at most, so that the first of them does not wait for ever.
+const GROUP_MAX: usize = 256;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
+
+pub(super) enum Request {
+    Create { first: Vec<Event>, reply: Reply<Created> },
+    Append { task: u64, expect: Seq, by: Writer, events: Vec<Event>, reply: Reply<Seq> },
+    Take { task: u64, reply: Reply<(u64, Seq)> },
+}
+
+/// A request in work. Its events stand as they will be written, so that folding and writing them copies nothing.
+struct Batch {
+    what: What,
+    events: Vec<Logged>,
+}
+
+enum What {
+    Create(Reply<Created>),
+    Append { task: u64, expect: Seq, by: Writer, reply: Reply<Seq> },
+    Take { task: u64, reply: Reply<(u64, Seq)> },
+}
+
+/// Where a batch came to stand.
+struct Written {
+    task: i64,
+    epoch: u64,
+    seq: Seq,
+}
+
+impl Batch {
+    fn new(request: Request) -> Batch {
+        let logged =
+            |events: Vec<Event>| events.into_iter().map(|event| Logged { seq: 0, at_ms: 0, event }).collect();
+        match request {
+            Request::Create { first, reply } => Batch { what: What::Create(reply), events: logged(first) },
+            Request::Append { task, expect, by, events, reply } => {
+                Batch { what: What::Append { task, expect, by, reply }, events: logged(events) }
+            }
+            Request::Take { task, reply } => {
+                Batch { what: What::Take { task, reply }, events: logged(vec![Event::Taken { epoch: 0 }]) }
+            }
+        }
+    }
+
+    fn task(&self) -> Option<u64> {
+        match self.what {
+            What::Create(_) => None,
+            What::Append { task, .. } | What::Take { task, .. } => Some(task),
+        }
+    }
+
+    /// Tells the one who asked; nobody may be there any more to hear it.
+    fn answer(self, answer: Result<Written, AppendError>) {
+        match self.what {
+            What::Create(reply) => {
+                let _ = reply.send(answer.map(|at| Created { task: at.task as u64, seq: at.seq }));
+            }
+            What::Append { reply, .. } => {
+                let _ = reply.send(answer.map(|at| at.seq));
+            }
+            What::Take { reply, .. } => {
+                let _ = reply.send(answer.map(|at| (at.epoch, at.seq)));
+            }
+        }
+    }
+}
+
+pub(super) struct WriterThread {
+    pub database: Arc<Database>,
+    pub folds: Arc<Folds>,
+    pub index: Arc<Index>,
+    pub conn: Connection,
+    /// Counts this process's commits.
+    pub commits: watch::Sender<u64>,
+}
+
+impl WriterThread {
+    /// Works until nobody can ask any more.
+    pub fn run(mut self, requests: Receiver<Request>) {
+        while let Ok(request) = requests.recv() {
+            let waiting = std::iter::once(request).chain(requests.try_iter());
+            let group = waiting.take(GROUP_MAX).map(Batch::new).collect();
+            self.write_group(group);
+        }
+        // Blobs that no event names yet. If this fails they are put again by whoever needs them.
+        if !self.index.is_empty()
+            && let Err(e) = self.commit(&mut [])
+        {
+            tracing::warn!("the places of some blobs were not written: {e}");
+        }
+    }
+
+    fn write_group(&mut self, mut group: Vec<Batch>) {
+        match self.commit(&mut group) {
+            Ok(answers) => {
+                self.commits.send_modify(|commits| *commits += 1);
+                for (batch, answer) in group.into_iter().zip(answers) {
+                    batch.answer(answer);
+                }
+            }
+            // One batch too large for what is left of the disk must not take the small ones with it.
+            Err(DatabaseError::Disk(_)) if group.len() > 1 => {
+                group.into_iter().for_each(|batch| self.write_group(vec![batch]));
+            }
+            Err(e) => group.into_iter().for_each(|batch| batch.answer(Err(e.clone().into()))),
+        }
+    }
+
+    /// Writes what may be written of `group`, and makes it durable. An error here means that nothing of it was written.
+    fn commit(&mut self, group: &mut [Batch]) -> Result<Vec<Result<Written, AppendError>>, DatabaseError> {
+        self.database.still_sound()?;
+        // Long logs are read before the lock is taken. What fails here fails again below, where it is answered.
+        for id in group.iter().filter_map(Batch::task) {
+            let _ = self.folds.of(&self.database, &self.conn, id as i64);
+        }
+        let database = &self.database;
+        let tx = database.by(self.conn.transaction_with_behavior(TransactionBehavior::Immediate))?;
+        let mut work = Work { database, folds: &self.folds, tx: &tx, at_ms: now_ms(), tasks: HashMap::new() };
+        let mut answers = Vec::with_capacity(group.len());
+        for batch in group {
+            answers.push(match work.judge(batch) {
+                Ok(judged) => Ok(work.write(judged, &batch.events)?),
+                Err(e) => Err(e),
+            });
+        }
+        let tasks = work.tasks;
+        let placed = self.index.write(database, &tx)?;
+        database.by(tx.commit())?;
+        self.index.written(&placed);
+        tasks.into_iter().for_each(|(id, task)| self.folds.keep(id, task));
+        Ok(answers)
+    }
+}
+
+/// A batch that may follow, and the task as it is after it.
+struct Judged {
+    id: i64,
+    opens: bool,
+    task: Arc<Task>,
+}
+
+/// One transaction.
+struct Work<'a> {
+    database: &'a Database,
+    folds: &'a Folds,
+    tx: &'a Transaction<'a>,
+    at_ms: u64,
+    /// Folds of what was written in this transaction; true for others only after its commit.
+    tasks: HashMap<i64, Arc<Task>>,
+}
+
+impl Work<'_> {
+    /// Decides whether a batch may follow, and gives its events their places; writes nothing.
+    fn judge(&self, batch: &mut Batch) -> Result<Judged, AppendError> {
+        if batch.events.is_empty() {
+            return Err(AppendError::Nothing);
+        }
+        let (id, before) = match batch.what {
+            What::Create(_) => (self.next_id()?, None),
+            What::Append { task, expect, by, .. } => {
+                let (id, before) = self.task(task)?;
+                if let Writer::Driver { epoch } = by
+                    && epoch != before.epoch
+                {
+                    return Err(AppendError::Fenced { epoch: before.epoch });
+                }
+                if expect != before.seq {
+                    return Err(AppendError::Conflict { now: before.seq });
+                }
+                (id, Some(before))
+            }
+            What::Take { task, .. } => {
+                let (id, before) = self.task(task)?;
+                batch.events[0].event = Event::Taken { epoch: before.epoch + 1 };
+                (id, Some(before))
+            }
+        };
+        let opens = before.is_none();
+        Ok(Judged { id, opens, task: self.fold(id, before, &mut batch.events)? })
+    }
+
+    /// Writes a judged batch. After an error the transaction must not be committed: half of the batch may stand in it.
+    fn write(&mut self, judged: Judged, events: &[Logged]) -> Result<Written, DatabaseError> {
+        let Judged { id, opens, task } = judged;
+        if opens {
+            self.open_row(id)?;
+        }
+        for logged in events {
+            log::write(self.database, self.tx, id, logged)?;
+        }
+        let written = Written { task: id, epoch: task.epoch, seq: task.seq };
+        self.tasks.insert(id, task);
+        Ok(written)
+    }
+
+    fn fold(&self, id: i64, before: Option<Arc<Task>>, events: &mut [Logged]) -> Result<Arc<Task>, Refusal> {
+        let mut task = before;
+        for logged in events {
+            logged.seq = task.as_ref().map_or(1, |task| task.seq + 1);
+            logged.at_ms = self.at_ms;
+            match &mut task {
+                Some(task) => Arc::make_mut(task).apply(logged)?,
+                None => task = Some(Arc::new(Task::open(id as u64, logged)?)),
+            }
+        }
+        Ok(task.expect("a batch is never empty"))
+    }
+
+    fn task(&self, task: u64) -> Result<(i64, Arc<Task>), AppendError> {
+        let id = i64::try_from(task).map_err(|_| AppendError::NoSuchTask(task))?;
+        if let Some(task) = self.tasks.get(&id) {
+            return Ok((id, task.clone()));
+        }
+        match self.folds.of(self.database, self.tx, id)? {
+            Some(task) => Ok((id, task)),
+            None => Err(AppendError::NoSuchTask(task)),
+        }
+    }
+
+    fn next_id(&self) -> Result<i64, DatabaseError> {
+        let sql = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'task'), 0) + 1";
+        self.database
+            .by(self.tx.prepare_cached(sql).and_then(|mut next| next.query_row([], |row| row.get(0))))
+    }
+
+    fn open_row(&self, id: i64) -> Result<(), DatabaseError> {
+        let sql = "INSERT INTO task (id, opened_ms) VALUES (?, ?)";
+        self.database.by(self.tx.prepare_cached(sql).and_then(|mut open| open.execute((id, self.at_ms))))?;
+        Ok(())
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,125 @@
+//! What tests of folders share.
+
+use proptest::prelude::*;
+use quire_core::Hash;
+use quire_core::bytes::escape;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// Returns everything in a folder: path, kind, mode, and content or target.
+pub fn tree_of(folder: &Path) -> BTreeMap<String, String> {
+    let mut tree = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).expect("a readable folder") {
+            let path = entry.expect("a readable folder").path();
+            let meta = fs::symlink_metadata(&path).expect("a quiet folder");
+            let mode = meta.permissions().mode() & 0o7777;
+            let what = if meta.is_symlink() {
+                format!("link {}", escape(fs::read_link(&path).expect("a link").as_os_str().as_bytes()))
+            } else if meta.is_dir() {
+                open.push(path.clone());
+                format!("dir {mode:o}")
+            } else if meta.is_file() {
+                format!("file {mode:o} {}", Hash::of(&fs::read(&path).expect("a readable file")))
+            } else {
+                "other".into()
+            };
+            tree.insert(escape(path.strip_prefix(folder).expect("below").as_os_str().as_bytes()), what);
+        }
+    }
+    tree
+}
+
+/// What a person may do to a folder between two tasks, or an agent to its copy.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    Write(u8, u8),
+    Link(u8, u8),
+    Dir(u8),
+    Remove(u8),
+    Mode(u8, u16),
+}
+
+pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let path = 0u8..27;
+    let edit = prop_oneof![
+        (path.clone(), any::<u8>()).prop_map(|(p, c)| Edit::Write(p, c)),
+        (path.clone(), any::<u8>()).prop_map(|(p, c)| Edit::Link(p, c)),
+        path.clone().prop_map(Edit::Dir),
+        path.clone().prop_map(Edit::Remove),
+        (path, prop_oneof![Just(0o700u16), Just(0o755), Just(0o640), Just(0o444)])
+            .prop_map(|(p, m)| Edit::Mode(p, m)),
+    ];
+    prop::collection::vec(edit, 0..12)
+}
+
+/// 27 paths, three levels of three names each: small enough that edits meet.
+fn path_of(n: u8) -> String {
+    match n {
+        0..3 => format!("{n}"),
+        3..9 => format!("{}/{}", n % 3, n % 2),
+        _ => format!("{}/{}/{}", n % 3, n % 2, n % 5),
+    }
+}
+
+pub fn edit(folder: &Path, edit: &Edit) {
+    let at = |n: &u8| folder.join(path_of(*n));
+    let clear = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    // An edit that cannot be done (its parent is a file) is none.
+    let _ = match edit {
+        Edit::Write(p, c) => clear(&at(p)).and_then(|()| fs::write(at(p), [*c])),
+        Edit::Link(p, c) => clear(&at(p)).and_then(|()| symlink(format!("t{c}"), at(p))),
+        Edit::Dir(p) => fs::create_dir_all(at(p)),
+        Edit::Remove(p) => clear(&at(p)),
+        Edit::Mode(p, m) if at(p).symlink_metadata().is_ok_and(|m| !m.is_symlink()) => {
+            fs::set_permissions(at(p), fs::Permissions::from_mode(u32::from(*m)))
+        }
+        Edit::Mode(..) => Ok(()),
+    };
+}
+
+/// Mounts layers as one tree, as the sandbox does, runs `act` in it, and unmounts. Needs root; nobody else sees the mount.
+pub fn overlay<T: Send>(lowers: &[PathBuf], upper: &Path, act: impl FnOnce(&Path) -> T + Send) -> T {
+    use rustix::mount::{MountFlags, UnmountFlags};
+    let work = tempfile::tempdir_in(upper.parent().expect("a parent")).expect("a work directory");
+    let at = tempfile::tempdir().expect("a mount point");
+    let lower: Vec<_> = lowers.iter().map(|l| l.to_str().expect("a plain path")).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        upper.display(),
+        work.path().display()
+    );
+    let options = std::ffi::CString::new(options).expect("no NUL");
+    in_private_mounts(|| {
+        let flags = MountFlags::empty();
+        rustix::mount::mount("overlay", at.path(), "overlay", flags, options.as_c_str()).expect("an overlay");
+        let out = act(at.path());
+        rustix::mount::unmount(at.path(), UnmountFlags::empty()).expect("unmounted");
+        out
+    })
+}
+
+/// Runs `act` where what it mounts is seen by nobody else, and is gone with it. Needs root.
+pub fn in_private_mounts<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    use rustix::mount::MountPropagationFlags;
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: only this thread's view of mounts and its working directory become its own.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+                .expect("these tests need root");
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private).expect("a private view");
+            act()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
