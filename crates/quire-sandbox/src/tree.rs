@@ -8,7 +8,9 @@
 use crate::hide::{self, FolderSecrets};
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
-use crate::{BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, tidy};
+use crate::{
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, skeleton, tidy,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -150,7 +152,13 @@ impl<'a> Tree<'a> {
         parts.retain(|part| !not_shown(part) && part.is_dir());
         parts.sort();
         for part in parts {
-            let below = vec![self.real(&part)?];
+            let mut below = vec![self.real(&part)?];
+            if !self.real_root && skeleton::wants(&part) {
+                let made = self.made(&format!("skeleton-{}", self.lowers))?;
+                self.lowers += 1;
+                skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
+                below.insert(0, open(&made)?);
+            }
             self.lay_machine(&part, below)?;
         }
         for area in &home.areas {

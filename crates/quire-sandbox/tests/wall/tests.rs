@@ -479,6 +479,14 @@ fn builds_work(stage: &Stage) {
     live.yes("git init -q . && git config user.email a@b && git config user.name n && git add -A && git commit -qm one && git status --short");
     live.yes("printf 'int main(void){return 0;}' > m.c && gcc m.c -o m && ./m");
     live.yes("mkdir -p d/e && mv d f && cp -a f g && tar cf t.tar g && tar xf t.tar && ls -R > /tmp/list");
+    let control =
+        "Package: quire-x\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@b>\\nDescription: d\\n";
+    live.yes("mkdir -p p/DEBIAN p/usr/share/quire-x p/etc/quire-x && echo hi > p/usr/share/quire-x/f && touch p/etc/quire-x/c");
+    live.yes(&format!("printf '{control}' > p/DEBIAN/control && dpkg-deb -b p x.deb && dpkg -i x.deb"));
+    live.yes("cat /usr/share/quire-x/f && dpkg -s quire-x && apt-get check && echo x >> /etc/hosts && touch /usr/local/bin/x");
+    if rustix::process::geteuid().is_root() {
+        live.yes("useradd -m zed && su zed -c 'touch ~/x'");
+    }
     live.yes("apply_patch --help > /dev/null 2>&1 || command -v apply_patch");
     drop(live);
     spec.env.retain(|(key, _)| key != "PATH");
