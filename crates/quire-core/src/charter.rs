@@ -8,7 +8,8 @@ use std::path::PathBuf;
 pub struct Charter {
     /// Absolute, canonical folders; the first is the task's folder, further ones came by `--add-dir`. Never empty.
     pub folders: Vec<PathBuf>,
-    pub model: Model,
+    /// Absent: none was found yet; the task waits with its words kept, and a resume brings one.
+    pub model: Option<Model>,
     /// Checks of the person's, by `--check` and `[checks]`, in the order they are run.
     pub checks: Vec<CheckSpec>,
     pub limits: Limits,

@@ -2,7 +2,7 @@
 //! log written today can be read by every later quire.
 
 use crate::bytes::{Hash, RelPath};
-use crate::charter::Charter;
+use crate::charter::{Charter, Model};
 use crate::message::{Fault, Outcome, Reply, ToolSpec};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,11 @@ pub enum Event {
         snapshot: Hash,
         apart: Apart,
     },
+    /// After a power cut the unsealed layer could not be trusted: the machine is as at the last seal, the folders as in
+    /// the last snapshot.
+    Restored {
+        layer: u32,
+    },
     /// quire ran a check of the charter's on the sealed snapshot.
     Checked {
         check: u32,
@@ -90,7 +95,11 @@ pub enum Event {
     Paused {
         why: Why,
     },
-    Resumed {},
+    /// A person lets it go on; with `model`, on another model that speaks the same wire, or on the first one.
+    Resumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<Model>,
+    },
     /// Writing a version into the real folders was begun; its journal has the same number.
     Accepting {
         accept: u32,
@@ -183,6 +192,8 @@ pub struct Proof {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
+    /// No model was named and none was found.
+    NoModel,
     /// `quire stop`.
     Person,
     Steps,

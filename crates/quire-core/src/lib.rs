@@ -9,6 +9,7 @@ pub mod change;
 pub mod charter;
 pub mod event;
 pub mod message;
+pub mod prompt;
 pub mod task;
 pub mod want;
 

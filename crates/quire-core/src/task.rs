@@ -289,6 +289,9 @@ impl Task {
                 working && self.stage == Stage::Seal && *layer == self.layer && self.bases.is_some(),
                 "sealed in its turn",
             ),
+            Event::Restored { layer } => {
+                only_if(working && *layer == self.layer, "only the open layer can be lost")
+            }
             Event::Checked { check, proof } => only_if(
                 working
                     && self.stage == Stage::Check
@@ -307,8 +310,16 @@ impl Task {
             ),
             Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
             Event::Paused { .. } => only_if(working, "only work can be paused"),
-            Event::Resumed {} => {
-                only_if(matches!(self.phase, Phase::Waiting(_)), "only what waits can go on")
+            Event::Resumed { model } => {
+                let fits = match (&self.charter.model, model) {
+                    (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
+                    (Some(_), None) | (None, Some(_)) => true,
+                    (None, None) => false,
+                };
+                only_if(
+                    matches!(self.phase, Phase::Waiting(_)) && fits,
+                    "only what waits can go on, on a model of its wire",
+                )
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
                 matches!(self.phase, Phase::Ready | Phase::Accepted)
@@ -397,6 +408,10 @@ impl Task {
                     (true, false) => Stage::Check,
                 };
             }
+            Event::Restored { .. } => self.notice(
+                "The machine lost power. The folder is as after your last step; what was installed or changed outside it since \
+                 this turn began is gone.",
+            ),
             Event::Checked { proof, .. } => self.check(proof),
             Event::Presented { version, snapshot } => {
                 let sealed = self.sealed.as_ref().expect("may() saw it");
@@ -425,7 +440,10 @@ impl Task {
                 self.lose_what_was_begun();
                 self.phase = Phase::Waiting(why.clone());
             }
-            Event::Resumed {} => {
+            Event::Resumed { model } => {
+                if model.is_some() {
+                    Arc::make_mut(&mut self.charter).model = model.clone();
+                }
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }

@@ -39,6 +39,9 @@ pub fn want(task: &Task) -> Vec<Want> {
         return vec![];
     }
     let mut owed = vec![];
+    if task.charter.model.is_none() {
+        return vec![Want::Pause(Why::NoModel)];
+    }
     if task.system.is_none() {
         owed.push(Want::Equip);
     }

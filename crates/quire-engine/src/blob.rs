@@ -56,7 +56,9 @@ impl Index {
     /// Forgets the rows that are now committed.
     pub fn written(&self, blobs: &[Hash]) {
         let mut waiting = self.lock();
-        blobs.iter().for_each(|hash| drop(waiting.remove(hash)));
+        for hash in blobs {
+            waiting.remove(hash);
+        }
     }
 }
 

@@ -5,17 +5,16 @@
 //! Reading and writing go different ways. Readers use connections of their own and never wait for a writer. All writing
 //! of a process goes through one thread (`store/writer.rs`); what it is asked for is answered by a [`Receipt`].
 
-mod fold;
 mod folds;
 mod log;
 mod writer;
 
 use crate::blob::{Blobs, Index};
 use crate::database::{Damaged, Database, DatabaseError, DiskError, OpenError};
-use fold::{Refusal, Task};
+
 use folds::Folds;
 use quire_core::event::Seq;
-use quire_core::{Event, Logged};
+use quire_core::{Event, Logged, Refusal, Task};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;

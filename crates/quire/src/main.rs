@@ -1,2 +1,44 @@
 //! quire: hand over a task in plain words; it is done in a private copy; you alone decide what goes live.
-fn main() {}
+
+#![allow(dead_code, reason = "the grammar is here before the commands that read it")]
+
+mod cli;
+mod cmd;
+mod error;
+mod later;
+mod terminal;
+
+use cli::{Cli, Command, Parsed};
+use cmd::Face;
+use error::{Exit, Failure};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use terminal::Look;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let done = match cli::parse(&arguments) {
+        Ok(Parsed::Command(cli)) => run(*cli),
+        Ok(Parsed::Text(text)) => text.print().map(|()| Exit::Done).map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("{}", failure.text(cli::asks_for_json(&arguments)));
+        failure.exit
+    })
+    .into()
+}
+
+fn run(cli: Cli) -> Result<Exit, Failure> {
+    let no_color = cli.face.no_color;
+    let _face = Face {
+        json: cli.face.json,
+        quiet: cli.face.quiet,
+        out: Look::of_stdout(no_color),
+        err: Look::of_stderr(no_color),
+    };
+    match cli.command.unwrap_or(Command::Ls) {
+        Command::Completions(args) => cmd::completions::completions(&args),
+        command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
+    }
+}

@@ -1,10 +1,9 @@
 //! The folds of tasks that this process has seen, kept because a log only grows: what was folded once stays true, and is
 //! carried on by the rows above it.
 
-use super::fold::Task;
 use super::log;
 use crate::database::{Damaged, Database, DatabaseError};
-use quire_core::Logged;
+use quire_core::{Logged, Task};
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -35,7 +34,9 @@ impl Folds {
             let what = "it was here before, and is gone".to_owned();
             return Err(Damaged::Event { task: id as u64, seq: after, what }.into());
         }
-        if let Some(task) = &task {
+        if let Some(task) = &task
+            && task.seq > after
+        {
             self.keep(id, task.clone());
         }
         Ok(task)

@@ -4,14 +4,13 @@
 //! Other processes write too. So whether a batch may follow is decided inside the transaction, on what the database
 //! holds then; the kept folds only spare it the reading of rows that it has read before.
 
-use super::fold::{Refusal, Task};
 use super::folds::Folds;
 use super::log;
 use super::{AppendError, Created, Writer};
 use crate::blob::Index;
 use crate::database::{Database, DatabaseError};
 use quire_core::event::Seq;
-use quire_core::{Event, Logged};
+use quire_core::{Event, Logged, Refusal, Task};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashMap;
 use std::sync::Arc;

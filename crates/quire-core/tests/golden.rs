@@ -1,0 +1,156 @@
+//! Every kind of event has a golden file, which is never edited once released: what was written once is read for ever.
+//! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
+
+use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::event::{Apart, Base, Listing, Part, Proof, Trouble, Verdict, Why};
+use quire_core::message::{Fault, FaultKind, Image, Stop};
+use quire_core::*;
+
+fn samples() -> Vec<Event> {
+    let hash = Hash::of(b"golden");
+    let path = RelPath::new(b"caf\xe9/a b.txt".as_slice()).unwrap();
+    let fault =
+        Fault { kind: FaultKind::Busy, message: "https://example.org answers 503".into(), status: Some(503) };
+    let outcome = Outcome {
+        text: "exit 0".into(),
+        ok: true,
+        exit: Some(0),
+        millis: 12,
+        whole: Some(hash),
+        images: vec![Image { media_type: "image/png".into(), blob: hash }],
+    };
+    let charter = Charter {
+        folders: vec!["/home/ada/site".into()],
+        model: Some(Model {
+            provider: "lab".into(),
+            name: "tiny".into(),
+            wire: Wire::Responses,
+            base_url: "http://127.0.0.1:8080/v1".into(),
+            key_env: Some("LAB_KEY".into()),
+            edits: Edits::ApplyPatch,
+            images: true,
+        }),
+        checks: vec![CheckSpec { name: "test".into(), command: "make test".into() }],
+        limits: Limits::default(),
+        sandbox: Sandbox {
+            hide: vec!["**/*.pem".into()],
+            show: vec!["/home/ada/data".into()],
+            ..Sandbox::default()
+        },
+        env: vec![("LANG".into(), "C.UTF-8".into())],
+    };
+    let reply = Reply {
+        wire: Wire::Responses,
+        items: vec![Item::parse(r#"{"type":"message",  "odd":1.0,"content":[]}"#.into()).unwrap()],
+        text: "I will look.".into(),
+        calls: vec![Call { id: "c1".into(), tool: "shell".into(), input: r#"{"command":"ls"}"#.into() }],
+        stop: Stop::Done,
+        usage: Usage { input: 100, cached: 80, cache_write: 5, output: 7, estimated: false },
+    };
+    let proof = Proof {
+        snapshot: hash,
+        passed: true,
+        exit: Some(0),
+        millis: 900,
+        output: "ok".into(),
+        whole: None,
+        buts: vec!["the agent changed Makefile".into()],
+    };
+    let listing = Listing { paths: vec!["/etc/hosts".into()], total: 1 };
+    vec![
+        Event::Opened { charter, words: "make me a homepage".into() },
+        Event::Taken { epoch: 1 },
+        Event::Equipped {
+            system: "You work in a private copy.".into(),
+            tools: vec![ToolSpec {
+                name: "shell".into(),
+                description: "Run a command.".into(),
+                input: serde_json::json!({"type": "object"}),
+                reads: false,
+            }],
+            rung: "whole machine".into(),
+        },
+        Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000 }] },
+        Event::Asked { heard: 4 },
+        Event::AskFailed { fault: fault.clone() },
+        Event::Replied { reply },
+        Event::Judged { verdicts: vec![Verdict::Run, Verdict::Refuse("There is no such tool.".into())] },
+        Event::Called { call: 0 },
+        Event::Returned { call: 0, outcome },
+        Event::Snapped { snapshot: hash },
+        Event::Sealed {
+            layer: 0,
+            snapshot: hash,
+            apart: Apart { outside: listing, ignored: Listing::default(), git: Listing::default() },
+        },
+        Event::Checked { check: 0, proof },
+        Event::Presented { version: 1, snapshot: hash },
+        Event::Said { words: "smaller heading".into() },
+        Event::Paused { why: Why::Trouble(Trouble::Disk, "No space is left.".into()) },
+        Event::Restored { layer: 0 },
+        Event::Resumed { model: None },
+        Event::Accepting { accept: 0, snapshot: hash, only: vec![Part { folder: 0, path }] },
+        Event::Accepted { accept: 0 },
+        Event::AcceptFailed { accept: 0, why: "No space is left.".into() },
+        Event::Undoing { accept: 0 },
+        Event::Undone { accept: 0 },
+        Event::UndoFailed { accept: 0, why: "a.txt was edited since".into() },
+        Event::Discarded {},
+    ]
+}
+
+/// The file of each kind. A new kind does not compile until it is named here, and fails until it has a file.
+fn file(event: &Event) -> &'static str {
+    match event {
+        Event::Opened { .. } => "opened",
+        Event::Taken { .. } => "taken",
+        Event::Equipped { .. } => "equipped",
+        Event::Frozen { .. } => "frozen",
+        Event::Asked { .. } => "asked",
+        Event::AskFailed { .. } => "ask_failed",
+        Event::Replied { .. } => "replied",
+        Event::Judged { .. } => "judged",
+        Event::Called { .. } => "called",
+        Event::Returned { .. } => "returned",
+        Event::Snapped { .. } => "snapped",
+        Event::Sealed { .. } => "sealed",
+        Event::Checked { .. } => "checked",
+        Event::Presented { .. } => "presented",
+        Event::Said { .. } => "said",
+        Event::Paused { .. } => "paused",
+        Event::Restored { .. } => "restored",
+        Event::Resumed { .. } => "resumed",
+        Event::Accepting { .. } => "accepting",
+        Event::Accepted { .. } => "accepted",
+        Event::AcceptFailed { .. } => "accept_failed",
+        Event::Undoing { .. } => "undoing",
+        Event::Undone { .. } => "undone",
+        Event::UndoFailed { .. } => "undo_failed",
+        Event::Discarded {} => "discarded",
+    }
+}
+
+#[test]
+fn every_kind_reads_and_writes_as_its_golden_file() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let samples = samples();
+    for event in &samples {
+        let path = dir.join(file(event)).with_extension("json");
+        let json = serde_json::to_string(event).unwrap();
+        if std::env::var_os("QUIRE_BLESS").is_some() && !path.exists() {
+            std::fs::write(&path, &json).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(golden, json, "{}", path.display());
+        assert_eq!(&serde_json::from_str::<Event>(&golden).unwrap(), event, "{}", path.display());
+    }
+    let files = std::fs::read_dir(&dir).unwrap().count();
+    assert_eq!(files, samples.len(), "a golden file without a sample, or a sample without a file");
+}
+
+#[test]
+fn an_event_of_a_later_quire_is_an_error_and_not_skipped() {
+    for json in [r#"{"teleported":{}}"#, r#"{"resumed":{"to":"mars"}}"#, r#"{"taken":{"epoch":1,"by":2}}"#] {
+        assert!(serde_json::from_str::<Event>(json).is_err(), "{json}");
+    }
+}

@@ -1,0 +1,318 @@
+//! Whole lives of tasks, with death at every point. A small driver runs a random model against a log; it is killed before
+//! and after every commit and every effect. Whatever happens: the life ends, no tool call runs twice, no word of the
+//! person's is lost, and each request extends the one before.
+
+use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::event::{Apart, Base, Proof};
+use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
+use quire_core::*;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A counter of points at which the world may end.
+struct Fate {
+    /// Points to survive before each next death.
+    deaths: Vec<usize>,
+    point: usize,
+}
+
+struct Dead;
+
+impl Fate {
+    fn point(&mut self) -> Result<(), Dead> {
+        if self.deaths.first() == Some(&self.point) {
+            self.deaths.remove(0);
+            self.point = 0;
+            return Err(Dead);
+        }
+        self.point += 1;
+        Ok(())
+    }
+}
+
+/// splitmix64: a random world from a seed, with no clock in it.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+/// What is left when every process is dead.
+struct World {
+    log: Vec<Logged>,
+    /// The fold of `log`, as the store has it.
+    store: Task,
+    /// Calls that ran, by (seq of their reply, place).
+    ran: HashMap<(u64, u32), u32>,
+    said: Vec<String>,
+    last_prompt: Vec<Arc<PromptItem>>,
+    seed: u64,
+    points: usize,
+}
+
+fn charter(checks: usize) -> Charter {
+    Charter {
+        folders: vec!["/f".into()],
+        model: Some(Model {
+            provider: "p".into(),
+            name: "m".into(),
+            wire: Wire::Chat,
+            base_url: String::new(),
+            key_env: None,
+            edits: Edits::EditAndWrite,
+            images: false,
+        }),
+        checks: vec![CheckSpec { name: "t".into(), command: "true".into() }; checks],
+        limits: Limits { steps: 30, ..Limits::default() },
+        sandbox: Sandbox::default(),
+        env: vec![],
+    }
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let opened = Event::Opened { charter: charter((seed % 3) as usize), words: "word 0".into() };
+        let first = Logged { seq: 1, at_ms: 0, event: opened };
+        World {
+            store: Task::open(1, &first).unwrap(),
+            log: vec![first],
+            ran: HashMap::new(),
+            said: vec!["word 0".into()],
+            last_prompt: vec![],
+            seed,
+            points: 0,
+        }
+    }
+
+    fn fold(&self) -> Task {
+        let mut task = Task::open(1, &self.log[0]).unwrap();
+        for logged in &self.log[1..] {
+            task.apply(logged).unwrap();
+        }
+        task
+    }
+
+    /// As the store does it: the whole batch, or nothing.
+    fn commit(&mut self, fate: &mut Fate, batch: &mut Vec<Event>) -> Result<(), Dead> {
+        fate.point()?;
+        for event in batch.drain(..) {
+            let logged = Logged { seq: self.log.len() as u64 + 1, at_ms: 0, event };
+            self.store.apply(&logged).expect("the store folds before it writes");
+            self.log.push(logged);
+        }
+        fate.point()
+    }
+
+    /// One driver's life, until the task waits for a person or the driver dies.
+    fn drive(&mut self, fate: &mut Fate) -> Result<(), Dead> {
+        let mut task = self.fold();
+        let mut batch = vec![Event::Taken { epoch: task.epoch + 1 }];
+        task.push(batch[0].clone(), 0).unwrap();
+        loop {
+            let (begun, todo) = settle(&mut task, 0).unwrap();
+            batch.extend(begun);
+            if todo != [Want::Snap] {
+                self.commit(fate, &mut batch)?;
+            }
+            if todo.is_empty() {
+                return Ok(());
+            }
+            for want in todo {
+                fate.point()?;
+                let event = self.effect(&task, &want);
+                fate.point()?;
+                task.push(event.clone(), 0).unwrap();
+                batch.push(event);
+            }
+        }
+    }
+
+    fn effect(&mut self, task: &Task, want: &Want) -> Event {
+        // Seeded by place in the log, so that the model may answer otherwise when it is asked again.
+        let mut dice = Dice(self.seed ^ (self.log.len() as u64) << 20 ^ task.seq);
+        let snapshot = Hash::of(&[dice.roll(3) as u8]);
+        match want {
+            Want::Equip => Event::Equipped {
+                system: "s".into(),
+                tools: ["shell", "read"]
+                    .map(|name| ToolSpec {
+                        name: name.into(),
+                        description: String::new(),
+                        input: serde_json::json!({}),
+                        reads: name == "read",
+                    })
+                    .into(),
+                rung: "r".into(),
+            },
+            Want::Freeze => Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
+            Want::Ask => {
+                let prompt = task.prompt();
+                assert!(prompt.items.len() >= self.last_prompt.len(), "a prompt lost items");
+                assert_eq!(
+                    prompt.items[..self.last_prompt.len()],
+                    self.last_prompt[..],
+                    "a prompt changed its start"
+                );
+                self.last_prompt = prompt.items;
+                match dice.roll(12) {
+                    0 => Event::AskFailed {
+                        fault: Fault { kind: FaultKind::Busy, message: "busy".into(), status: None },
+                    },
+                    _ => Event::Replied { reply: reply(&mut dice) },
+                }
+            }
+            Want::Call(call) => {
+                let reply = self.log.iter().rev().find(|l| matches!(l.event, Event::Replied { .. })).unwrap();
+                *self.ran.entry((reply.seq, *call)).or_default() += 1;
+                let begun =
+                    self.log.iter().any(|l| l.seq > reply.seq && l.event == Event::Called { call: *call });
+                assert!(begun, "a call ran that the log does not know of");
+                Event::Returned { call: *call, outcome: Outcome::said(format!("{}", dice.roll(4))) }
+            }
+            Want::Snap => Event::Snapped { snapshot },
+            Want::Seal => Event::Sealed { layer: task.layer, snapshot, apart: Apart::default() },
+            Want::Check(check) => Event::Checked {
+                check: *check,
+                proof: Proof {
+                    snapshot: task.sealed.as_ref().unwrap().snapshot,
+                    passed: dice.roll(2) == 0,
+                    exit: Some(1),
+                    millis: 1,
+                    output: "o".into(),
+                    whole: None,
+                    buts: vec![],
+                },
+            },
+            Want::Judge(_) | Want::Present | Want::Pause(_) => panic!("{want:?} is no effect"),
+        }
+    }
+
+    fn say(&mut self, events: Vec<Event>) {
+        for event in events {
+            if let Event::Said { words } = &event {
+                self.said.push(words.clone());
+            }
+            let logged = Logged { seq: self.store.seq + 1, at_ms: 0, event };
+            self.store.apply(&logged).unwrap();
+            self.log.push(logged);
+        }
+    }
+
+    /// A whole life with the deaths of `fate`; a person answers whatever waits.
+    fn live(&mut self, deaths: Vec<usize>) {
+        let mut fate = Fate { deaths, point: 0 };
+        let mut talk = 0;
+        for _ in 0..400 {
+            let before = fate.point;
+            match self.drive(&mut fate) {
+                Err(Dead) => {
+                    // A person may speak while no driver is alive.
+                    if (self.log.len() as u64 + self.seed).is_multiple_of(4) {
+                        let words = format!("word {}", self.said.len());
+                        self.say(vec![Event::Said { words }]);
+                    }
+                    continue;
+                }
+                Ok(()) => self.points += fate.point - before,
+            }
+            match &self.store.phase {
+                Phase::Waiting(_) => self.say(vec![Event::Resumed { model: None }]),
+                Phase::Ready if talk < 2 => {
+                    talk += 1;
+                    let words = format!("word {}", self.said.len());
+                    self.say(vec![Event::Said { words }]);
+                }
+                Phase::Ready => return self.end(),
+                phase => panic!("a driver rested in {phase:?}"),
+            }
+        }
+        panic!("seed {}: no end in 400 lives", self.seed);
+    }
+
+    fn end(&self) {
+        for (call, times) in &self.ran {
+            assert_eq!(*times, 1, "call {call:?} ran {times} times");
+        }
+        let heard: Vec<&str> = self
+            .last_prompt
+            .iter()
+            .filter_map(|item| match &**item {
+                PromptItem::Words(words) if words.starts_with("word ") => Some(words.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(heard, self.said, "the model heard every word of the person's once, in order");
+        for pair in self.last_prompt.windows(2) {
+            if let PromptItem::Model(reply) = &*pair[0]
+                && !reply.calls.is_empty()
+            {
+                let PromptItem::Results(results) = &*pair[1] else { panic!("calls without outcomes") };
+                assert_eq!(results.len(), reply.calls.len());
+            }
+        }
+    }
+}
+
+fn reply(dice: &mut Dice) -> Reply {
+    let calls: Vec<Call> = (0..dice.roll(4))
+        .map(|n| {
+            let tool = ["shell", "read", "teleport"][dice.roll(3) as usize].into();
+            let input = [r#"{"a":1}"#, "", "{broken"][dice.roll(3) as usize].into();
+            // The same id twice is a thing that models do.
+            Call { id: format!("c{}", n / 2), tool, input }
+        })
+        .collect();
+    let text = if dice.roll(4) == 0 { "" } else { "said" };
+    let stop = match dice.roll(10) {
+        0 => Stop::Length,
+        1 if calls.is_empty() => Stop::Refused("no".into()),
+        _ => Stop::Done,
+    };
+    Reply {
+        wire: Wire::Chat,
+        items: vec![Item::parse(format!("{{\"n\":{}}}", dice.roll(1000))).unwrap()],
+        text: text.into(),
+        calls,
+        stop,
+        usage: Usage::default(),
+    }
+}
+
+#[test]
+fn a_death_at_every_point_of_many_lives() {
+    let mut lives = 0;
+    for seed in 0..24 {
+        let mut whole = World::new(seed);
+        whole.live(vec![]);
+        assert!(whole.points > 10, "seed {seed}: a life of {} points tests nothing", whole.points);
+        for point in 0..whole.points {
+            World::new(seed).live(vec![point]);
+            lives += 1;
+        }
+    }
+    assert!(lives > 1000, "{lives} lives");
+}
+
+#[test]
+fn random_deaths_from_seeds() {
+    for seed in 1000..2000 {
+        let mut dice = Dice(seed);
+        let deaths = (0..1 + dice.roll(8)).map(|_| dice.roll(40) as usize).collect();
+        World::new(seed).live(deaths);
+    }
+}
+
+#[test]
+fn a_death_between_two_points_is_as_many_as_there_are() {
+    let mut fate = Fate { deaths: vec![2, 0], point: 0 };
+    let ends: Vec<bool> = (0..5).map(|_| fate.point().is_err()).collect();
+    assert_eq!(ends, [false, false, true, true, false]);
+    let seen: HashSet<u64> = (0..100).map(|n| Dice(n).roll(1000)).collect();
+    assert!(seen.len() > 80, "the dice are loaded");
+}

@@ -1,0 +1,305 @@
+//! Driving one task: take a want, do it, append what came of it, until the task waits for a person.
+//!
+//! Two commits stand in a step's path. The first holds the reply, the judgements and the beginnings of its calls, and no call
+//! starts before it is on the disk. The second holds the outcomes, the snapshot and the beginning of the next request, which
+//! leaves after it. A person may write to the log at any time: the driver then folds again, keeps the answers it has, and
+//! begins anew whatever still follows.
+
+use crate::glimpse::Glimpse;
+use crate::store::{AppendError, ReadError, Store, Writer};
+use crate::work::{Undone, Work};
+use quire_core::event::{Seq, Trouble};
+use quire_core::{Event, Phase, Task, Want, settle};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Why a driver ended before its task came to rest.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("another process drives the task now")]
+    Fenced,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(AppendError),
+    /// A bug in quire: the fold refused what the driver made of it.
+    #[error("{0}")]
+    Refused(#[from] quire_core::Refusal),
+}
+
+/// How long an outcome may wait in memory while other calls of its step still run.
+const OUTCOME_WAITS: Duration = Duration::from_millis(250);
+/// Between two tries to write when the disk is full.
+const DISK_PAUSE: Duration = Duration::from_secs(2);
+
+/// Drives a task until it rests. `nudge` says that somebody wrote to its log.
+pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>) -> Result<(), Ended> {
+    let (epoch, _) = loop {
+        match work.store.take(work.task).await {
+            Ok(taken) => break taken,
+            Err(AppendError::Disk(error)) => held(&work, &error.to_string()).await,
+            Err(error) => return Err(Ended::Append(error)),
+        }
+    };
+    let task = work.store.task(work.task)?;
+    let (done, answers) = mpsc::unbounded_channel();
+    let committed = task.seq;
+    let mut driver = Driver {
+        work,
+        epoch,
+        task,
+        committed,
+        batch: vec![],
+        kept: vec![],
+        running: vec![],
+        jobs: JoinSet::new(),
+        done,
+        answers,
+        flush: None,
+    };
+    let ended = driver.run(&nudge).await;
+    driver.jobs.shutdown().await;
+    // What is left of the sandbox dies with it; its layer stays for the next driver.
+    if let Err(why) = driver.work.end_hands().await {
+        tracing::warn!(task = driver.task.id, ?why, "the sandbox did not end well");
+    }
+    ended
+}
+
+struct Driver {
+    work: Arc<Work>,
+    epoch: u64,
+    /// The fold of what is committed and of `batch`.
+    task: Task,
+    committed: Seq,
+    batch: Vec<Event>,
+    /// Those of `batch` that answer a want: they survive when the beginnings among them have to be made anew.
+    kept: Vec<Event>,
+    running: Vec<Want>,
+    jobs: JoinSet<()>,
+    done: mpsc::UnboundedSender<(Want, Result<Event, Undone>)>,
+    answers: mpsc::UnboundedReceiver<(Want, Result<Event, Undone>)>,
+    /// When outcomes that wait for others of their step are written at the latest.
+    flush: Option<Instant>,
+}
+
+impl Driver {
+    async fn run(&mut self, nudge: &Notify) -> Result<(), Ended> {
+        if self.task.phase == Phase::Working {
+            self.open_layer().await;
+        }
+        loop {
+            let (begun, todo) = settle(&mut self.task, now_ms())?;
+            self.batch.extend(begun);
+            let fresh: Vec<Want> = todo.into_iter().filter(|want| !self.running.contains(want)).collect();
+            // A snapshot changes nothing outside, so it need not wait for the outcomes before it to be on the disk.
+            let hold = fresh == [Want::Snap] || fresh.is_empty() && self.flush.is_some();
+            if !hold && !self.batch.is_empty() && !self.commit().await? {
+                continue;
+            }
+            let calls =
+                fresh.iter().filter(|want| matches!(want, Want::Call(_))).cloned().collect::<Vec<_>>();
+            self.running.extend(fresh.iter().cloned());
+            if !calls.is_empty() {
+                self.start_calls(calls);
+            }
+            for want in fresh {
+                self.start(want);
+            }
+            if self.running.is_empty() && self.batch.is_empty() && self.task.phase != Phase::Working {
+                return Ok(());
+            }
+            let flush = self.flush.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                Some((want, answer)) = self.answers.recv() => self.take(&want, answer),
+                () = nudge.notified() => self.look_again().await?,
+                () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
+            }
+        }
+    }
+
+    /// After a power cut the layer that was not sealed is made anew.
+    async fn open_layer(&mut self) {
+        match self.work.open_layer(&self.task).await {
+            Ok(None) => {}
+            Ok(Some(event)) => self.answer(event),
+            Err(why) => self.answer(Event::Paused { why }),
+        }
+    }
+
+    /// Takes the answer to a want. One that no longer follows, because a person paused the task meanwhile, is dropped.
+    fn take(&mut self, want: &Want, answer: Result<Event, Undone>) {
+        self.running.retain(|running| running != want);
+        if *want == Want::Freeze && answer.is_ok() {
+            self.make_sandbox();
+        }
+        self.answer(answer.unwrap_or_else(|why| Event::Paused { why }));
+        let calls_run = self.running.iter().any(|want| matches!(want, Want::Call(_)));
+        self.flush = calls_run.then(|| self.flush.unwrap_or_else(|| Instant::now() + OUTCOME_WAITS));
+    }
+
+    fn answer(&mut self, event: Event) {
+        match self.task.push(event.clone(), now_ms()) {
+            Ok(()) => {
+                self.batch.push(event.clone());
+                self.kept.push(event);
+            }
+            Err(refusal) => tracing::debug!(task = self.task.id, %refusal, "an answer came too late"),
+        }
+    }
+
+    /// Writes the batch. Returns whether it was written as it stands; if a person wrote first, the task was folded again.
+    async fn commit(&mut self) -> Result<bool, Ended> {
+        loop {
+            let by = Writer::Driver { epoch: self.epoch };
+            match self.work.store.append(self.work.task, self.committed, by, self.batch.clone()).await {
+                Ok(seq) => {
+                    self.committed = seq;
+                    self.batch.clear();
+                    self.kept.clear();
+                    self.flush = None;
+                    return Ok(true);
+                }
+                Err(AppendError::Conflict { .. }) => {
+                    self.look_again().await?;
+                    return Ok(false);
+                }
+                Err(AppendError::Fenced { .. }) => return Err(Ended::Fenced),
+                Err(AppendError::Disk(error)) => held(&self.work, &error.to_string()).await,
+                Err(error) => return Err(Ended::Append(error)),
+            }
+        }
+    }
+
+    /// Folds what others wrote, and keeps the answers that still follow. Whatever runs is ended where a person stopped it.
+    async fn look_again(&mut self) -> Result<(), Ended> {
+        let fresh = self.work.store.task(self.work.task)?;
+        if fresh.seq == self.committed {
+            return Ok(());
+        }
+        if fresh.epoch != self.epoch {
+            return Err(Ended::Fenced);
+        }
+        let news = self.work.store.events(self.work.task, self.committed)?;
+        let stopped = news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
+        self.committed = fresh.seq;
+        self.task = fresh;
+        self.batch.clear();
+        let kept = std::mem::take(&mut self.kept);
+        if stopped {
+            self.jobs.shutdown().await;
+            while self.answers.try_recv().is_ok() {}
+            self.running.clear();
+            self.flush = None;
+            if let Err(why) = self.work.end_hands().await {
+                tracing::warn!(task = self.task.id, ?why, "the sandbox did not end well");
+            }
+        }
+        kept.into_iter().for_each(|event| self.answer(event));
+        Ok(())
+    }
+
+    fn start(&mut self, want: Want) {
+        let (work, task, done) = (self.work.clone(), self.task.clone(), self.done.clone());
+        match want {
+            // Started together; begun and done in the fold; or of no effect.
+            Want::Call(_) | Want::Judge(_) | Want::Present | Want::Pause(_) => {}
+            Want::Equip => {
+                self.jobs.spawn(async move {
+                    let equip = tokio::task::spawn_blocking(move || work.equip(&task.charter)).await;
+                    let _ = done.send((Want::Equip, equip.unwrap_or_else(|e| Err(failed(&e)))));
+                });
+            }
+            Want::Freeze => {
+                self.jobs.spawn(async move {
+                    let (worker, charter) = (work.clone(), task.charter.clone());
+                    let freeze = tokio::task::spawn_blocking(move || worker.freeze(&charter)).await;
+                    let _ = done.send((Want::Freeze, freeze.unwrap_or_else(|e| Err(failed(&e)))));
+                });
+            }
+            Want::Ask => {
+                if task.bases.is_some() {
+                    self.make_sandbox();
+                }
+                self.jobs.spawn(async move {
+                    let answer = work.ask(&task.charter, task.prompt()).await;
+                    let _ = done.send((Want::Ask, answer));
+                });
+            }
+            Want::Snap => {
+                self.jobs.spawn(async move {
+                    let answer = work.snap(&task).await;
+                    let _ = done.send((Want::Snap, answer));
+                });
+            }
+            Want::Seal => {
+                self.jobs.spawn(async move {
+                    let answer = work.seal(&task).await;
+                    let _ = done.send((Want::Seal, answer));
+                });
+            }
+            Want::Check(number) => {
+                self.jobs.spawn(async move {
+                    let answer = work.check(&task, number).await;
+                    let _ = done.send((Want::Check(number), answer));
+                });
+            }
+        }
+    }
+
+    /// Makes the sandbox beside the request, so that its first call finds it there.
+    fn make_sandbox(&mut self) {
+        let (work, task) = (self.work.clone(), self.task.clone());
+        self.jobs.spawn(async move {
+            // Trouble is met again, and told, by the first call.
+            let _ = work.hands(&task).await;
+        });
+    }
+
+    /// Runs the calls of a step in the order given; only those that do nothing but read overlap.
+    fn start_calls(&mut self, wants: Vec<Want>) {
+        let (work, task, done) = (self.work.clone(), Arc::new(self.task.clone()), self.done.clone());
+        self.jobs.spawn(async move {
+            let mut reading = JoinSet::new();
+            for want in wants {
+                let Want::Call(place) = want else { continue };
+                let Some(call) = task.call(place).cloned() else { continue };
+                let reads = task.tools.iter().any(|tool| tool.name == call.tool && tool.reads);
+                let (work, task, done) = (work.clone(), task.clone(), done.clone());
+                let run = async move {
+                    let answer = work.call(&task, place, &call).await;
+                    let _ = done.send((Want::Call(place), answer));
+                };
+                if reads {
+                    reading.spawn(run);
+                } else {
+                    while reading.join_next().await.is_some() {}
+                    run.await;
+                }
+            }
+            while reading.join_next().await.is_some() {}
+        });
+    }
+}
+
+async fn held(work: &Work, why: &str) {
+    (work.show)(Glimpse::Held(why.to_owned()));
+    tracing::warn!(task = work.task, why, "nothing can be written");
+    sleep(DISK_PAUSE).await;
+}
+
+fn failed(error: &tokio::task::JoinError) -> Undone {
+    Undone::Trouble(Trouble::Other, format!("A part of quire failed: {error}."))
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Returns whether a driver has anything to do for the task.
+pub fn is_owed(store: &Store, task: u64) -> Result<bool, ReadError> {
+    Ok(store.task(task)?.phase == Phase::Working)
+}

@@ -1,0 +1,143 @@
+//! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
+
+use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
+use quire_sandbox::{Sandbox, Spec, StartError};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// One sandbox and what is awaited from it.
+pub struct Hands {
+    sandbox: Sandbox,
+    waiting: Arc<Mutex<Waiting>>,
+    next: AtomicU32,
+    state: PathBuf,
+}
+
+/// The sandbox is gone, and with it whatever was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox ended unexpectedly")]
+pub struct Gone;
+
+#[derive(Default)]
+struct Waiting {
+    calls: HashMap<u32, Call>,
+    still: Option<oneshot::Sender<()>>,
+    gone: bool,
+}
+
+struct Call {
+    done: oneshot::Sender<HandOutcome>,
+    live: Box<dyn Fn(String) + Send>,
+}
+
+/// Tells everybody who waits when the thread that listens to the hand ends.
+struct Ear(Arc<Mutex<Waiting>>);
+
+impl Ear {
+    fn hear(&self, said: FromHand) {
+        let mut waiting = lock(&self.0);
+        match said {
+            FromHand::Ready => {}
+            FromHand::Live { id, text } => {
+                if let Some(call) = waiting.calls.get(&id) {
+                    (call.live)(text);
+                }
+            }
+            FromHand::Done { id, outcome } => {
+                if let Some(call) = waiting.calls.remove(&id) {
+                    let _ = call.done.send(outcome);
+                }
+            }
+            FromHand::Still => {
+                if let Some(still) = waiting.still.take() {
+                    let _ = still.send(());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        *lock(&self.0) = Waiting { gone: true, ..Waiting::default() };
+    }
+}
+
+impl Hands {
+    /// Starts a sandbox; blocks until it takes calls.
+    pub fn start(spec: &Spec) -> Result<Hands, StartError> {
+        let waiting = Arc::<Mutex<Waiting>>::default();
+        let ear = Ear(waiting.clone());
+        let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
+        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone() })
+    }
+
+    /// Runs a tool inside and returns what came of it. `live` is given output on the way. Dropping the future ends the call.
+    pub async fn call(
+        &self,
+        tool: &str,
+        input: &str,
+        live: impl Fn(String) + Send + 'static,
+    ) -> Result<HandOutcome, Gone> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (done, outcome) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.gone {
+                return Err(Gone);
+            }
+            waiting.calls.insert(id, Call { done, live: Box::new(live) });
+        }
+        let cancel = Cancel { hands: self, id };
+        let call = ToHand::Call { id, tool: tool.to_owned(), input: input.to_owned() };
+        self.sandbox.send(&call).map_err(|_| Gone)?;
+        let outcome = outcome.await.map_err(|_| Gone);
+        std::mem::forget(cancel);
+        outcome
+    }
+
+    /// Stops every process inside until [`Hands::go_on`], so that files hold still.
+    pub async fn hold_still(&self) -> Result<(), Gone> {
+        let (sender, still) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.gone {
+                return Err(Gone);
+            }
+            waiting.still = Some(sender);
+        }
+        self.sandbox.send(&ToHand::Freeze).map_err(|_| Gone)?;
+        still.await.map_err(|_| Gone)
+    }
+
+    pub fn go_on(&self) {
+        // A sandbox that is gone needs no thaw, and the next call finds out.
+        let _ = self.sandbox.send(&ToHand::Thaw);
+    }
+
+    /// Ends everything inside and makes the layer durable; blocks.
+    pub fn end(self) -> std::io::Result<()> {
+        let ended = self.sandbox.end();
+        crate::freeze::remove_tree(&self.state)?;
+        ended
+    }
+}
+
+struct Cancel<'a> {
+    hands: &'a Hands,
+    id: u32,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        lock(&self.hands.waiting).calls.remove(&self.id);
+        let _ = self.hands.sandbox.send(&ToHand::Cancel { id: self.id });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,274 @@
+//! The host: the process that drives tasks in the background. It starts by itself with the first command that needs it, and
+//! ends by itself when nothing has been owed or asked for a while.
+//!
+//! The socket carries nudges, glimpses and keys, and nothing that matters: every fact goes through the store, so a host can
+//! be killed at any moment, and the next one finds in the logs what is owed. The socket lies in the data directory, beside
+//! the store it belongs to, so that two homes never meet; a path longer than a socket's name may be is reached through the
+//! directory's descriptor.
+
+use crate::driver;
+use crate::glimpse::Glimpse;
+use crate::keys::{Keys, Secret};
+use crate::settings::Surroundings;
+use crate::store::Store;
+use crate::work::Work;
+use quire_core::charter::{Charter, Model};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+/// What a face says to the host: one JSON object a line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToHost {
+    Hello {
+        version: String,
+    },
+    /// The task's log has news, or wants to be driven.
+    Nudge(u64),
+    /// The key for a task's model, kept in memory.
+    Key {
+        task: u64,
+        key: String,
+    },
+    /// Send what is to be seen of this task from now on.
+    Follow(u64),
+    /// End; a newer quire takes over, or a person says so. Tasks go on with the next host.
+    Stop,
+}
+
+/// What the host says: one JSON object a line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromHost {
+    Hello {
+        version: String,
+        pid: u32,
+    },
+    /// Something was written to a log.
+    News,
+    Glimpse(Glimpse),
+}
+
+/// Longest line that is read from a face, in bytes.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+/// A host that started by itself ends after this long without work or company.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How often a host looks whether it may end, and whether other processes wrote.
+const ROUND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("a host is running already")]
+    Running,
+    #[error("the host's socket {} cannot be used: {why}", path.display())]
+    Socket { path: PathBuf, why: io::Error },
+    #[error(transparent)]
+    Read(#[from] crate::store::ReadError),
+}
+
+/// Returns where the host of `home` listens.
+pub fn socket(home: &Path) -> PathBuf {
+    home.join("host.sock")
+}
+
+struct Host {
+    store: Store,
+    home: PathBuf,
+    client: quire_model::Client,
+    keys: Mutex<HashMap<u64, Secret>>,
+    /// The tasks that are driven now, with the way to nudge each driver.
+    driven: Mutex<HashMap<u64, Arc<Notify>>>,
+    seen: broadcast::Sender<(u64, Glimpse)>,
+    stop: Notify,
+    company: Mutex<usize>,
+}
+
+/// Drives what is owed until told to stop, or, where `leaves` says so, until there has been nothing to do for a while.
+pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostError> {
+    let path = socket(home);
+    let failed = |why| HostError::Socket { path: path.clone(), why };
+    let lock = File::create(home.join("host.lock")).map_err(failed)?;
+    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(HostError::Running);
+    }
+    let listener = listen(home).map_err(failed)?;
+    let host = Arc::new(Host {
+        store,
+        home: home.to_owned(),
+        client: quire_model::Client::new(),
+        keys: Mutex::default(),
+        driven: Mutex::default(),
+        seen: broadcast::channel(4096).0,
+        stop: Notify::new(),
+        company: Mutex::new(0),
+    });
+    for task in host.store.tasks()? {
+        host.drive_if_owed(task);
+    }
+    let mut idle_since = Instant::now();
+    let mut round = tokio::time::interval(ROUND);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => host.clone().welcome(stream),
+                Err(error) => tracing::warn!(%error, "a face could not be heard"),
+            },
+            _ = round.tick() => {
+                if !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0 {
+                    idle_since = Instant::now();
+                } else if leaves && idle_since.elapsed() > IDLE {
+                    break;
+                }
+            }
+            () = host.stop.notified() => break,
+        }
+    }
+    let _ = std::fs::remove_file(&path);
+    Ok(())
+}
+
+/// Binds the socket, in the place of one that a dead host left.
+fn listen(home: &Path) -> io::Result<UnixListener> {
+    let dir = File::open(home)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/host.sock", dir.as_raw_fd()));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(&path)
+}
+
+/// Connects to the host of `home`.
+pub async fn connect(home: &Path) -> io::Result<UnixStream> {
+    let dir = File::open(home)?;
+    UnixStream::connect(format!("/proc/self/fd/{}/host.sock", dir.as_raw_fd())).await
+}
+
+impl Host {
+    fn drive_if_owed(self: &Arc<Host>, task: u64) {
+        if let Some(nudge) = lock_of(&self.driven).get(&task) {
+            nudge.notify_one();
+            return;
+        }
+        match driver::is_owed(&self.store, task) {
+            Ok(true) => self.drive(task),
+            Ok(false) => {}
+            Err(error) => tracing::error!(task, %error, "a task cannot be read"),
+        }
+    }
+
+    fn drive(self: &Arc<Host>, task: u64) {
+        let nudge = Arc::new(Notify::new());
+        lock_of(&self.driven).insert(task, nudge.clone());
+        let host = self.clone();
+        tokio::spawn(async move {
+            let (keys, seen) = (host.clone(), host.seen.clone());
+            let key = Box::new(move |charter: &Charter, model: &Model| keys.key(task, charter, model));
+            let show = Arc::new(move |glimpse| {
+                // Nobody watches: nothing is lost.
+                let _ = seen.send((task, glimpse));
+            });
+            let client = host.client.clone();
+            let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
+                Ok(work) => driver::drive(Arc::new(work), nudge).await.map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match &ended {
+                Ok(()) => tracing::info!(task, "the task rests"),
+                Err(error) => tracing::error!(task, error, "the task's driver ended"),
+            }
+            lock_of(&host.driven).remove(&task);
+            // Words that came between the driver's last look and its end.
+            if ended.is_ok() {
+                host.drive_if_owed(task);
+            }
+        });
+    }
+
+    /// Returns the key that a face gave for the task, else the stored one of its person.
+    fn key(&self, task: u64, charter: &Charter, model: &Model) -> Option<Secret> {
+        if let Some(key) = lock_of(&self.keys).get(&task) {
+            return Some(key.clone());
+        }
+        let surroundings = Surroundings { env: charter.env.iter().cloned().collect(), cwd: PathBuf::new() };
+        let stored = Keys::read(&surroundings);
+        stored.ok()?.find(&model.provider, model.key_env.as_deref(), &surroundings)
+    }
+
+    fn welcome(self: Arc<Host>, stream: UnixStream) {
+        let ours = rustix::process::geteuid().as_raw();
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == ours || peer.uid() == 0 => {}
+            _ => return,
+        }
+        *lock_of(&self.company) += 1;
+        tokio::spawn(async move {
+            if let Err(error) = self.clone().talk(stream).await {
+                tracing::debug!(%error, "a face left");
+            }
+            *lock_of(&self.company) -= 1;
+        });
+    }
+
+    async fn talk(self: Arc<Host>, stream: UnixStream) -> io::Result<()> {
+        let (read, mut write) = stream.into_split();
+        let hello = FromHost::Hello { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+        say(&mut write, &hello).await?;
+        let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, LINE_BYTES_MAX)).lines();
+        let mut followed = None;
+        let mut seen = self.seen.subscribe();
+        let mut commits = self.store.commits();
+        loop {
+            tokio::select! {
+                line = lines.next_line() => {
+                    let Some(line) = line? else { return Ok(()) };
+                    let Ok(said) = serde_json::from_str(&line) else { return Ok(()) };
+                    match said {
+                        ToHost::Hello { .. } => {}
+                        ToHost::Nudge(task) => self.drive_if_owed(task),
+                        ToHost::Key { task, key } => {
+                            if let Some(key) = Secret::new(&key) {
+                                lock_of(&self.keys).insert(task, key);
+                            }
+                        }
+                        ToHost::Follow(task) => followed = Some(task),
+                        ToHost::Stop => self.stop.notify_one(),
+                    }
+                }
+                glimpse = seen.recv() => match glimpse {
+                    Ok((task, glimpse)) if followed == Some(task) => {
+                        say(&mut write, &FromHost::Glimpse(glimpse)).await?;
+                    }
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return Ok(()),
+                },
+                changed = commits.changed(), if followed.is_some() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    say(&mut write, &FromHost::News).await?;
+                }
+            }
+        }
+    }
+}
+
+async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    to.write_all(&line).await
+}
+
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

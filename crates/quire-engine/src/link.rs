@@ -1,0 +1,219 @@
+//! A face's way to the host: starts one where none runs, hands over keys and nudges, and follows a task. What a face shows as
+//! fact it reads from the store; so a host that dies is only started again.
+
+use crate::glimpse::Glimpse;
+use crate::host::{self, FromHost, ToHost};
+use crate::keys::Secret;
+use crate::store::{ReadError, Store};
+use quire_core::Logged;
+use quire_core::event::Seq;
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, sleep, timeout};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("the host could not be started: {0}")]
+    Start(io::Error),
+    #[error("the host ended at once; its log is {}", log.display())]
+    Ended { log: PathBuf },
+    #[error("the host does not answer; its log is {}", log.display())]
+    Silent { log: PathBuf },
+}
+
+/// A connection to the host.
+pub struct Link {
+    home: PathBuf,
+    log: PathBuf,
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+}
+
+/// What a follower hears.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    Event(Logged),
+    Glimpse(Glimpse),
+}
+
+/// Longest time that a host may take to start or to answer.
+const START: Duration = Duration::from_secs(10);
+/// A host's log is begun anew beyond this; one older is kept.
+const LOG_BYTES_MAX: u64 = 4 << 20;
+/// How often a follower looks into the store by itself.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Variables that a host is started with; keys are never among them.
+const HOST_ENV: &[&str] = &[
+    "HOME",
+    "PATH",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "QUIRE_HOME",
+    "QUIRE_LOG",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+impl Link {
+    /// Connects to the host of `home`, and starts one where none answers or an older one runs.
+    pub async fn to_host(home: &Path, log: &Path) -> Result<Link, LinkError> {
+        let deadline = Instant::now() + START;
+        let mut started: Option<std::process::Child> = None;
+        loop {
+            if let Some((link, version)) = Link::connect(home, log).await {
+                if version == env!("CARGO_PKG_VERSION") {
+                    return Ok(link);
+                }
+                let mut old = link;
+                old.say(&ToHost::Stop).await;
+            } else if let Some(child) = &mut started {
+                // Another host may have been quicker; then the next try connects to it.
+                if let Ok(Some(status)) = child.try_wait()
+                    && !status.success()
+                {
+                    return Err(LinkError::Ended { log: log.to_owned() });
+                }
+            } else {
+                started = Some(start(log).map_err(LinkError::Start)?);
+            }
+            if Instant::now() > deadline {
+                return Err(LinkError::Silent { log: log.to_owned() });
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Connects to a host that runs already.
+    pub async fn connect(home: &Path, log: &Path) -> Option<(Link, String)> {
+        let stream = host::connect(home).await.ok()?;
+        let (read, write) = stream.into_split();
+        let lines = BufReader::new(read).lines();
+        let mut link = Link { home: home.to_owned(), log: log.to_owned(), lines, write };
+        link.say(&ToHost::Hello { version: env!("CARGO_PKG_VERSION").into() }).await;
+        match timeout(START, link.hear()).await.ok()?? {
+            FromHost::Hello { version, .. } => Some((link, version)),
+            FromHost::News | FromHost::Glimpse(_) => None,
+        }
+    }
+
+    pub async fn nudge(&mut self, task: u64) {
+        self.say(&ToHost::Nudge(task)).await;
+    }
+
+    /// Hands over the key for a task's model; the host keeps it in memory.
+    pub async fn key(&mut self, task: u64, key: &Secret) {
+        self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
+    }
+
+    pub async fn stop(&mut self) {
+        self.say(&ToHost::Stop).await;
+        // The host hangs up when it has ended.
+        while self.hear().await.is_some() {}
+    }
+
+    /// Follows a task from the event after `after`.
+    pub async fn follow(mut self, store: Store, task: u64, after: Seq) -> Followed {
+        self.say(&ToHost::Follow(task)).await;
+        Followed { link: Some(self), store, task, after, ready: VecDeque::new() }
+    }
+
+    /// A host that is gone is found out by whoever listens.
+    async fn say(&mut self, what: &ToHost) {
+        if let Ok(mut line) = serde_json::to_vec(what) {
+            line.push(b'\n');
+            let _ = self.write.write_all(&line).await;
+        }
+    }
+
+    async fn hear(&mut self) -> Option<FromHost> {
+        let line = self.lines.next_line().await.ok()??;
+        serde_json::from_str(&line).ok()
+    }
+}
+
+/// A task that is followed. The stream has no end: whoever follows stops when the task rests.
+pub struct Followed {
+    link: Option<Link>,
+    store: Store,
+    task: u64,
+    after: Seq,
+    ready: VecDeque<Logged>,
+}
+
+impl Followed {
+    /// Returns the next event or glimpse. Safe to cancel: an event that was not returned comes again.
+    pub async fn next(&mut self) -> Result<Heard, ReadError> {
+        loop {
+            if self.ready.is_empty() {
+                self.ready.extend(self.store.events(self.task, self.after)?);
+            }
+            if let Some(logged) = self.ready.pop_front() {
+                self.after = logged.seq;
+                return Ok(Heard::Event(logged));
+            }
+            let Some(link) = &mut self.link else {
+                sleep(LOOK).await;
+                continue;
+            };
+            match timeout(LOOK, link.hear()).await {
+                Ok(Some(FromHost::Glimpse(glimpse))) => return Ok(Heard::Glimpse(glimpse)),
+                Ok(Some(FromHost::News | FromHost::Hello { .. })) | Err(_) => {}
+                Ok(None) => {
+                    let (home, log) = (link.home.clone(), link.log.clone());
+                    self.link = None;
+                    if let Ok(mut link) = Link::to_host(&home, &log).await {
+                        link.nudge(self.task).await;
+                        link.say(&ToHost::Follow(self.task)).await;
+                        self.link = Some(link);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Starts a host that outlives this process, with nothing of its terminal and little of its environment.
+fn start(log: &Path) -> io::Result<std::process::Child> {
+    if let Some(dir) = log.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    if fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+        fs::rename(log, log.with_extension("log.old"))?;
+    }
+    let log: File = File::options().create(true).append(true).open(log)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["host", "--background"]).current_dir("/").env_clear();
+    command.envs(HOST_ENV.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // SAFETY: setsid is async-signal-safe and touches no memory of this process.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            Ok(())
+        })
+    };
+    command.spawn()
+}

@@ -1,0 +1,71 @@
+//! Where a task's files lie in the data directory, and which layer of them can be trusted.
+//!
+//! ```text
+//! tasks/N/layers/K/      the K-th layer; all but the last are sealed
+//! tasks/N/layers/K.boot  the boot in which an unsealed layer was begun; overlays are mounted without syncing
+//! tasks/N/run/           what the running sandbox needs; worthless afterwards
+//! tasks/N/out/           whole outputs, as the hand leaves them
+//! tasks/N/accept-A.json  the journal of an accept
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A task's directory.
+#[derive(Clone, Debug)]
+pub struct Place(PathBuf);
+
+impl Place {
+    pub fn of(home: &Path, task: u64) -> Place {
+        Place(home.join("tasks").join(task.to_string()))
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn layer(&self, number: u32) -> PathBuf {
+        self.0.join("layers").join(number.to_string())
+    }
+
+    /// Returns the layers below `number`, newest first.
+    pub fn layers_below(&self, number: u32) -> Vec<PathBuf> {
+        (0..number).rev().map(|n| self.layer(n)).filter(|layer| layer.is_dir()).collect()
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.0.join("out")
+    }
+
+    /// Returns a fresh directory for a sandbox to run in; there is one of each name at a time.
+    pub fn run(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.0.join("run").join(name);
+        crate::freeze::remove_tree(&dir)?;
+        fs::create_dir_all(self.0.join("run"))?;
+        Ok(dir)
+    }
+
+    /// Returns whether the layer may hold what a power cut left of an earlier boot.
+    pub fn is_torn(&self, number: u32) -> io::Result<bool> {
+        match fs::read_to_string(self.boot_note(number)) {
+            Ok(begun) => Ok(begun != boot()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that the layer is begun, or whole, in this boot.
+    pub fn begin_layer(&self, number: u32) -> io::Result<()> {
+        fs::create_dir_all(self.layer(number))?;
+        fs::write(self.boot_note(number), boot()?)
+    }
+
+    fn boot_note(&self, number: u32) -> PathBuf {
+        self.0.join("layers").join(format!("{number}.boot"))
+    }
+}
+
+fn boot() -> io::Result<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+}

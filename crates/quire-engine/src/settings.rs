@@ -1,0 +1,314 @@
+//! What the person and the folder want, read once and resolved once. Layers, later ones winning: the person's
+//! `config.toml`, the folder's `quire.toml`, `QUIRE_*` variables, `-c`, the other options. A folder may come from anybody,
+//! so its file may only narrow: see [`Settings::wider_than`].
+//!
+//! [`resolve`] is a function of its arguments and of the files it reads; the environment is captured once, in
+//! [`Surroundings`].
+
+mod folders;
+mod known;
+mod layer;
+mod models;
+mod units;
+
+pub use folders::FolderError;
+pub use layer::Origin;
+pub use models::{LOCAL, Provider, Traits};
+
+use crate::nearest::nearest;
+use crate::plain_file::read_start;
+use layer::{Leaf, Value};
+use quire_core::charter::{Charter, CheckSpec, Limits, Model, Sandbox};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A settings file that is longer is none.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// What the options of a command say, as typed.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `-C`; absent: the current folder.
+    pub folder: Option<PathBuf>,
+    /// `--add-dir`.
+    pub further: Vec<PathBuf>,
+    /// `-m`.
+    pub model: Option<String>,
+    /// `--check`, in order.
+    pub checks: Vec<String>,
+    /// `--max-steps`.
+    pub steps: Option<u32>,
+    /// `--max-time`.
+    pub time: Option<String>,
+    /// `-c KEY=VALUE`, in order.
+    pub set: Vec<String>,
+    /// The person said yes to a folder as large as a home.
+    pub confirmed: bool,
+}
+
+/// The environment that a command was started in. Variables that are not UTF-8 are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+}
+
+impl Surroundings {
+    /// Returns the surroundings of this process.
+    pub fn capture() -> Surroundings {
+        let env = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        // A folder that was deleted under the shell has no path; "." then gives the right error.
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        Surroundings { env, cwd }
+    }
+
+    pub fn home(&self) -> Option<PathBuf> {
+        self.absolute("HOME")
+    }
+
+    /// Returns `$XDG_CONFIG_HOME/quire`, else `~/.config/quire`.
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        let base = self.absolute("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")));
+        base.map(|b| b.join("quire"))
+    }
+
+    /// Returns the path in a variable; one that is empty or relative counts as not set (XDG Base Directory 0.8).
+    fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.env.get(name).map(PathBuf::from).filter(|p| p.is_absolute())
+    }
+}
+
+/// All settings, folded from their layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Provider and name, as the person named them.
+    pub model: Option<(String, String)>,
+    pub providers: BTreeMap<String, Provider>,
+    pub limits: Limits,
+    pub sandbox: Sandbox,
+    /// In the order in which they were set.
+    pub checks: Vec<CheckSpec>,
+    home: Option<PathBuf>,
+}
+
+/// What [`resolve`] found: all of a [`Charter`] but its model, which may still have to be looked for.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub folders: Vec<PathBuf>,
+    pub settings: Settings,
+    pub env: Vec<(String, String)>,
+}
+
+impl Resolved {
+    /// Returns the charter of a task with this model.
+    pub fn charter(&self, model: Option<Model>) -> Charter {
+        Charter {
+            folders: self.folders.clone(),
+            model,
+            checks: self.settings.checks.clone(),
+            limits: self.settings.limits,
+            sandbox: self.settings.sandbox.clone(),
+            env: self.env.clone(),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{origin}: {problem}.")]
+    Syntax { origin: Origin, problem: String },
+    #[error("{origin}: there is no setting `{key}`.{}", did_you_mean(.nearest))]
+    Unknown { origin: Origin, key: String, nearest: Option<String> },
+    #[error("{origin}: `{key}` takes {takes}, but this is {found}.")]
+    Kind { origin: Origin, key: String, takes: String, found: String },
+    #[error("{origin}: `{key}`: {problem}.")]
+    Value { origin: Origin, key: String, problem: String },
+    #[error("{origin}: `{key}` is not in this version.")]
+    Later { origin: Origin, key: String, instead: &'static str },
+    #[error("{origin}: a folder's quire.toml may only narrow what you allow, and `{key}` {why}.")]
+    Wider { origin: Origin, key: String, why: &'static str },
+    #[error("There is no provider `{name}`.{}", did_you_mean(.nearest))]
+    NoProvider { name: String, nearest: Option<String> },
+    #[error("The provider `{name}` has no address: set providers.{name}.base_url.")]
+    NoAddress { name: String },
+    #[error("{} cannot be read: {source}.", .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |n| format!(" Did you mean `{n}`?"))
+}
+
+/// Returns what a new task may use and must obey.
+pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolved, SettingsError> {
+    let home = surroundings.home();
+    let folders = folders::resolve(
+        options.folder.as_deref(),
+        &options.further,
+        &surroundings.cwd,
+        home.as_deref(),
+        options.confirmed,
+    )?;
+    let settings = read(options, Some(&folders[0]), surroundings)?;
+    Ok(Resolved { folders, settings, env: inside(&surroundings.env) })
+}
+
+/// Returns the settings that hold in `folder`; without one those of the person alone.
+pub fn read(
+    options: &Options,
+    folder: Option<&Path>,
+    surroundings: &Surroundings,
+) -> Result<Settings, SettingsError> {
+    let mut settings = Settings {
+        model: None,
+        providers: models::built_in(),
+        limits: Limits::default(),
+        sandbox: Sandbox::default(),
+        checks: vec![],
+        home: surroundings.home(),
+    };
+    if let Some(dir) = surroundings.config_dir() {
+        for leaf in file(&dir.join("config.toml"))? {
+            settings.put(&leaf)?;
+        }
+    }
+    if let Some(folder) = folder {
+        for leaf in file(&folder.join("quire.toml"))? {
+            let before = settings.clone();
+            settings.put(&leaf)?;
+            if let Some(why) = settings.wider_than(&before) {
+                return Err(SettingsError::Wider { origin: leaf.origin, key: leaf.path.join("."), why });
+            }
+        }
+    }
+    for leaf in layer::of_environment(&surroundings.env) {
+        settings.put(&leaf)?;
+    }
+    for argument in &options.set {
+        for leaf in layer::of_argument(argument)? {
+            settings.put(&leaf)?;
+        }
+    }
+    for leaf in of_options(options) {
+        settings.put(&leaf)?;
+    }
+    settings.agree()?;
+    Ok(settings)
+}
+
+fn file(path: &Path) -> Result<Vec<Leaf>, SettingsError> {
+    let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
+    let Some(start) = read_start(path, FILE_BYTES_MAX).map_err(unreadable)? else { return Ok(vec![]) };
+    if !start.whole {
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB")));
+    }
+    let text = String::from_utf8(start.bytes)
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
+    layer::of_file(path, &text)
+}
+
+/// Options that stand for a setting are that setting.
+fn of_options(options: &Options) -> Vec<Leaf> {
+    let leaf = |path: &[&str], value, argument: String| Leaf {
+        path: path.iter().map(|p| (*p).to_owned()).collect(),
+        value,
+        origin: Origin::Argument(argument),
+    };
+    let mut leaves = Vec::new();
+    if let Some(model) = &options.model {
+        leaves.push(leaf(&["model"], Value::Text(model.clone()), format!("-m {model}")));
+    }
+    if let Some(steps) = options.steps {
+        leaves.push(leaf(&["budget", "steps"], Value::Number(steps.into()), format!("--max-steps {steps}")));
+    }
+    if let Some(time) = &options.time {
+        leaves.push(leaf(&["budget", "time"], Value::Text(time.clone()), format!("--max-time {time}")));
+    }
+    for command in &options.checks {
+        // Its own command is the best name that a check without one has.
+        leaves.push(leaf(
+            &["checks", command.trim()],
+            Value::Text(command.clone()),
+            format!("--check {command}"),
+        ));
+    }
+    leaves
+}
+
+impl Settings {
+    /// Returns in which way `self` allows more than `before`, or `None` where it allows the same or less. This alone
+    /// decides what a folder's own file may say.
+    fn wider_than(&self, before: &Settings) -> Option<&'static str> {
+        let (now, was) = (&self.sandbox, &before.sandbox);
+        let wider = [
+            (self.model != before.model, "decides where its files are sent"),
+            (self.providers != before.providers, "decides where its files and your keys are sent"),
+            (now.show != was.show, "would show the agent more of your home"),
+            (was.hide.iter().any(|glob| !now.hide.contains(glob)), "would show the agent hidden files"),
+            (self.limits.steps > before.limits.steps, "is higher than your own limit"),
+            (self.limits.time_ms > before.limits.time_ms, "is higher than your own limit"),
+            (now.memory_bytes > was.memory_bytes, "is higher than your own limit"),
+            (now.processes > was.processes, "is higher than your own limit"),
+            (now.disk_bytes > was.disk_bytes, "is higher than your own limit"),
+            (
+                before.checks.iter().any(|check| !self.checks.contains(check)),
+                "would replace a check of yours",
+            ),
+        ];
+        wider.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
+    }
+
+    /// Returns whether the layers fit together: a model has a provider, and a provider has an address.
+    fn agree(&self) -> Result<(), SettingsError> {
+        if let Some((name, _)) = &self.model
+            && !self.providers.contains_key(name)
+        {
+            let nearest = nearest(name, self.providers.keys().map(String::as_str)).map(str::to_owned);
+            return Err(SettingsError::NoProvider { name: name.clone(), nearest });
+        }
+        match self.providers.iter().find(|(_, provider)| provider.base_url.is_none()) {
+            Some((name, _)) => Err(SettingsError::NoAddress { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the model that the person named, or `None` where none is named.
+    pub fn named_model(&self) -> Option<Model> {
+        let (provider, name) = self.model.as_ref()?;
+        self.providers.get(provider)?.model(provider, name)
+    }
+}
+
+/// Variables that commands see inside besides `LC_*`: the language, the time, who one is, and where tools are that do not
+/// stand where they usually do. Anything else, and above all every key, stays outside.
+const INSIDE: [&str; 16] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "GOPATH",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "VIRTUAL_ENV",
+];
+
+fn inside(env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let seen = |name: &str| INSIDE.contains(&name) || name.starts_with("LC_");
+    env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Which folders a task may work on: that they are there, can be read, are not one within another, and are not more than
+//! a person can have meant.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    #[error("There is no folder {}.", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is not a folder.", .0.display())]
+    NotAFolder(PathBuf),
+    #[error("The folder {} cannot be read: {source}.", .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("The folder {} lies within {}.", .inner.display(), .outer.display())]
+    Nested { outer: PathBuf, inner: PathBuf },
+    #[error("The folder {} was given twice.", .0.display())]
+    Twice(PathBuf),
+    /// Not wrong, but only with a person's yes.
+    #[error("{} is {what}; a task would copy and could change all of it.", .folder.display())]
+    NeedsConfirmation { folder: PathBuf, what: &'static str },
+}
+
+/// Returns the canonical folders of a task: `first` (absent: `cwd`), then `further`.
+pub(super) fn resolve(
+    first: Option<&Path>,
+    further: &[PathBuf],
+    cwd: &Path,
+    home: Option<&Path>,
+    confirmed: bool,
+) -> Result<Vec<PathBuf>, FolderError> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for given in std::iter::once(first.unwrap_or(cwd)).chain(further.iter().map(PathBuf::as_path)) {
+        let folder = readable(&cwd.join(given))?;
+        for other in &folders {
+            if *other == folder {
+                return Err(FolderError::Twice(folder));
+            }
+            let (outer, inner) = if folder.starts_with(other) { (other, &folder) } else { (&folder, other) };
+            if inner.starts_with(outer) {
+                return Err(FolderError::Nested { outer: outer.clone(), inner: inner.clone() });
+            }
+        }
+        folders.push(folder);
+    }
+    if !confirmed {
+        let home = home.and_then(|h| fs::canonicalize(h).ok());
+        for folder in &folders {
+            let what = if folder == Path::new("/") {
+                "the whole machine"
+            } else if home.as_ref() == Some(folder) {
+                "your home folder"
+            } else if home.as_ref().is_some_and(|h| h.starts_with(folder)) {
+                "a folder that holds your home folder"
+            } else {
+                continue;
+            };
+            return Err(FolderError::NeedsConfirmation { folder: folder.clone(), what });
+        }
+    }
+    Ok(folders)
+}
+
+fn readable(given: &Path) -> Result<PathBuf, FolderError> {
+    let unreadable = |source| FolderError::Unreadable { path: given.to_owned(), source };
+    let folder = fs::canonicalize(given).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => FolderError::Missing(given.to_owned()),
+        io::ErrorKind::NotADirectory => FolderError::NotAFolder(given.to_owned()),
+        _ => unreadable(e),
+    })?;
+    if !fs::metadata(&folder).map_err(unreadable)?.is_dir() {
+        return Err(FolderError::NotAFolder(folder));
+    }
+    rustix::fs::access(&folder, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
+        .map_err(|e| unreadable(e.into()))?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_as_given_become_canonical_or_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(top.join("home/me/a/inner")).unwrap();
+        fs::create_dir_all(top.join("home/me/ab")).unwrap();
+        fs::write(top.join("home/me/file"), "").unwrap();
+        std::os::unix::fs::symlink("a", top.join("home/me/link")).unwrap();
+        let me = top.join("home/me");
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let told = |first: Option<&str>, further: &[&str], cwd: &Path, confirmed: bool| {
+            let found = resolve(first.map(Path::new), &paths(further), cwd, Some(&me), confirmed);
+            let found =
+                found.map(|f| f.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" "));
+            found.unwrap_or_else(|e| e.to_string()).replace(&top.display().to_string(), "")
+        };
+        let rows: &[(Option<&str>, &[&str], bool, &str)] = &[
+            (Some("a"), &[], false, "/home/me/a"),
+            (Some("link"), &["ab"], false, "/home/me/a /home/me/ab"),
+            (Some("gone"), &[], false, "There is no folder /home/me/gone."),
+            (Some("file"), &[], false, "/home/me/file is not a folder."),
+            (Some("file/x"), &[], false, "/home/me/file/x is not a folder."),
+            (Some("a"), &["gone"], false, "There is no folder /home/me/gone."),
+            (Some("a"), &["a/inner"], false, "The folder /home/me/a/inner lies within /home/me/a."),
+            (Some("a/inner"), &["a"], false, "The folder /home/me/a/inner lies within /home/me/a."),
+            (Some("a"), &["link"], false, "The folder /home/me/a was given twice."),
+            (None, &[], false, "/home/me is your home folder; a task would copy and could change all of it."),
+            (None, &[], true, "/home/me"),
+            (
+                Some(".."),
+                &[],
+                false,
+                "/home is a folder that holds your home folder; a task would copy and could change all of it.",
+            ),
+            (Some("/"), &[], false, "/ is the whole machine; a task would copy and could change all of it."),
+        ];
+        for (first, further, confirmed, expected) in rows {
+            assert_eq!(told(*first, further, &me, *confirmed), *expected, "{first:?} {further:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Every setting that there is, in one table: its key, what it takes, and what it does. A new setting is a row here.
+
+use super::layer::{Leaf, Value, nearest_key};
+use super::models::{Provider, wire_of};
+use super::{Settings, SettingsError, units};
+use quire_core::charter::{CheckSpec, Edits};
+use std::path::{Component, PathBuf};
+
+struct Known {
+    /// Dotted; `*` stands for a name that the person chooses.
+    key: &'static str,
+    takes: &'static str,
+    /// Puts the value into its place. `path` is the key as it was written.
+    put: fn(&mut Settings, path: &[String], value: &Value) -> Result<(), Refusal>,
+}
+
+/// Why a value is not taken.
+enum Refusal {
+    /// Not of the kind that `takes` says.
+    Kind,
+    /// Of the right kind, but: ...
+    Problem(String),
+    /// Right, in some later version. What to do in this one.
+    Later(&'static str),
+}
+
+use Refusal::{Kind, Later, Problem};
+
+const KNOWN: &[Known] = &[
+    Known {
+        key: "model",
+        takes: "a string: PROVIDER/MODEL",
+        put: |s, _, v| {
+            let text = text(v)?;
+            let named =
+                text.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty());
+            let (provider, name) = named
+                .ok_or_else(|| Problem(format!("`{text}` is not PROVIDER/MODEL, like ollama/qwen3-coder")))?;
+            s.model = Some((provider.to_owned(), name.to_owned()));
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.base_url",
+        takes: "a string: an http or https address",
+        put: |s, path, v| {
+            provider(s, path)?.base_url = Some(base_url(text(v)?)?);
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.wire",
+        takes: "a string: responses, chat or messages",
+        put: |s, path, v| {
+            let wire = wire_of(text(v)?).ok_or(Kind)?;
+            provider(s, path)?.wire = Some(wire);
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.key_env",
+        takes: "a string: the name of the variable that holds the key",
+        put: |s, path, v| {
+            let name = text(v)?;
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err(Problem("it must be the name of a variable, never the key itself".to_owned()));
+            }
+            provider(s, path)?.key_env = Some(name.to_owned());
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.models.*.context_tokens",
+        takes: "a whole number above 0",
+        put: |s, path, v| {
+            let tokens = number(v, 1)?;
+            provider(s, path)?.models.entry(path[3].clone()).or_default().context_tokens = Some(tokens);
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.models.*.images",
+        takes: "true or false",
+        put: |s, path, v| {
+            let Value::Flag(images) = *v else { return Err(Kind) };
+            provider(s, path)?.models.entry(path[3].clone()).or_default().images = Some(images);
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.models.*.edits",
+        takes: "a string: apply_patch or edit",
+        put: |s, path, v| {
+            let edits = match text(v)? {
+                "apply_patch" => Edits::ApplyPatch,
+                "edit" => Edits::EditAndWrite,
+                _ => return Err(Kind),
+            };
+            provider(s, path)?.models.entry(path[3].clone()).or_default().edits = Some(edits);
+            Ok(())
+        },
+    },
+    Known {
+        key: "budget.steps",
+        takes: "a whole number above 0",
+        put: |s, _, v| {
+            s.limits.steps = u32::try_from(number(v, 1)?).map_err(|_| Kind)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "budget.time",
+        takes: "a string: a time above zero, like \"60m\" or \"1h30m\"",
+        put: |s, _, v| {
+            s.limits.time_ms = units::millis(text(v)?).filter(|ms| *ms > 0).ok_or(Kind)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "sandbox.net",
+        takes: "a string: off",
+        put: |_, _, v| match v {
+            Value::Text(net) if net == "off" => Ok(()),
+            Value::Text(_) | Value::Texts(_) => Err(Later("leave it out: commands have no network")),
+            _ => Err(Kind),
+        },
+    },
+    Known {
+        key: "sandbox.hide",
+        takes: "a list of strings: globs of files",
+        put: |s, _, v| {
+            for glob in texts(v)? {
+                globset::Glob::new(glob)
+                    .map_err(|e| Problem(format!("`{glob}` is not a glob: {}", e.kind())))?;
+                // Added, whatever the layer: what one of them hides stays hidden.
+                if !s.sandbox.hide.contains(glob) {
+                    s.sandbox.hide.push(glob.clone());
+                }
+            }
+            Ok(())
+        },
+    },
+    Known {
+        key: "sandbox.show",
+        takes: "a list of strings: absolute paths, or below ~",
+        put: |s, _, v| {
+            s.sandbox.show =
+                texts(v)?.iter().map(|path| shown(path, s.home.as_ref())).collect::<Result<_, _>>()?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "sandbox.memory",
+        takes: "a string: a size of at least 64MiB, like \"4GiB\"",
+        put: |s, _, v| {
+            s.sandbox.memory_bytes = size(v, 64 << 20)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "sandbox.processes",
+        takes: "a whole number from 16 on",
+        put: |s, _, v| {
+            s.sandbox.processes = u32::try_from(number(v, 16)?).map_err(|_| Kind)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "sandbox.disk",
+        takes: "a string: a size of at least 16MiB, like \"10GiB\"",
+        put: |s, _, v| {
+            s.sandbox.disk_bytes = size(v, 16 << 20)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "checks.*",
+        takes: "a string: a shell command",
+        put: |s, path, v| {
+            let command = text(v)?;
+            if command.trim().is_empty() {
+                return Err(Problem("the command is empty".to_owned()));
+            }
+            let check = CheckSpec { name: path[1].clone(), command: command.to_owned() };
+            match s.checks.iter_mut().find(|c| c.name == check.name) {
+                Some(known) => *known = check,
+                None => s.checks.push(check),
+            }
+            Ok(())
+        },
+    },
+];
+
+/// Settings of later versions, and everything below them, with what helps in this one.
+const LATER: &[(&str, &str)] = &[
+    ("review_model", "leave it out: read the changes with `quire review`"),
+    ("budget.task_usd", "limit steps and time: budget.steps, budget.time"),
+    ("budget.day_usd", "limit steps and time: budget.steps, budget.time"),
+    ("providers.*.models.*.price", "leave it out: money is not counted yet, tokens are"),
+    ("mcp_servers", "leave it out: the agent has a shell and the tools installed on this machine"),
+];
+
+impl Settings {
+    /// Takes one setting in, or says why not.
+    pub(super) fn put(&mut self, leaf: &Leaf) -> Result<(), SettingsError> {
+        let Leaf { path, value, origin } = leaf;
+        let key = || path.join(".");
+        let kind_is_wrong = |takes: &str| SettingsError::Kind {
+            origin: origin.clone(),
+            key: key(),
+            takes: takes.to_owned(),
+            found: value.kind(),
+        };
+        if let Some(known) = KNOWN.iter().find(|k| matches(k.key, path)) {
+            return (known.put)(self, path, value).map_err(|refusal| match refusal {
+                Kind => kind_is_wrong(known.takes),
+                Problem(problem) => SettingsError::Value { origin: origin.clone(), key: key(), problem },
+                Later(instead) => SettingsError::Later { origin: origin.clone(), key: key(), instead },
+            });
+        }
+        if let Some((_, instead)) = LATER.iter().find(|(k, _)| starts_with(path, k)) {
+            return Err(SettingsError::Later { origin: origin.clone(), key: key(), instead });
+        }
+        if let Some(known) = KNOWN.iter().find(|k| starts_with(path, k.key)) {
+            // `model.name = ...`: a table where a plain value stands.
+            return Err(SettingsError::Kind {
+                origin: origin.clone(),
+                key: path[..known.key.split('.').count()].join("."),
+                takes: known.takes.to_owned(),
+                found: "a table".to_owned(),
+            });
+        }
+        if KNOWN.iter().any(|k| is_start_of(path, k.key)) {
+            let fine = *value == Value::EmptyTable;
+            return if fine { Ok(()) } else { Err(kind_is_wrong("a table")) };
+        }
+        let nearest = nearest_key(path, KNOWN.iter().map(|k| k.key));
+        Err(SettingsError::Unknown { origin: origin.clone(), key: key(), nearest })
+    }
+}
+
+fn matches(pattern: &str, path: &[String]) -> bool {
+    pattern.split('.').count() == path.len() && starts_with(path, pattern)
+}
+
+/// Returns whether `path` is what `pattern` names or lies below it.
+fn starts_with(path: &[String], pattern: &str) -> bool {
+    let parts: Vec<&str> = pattern.split('.').collect();
+    parts.len() <= path.len() && parts.iter().zip(path).all(|(part, name)| *part == "*" || part == name)
+}
+
+/// Returns whether settings lie below `path`.
+fn is_start_of(path: &[String], pattern: &str) -> bool {
+    let parts: Vec<&str> = pattern.split('.').collect();
+    path.len() < parts.len() && parts.iter().zip(path).all(|(part, name)| *part == "*" || part == name)
+}
+
+fn text(value: &Value) -> Result<&str, Refusal> {
+    if let Value::Text(text) = value { Ok(text) } else { Err(Kind) }
+}
+
+fn texts(value: &Value) -> Result<&[String], Refusal> {
+    if let Value::Texts(texts) = value { Ok(texts) } else { Err(Kind) }
+}
+
+fn number(value: &Value, least: u64) -> Result<u64, Refusal> {
+    let Value::Number(number) = value else { return Err(Kind) };
+    u64::try_from(*number).ok().filter(|n| *n >= least).ok_or(Kind)
+}
+
+fn size(value: &Value, least: u64) -> Result<u64, Refusal> {
+    units::bytes(text(value)?).filter(|bytes| *bytes >= least).ok_or(Kind)
+}
+
+fn provider<'s>(settings: &'s mut Settings, path: &[String]) -> Result<&'s mut Provider, Refusal> {
+    let name = &path[1];
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        return Err(Problem("a provider's name has letters, digits, `-`, `_` and `.` only".to_owned()));
+    }
+    Ok(settings.providers.entry(name.clone()).or_default())
+}
+
+fn base_url(text: &str) -> Result<String, Refusal> {
+    let url = text.trim().trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or(Kind)?;
+    let host = rest.split('/').next().unwrap_or(rest);
+    if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Kind);
+    }
+    if host.contains('@') {
+        return Err(Problem(
+            "a name and password do not belong into an address, which is logged; use key_env".to_owned(),
+        ));
+    }
+    for end in ["/responses", "/chat/completions", "/messages"] {
+        if url.ends_with(end) {
+            return Err(Problem(format!("leave `{end}` out, the wire adds it")));
+        }
+    }
+    Ok(url.to_owned())
+}
+
+fn shown(text: &str, home: Option<&PathBuf>) -> Result<PathBuf, Refusal> {
+    let path = match (text.strip_prefix('~'), home) {
+        (Some(below), Some(home)) if below.is_empty() || below.starts_with('/') => {
+            home.join(below.trim_start_matches('/'))
+        }
+        (Some(_), None) => return Err(Problem("there is no HOME that `~` could stand for".to_owned())),
+        _ => PathBuf::from(text),
+    };
+    if !path.is_absolute() || path.components().any(|c| c == Component::ParentDir) {
+        return Err(Problem(format!(
+            "`{text}` is neither an absolute path nor one below `~`, or it holds `..`"
+        )));
+    }
+    Ok(path)
+}

@@ -1,0 +1,102 @@
+//! Providers, and the way from `PROVIDER/MODEL` to a [`Model`] of the charter.
+
+use quire_core::charter::{Edits, Model, Wire};
+use std::collections::BTreeMap;
+
+/// What is known of a provider; a part that is absent was neither set nor built in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provider {
+    pub base_url: Option<String>,
+    pub wire: Option<Wire>,
+    pub key_env: Option<String>,
+    pub models: BTreeMap<String, Traits>,
+}
+
+/// What the person says of one model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traits {
+    pub context_tokens: Option<u64>,
+    pub images: Option<bool>,
+    pub edits: Option<Edits>,
+}
+
+/// Model servers that are looked for where no model is named, in this order.
+pub const LOCAL: [&str; 3] = ["ollama", "lmstudio", "llamacpp"];
+
+/// The built-in providers: name, wire, address, variable of the key. Addresses and variables are those of each provider's
+/// own documentation; the ports are the defaults of Ollama, LM Studio and llama.cpp's server.
+const BUILT_IN: [(&str, Wire, &str, Option<&str>); 6] = [
+    ("openai", Wire::Responses, "https://api.openai.com/v1", Some("OPENAI_API_KEY")),
+    ("anthropic", Wire::Messages, "https://api.anthropic.com/v1", Some("ANTHROPIC_API_KEY")),
+    ("openrouter", Wire::Chat, "https://openrouter.ai/api/v1", Some("OPENROUTER_API_KEY")),
+    ("ollama", Wire::Chat, "http://127.0.0.1:11434/v1", None),
+    ("lmstudio", Wire::Chat, "http://127.0.0.1:1234/v1", None),
+    ("llamacpp", Wire::Chat, "http://127.0.0.1:8080/v1", None),
+];
+
+pub(super) fn built_in() -> BTreeMap<String, Provider> {
+    let provider = |(name, wire, url, key_env): (&str, Wire, &str, Option<&str>)| {
+        let key_env = key_env.map(str::to_owned);
+        (
+            name.to_owned(),
+            Provider { base_url: Some(url.to_owned()), wire: Some(wire), key_env, models: BTreeMap::new() },
+        )
+    };
+    BUILT_IN.into_iter().map(provider).collect()
+}
+
+pub(super) fn wire_of(name: &str) -> Option<Wire> {
+    match name {
+        "responses" => Some(Wire::Responses),
+        "chat" => Some(Wire::Chat),
+        "messages" => Some(Wire::Messages),
+        _ => None,
+    }
+}
+
+impl Provider {
+    /// Returns the model `name` of this provider, which is called `provider`, or `None` where no address is known.
+    pub fn model(&self, provider: &str, name: &str) -> Option<Model> {
+        let traits = self.models.get(name).cloned().unwrap_or_default();
+        Some(Model {
+            provider: provider.to_owned(),
+            name: name.to_owned(),
+            // What nearly every server of somebody's own speaks.
+            wire: self.wire.unwrap_or(Wire::Chat),
+            base_url: self.base_url.clone()?,
+            key_env: self.key_env.clone(),
+            edits: traits.edits.unwrap_or_else(|| edits_of(name)),
+            images: traits.images.unwrap_or(false),
+        })
+    }
+}
+
+/// Returns which tools a model was probably trained on: OpenAI's models on apply_patch, others on replacing text.
+fn edits_of(name: &str) -> Edits {
+    let name = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+    let patches =
+        name.contains("gpt") || name.contains("codex") || name.starts_with("o3") || name.starts_with("o4");
+    if patches { Edits::ApplyPatch } else { Edits::EditAndWrite }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_by_name_of_the_model() {
+        let rows = [
+            ("gpt-5.5", Edits::ApplyPatch),
+            ("openai/GPT-5.5", Edits::ApplyPatch),
+            ("codex-mini", Edits::ApplyPatch),
+            ("o3", Edits::ApplyPatch),
+            ("o4-mini", Edits::ApplyPatch),
+            ("claude-sonnet-4-5", Edits::EditAndWrite),
+            ("qwen3-coder", Edits::EditAndWrite),
+            ("yolo3", Edits::EditAndWrite),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(edits_of(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Tables of what layers say and what comes of it, through real files in a folder of the test's own.
+
+use super::*;
+use quire_core::charter::{Edits, Wire};
+
+/// A home with a `config.toml`, and a folder `work` in it with a `quire.toml`.
+struct Home {
+    dir: tempfile::TempDir,
+}
+
+impl Home {
+    fn new(config: &str, project: &str) -> Home {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home { dir };
+        std::fs::create_dir_all(home.path("home/.config/quire")).unwrap();
+        std::fs::create_dir_all(home.path("home/work")).unwrap();
+        std::fs::write(home.path("home/.config/quire/config.toml"), config).unwrap();
+        std::fs::write(home.path("home/work/quire.toml"), project).unwrap();
+        home
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    fn resolve(&self, env: &[(&str, &str)], options: Options) -> Result<Resolved, SettingsError> {
+        let mut env: BTreeMap<String, String> =
+            env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        env.insert("HOME".to_owned(), self.path("home").display().to_string());
+        resolve(&options, &Surroundings { env, cwd: self.path("home/work") })
+    }
+
+    /// Returns the error's words, with paths from the home on, or "fine".
+    fn told(&self, env: &[(&str, &str)], options: Options) -> String {
+        let told = self.resolve(env, options).map_or_else(|e| e.to_string(), |_| "fine".to_owned());
+        told.replace(&format!("{}/home/", self.dir.path().display()), "~/")
+    }
+}
+
+fn set(arguments: &[&str]) -> Options {
+    Options { set: arguments.iter().map(|a| (*a).to_owned()).collect(), ..Options::default() }
+}
+
+#[test]
+fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
+    let config = "~/.config/quire/config.toml";
+    let rows = [
+        ("modle = 'a/b'", "line 1: there is no setting `modle`. Did you mean `model`?"),
+        ("\n[budgte]\nsteps = 3", "line 3: there is no setting `budgte.steps`. Did you mean `budget.steps`?"),
+        ("[budget]\nstep = 3", "line 2: there is no setting `budget.step`. Did you mean `budget.steps`?"),
+        ("steps = 3", "line 1: there is no setting `steps`. Did you mean `budget.steps`?"),
+        (
+            "[sandbox]\n\nmemroy = '1GiB'",
+            "line 3: there is no setting `sandbox.memroy`. Did you mean `sandbox.memory`?",
+        ),
+        (
+            "[providers.lab]\nbase-url = 'http://a'",
+            "line 2: there is no setting `providers.lab.base-url`. Did you mean `providers.lab.base_url`?",
+        ),
+        ("[zebra]", "line 1: there is no setting `zebra`."),
+        ("[zebra]\n[budget]", "line 1: there is no setting `zebra`."),
+        ("model = 3", "line 1: `model` takes a string: PROVIDER/MODEL, but this is the number 3."),
+        ("model = 'gpt'", "line 1: `model`: `gpt` is not PROVIDER/MODEL, like ollama/qwen3-coder."),
+        ("[model]\nname = 'a'", "line 2: `model` takes a string: PROVIDER/MODEL, but this is a table."),
+        ("sandbox = 3", "line 1: `sandbox` takes a table, but this is the number 3."),
+        ("checks = 'cargo test'", "line 1: `checks` takes a table, but this is the string \"cargo test\"."),
+        (
+            "[budget]\nsteps = 0",
+            "line 2: `budget.steps` takes a whole number above 0, but this is the number 0.",
+        ),
+        (
+            "[budget]\nsteps = 1.5",
+            "line 2: `budget.steps` takes a whole number above 0, but this is a number with a fraction.",
+        ),
+        (
+            "[budget]\nsteps = 99999999999",
+            "line 2: `budget.steps` takes a whole number above 0, but this is the number 99999999999.",
+        ),
+        (
+            "[budget]\ntime = '60'",
+            "line 2: `budget.time` takes a string: a time above zero, like \"60m\" or \"1h30m\", but this is the string \"60\".",
+        ),
+        (
+            "[sandbox]\nmemory = '4G'",
+            "line 2: `sandbox.memory` takes a string: a size of at least 64MiB, like \"4GiB\", but this is the string \"4G\".",
+        ),
+        (
+            "[sandbox]\nhide = '*.pem'",
+            "line 2: `sandbox.hide` takes a list of strings: globs of files, but this is the string \"*.pem\".",
+        ),
+        (
+            "[sandbox]\nhide = ['[']",
+            "line 2: `sandbox.hide`: `[` is not a glob: unclosed character class; missing ']'.",
+        ),
+        (
+            "[sandbox]\nshow = ['data']",
+            "line 2: `sandbox.show`: `data` is neither an absolute path nor one below `~`, or it holds `..`.",
+        ),
+        (
+            "[sandbox]\nshow = ['~/../x']",
+            "line 2: `sandbox.show`: `~/../x` is neither an absolute path nor one below `~`, or it holds `..`.",
+        ),
+        ("[checks]\ntest = ' '", "line 2: `checks.test`: the command is empty."),
+        (
+            "[providers.lab]\nwire = 'tape'",
+            "line 2: `providers.lab.wire` takes a string: responses, chat or messages, but this is the string \"tape\".",
+        ),
+        (
+            "[providers.lab]\nbase_url = 'ftp://a'",
+            "line 2: `providers.lab.base_url` takes a string: an http or https address, but this is the string \"ftp://a\".",
+        ),
+        (
+            "[providers.lab]\nbase_url = 'http://a/v1/messages'",
+            "line 2: `providers.lab.base_url`: leave `/messages` out, the wire adds it.",
+        ),
+        (
+            "[providers.lab]\nbase_url = 'http://me:pw@a'",
+            "line 2: `providers.lab.base_url`: a name and password do not belong into an address, which is logged; use key_env.",
+        ),
+        (
+            "[providers.lab]\nkey_env = 'sk-123'",
+            "line 2: `providers.lab.key_env`: it must be the name of a variable, never the key itself.",
+        ),
+        ("\nmodel = ", "line 2: string values must be quoted, expected literal string."),
+        ("a = 1\na = 2", "line 2: duplicate key."),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(
+            Home::new(text, "").told(&[], Options::default()),
+            format!("{config}, {expected}"),
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
+fn what_a_later_version_has_is_told_as_that() {
+    let rows = [
+        "review_model = 'a/b'",
+        "budget.task_usd = 2.0",
+        "budget.day_usd = 10",
+        "sandbox.net = 'registries'",
+        "sandbox.net = ['example.org']",
+        "mcp_servers.git.command = 'mcp-server-git'",
+        "providers.lab.models.m.price.input = 0.2",
+        "providers.lab.models.m.price = { input = 0.2 }",
+    ];
+    for text in rows {
+        let told = Home::new(text, "").resolve(&[], Options::default());
+        assert!(matches!(told, Err(SettingsError::Later { .. })), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn a_folder_may_only_narrow() {
+    let config =
+        "[budget]\nsteps = 50\n[sandbox]\nmemory = '2GiB'\nhide = ['*.key']\n[checks]\ntest = 'make test'";
+    let rows = [
+        ("budget.steps = 50", "fine"),
+        ("budget.steps = 9", "fine"),
+        ("budget.steps = 51", "`budget.steps` is higher than your own limit"),
+        ("budget.time = '10m'", "fine"),
+        ("budget.time = '2h'", "`budget.time` is higher than your own limit"),
+        ("sandbox.memory = '1GiB'", "fine"),
+        ("sandbox.memory = '3GiB'", "`sandbox.memory` is higher than your own limit"),
+        ("sandbox.processes = 513", "`sandbox.processes` is higher than your own limit"),
+        ("sandbox.disk = '1TiB'", "`sandbox.disk` is higher than your own limit"),
+        ("sandbox.hide = ['*.pem']", "fine"),
+        ("sandbox.show = ['~/.ssh']", "`sandbox.show` would show the agent more of your home"),
+        ("sandbox.net = 'off'", "fine"),
+        ("checks.lint = 'make lint'", "fine"),
+        ("checks.test = 'make test'", "fine"),
+        ("checks.test = 'true'", "`checks.test` would replace a check of yours"),
+        ("model = 'openai/x'", "`model` decides where its files are sent"),
+        (
+            "providers.openai.base_url = 'http://evil.example'",
+            "`providers.openai.base_url` decides where its files and your keys are sent",
+        ),
+        (
+            "providers.x.key_env = 'HOME'",
+            "`providers.x.key_env` decides where its files and your keys are sent",
+        ),
+    ];
+    for (project, expected) in rows {
+        let told = Home::new(config, project).told(&[], Options::default());
+        let wider = "~/work/quire.toml, line 1: a folder's quire.toml may only narrow what you allow, and ";
+        let expected = if expected == "fine" { "fine".to_owned() } else { format!("{wider}{expected}.") };
+        assert_eq!(told, expected, "{project}");
+    }
+}
+
+#[test]
+fn later_layers_win_and_lists_of_hidden_files_add_up() {
+    let home = Home::new(
+        "model = 'ollama/one'\nbudget.steps = 50\nsandbox.hide = ['a']\nchecks.b = '1'\nchecks.a = '2'",
+        "budget.steps = 40\nsandbox.hide = ['b', 'a']\nchecks.p = '3'",
+    );
+    let steps =
+        |env: &[(&str, &str)], options: Options| home.resolve(env, options).unwrap().settings.limits.steps;
+    let env = [("QUIRE_BUDGET__STEPS", "60")];
+    assert_eq!(steps(&[], Options::default()), 40);
+    assert_eq!(steps(&env, Options::default()), 60);
+    assert_eq!(steps(&env, set(&["budget.steps=70"])), 70);
+    assert_eq!(steps(&env, Options { steps: Some(80), ..set(&["budget.steps=70"]) }), 80);
+
+    let options = Options {
+        model: Some("openai/gpt-5.5".to_owned()),
+        checks: vec!["cargo test".to_owned()],
+        ..set(&["sandbox.hide=['c']", "sandbox.show=['~/data', '/opt/x']", "sandbox.memory=1GiB"])
+    };
+    let found = home.resolve(&[("QUIRE_MODEL", "ollama/two"), ("QUIRE_HOME", "/tmp/q")], options).unwrap();
+    let checks: Vec<_> = found.settings.checks.iter().map(|c| format!("{}={}", c.name, c.command)).collect();
+    assert_eq!(checks, ["b=1", "a=2", "p=3", "cargo test=cargo test"]);
+    assert_eq!(found.settings.sandbox.hide, ["a", "b", "c"]);
+    assert_eq!(found.settings.sandbox.show, [home.path("home/data"), PathBuf::from("/opt/x")]);
+    assert_eq!(found.settings.sandbox.memory_bytes, 1 << 30);
+    let model = found.settings.named_model().unwrap();
+    assert_eq!(
+        (model.provider.as_str(), model.name.as_str(), model.edits),
+        ("openai", "gpt-5.5", Edits::ApplyPatch)
+    );
+    assert_eq!(found.charter(model).limits.steps, 40);
+}
+
+#[test]
+fn values_of_arguments_and_variables() {
+    let home = Home::new("", "");
+    let rows: &[(&str, &str)] = &[
+        ("model=openai/gpt-5.5", "fine"),
+        ("model='openai/gpt-5.5'", "fine"),
+        (" model = a/b=c ", "There is no provider `a`."),
+        ("model=opnai/x", "There is no provider `opnai`. Did you mean `openai`?"),
+        ("sandbox={memory='1GiB', disk='1GiB'}", "fine"),
+        ("providers.openai.models.\"gpt-5.5\".context_tokens=400000", "fine"),
+        ("providers.openai.models.\"a=b\".images=true", "fine"),
+        ("providers.lab.wire=chat", "The provider `lab` has no address: set providers.lab.base_url."),
+        ("model", "`-c model`: write it as KEY=VALUE, for example sandbox.memory=2GiB."),
+        ("=3", "`-c =3`: the key is not a dotted TOML key."),
+        ("a b=3", "`-c a b=3`: the key is not a dotted TOML key."),
+        (
+            "checks.t=true",
+            "`-c checks.t=true`: `checks.t` takes a string: a shell command, but this is true.",
+        ),
+        ("checks.t=make -k", "fine"),
+        ("checks.t=a\nb = 3", "fine"),
+        (
+            "budget.steps=ten",
+            "`-c budget.steps=ten`: `budget.steps` takes a whole number above 0, but this is the string \"ten\".",
+        ),
+        (
+            "budget.step=3",
+            "`-c budget.step=3`: there is no setting `budget.step`. Did you mean `budget.steps`?",
+        ),
+    ];
+    for (argument, expected) in rows {
+        assert_eq!(home.told(&[], set(&[argument])), *expected, "{argument}");
+    }
+    let rows = [
+        ("QUIRE_MODEL", "ollama/x", "fine"),
+        ("QUIRE_BUDGET__TIME", "10m", "fine"),
+        ("QUIRE_SANDBOX__HIDE", "['a']", "fine"),
+        (
+            "QUIRE_BUDGET_STEPS",
+            "3",
+            "the variable QUIRE_BUDGET_STEPS: there is no setting `budget_steps`. Did you mean `budget.steps`?",
+        ),
+        ("QUIRE_SANDBOX", "{memory='1GiB'}", "fine"),
+        ("NOT_QUIRE_MODEL", "3", "fine"),
+    ];
+    for (name, text, expected) in rows {
+        assert_eq!(home.told(&[(name, text)], Options::default()), expected, "{name}={text}");
+    }
+}
+
+#[test]
+fn a_provider_of_ones_own() {
+    let config = "model = 'lab/org/qwen'\n[providers.lab]\nbase_url = 'http://127.0.0.1:8080/v1/'\nwire = 'responses'\n\
+                  key_env = 'LAB_KEY'\n[providers.lab.models.\"org/qwen\"]\nimages = true\nedits = 'apply_patch'";
+    let found = Home::new(config, "").resolve(&[], Options::default()).unwrap();
+    let model = found.settings.named_model().unwrap();
+    assert_eq!((model.name.as_str(), model.base_url.as_str()), ("org/qwen", "http://127.0.0.1:8080/v1"));
+    assert_eq!((model.wire, model.edits, model.images), (Wire::Responses, Edits::ApplyPatch, true));
+    assert_eq!(model.key_env.as_deref(), Some("LAB_KEY"));
+}
+
+#[test]
+fn keys_stay_outside() {
+    let env =
+        [("PATH", "/bin"), ("LC_ALL", "C.UTF-8"), ("OPENAI_API_KEY", "sk-secret"), ("SSH_AUTH_SOCK", "/x")];
+    let found = Home::new("", "").resolve(&env, Options::default()).unwrap();
+    let names: Vec<_> = found.env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["HOME", "LC_ALL", "PATH"]);
+}
+
+#[test]
+fn a_settings_file_that_is_none() {
+    let home = Home::new("", "");
+    let config = home.path("home/.config/quire/config.toml");
+    std::fs::write(&config, b"model = '\xff'").unwrap();
+    assert_eq!(
+        home.told(&[], Options::default()),
+        "~/.config/quire/config.toml cannot be read: it is not UTF-8."
+    );
+    std::fs::write(&config, "#".repeat(FILE_BYTES_MAX + 1)).unwrap();
+    assert_eq!(
+        home.told(&[], Options::default()),
+        "~/.config/quire/config.toml cannot be read: it is longer than 1 MiB."
+    );
+    std::fs::remove_file(&config).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
+    assert_eq!(
+        home.told(&[], Options::default()),
+        "~/.config/quire/config.toml cannot be read: it is not a regular file."
+    );
+    std::fs::remove_file(&config).unwrap();
+    assert_eq!(home.told(&[], Options::default()), "fine");
+}

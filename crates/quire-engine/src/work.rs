@@ -1,0 +1,422 @@
+//! Doing what a task wants: each want outside the fold, from the fold's facts to the event that answers it. Deciding what is
+//! wanted is the fold's part, and when it is written the driver's (`driver.rs`).
+
+use crate::blob::BlobError;
+use crate::freeze::{self, FreezeError, Frozen};
+use crate::glimpse::Glimpse;
+use crate::hands::{Gone, Hands};
+use crate::place::Place;
+use crate::settings::Surroundings;
+use crate::snapshot::{self, Seen, SnapshotError};
+use crate::store::Store;
+use crate::{check, instructions};
+use quire_core::charter::{Charter, CheckSpec, Model};
+use quire_core::event::{Base, Trouble, Why};
+use quire_core::message::{Fault, FaultKind, Image};
+use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
+use quire_sandbox::protocol::HandOutcome;
+use quire_sandbox::{FolderView, Spec, StartError};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the work on one task shares while its driver lives.
+pub struct Work {
+    pub store: Store,
+    pub home: PathBuf,
+    pub task: u64,
+    pub place: Place,
+    pub client: quire_model::Client,
+    /// The quire binary: the hand is this, started again.
+    pub binary: PathBuf,
+    /// Returns the key for a model of this task.
+    pub key: Box<dyn Fn(&Charter, &Model) -> Option<crate::keys::Secret> + Send + Sync>,
+    pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
+    frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
+    seen: Mutex<Seen>,
+    /// The turn's sandbox. The lock is held while it is started, so that it is started once.
+    hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
+}
+
+/// Why a want could not be done: what a person is told.
+pub type Undone = Why;
+
+/// Longest whole output that is kept, in bytes.
+const WHOLE_BYTES_MAX: u64 = 1 << 30;
+
+impl Work {
+    pub fn new(
+        store: Store,
+        home: PathBuf,
+        task: u64,
+        client: quire_model::Client,
+        key: Box<dyn Fn(&Charter, &Model) -> Option<crate::keys::Secret> + Send + Sync>,
+        show: Arc<dyn Fn(Glimpse) + Send + Sync>,
+    ) -> io::Result<Work> {
+        Ok(Work {
+            place: Place::of(&home, task),
+            binary: std::env::current_exe()?,
+            store,
+            home,
+            task,
+            client,
+            key,
+            show,
+            frozen: Mutex::default(),
+            seen: Mutex::default(),
+            hands: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// What the model is told once.
+    pub fn equip(&self, charter: &Charter) -> Result<Event, Undone> {
+        let model = charter.model.as_ref().ok_or(Why::NoModel)?;
+        let surroundings =
+            Surroundings { env: charter.env.iter().cloned().collect(), cwd: charter.folders[0].clone() };
+        let told = instructions::read(&charter.folders[0], surroundings.config_dir().as_deref());
+        Ok(Event::Equipped {
+            system: prompt::system(charter, &told.text),
+            tools: quire_sandbox::tool::specs(model.edits, model.images),
+            rung: quire_sandbox::Rung::expected().to_string(),
+        })
+    }
+
+    /// Copies the folders.
+    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+        let mut all = vec![];
+        for folder in &charter.folders {
+            let show = self.show.clone();
+            let progress = move |done, total| show(Glimpse::Copying { done, total });
+            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+        }
+        let bases =
+            all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
+        *lock(&self.frozen) = Some(Arc::new(all));
+        Ok(Event::Frozen { bases })
+    }
+
+    /// Returns the task's frozen folders, opened anew where an earlier driver made them.
+    pub fn frozen(&self, task: &Task) -> Result<Arc<Vec<Frozen>>, Undone> {
+        let mut frozen = lock(&self.frozen);
+        if let Some(frozen) = &*frozen {
+            return Ok(frozen.clone());
+        }
+        let bases = task.bases.iter().flat_map(|bases| bases.iter());
+        let opened: Result<Vec<Frozen>, FreezeError> =
+            bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect();
+        let opened = Arc::new(opened.map_err(freeze_trouble)?);
+        *frozen = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Asks the model.
+    pub async fn ask(&self, charter: &Charter, prompt: Prompt) -> Result<Event, Undone> {
+        let model = charter.model.as_ref().ok_or(Why::NoModel)?;
+        let key = (self.key)(charter, model);
+        if let (Some(variable), None) = (&model.key_env, &key) {
+            let message =
+                format!("There is no key for {}: {variable} is not set, and none is stored.", model.provider);
+            return Ok(Event::AskFailed { fault: Fault { kind: FaultKind::NoKey, message, status: None } });
+        }
+        let images = self.images(&prompt).map_err(blob_trouble)?;
+        let show = self.show.clone();
+        let glimpse = move |glimpse: quire_model::Glimpse| show(glimpse.into());
+        let key = key.as_ref().map(crate::keys::Secret::expose);
+        Ok(match self.client.ask(model, key, &prompt, &images, &glimpse).await {
+            Ok(reply) => Event::Replied { reply },
+            Err(fault) => Event::AskFailed { fault },
+        })
+    }
+
+    fn images(&self, prompt: &Prompt) -> Result<HashMap<Hash, Vec<u8>>, BlobError> {
+        let mut images = HashMap::new();
+        for item in &prompt.items {
+            let PromptItem::Results(results) = &**item else { continue };
+            for image in results.iter().flat_map(|result| &result.outcome.images) {
+                images.insert(image.blob, self.store.blobs().get(&image.blob)?);
+            }
+        }
+        Ok(images)
+    }
+
+    /// Returns the turn's sandbox, started where there is none.
+    pub async fn hands(self: &Arc<Work>, task: &Task) -> Result<Arc<Hands>, Undone> {
+        let mut hands = self.hands.lock().await;
+        if let Some(hands) = &*hands {
+            return Ok(hands.clone());
+        }
+        let spec =
+            self.spec(task, "turn", self.place.layer(task.layer), self.place.layers_below(task.layer))?;
+        let started = Arc::new(start(spec).await?);
+        *hands = Some(started.clone());
+        Ok(started)
+    }
+
+    fn spec(&self, task: &Task, run: &str, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
+        let state = self.place.run(run).map_err(disk)?;
+        std::fs::create_dir_all(self.place.out()).map_err(disk)?;
+        let frozen = self.frozen(task)?;
+        let charter = &task.charter;
+        let view = |(at, frozen): (&PathBuf, &Frozen)| FolderView {
+            at: at.clone(),
+            frozen: frozen.lowers.clone(),
+            ignored: frozen.ignored.clone(),
+        };
+        Ok(Spec {
+            state,
+            layer,
+            layers,
+            out: self.place.out(),
+            binary: self.binary.clone(),
+            folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
+            hide: charter.sandbox.hide.clone(),
+            show: charter.sandbox.show.clone(),
+            env: charter.env.clone(),
+            memory_bytes: charter.sandbox.memory_bytes,
+            processes: charter.sandbox.processes,
+            disk_bytes: charter.sandbox.disk_bytes,
+        })
+    }
+
+    /// Runs a tool call in the turn's sandbox.
+    pub async fn call(self: &Arc<Work>, task: &Task, place: u32, call: &Call) -> Result<Event, Undone> {
+        let hands = self.hands(task).await?;
+        let show = self.show.clone();
+        let live = move |text| show(Glimpse::Output { call: place, text });
+        let outcome = match hands.call(&call.tool, &call.input, live).await {
+            Ok(outcome) => self.take_over(outcome).await?,
+            Err(Gone) => {
+                self.hands.lock().await.take();
+                Outcome::refused(
+                    "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
+                     with the same files is there for your next call.",
+                )
+            }
+        };
+        Ok(Event::Returned { call: place, outcome })
+    }
+
+    /// Turns what the hand said into an outcome. Files it names are opened without following links, and bounded.
+    async fn take_over(self: &Arc<Work>, said: HandOutcome) -> Result<Outcome, Undone> {
+        let mut outcome = Outcome {
+            text: said.text,
+            ok: said.ok,
+            exit: said.exit,
+            millis: said.millis,
+            whole: None,
+            images: vec![],
+        };
+        if said.whole.is_none() && said.images.is_empty() {
+            return Ok(outcome);
+        }
+        let work = self.clone();
+        blocking(move || {
+            let take = |name: &str| -> Result<Option<Hash>, Undone> {
+                let Some(file) = left_behind(&work.place.out(), name) else { return Ok(None) };
+                keep(&work.store, file).map(Some).map_err(blob_trouble)
+            };
+            if let Some(name) = &said.whole {
+                outcome.whole = take(name)?;
+            }
+            for image in said.images {
+                if let Some(blob) = take(&image.file)? {
+                    outcome.images.push(Image { media_type: image.media_type, blob });
+                }
+            }
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Records the folders, holding every process in the sandbox still for the moment.
+    pub async fn snap(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        let hands = self.hands.lock().await.clone();
+        if let Some(hands) = &hands
+            && hands.hold_still().await.is_err()
+        {
+            // It is gone, so nothing in it moves.
+            self.hands.lock().await.take();
+        }
+        let snapshot = self.snapshot(task).await;
+        if let Some(hands) = hands {
+            hands.go_on();
+        }
+        Ok(Event::Snapped { snapshot: snapshot?.0 })
+    }
+
+    async fn snapshot(self: &Arc<Work>, task: &Task) -> Result<(Hash, Snapshot), Undone> {
+        let frozen = self.frozen(task)?;
+        let layers = self.place.layers_below(task.layer + 1);
+        let work = self.clone();
+        blocking(move || {
+            let mut seen = lock(&work.seen);
+            snapshot::snapshot(&frozen, &layers, &mut seen, work.store.blobs()).map_err(snapshot_trouble)
+        })
+        .await
+    }
+
+    /// Ends the turn's sandbox and records what it leaves.
+    pub async fn seal(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.end_hands().await?;
+        let layer = self.place.layer(task.layer);
+        std::fs::create_dir_all(&layer).map_err(disk)?;
+        let (snapshot, _) = self.snapshot(task).await?;
+        let (frozen, layers) = (self.frozen(task)?, self.place.layers_below(task.layer + 1));
+        let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;
+        Ok(Event::Sealed { layer: task.layer, snapshot, apart })
+    }
+
+    /// Ends the sandbox, if one runs.
+    pub async fn end_hands(&self) -> Result<(), Undone> {
+        let Some(mut hands) = self.hands.lock().await.take() else { return Ok(()) };
+        loop {
+            match Arc::try_unwrap(hands) {
+                Ok(hands) => return blocking(move || hands.end().map_err(disk)).await,
+                // A call that was just dropped still lets go of it.
+                Err(shared) => {
+                    hands = shared;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Runs a check in a fresh sandbox of what was sealed.
+    pub async fn check(self: &Arc<Work>, task: &Task, number: u32) -> Result<Event, Undone> {
+        let spec: &CheckSpec = &task.charter.checks[number as usize];
+        let Some(sealed) = &task.sealed else {
+            return Err(Why::Trouble(
+                Trouble::Other,
+                "A check was asked for before anything was sealed.".into(),
+            ));
+        };
+        let scratch = self.place.dir().join("check");
+        freeze::remove_tree(&scratch).map_err(disk)?;
+        let inside = self.spec(task, "check", scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
+        let hands = start(inside).await?;
+        let run = check::run(&hands, &spec.command).await;
+        blocking(move || hands.end().map_err(disk)).await?;
+        let run = match run {
+            Ok(run) => run,
+            Err(Gone) => check::Run::lost(),
+        };
+        let whole = match &run.whole {
+            Some(name) => {
+                let (work, name) = (self.clone(), name.clone());
+                blocking(move || {
+                    let file = left_behind(&work.place.out(), &name);
+                    file.map(|file| keep(&work.store, file)).transpose().map_err(blob_trouble)
+                })
+                .await?
+            }
+            None => None,
+        };
+        let (frozen, work, apart) = (self.frozen(task)?, self.clone(), sealed.apart.clone());
+        let (command, id) = (spec.command.clone(), sealed.snapshot);
+        let proof = blocking(move || {
+            let seen = &mut Seen::default();
+            let changed =
+                snapshot::snapshot(&frozen, std::slice::from_ref(&scratch), seen, work.store.blobs())
+                    .map_err(snapshot_trouble)?
+                    .1;
+            let version = work.load_snapshot(&id)?;
+            freeze::remove_tree(&scratch).map_err(disk)?;
+            Ok(check::proof(&command, run, id, whole, &version, &changed, &apart))
+        })
+        .await?;
+        Ok(Event::Checked { check: number, proof })
+    }
+
+    fn load_snapshot(&self, id: &Hash) -> Result<Snapshot, Undone> {
+        load_snapshot(&self.store, id).map_err(blob_trouble)
+    }
+
+    /// Makes the layer of this turn ready; `Some` where a power cut spoiled it and it was made anew.
+    pub async fn open_layer(self: &Arc<Work>, task: &Task) -> Result<Option<Event>, Undone> {
+        if task.bases.is_none() || !self.place.is_torn(task.layer).map_err(disk)? {
+            return Ok(None);
+        }
+        let (frozen, layer, work) = (self.frozen(task)?, self.place.layer(task.layer), self.clone());
+        let (snapshot, number) = (task.snapshot, task.layer);
+        blocking(move || {
+            freeze::remove_tree(&layer).map_err(disk)?;
+            if let Some(id) = snapshot {
+                let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
+                let snapshot = work.load_snapshot(&id)?;
+                snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs())
+                    .map_err(snapshot_trouble)?;
+            }
+            work.place.begin_layer(number).map_err(disk)
+        })
+        .await?;
+        Ok(Some(Event::Restored { layer: number }))
+    }
+}
+
+/// Reads a snapshot from its blob.
+pub fn load_snapshot(store: &Store, id: &Hash) -> Result<Snapshot, BlobError> {
+    let blob = store.blobs().get(id)?;
+    Snapshot::from_blob(&blob).map_err(|e| BlobError::Source(io::Error::new(io::ErrorKind::InvalidData, e)))
+}
+
+fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
+    let mut pack = store.blobs().pack();
+    let (hash, _) = pack.add(content)?;
+    pack.finish()?;
+    Ok(hash)
+}
+
+async fn start(spec: Spec) -> Result<Hands, Undone> {
+    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
+}
+
+/// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
+fn left_behind(out: &Path, name: &str) -> Option<std::io::Take<File>> {
+    if name.is_empty() || name.contains('/') || name == "." || name == ".." {
+        return None;
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = File::options().read(true).custom_flags(flags).open(out.join(name)).ok()?;
+    file.metadata().ok()?.is_file().then(|| file.take(WHOLE_BYTES_MAX))
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Undone> + Send + 'static,
+) -> Result<T, Undone> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(Why::Trouble(Trouble::Other, format!("A part of quire failed: {error}."))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn sandbox_trouble(error: StartError) -> Undone {
+    Why::Trouble(Trouble::Sandbox, error.to_string())
+}
+
+fn disk(error: io::Error) -> Undone {
+    Why::Trouble(Trouble::Disk, format!("quire's data directory cannot be written: {error}."))
+}
+
+fn freeze_trouble(error: FreezeError) -> Undone {
+    let kind = match error {
+        FreezeError::Folder { .. } => Trouble::Folder,
+        FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
+    };
+    Why::Trouble(kind, error.to_string())
+}
+
+fn blob_trouble(error: BlobError) -> Undone {
+    Why::Trouble(Trouble::Disk, error.to_string())
+}
+
+fn snapshot_trouble(error: SnapshotError) -> Undone {
+    Why::Trouble(Trouble::Disk, error.to_string())
+}

@@ -1,0 +1,566 @@
+//! Asking a model: the connection, the stream, and asking again.
+//!
+//! A request that failed is sent again whole, and nothing of the answer that broke off is kept: a call that was not
+//! closed must never run. The key goes to the host of the model's address and nowhere else, so redirects are not
+//! followed; and it is cut out of every sentence that leaves this file.
+
+use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
+use crate::sse;
+use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
+use crate::{Glimpse, tape};
+use quire_core::charter::Model;
+use quire_core::message::{Fault, FaultKind, Prompt, Reply};
+use quire_core::{Hash, Usage};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Response, Url};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::timeout;
+
+/// How long to wait, and how often to try. The numbers of [`Patience::default`] are for real servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Tries where a server answers, but not well.
+    pub tries: u32,
+    /// Tries where nothing answers: fewer, because a wrong address does not mend itself.
+    pub tries_unreachable: u32,
+    /// The pause before the second try; it doubles with each further one.
+    pub first_pause: Duration,
+    /// No pause is longer, whatever a server asks for.
+    pub longest_pause: Duration,
+    /// How long a connection may take to stand.
+    pub connect: Duration,
+    /// How long a server may send nothing. Models may think for minutes before their first word.
+    pub idle: Duration,
+    /// How long to wait for the tokens used, once the reply is whole.
+    pub linger: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            tries: 6,
+            tries_unreachable: 4,
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(60),
+            connect: Duration::from_secs(15),
+            idle: Duration::from_secs(300),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The way to all models. Cheap to clone; clones share connections and what was learnt about servers.
+#[derive(Clone, Default)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    patience: Patience,
+    /// Built at the first request: reading the certificates takes several milliseconds.
+    http: OnceLock<Result<reqwest::Client, String>>,
+    /// For this machine's own servers, which no proxy can reach.
+    loopback: OnceLock<Result<reqwest::Client, String>>,
+    /// By base address and model.
+    quirks: Mutex<HashMap<(String, String), Quirks>>,
+}
+
+/// The most that is read of an answer that is no stream, and of an error.
+const BODY_BYTES_MAX: usize = 16 << 20;
+/// The most that is read of a stream: far above any model's longest answer.
+const STREAM_BYTES_MAX: usize = 256 << 20;
+
+impl Client {
+    /// Returns a client that has done nothing yet.
+    pub fn new() -> Client {
+        Client::default()
+    }
+
+    /// Returns a client that waits and tries as `patience` says.
+    pub fn with(patience: Patience) -> Client {
+        Client { shared: Arc::new(Shared { patience, ..Shared::default() }) }
+    }
+
+    /// Asks `model` and returns its whole reply, or why none came after all tries.
+    ///
+    /// `images` holds the content of the pictures in the prompt's outcomes; one that is missing is left out. Dropping the
+    /// future closes the connection.
+    pub async fn ask(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+        glimpse: &(dyn Fn(Glimpse) + Send + Sync),
+    ) -> Result<Reply, Fault> {
+        let Some(dialect) = wire::of(model.wire) else {
+            return tape::play(&model.base_url, prompt, glimpse)
+                .await
+                .map_err(|t| t.told(model, &model.base_url, 1));
+        };
+        let way = self.way(dialect, model, key)?;
+        let ask = Ask { model, prompt, images };
+        let patience = &self.shared.patience;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let shown = AtomicBool::new(false);
+            let show = |piece: Glimpse| {
+                shown.store(true, Ordering::Relaxed);
+                glimpse(piece);
+            };
+            let quirks = self.quirks_of(model);
+            let trouble = match way.attempt(&ask, &quirks, patience, &show).await {
+                Ok(reply) => return Ok(reply),
+                Err(trouble) => trouble,
+            };
+            if shown.into_inner() {
+                glimpse(Glimpse::Restarted);
+            }
+            // A parameter can be learnt away once, so this ends.
+            if self.learn(model, dialect, &trouble) {
+                tries -= 1;
+                continue;
+            }
+            let of = match trouble.kind {
+                FaultKind::Unreachable => patience.tries_unreachable,
+                _ => patience.tries,
+            };
+            let pause = match trouble.again {
+                Again::After(asked) if tries < of => pause(patience, tries, asked),
+                _ => return Err(way.told(trouble, model, tries)),
+            };
+            tracing::debug!(address = %way.address, tries, ?pause, kind = ?trouble.kind, "asking again");
+            let after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            glimpse(Glimpse::Retrying { attempt: tries + 1, of, after_ms, why: way.masked(&trouble.why) });
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Returns the names of the models that the server has, as it lists them. Tried once.
+    pub async fn models(&self, model: &Model, key: Option<&str>) -> Result<Vec<String>, Fault> {
+        let Some(dialect) = wire::of(model.wire) else { return Ok(vec![model.name.clone()]) };
+        let mut way = self.way(dialect, model, key)?;
+        way.url = extended(&model.base_url, "models").map_err(|trouble| way.told(trouble, model, 1))?;
+        way.address = shown(&way.url);
+        way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
+    }
+
+    fn way<'a>(
+        &self,
+        dialect: &'static dyn Dialect,
+        model: &'a Model,
+        key: Option<&'a str>,
+    ) -> Result<Way<'a>, Fault> {
+        let key = key.map(str::trim).filter(|key| !key.is_empty());
+        let fault = |trouble: Trouble| {
+            let trouble = Trouble { why: masked(&trouble.why, key), ..trouble };
+            trouble.told(model, &masked(&model.base_url, key), 1)
+        };
+        let url = extended(&model.base_url, dialect.path()).map_err(fault)?;
+        if let (Some(name), None) = (&model.key_env, key) {
+            let why = format!("{} needs a key, and {name} is not set.", shown(&url));
+            return Err(fault(Trouble::new(FaultKind::NoKey, why)));
+        }
+        let mut headers = HeaderMap::new();
+        let mut value = key.map(HeaderValue::from_str).transpose().map_err(|_| {
+            fault(Trouble::new(FaultKind::Key, "it holds characters that no key has, so it was not sent"))
+        })?;
+        value.iter_mut().for_each(|value| value.set_sensitive(true));
+        dialect.sign(&mut headers, value);
+        let is_loopback = is_loopback(&url);
+        let place = if is_loopback { &self.shared.loopback } else { &self.shared.http };
+        let http = place.get_or_init(|| build(&self.shared.patience, is_loopback));
+        let http = http.clone().map_err(|why| fault(Trouble::new(FaultKind::Unreachable, why)))?;
+        Ok(Way { dialect, http, address: shown(&url), url, headers, key })
+    }
+
+    fn quirks_of(&self, model: &Model) -> Quirks {
+        let quirks = self.shared.quirks.lock().unwrap_or_else(PoisonError::into_inner);
+        quirks.get(&(model.base_url.clone(), model.name.clone())).cloned().unwrap_or_default()
+    }
+
+    /// Returns whether the server named something it does not take, which from now on it is not sent.
+    fn learn(&self, model: &Model, dialect: &dyn Dialect, trouble: &Trouble) -> bool {
+        let mut quirks = self.shared.quirks.lock().unwrap_or_else(PoisonError::into_inner);
+        quirks
+            .entry((model.base_url.clone(), model.name.clone()))
+            .or_default()
+            .learn(dialect.optional(), trouble)
+    }
+}
+
+impl Quirks {
+    fn learn(&mut self, optional: &[&'static str], trouble: &Trouble) -> bool {
+        if !matches!(trouble.status, Some(400 | 422)) || trouble.kind != FaultKind::Request {
+            return false;
+        }
+        let before = self.clone();
+        for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
+            if name != "max_tokens" {
+                self.without.insert(name);
+            } else if self.output_max.is_none() {
+                self.output_max = Some(allowed(&trouble.why).unwrap_or(4096));
+            }
+        }
+        *self != before
+    }
+}
+
+/// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that the body must
+/// have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
+fn is_named(name: &str, body: &str) -> bool {
+    if name.contains('_') {
+        return body.contains(name);
+    }
+    let error: Value = serde_json::from_str(body).unwrap_or_default();
+    let param = error.pointer("/error/param").or_else(|| error.get("param")).and_then(Value::as_str);
+    let is_param = |param: &str| {
+        param == name || param.starts_with(&format!("{name}.")) || param.starts_with(&format!("{name}["))
+    };
+    let quoted = ["'", "\"", "`"]
+        .iter()
+        .any(|quote| [quote, "."].iter().any(|end| body.contains(&format!("{quote}{name}{end}"))));
+    let lower = body.to_ascii_lowercase();
+    let complains = ["support", "unknown", "unrecognized", "unexpected", "extra", "permitted"];
+    param.is_some_and(is_param)
+        || quoted && param.is_none() && complains.iter().any(|word| lower.contains(word))
+}
+
+/// Returns the greatest number in a sentence such as "max_tokens: 16384 > 8192, which is the maximum" that is less than the
+/// greatest of all, which is what was asked for.
+fn allowed(why: &str) -> Option<u64> {
+    let mut numbers: Vec<u64> =
+        why.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.into_iter().rev().nth(1).filter(|number| *number >= 256)
+}
+
+/// Everything that is known before the first byte is sent.
+struct Way<'a> {
+    dialect: &'static dyn Dialect,
+    http: reqwest::Client,
+    url: Url,
+    /// The address as it may be shown: without user, password and query.
+    address: String,
+    headers: HeaderMap,
+    key: Option<&'a str>,
+}
+
+impl Way<'_> {
+    fn masked(&self, text: &str) -> String {
+        masked(text, self.key)
+    }
+
+    fn told(&self, trouble: Trouble, model: &Model, tries: u32) -> Fault {
+        let fault = trouble.told(model, &self.address, tries);
+        Fault { message: self.masked(&fault.message), ..fault }
+    }
+
+    async fn attempt(
+        &self,
+        ask: &Ask<'_>,
+        quirks: &Quirks,
+        patience: &Patience,
+        show: Show<'_>,
+    ) -> Result<Reply, Trouble> {
+        let items = wire::items(self.dialect, ask);
+        let body = self.dialect.body(ask, items, quirks);
+        let body =
+            body.map_err(|error| Trouble::new(FaultKind::Request, format!("it cannot be written: {error}")))?;
+        let sent_bytes = body.len();
+        let request = self
+            .http
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .header(ACCEPT, "text/event-stream")
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
+        let response = send(request, patience).await?;
+        let nth = ask
+            .prompt
+            .items
+            .iter()
+            .filter(|item| matches!(***item, quire_core::PromptItem::Model(_)))
+            .count();
+        let mut reading = self.dialect.reading(nth);
+        read(response, reading.as_mut(), patience, show).await?;
+        let mut reply = reading.reply()?;
+        if reply.usage.input == 0 || reply.usage.output == 0 {
+            reply.usage = estimated(reply.usage, sent_bytes, &reply);
+        }
+        Ok(reply)
+    }
+
+    async fn models(&self, patience: &Patience) -> Result<Vec<String>, Trouble> {
+        let request = self.http.get(self.url.clone()).headers(self.headers.clone());
+        let mut response = send(request, patience).await?;
+        let body = rest(&mut response, Vec::new(), patience).await?;
+        let list: Value = serde_json::from_slice(&body).map_err(|_| no_stream(&body))?;
+        let entries = ["data", "models"].iter().find_map(|key| list.get(key)).and_then(Value::as_array);
+        let entries = entries.ok_or_else(|| no_stream(&body))?;
+        let name =
+            |entry: &Value| ["id", "name"].iter().find_map(|key| entry.get(key)?.as_str().map(str::to_owned));
+        Ok(entries.iter().filter_map(name).collect())
+    }
+}
+
+/// Sends a request and returns the answer once its headers are there and say that it went well.
+async fn send(request: reqwest::RequestBuilder, patience: &Patience) -> Result<Response, Trouble> {
+    let sent = timeout(patience.idle, request.send()).await;
+    let mut response = match sent {
+        Err(_) => return Err(Trouble::broken(format!("no answer within {} s", patience.idle.as_secs()))),
+        Ok(Err(error)) => return Err(unsent(error)),
+        Ok(Ok(response)) => response,
+    };
+    let status = response.status();
+    if status.is_redirection() {
+        let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("somewhere else");
+        let to = Url::parse(to).map_or(to.to_owned(), |url| shown(&url));
+        let why = format!(
+            "it sends on to {to}, where the key must not go; name that address if it is the right one"
+        );
+        return Err(Trouble { status: Some(status.as_u16()), ..Trouble::new(FaultKind::Request, why) });
+    }
+    if !status.is_success() {
+        let headers = response.headers().clone();
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let pause = pause_in_headers(header, SystemTime::now());
+        // The status says enough, should the body not come.
+        let body = rest(&mut response, Vec::new(), patience).await.unwrap_or_default();
+        return Err(Trouble::of_status(status.as_u16(), pause, &String::from_utf8_lossy(&body)));
+    }
+    Ok(response)
+}
+
+/// Reads an answer to its end.
+async fn read(
+    mut response: Response,
+    reading: &mut dyn Reading,
+    patience: &Patience,
+    show: Show<'_>,
+) -> Result<(), Trouble> {
+    let encoding = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
+        return Err(never(format!("it is packed ({encoding}), which was not asked for")));
+    }
+    let mut parser = sse::Parser::default();
+    let mut events = Vec::new();
+    // The beginning of the answer, to tell a stream from anything else and to show what it was.
+    let mut start = Vec::new();
+    let mut total = 0;
+    let mut unreadable = 0u32;
+    let mut read_any = false;
+    let mut progress = Progress::More;
+    loop {
+        let wait = if progress == Progress::Enough { patience.linger } else { patience.idle };
+        let chunk = match timeout(wait, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => chunk,
+            Ok(Ok(None)) => break,
+            _ if progress == Progress::Enough => return Ok(()),
+            Ok(Err(error)) => return Err(Trouble::broken(format!("the stream broke: {}", deepest(&error)))),
+            Err(_) => return Err(Trouble::broken(format!("nothing came for {} s", wait.as_secs()))),
+        };
+        total += chunk.len();
+        if total > STREAM_BYTES_MAX {
+            return Err(never("it is longer than any answer can be".to_owned()));
+        }
+        if !read_any && start.len() < 1024 {
+            start.extend_from_slice(&chunk);
+            if start
+                .iter()
+                .find(|b| !b.is_ascii_whitespace())
+                .is_some_and(|b| matches!(b, b'{' | b'[' | b'<'))
+            {
+                return read_whole(response, start, reading, patience, show).await;
+            }
+        }
+        parser.push(&chunk, &mut events).map_err(|error| never(error.to_string()))?;
+        for event in events.drain(..) {
+            match reading.take(&event, show)? {
+                Progress::Unreadable => unreadable += 1,
+                Progress::Done => {
+                    drain(response);
+                    return Ok(());
+                }
+                now => {
+                    read_any = true;
+                    progress = now;
+                }
+            }
+        }
+    }
+    if let Some(event) = parser.finish() {
+        match reading.take(&event, show)? {
+            Progress::Unreadable => unreadable += 1,
+            now => {
+                read_any = true;
+                progress = now;
+            }
+        }
+    }
+    if unreadable > 0 {
+        tracing::debug!(unreadable, "events that are no JSON were skipped");
+    }
+    match progress {
+        Progress::Enough | Progress::Done => Ok(()),
+        _ if !read_any && total > 0 => Err(no_stream(&start)),
+        _ if unreadable > 0 => Err(Trouble::broken(format!(
+            "the stream ended before the reply did, and {unreadable} of its events were unreadable"
+        ))),
+        _ => Err(Trouble::broken("the stream ended before the reply did")),
+    }
+}
+
+/// Reads an answer that is no stream: a whole reply as JSON, which a few servers give, or a page of somebody else's.
+async fn read_whole(
+    mut response: Response,
+    start: Vec<u8>,
+    reading: &mut dyn Reading,
+    patience: &Patience,
+    show: Show<'_>,
+) -> Result<(), Trouble> {
+    let body = rest(&mut response, start, patience).await?;
+    match reading.whole(&String::from_utf8_lossy(&body), show)? {
+        Progress::Done => Ok(()),
+        _ => Err(no_stream(&body)),
+    }
+}
+
+/// Returns what is left of an answer, after `body`, up to a bound.
+async fn rest(response: &mut Response, mut body: Vec<u8>, patience: &Patience) -> Result<Vec<u8>, Trouble> {
+    while body.len() < BODY_BYTES_MAX {
+        match timeout(patience.idle, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return Err(Trouble::broken(format!("it broke off: {}", deepest(&error)))),
+            Err(_) => return Err(Trouble::broken(format!("nothing came for {} s", patience.idle.as_secs()))),
+        }
+    }
+    Ok(body)
+}
+
+/// Reads what little may follow the end of a reply, aside from the caller: only a connection that was read to its end
+/// serves the next step.
+fn drain(mut response: Response) {
+    tokio::spawn(timeout(Duration::from_secs(2), async move {
+        while let Ok(Some(_)) = response.chunk().await {}
+    }));
+}
+
+fn never(why: String) -> Trouble {
+    Trouble { again: Again::Never, ..Trouble::broken(why) }
+}
+
+fn no_stream(body: &[u8]) -> Trouble {
+    never(format!("it is no reply of a model's. It begins: {}", start_of(&String::from_utf8_lossy(body))))
+}
+
+fn unsent(error: reqwest::Error) -> Trouble {
+    let why = deepest(&error);
+    if error.is_builder() {
+        Trouble::new(FaultKind::Request, why)
+    } else if error.is_connect() || error.is_timeout() {
+        Trouble::new(FaultKind::Unreachable, why)
+    } else {
+        Trouble::broken(why)
+    }
+}
+
+/// Returns what lies at the bottom of an error: the layers above only say that something went wrong below.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if std::ptr::addr_eq(cause, error) { "the connection failed".to_owned() } else { cause.to_string() }
+}
+
+/// Returns the pause after `tries` failed ones: what the server asked for, or doubling, of which a random part up to a half is
+/// left out, so that many tasks do not come back at once.
+fn pause(patience: &Patience, tries: u32, asked: Option<Duration>) -> Duration {
+    let doubled = patience.first_pause.saturating_mul(1 << (tries - 1).min(16));
+    let jittered = doubled.min(patience.longest_pause).mul_f64(1.0 - random_half());
+    asked.unwrap_or(jittered).min(patience.longest_pause)
+}
+
+/// Returns a random number from 0 to a half; 0 where the system has no randomness.
+fn random_half() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX) / 2.0,
+        Err(_) => 0.0,
+    }
+}
+
+/// Returns usage in which quire's estimate (4 bytes a token) stands for what the server left out.
+fn estimated(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
+    let tokens = |bytes: usize| (bytes as u64).div_ceil(4);
+    let came = reply.items.iter().map(|item| item.get().len()).sum::<usize>();
+    Usage {
+        input: if said.input == 0 { tokens(sent_bytes) } else { said.input },
+        output: if said.output == 0 { tokens(came) } else { said.output },
+        estimated: true,
+        ..said
+    }
+}
+
+/// Returns the base address with `path` added; its query stays.
+fn extended(base: &str, path: &str) -> Result<Url, Trouble> {
+    let wrong = |why: String| Trouble::new(FaultKind::Request, format!("the model's address is none: {why}"));
+    let mut url = Url::parse(base).map_err(|error| wrong(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong("it must begin with http:// or https://".to_owned()));
+    }
+    let joined = format!("{}/{path}", url.path().trim_end_matches('/'));
+    url.set_path(&joined);
+    Ok(url)
+}
+
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // These fail only for addresses without a host, which have none of it.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.to_string()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let named = host == "localhost" || host.ends_with(".localhost");
+    named || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Builds the connection pool. Roots of Mozilla's are added to the platform's: without any, as in slim containers, the
+/// platform's verifier refuses to be built even for plain HTTP.
+fn build(patience: &Patience, is_loopback: bool) -> Result<reqwest::Client, String> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error says that another part of the process chose a provider before, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+    let roots = roots.iter().map(|root| reqwest::Certificate::from_der(root)).collect::<Result<Vec<_>, _>>();
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("quire/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(patience.connect)
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_certs_merge(roots.map_err(|error| error.to_string())?);
+    let builder = if is_loopback { builder.no_proxy() } else { builder };
+    builder.build().map_err(|error| format!("no connection can be made at all: {}", deepest(&error)))
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("patience", &self.shared.patience).finish_non_exhaustive()
+    }
+}

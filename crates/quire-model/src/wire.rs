@@ -1,0 +1,175 @@
+//! What a wire has to say for itself: how a prompt is written as a request, and how the answer's events become a reply.
+//! Everything else (connections, retries, faults, idle time, keys) is the same for all and stands in `client.rs`.
+//!
+//! A new wire is a file with these two traits and a line in [`of`].
+
+use crate::fault::Trouble;
+use crate::sse::Event;
+use crate::{Glimpse, chat, messages, responses};
+use base64::Engine;
+use quire_core::charter::{Model, Wire};
+use quire_core::message::{Image, Prompt, PromptItem, Reply, ToolResult};
+use quire_core::{Call, Hash};
+use reqwest::header::{HeaderMap, HeaderValue};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{BTreeSet, HashMap};
+
+/// Returns how `wire` is spoken, or `None` for a tape, which nobody is asked for.
+pub(crate) fn of(wire: Wire) -> Option<&'static dyn Dialect> {
+    match wire {
+        Wire::Responses => Some(&responses::Responses),
+        Wire::Chat => Some(&chat::Chat),
+        Wire::Messages => Some(&messages::Messages),
+        Wire::Tape => None,
+    }
+}
+
+/// A request before it is written.
+pub(crate) struct Ask<'a> {
+    pub model: &'a Model,
+    pub prompt: &'a Prompt,
+    pub images: &'a HashMap<Hash, Vec<u8>>,
+}
+
+/// What a server was found not to take, and is not sent again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quirks {
+    pub without: BTreeSet<&'static str>,
+    /// The most output that it lets one ask for, in tokens.
+    pub output_max: Option<u64>,
+}
+
+pub(crate) trait Dialect: Send + Sync {
+    /// Returns what is added to the base address.
+    fn path(&self) -> &'static str;
+
+    /// Adds the headers of this wire, with the key where there is one.
+    fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>);
+
+    /// Returns the items that stand for the person's words.
+    fn words(&self, text: &str) -> Raw;
+
+    /// Returns the items that stand for the outcomes of calls.
+    fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw>;
+
+    /// Returns the items that stand for a reply that came over another wire: its text and its calls, and no more.
+    fn translated(&self, reply: &Reply) -> Vec<Raw>;
+
+    /// Returns this wire's name, to know its own replies by.
+    fn wire(&self) -> Wire;
+
+    /// Returns the parameters that a server may refuse and that can be left out.
+    fn optional(&self) -> &'static [&'static str];
+
+    /// Returns the request's body. `items` is what [`items`] returned.
+    fn body(&self, ask: &Ask, items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error>;
+
+    /// Returns a reader of one answer. `nth` is how many replies the conversation holds already: it makes ids that
+    /// quire has to invent unique.
+    fn reading(&self, nth: usize) -> Box<dyn Reading>;
+}
+
+pub(crate) type Raw = Box<RawValue>;
+pub(crate) type Show<'a> = &'a (dyn Fn(Glimpse) + Send + Sync);
+
+/// The reading of one answer, event by event.
+pub(crate) trait Reading: Send {
+    fn take(&mut self, event: &Event, show: Show) -> Result<Progress, Trouble>;
+
+    /// Reads an answer that came whole, as one JSON document and no stream.
+    fn whole(&mut self, body: &str, show: Show) -> Result<Progress, Trouble>;
+
+    /// Returns the reply, once [`Progress::Enough`] or [`Progress::Done`] was reported.
+    fn reply(self: Box<Self>) -> Result<Reply, Trouble>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The data was no JSON; it is skipped and counted.
+    Unreadable,
+    More,
+    /// The reply is whole; the server may still add what it used.
+    Enough,
+    Done,
+}
+
+/// Returns the conversation as the wire writes it. The next request of a task starts with the same items, byte for byte.
+pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
+    let mut items = Vec::new();
+    for item in &ask.prompt.items {
+        match item.as_ref() {
+            PromptItem::Words(text) => items.push(dialect.words(text)),
+            PromptItem::Model(reply) if reply.wire == dialect.wire() => {
+                items.extend(reply.items.iter().map(|item| item.0.clone()));
+            }
+            PromptItem::Model(reply) => items.extend(dialect.translated(reply)),
+            PromptItem::Results(results) => items.extend(dialect.results(ask, results)),
+        }
+    }
+    items
+}
+
+/// Returns `value` as JSON text.
+pub(crate) fn raw(value: &impl Serialize) -> Raw {
+    // Fails only for maps whose keys are no strings, and for writers that fail; the wires have neither.
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+impl Ask<'_> {
+    /// Returns the pictures of an outcome that the model can be shown, each with its content in base64.
+    pub fn pictures<'i>(&self, images: &'i [Image]) -> Vec<(&'i Image, String)> {
+        if !self.model.images {
+            return vec![];
+        }
+        let encode = |bytes: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(bytes);
+        images.iter().filter_map(|image| Some((image, self.images.get(&image.blob).map(encode)?))).collect()
+    }
+}
+
+/// Returns the first number in `usage` at one of `paths` (keys joined by `/`); absent, null or negative is 0.
+pub(crate) fn count(usage: &Value, paths: &[&str]) -> u64 {
+    let at =
+        |path: &&str| path.split('/').try_fold(usage, |value, key| value.get(key)).and_then(Value::as_u64);
+    paths.iter().find_map(at).unwrap_or(0)
+}
+
+/// Returns the text of a field, or the empty string.
+pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Returns an id for a call that came without one: nine letters and digits, which every server takes.
+pub(crate) fn invented_id(nth: usize, place: usize) -> String {
+    format!("q{:05}{:03}", nth % 100_000, place % 1000)
+}
+
+/// Gives calls without an id, or with one that an earlier call has, an id of their own.
+pub(crate) fn name_apart(calls: &mut [Call], nth: usize) {
+    let mut seen = BTreeSet::new();
+    for (place, call) in calls.iter_mut().enumerate() {
+        if call.id.is_empty() || !seen.insert(call.id.clone()) {
+            call.id = invented_id(nth, place);
+            seen.insert(call.id.clone());
+        }
+    }
+}
+
+/// Returns a call's input as the text of a JSON object, for servers that read what they are sent back. What the model
+/// wrote stays as it is where it is one; nothing stands for `{}`; anything else is quoted in an object.
+pub(crate) fn object(input: &str) -> Raw {
+    if input.trim().is_empty() {
+        return raw(&serde_json::json!({}));
+    }
+    let is_object = serde_json::from_str::<Value>(input).is_ok_and(|value| value.is_object());
+    match RawValue::from_string(input.trim().to_owned()) {
+        Ok(kept) if is_object => kept,
+        _ => raw(&serde_json::json!({ "INVALID_JSON": input })),
+    }
+}
+
+/// Returns whether the model had finished writing this input when it was cut off.
+pub(crate) fn is_closed(input: &str) -> bool {
+    serde_json::from_str::<&RawValue>(input).is_ok()
+}

@@ -1,0 +1,50 @@
+//! What the first process inside gives up before it becomes the hand: none of it can be had back.
+
+use crate::Spec;
+use crate::mounts::During;
+use crate::seccomp;
+use crate::tree::Broken;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
+
+/// The privileges that package managers need over what is theirs. None of them reaches outside of the user namespace.
+const KEPT: [CapabilitySet; 10] = [
+    CapabilitySet::CHOWN,
+    CapabilitySet::DAC_OVERRIDE,
+    CapabilitySet::FOWNER,
+    CapabilitySet::FSETID,
+    CapabilitySet::KILL,
+    CapabilitySet::NET_BIND_SERVICE,
+    CapabilitySet::SETFCAP,
+    CapabilitySet::SETGID,
+    CapabilitySet::SETUID,
+    CapabilitySet::SYS_CHROOT,
+];
+
+/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory.
+pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
+    let bound = |resource, most: u64| {
+        let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+        setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) }).during("setting a limit")
+    };
+    bound(Resource::Core, 0)?;
+    bound(Resource::Fsize, spec.disk_bytes)?;
+    bound(Resource::Nproc, u64::from(spec.processes))?;
+    if !memory_is_bounded {
+        // Not the address space: many programs reserve much more than they use.
+        bound(Resource::Data, spec.memory_bytes)?;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+
+    let kept = KEPT.into_iter().collect::<CapabilitySet>();
+    for capability in CapabilitySet::all().difference(kept).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // Unknown to this kernel, so nobody can have it.
+            Err(rustix::io::Errno::INVAL) => {}
+            removed => removed.during("giving up a privilege")?,
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
+    rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
+    seccomp::install().during("filtering system calls")
+}

@@ -1,0 +1,249 @@
+//! The hand: process 1 of a sandbox, and the only one that talks through the wall.
+//!
+//! The main thread reads the socket and buries orphans; each call has a thread of its own. Nothing it needs is secret: it
+//! was started with an empty environment, and other processes inside can neither read nor trace it. When its socket
+//! closes it ends, and with it every process inside, because it is process 1.
+
+use crate::protocol::{FromHand, HandOutcome, ToHand};
+use crate::{frame, spawner};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What runs in the hand.
+pub trait Tools: Send + Sync + 'static {
+    /// Runs a call to its end; `live` takes output to be shown.
+    fn run(&self, call: u32, tool: &str, input: &str, live: &(dyn Fn(&str) + Sync)) -> HandOutcome;
+    /// Ends a call that runs.
+    fn cancel(&self, call: u32);
+    /// Buries ended processes that belong to no call.
+    fn reap(&self);
+}
+
+/// What the hand is told before its first call; the second frame on the socket.
+#[derive(Serialize, Deserialize)]
+pub struct Brief {
+    /// As [`quire_core::bytes::escape`] writes it.
+    pub folder: String,
+    pub env: Vec<(String, String)>,
+}
+
+/// Longest time that processes have to stop; what runs on is killed, so that a snapshot is of files that hold still.
+const FREEZE_TIME: Duration = Duration::from_secs(5);
+
+/// Runs to the end of the sandbox and returns the exit code.
+pub fn main<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> i32 {
+    match serve(tools) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn serve<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let socket = spawner::take_socket()?;
+    let ended = child_ended()?;
+    let Some(brief) = frame::read::<Brief>(&socket)? else { return Ok(()) };
+    let folder = quire_core::bytes::unescape(&brief.folder).ok_or(io::ErrorKind::InvalidData)?;
+    let folder = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(folder));
+    let hand = Arc::new(Hand {
+        tools: tools(folder, brief.env),
+        voice: Mutex::new(socket.try_clone()?),
+        still: Still::default(),
+    });
+    hand.say(&FromHand::Ready);
+    // Orphans are looked for now and then as well: a child that ended unheard must not lie about for ever.
+    let now_and_then = Timespec { tv_sec: 1, tv_nsec: 0 };
+    loop {
+        let mut watched = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
+        match poll(&mut watched, Some(&now_and_then)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => polled?,
+        };
+        let (spoken_to, bereaved) = (!watched[0].revents().is_empty(), !watched[1].revents().is_empty());
+        if bereaved {
+            let _ = rustix::io::read(&ended, &mut [0; 128]);
+        }
+        if !spoken_to || bereaved {
+            hand.tools.reap();
+        }
+        if spoken_to {
+            match frame::read::<ToHand>(&socket)? {
+                None => return Ok(()),
+                Some(order) => hand.clone().take(order),
+            }
+        }
+    }
+}
+
+/// Returns a descriptor that is readable when a child has ended. Blocks the signal in this thread and those it starts;
+/// commands get a clean mask from the standard library.
+fn child_ended() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before it is read.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    match fd {
+        // SAFETY: the kernel made this descriptor for us.
+        0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+struct Hand<T> {
+    tools: T,
+    voice: Mutex<UnixStream>,
+    still: Still,
+}
+
+impl<T: Tools> Hand<T> {
+    fn take(self: Arc<Self>, order: ToHand) {
+        match order {
+            ToHand::Call { id, tool, input } => {
+                let hand = self.clone();
+                let started = std::thread::Builder::new().spawn(move || hand.call(id, &tool, &input));
+                if let Err(error) = started {
+                    let text = format!("The call could not be started: {error}. Too many may be running.");
+                    let outcome = HandOutcome {
+                        text,
+                        ok: false,
+                        exit: None,
+                        millis: 0,
+                        whole: None,
+                        images: Vec::new(),
+                    };
+                    self.say(&FromHand::Done { id, outcome });
+                }
+            }
+            ToHand::Cancel { id } => self.tools.cancel(id),
+            ToHand::Freeze => {
+                self.still.set(true);
+                freeze();
+                self.say(&FromHand::Still);
+            }
+            ToHand::Thaw => {
+                signal_all(Signal::CONT);
+                self.still.set(false);
+            }
+        }
+    }
+
+    fn call(&self, id: u32, tool: &str, input: &str) {
+        self.still.wait_until_over();
+        let live = |text: &str| self.say(&FromHand::Live { id, text: text.to_owned() });
+        let outcome = self.tools.run(id, tool, input, &live);
+        self.say(&FromHand::Done { id, outcome });
+    }
+
+    fn say(&self, words: &FromHand) {
+        let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where the host is gone the main thread finds out, and everything ends.
+        let _ = frame::write(&*voice, words);
+    }
+}
+
+/// Whether files must hold still now; no call starts meanwhile.
+#[derive(Default)]
+struct Still {
+    now: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Still {
+    fn set(&self, now: bool) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        self.over.notify_all();
+    }
+
+    fn wait_until_over(&self) {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.over.wait_while(now, |now| *now).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Stops every process but this one, and returns when they have stopped.
+fn freeze() {
+    let deadline = Instant::now() + FREEZE_TIME;
+    loop {
+        signal_all(Signal::STOP);
+        let running = running();
+        if running.is_empty() {
+            return;
+        }
+        if Instant::now() > deadline {
+            for pid in running {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            return;
+        }
+        // A signal is taken at the next return from the kernel; nothing tells of that.
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Signals every process inside but this one.
+fn signal_all(signal: Signal) {
+    // SAFETY: kill takes plain numbers. Fails only where there is no other process.
+    unsafe { libc::kill(-1, signal.as_raw()) };
+}
+
+/// Returns the processes inside, apart from this one, that could still do something.
+fn running() -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let all: Vec<(i32, u8, i32)> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != 1)
+        .filter_map(|pid| {
+            state(&fs::read(format!("/proc/{pid}/stat")).ok()?).map(|(state, parent)| (pid, state, parent))
+        })
+        .collect();
+    let stopped = |state: u8| matches!(state, b'T' | b't' | b'Z' | b'X');
+    all.iter()
+        .filter(|(pid, state, _)| {
+            // A parent in vfork(2) cannot stop before its child goes on, which has itself stopped.
+            let waits =
+                *state == b'D' && all.iter().any(|(_, state, parent)| parent == pid && stopped(*state));
+            !stopped(*state) && !waits
+        })
+        .filter_map(|(pid, ..)| Pid::from_raw(*pid))
+        .collect()
+}
+
+/// Returns the state and the parent of proc_pid_stat(5). The name before them may hold anything, so they are looked for
+/// after its last bracket.
+fn state(stat: &[u8]) -> Option<(u8, i32)> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat.get(after + 2..)?.split(|byte| *byte == b' ');
+    let state = *fields.next()?.first()?;
+    Some((state, std::str::from_utf8(fields.next()?).ok()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::state;
+
+    #[test]
+    fn a_name_cannot_lie_about_the_state() {
+        let rows: [(&[u8], Option<(u8, i32)>); 4] = [
+            (b"12 (sh) S 1 12 12", Some((b'S', 1))),
+            (b"12 (a) T 9 (b) R 7 12", Some((b'R', 7))),
+            (b"12 (sh)", None),
+            (b"", None),
+        ];
+        for (stat, expected) in rows {
+            assert_eq!(state(stat), expected);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What is shown of a home, and what is hidden wherever it lies.
+//!
+//! Homes are empty inside but for the tools that builds need. Secrets are hidden by name and, where a name alone says
+//! little (`*.pem` is as often a public certificate), by content.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Tool directories and files of a home that are visible, copy-on-write.
+pub const TOOLS: &[&str] = &[
+    ".bun",
+    ".cache/Cypress",
+    ".cache/bazel",
+    ".cache/ccache",
+    ".cache/deno",
+    ".cache/go-build",
+    ".cache/ms-playwright",
+    ".cache/pip",
+    ".cache/pnpm",
+    ".cache/pre-commit",
+    ".cache/puppeteer",
+    ".cache/sccache",
+    ".cache/uv",
+    ".cache/yarn",
+    ".cargo",
+    ".composer",
+    ".config/git",
+    ".config/pip",
+    ".config/uv",
+    ".deno",
+    ".dotnet",
+    ".elan",
+    ".gem",
+    ".ghcup",
+    ".gitconfig",
+    ".gitignore",
+    ".gitignore_global",
+    ".gradle",
+    ".ivy2",
+    ".julia",
+    ".local",
+    ".m2",
+    ".mix",
+    ".npm",
+    ".nuget",
+    ".nvm",
+    ".opam",
+    ".pnpm-store",
+    ".pub-cache",
+    ".pyenv",
+    ".rbenv",
+    ".rustup",
+    ".rvm",
+    ".sbt",
+    ".sdkman",
+    ".stack",
+    ".swiftpm",
+    ".volta",
+    ".yarn",
+    "go",
+];
+
+/// Hidden below every home.
+pub const HOME_SECRETS: &[&str] = &[
+    ".aider.conf.yml",
+    ".anthropic",
+    ".aws",
+    ".azure",
+    ".bash_history",
+    ".boto",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".claude",
+    ".claude.json",
+    ".codex",
+    ".config/1Password",
+    ".config/BraveSoftware",
+    ".config/Bitwarden",
+    ".config/Code/User/globalStorage",
+    ".config/Cursor",
+    ".config/Signal",
+    ".config/Slack",
+    ".config/azure",
+    ".config/chromium",
+    ".config/containers/auth.json",
+    ".config/doctl",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/git/credentials",
+    ".config/glab-cli",
+    ".config/google-chrome",
+    ".config/helm",
+    ".config/hub",
+    ".config/keepassxc",
+    ".config/kube",
+    ".config/microsoft-edge",
+    ".config/op",
+    ".config/opencode",
+    ".config/quire",
+    ".config/rclone",
+    ".config/sops",
+    ".config/vivaldi",
+    ".copilot",
+    ".databrickscfg",
+    ".docker",
+    ".electrum",
+    ".ethereum",
+    ".fly",
+    ".gem/credentials",
+    ".gemini",
+    ".git-credentials",
+    ".gnupg",
+    ".gradle/gradle.properties",
+    ".histfile",
+    ".kube",
+    ".lesshst",
+    ".local/share/atuin",
+    ".local/share/fish/fish_history",
+    ".local/share/keyrings",
+    ".local/share/kwalletd",
+    ".local/share/opencode",
+    ".local/share/quire",
+    ".local/share/uv/credentials",
+    ".local/share/virtualenv/credentials",
+    ".local/state/quire",
+    ".m2/settings-security.xml",
+    ".m2/settings.xml",
+    ".mozilla",
+    ".mysql_history",
+    ".netrc",
+    ".node_repl_history",
+    ".npmrc",
+    ".nuget/NuGet/NuGet.Config",
+    ".password-store",
+    ".pgpass",
+    ".pi",
+    ".pki",
+    ".psql_history",
+    ".pulumi/credentials.json",
+    ".pypirc",
+    ".python_history",
+    ".qwen",
+    ".rediscli_history",
+    ".sbt/credentials",
+    ".sqlite_history",
+    ".ssh",
+    ".terraform.d/credentials.tfrc.json",
+    ".thunderbird",
+    ".vault-token",
+    ".viminfo",
+    ".wget-hsts",
+    ".yarnrc.yml",
+    ".zsh_history",
+    ".zhistory",
+];
+
+/// Hidden on the machine. `/etc/shadow` is not here: it stays, without the passwords ([`crate::cover`]).
+pub const MACHINE_SECRETS: &[&str] = &[
+    "/etc/NetworkManager/system-connections",
+    "/etc/docker/key.json",
+    "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/kubernetes",
+    "/etc/letsencrypt",
+    "/etc/rancher",
+    "/etc/shadow-",
+    "/etc/ssl/private",
+    "/etc/wireguard",
+    "/etc/wpa_supplicant",
+    "/var/lib/NetworkManager",
+    "/var/lib/bluetooth",
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/systemd/coredump",
+    "/var/mail",
+    "/var/spool/cron",
+    "/var/spool/mail",
+    "/var/backups",
+];
+
+/// Returns the private keys of the ssh server, by listing: they have a name for each kind of key.
+pub fn host_keys() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir("/etc/ssh") else { return Vec::new() };
+    let key = |path: &PathBuf| path.extension() == Some(OsStr::new("key")) || path.ends_with("_key");
+    entries.flatten().map(|entry| entry.path()).filter(|path| key(path) || is_host_key(path)).collect()
+}
+
+fn is_host_key(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"ssh_host_") && name.as_bytes().ends_with(b"_key"))
+}
+
+/// Which files of a folder are secrets.
+pub struct FolderSecrets {
+    hide: GlobSet,
+}
+
+impl FolderSecrets {
+    /// Takes the patterns of [`crate::Spec::hide`] that are for folders; one that is no pattern is an error.
+    pub fn new(patterns: &[&str]) -> Result<FolderSecrets, globset::Error> {
+        let mut set = GlobSetBuilder::new();
+        for pattern in patterns {
+            let pattern = pattern.trim_end_matches('/');
+            let anywhere = format!("**/{pattern}");
+            let pattern = if pattern.contains('/') { pattern.trim_start_matches('/') } else { &anywhere };
+            set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
+        }
+        Ok(FolderSecrets { hide: set.build()? })
+    }
+
+    /// Returns the paths below `frozen` to hide, relative to it. Only names are read, except where content decides.
+    pub fn below(&self, frozen: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut pending = vec![PathBuf::new()];
+        while let Some(relative) = pending.pop() {
+            let Ok(entries) = fs::read_dir(frozen.join(&relative)) else { continue };
+            for entry in entries.flatten() {
+                let (name, path) = (entry.file_name(), relative.join(entry.file_name()));
+                let Ok(kind) = entry.file_type() else { continue };
+                let secret = self.hide.is_match(&path) || (kind.is_file() && is_secret(&name, &entry.path()));
+                if secret {
+                    found.push(path);
+                } else if kind.is_dir() && name != ".git" {
+                    pending.push(path);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Returns whether a file with this name is a secret; `path` is where it can be read.
+fn is_secret(name: &OsStr, path: &Path) -> bool {
+    const KEYS: [&[u8]; 4] = [b"id_rsa", b"id_dsa", b"id_ecdsa", b"id_ed25519"];
+    const OTHERS: [&[u8]; 6] =
+        [b".netrc", b".pypirc", b".git-credentials", b".pgpass", b".vault-token", b".htpasswd"];
+    let name = name.as_bytes();
+    let is_env = name == b".env" || name.starts_with(b".env.");
+    let is_sample = [&b".example"[..], b".sample", b".template", b".dist", b".defaults"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    let may_hold_key = [&b".pem"[..], b".key", b".ppk", b".p8"].iter().any(|end| name.ends_with(end));
+    (is_env && !is_sample)
+        || KEYS.contains(&name)
+        || OTHERS.contains(&name)
+        || [&b".p12"[..], b".pfx", b".keystore", b".jks"].iter().any(|end| name.ends_with(end))
+        || (may_hold_key && holds(path, &[b"PRIVATE KEY", b"PuTTY-User-Key"]))
+        || (name == b".npmrc" && holds(path, &[b"_authToken", b"_password", b"_auth"]))
+}
+
+/// Returns whether one of `words` stands in the first 64 KiB. What cannot be read is taken to hold it.
+fn holds(path: &Path, words: &[&[u8]]) -> bool {
+    let mut start = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(64 << 10).read_to_end(&mut start));
+    read.is_err() || words.iter().any(|word| start.windows(word.len()).any(|window| window == *word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = [
+            (".env", "A=1", true),
+            ("web/.env.production", "A=1", true),
+            (".env.example", "A=", false),
+            (".envrc", "use nix", false),
+            ("key.pem", "-----BEGIN RSA PRIVATE KEY-----", true),
+            ("cert.pem", "-----BEGIN CERTIFICATE-----", false),
+            ("deep/er/id_ed25519", "x", true),
+            ("id_ed25519.pub", "x", false),
+            (".npmrc", "//host/:_authToken=t", true),
+            ("pkg/.npmrc", "save-exact=true", false),
+            ("notes/private.txt", "mine", true),
+            ("notes/public.txt", "ours", false),
+            ("a/b.secret", "s", true),
+            (".git/.env", "never looked at", false),
+        ];
+        for (path, content, _) in rows {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let secrets = FolderSecrets::new(&["notes/private.txt", "*.secret"]).unwrap();
+        let mut found = secrets.below(dir.path());
+        found.sort();
+        let mut expected: Vec<PathBuf> =
+            rows.iter().filter(|row| row.2).map(|row| PathBuf::from(row.0)).collect();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,202 @@
+//! The host's side of a sandbox: starting it, talking with its hand, ending it.
+
+use crate::protocol::{FromHand, ToHand};
+use crate::spawner::{Order, Outset};
+use crate::{BIN_INSIDE, SPAWNER, Spec, frame, hand, tidy};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Why no sandbox stands. Nothing of the real machine was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the sandbox was not started, because {path} {why}; nothing was run or changed")]
+    Spec { path: PathBuf, why: &'static str },
+    #[error("the sandbox's directories could not be made: {0}; nothing was run or changed")]
+    Directories(io::Error),
+    #[error("the process that makes sandboxes could not be started: {0}; nothing was run or changed")]
+    Spawner(io::Error),
+    #[error("this machine does not let quire make a sandbox: {0}; nothing was run or changed")]
+    Refused(String),
+    #[error("the sandbox ended before it stood; nothing was run or changed")]
+    Ended,
+    #[error("the sandbox did not stand within {} seconds; nothing was run or changed", START_TIME.as_secs())]
+    Slow,
+}
+
+/// Longest time that a sandbox may take to stand.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Longest time that the hand may leave a message unread.
+const SEND_TIME: Duration = Duration::from_secs(10);
+
+/// A sandbox that stands. Dropping it ends it.
+pub struct Sandbox {
+    voice: Mutex<UnixStream>,
+    reader: Option<JoinHandle<()>>,
+    state: PathBuf,
+    layer: PathBuf,
+}
+
+/// Starts a sandbox and returns when its hand takes calls. `heard` is called, from a thread of its own, with all that
+/// the hand says after that; it is dropped when the sandbox has ended, for whatever reason.
+pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<Sandbox, StartError> {
+    check(spec)?;
+    for directory in [&spec.state, &spec.layer] {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        made.map_err(StartError::Directories)?;
+    }
+    let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawner)?;
+    ours.set_write_timeout(Some(SEND_TIME)).map_err(StartError::Spawner)?;
+    let ear = ours.try_clone().map_err(StartError::Spawner)?;
+    let order = Order { spec: spec.clone(), host: std::process::id() };
+    let brief = brief(spec);
+    let binary = spec.binary.clone();
+    let (stands, outset) = mpsc::channel();
+    // The kernel ties a child to the thread that started it, so the thread that listens starts it.
+    let reader = std::thread::Builder::new().name("sandbox".into()).spawn(move || {
+        let outcome = listen(&binary, &ear, theirs.into(), &order, &brief, &stands, heard);
+        let _ = ear.shutdown(Shutdown::Both);
+        // Where it stood already, nobody waits for this.
+        if let Err(error) = outcome {
+            let _ = stands.send(Err(error));
+        }
+    });
+    let reader = reader.map_err(StartError::Spawner)?;
+    let sandbox = Sandbox {
+        voice: Mutex::new(ours),
+        reader: Some(reader),
+        state: spec.state.clone(),
+        layer: spec.layer.clone(),
+    };
+    match outset.recv_timeout(START_TIME) {
+        Ok(Ok(())) => Ok(sandbox),
+        Ok(Err(error)) => Err(error),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(StartError::Slow),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(StartError::Ended),
+    }
+}
+
+fn check(spec: &Spec) -> Result<(), StartError> {
+    let wrong = |path: &Path, why| Err(StartError::Spec { path: path.to_path_buf(), why });
+    let folders = spec.folders.iter().flat_map(|folder| folder.frozen.iter().chain([&folder.at]));
+    for path in
+        [&spec.state, &spec.layer, &spec.out, &spec.binary].into_iter().chain(&spec.layers).chain(folders)
+    {
+        if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
+            return wrong(path, "is not an absolute path");
+        }
+    }
+    for folder in &spec.folders {
+        match std::fs::canonicalize(&folder.at) {
+            Ok(real) if real == folder.at => {}
+            Ok(_) => return wrong(&folder.at, "is reached through a symbolic link"),
+            Err(_) => return wrong(&folder.at, "cannot be reached"),
+        }
+        if folder.frozen.is_empty() {
+            return wrong(&folder.at, "has no frozen content");
+        }
+        let inside =
+            |path: &PathBuf| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        if let Some(ignored) = folder.ignored.iter().find(|path| !inside(path)) {
+            return wrong(ignored, "is to be a directory within a folder and is not");
+        }
+    }
+    if spec.folders.is_empty() {
+        return wrong(&spec.state, "would have no folder to work in");
+    }
+    Ok(())
+}
+
+/// The environment of commands: as given, with quire's own commands found last.
+fn brief(spec: &Spec) -> hand::Brief {
+    let mut env = spec.env.clone();
+    match env.iter_mut().find(|(key, _)| key == "PATH") {
+        Some((_, path)) => path.push_str(&format!(":{BIN_INSIDE}")),
+        None => env.push((
+            "PATH".into(),
+            format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"),
+        )),
+    }
+    let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
+    hand::Brief { folder, env }
+}
+
+/// Starts the spawner, and passes on what is heard until everything in the sandbox has ended.
+fn listen(
+    binary: &Path,
+    ear: &UnixStream,
+    theirs: OwnedFd,
+    order: &Order,
+    brief: &hand::Brief,
+    stands: &mpsc::Sender<Result<(), StartError>>,
+    heard: impl Fn(FromHand),
+) -> Result<(), StartError> {
+    let mut command = Command::new(binary);
+    command.arg(SPAWNER).env_clear().current_dir("/").stdin(Stdio::from(theirs)).stdout(Stdio::null());
+    let mut spawner = command.stderr(Stdio::null()).spawn().map_err(StartError::Spawner)?;
+    drop(command); // which holds their end of the socket
+    let outcome = (|| {
+        let told = frame::write(ear, order).and_then(|()| frame::write(ear, brief));
+        // Where the spawner ended early it may have said why.
+        match frame::read::<Outset>(ear) {
+            Ok(Some(Outset::Ready)) => told.map_err(StartError::Spawner)?,
+            Ok(Some(Outset::Broken(what))) => return Err(StartError::Refused(what)),
+            Ok(None) | Err(_) => return Err(StartError::Ended),
+        }
+        let _ = stands.send(Ok(()));
+        // A frame that is none is the end: nothing that follows could be understood.
+        while let Ok(Some(words)) = frame::read::<FromHand>(ear) {
+            heard(words);
+        }
+        Ok(())
+    })();
+    let _ = ear.shutdown(Shutdown::Both);
+    let _ = spawner.wait();
+    outcome
+}
+
+impl Sandbox {
+    /// Says something to the hand. Fails where the sandbox has ended.
+    pub fn send(&self, words: &ToHand) -> io::Result<()> {
+        let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
+        frame::write(&*voice, words)
+    }
+
+    /// Kills every process inside, waits until all are gone, brings the layer onto the disk, and empties the state
+    /// directory. Must not be called from `heard`.
+    pub fn end(mut self) -> io::Result<()> {
+        self.stop();
+        let layer = rustix::fs::open(
+            &self.layer,
+            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )?;
+        rustix::fs::syncfs(&layer)?;
+        tidy::empty(&self.state)
+    }
+
+    fn stop(&mut self) {
+        let voice = self.voice.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = voice.shutdown(Shutdown::Both);
+        let reader = self.reader.take();
+        if let Some(reader) = reader.filter(|reader| reader.thread().id() != std::thread::current().id()) {
+            // It panics only where `heard` did; the spawner is waited for by its own end of the socket all the same.
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

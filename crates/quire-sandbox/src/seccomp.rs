@@ -1,0 +1,266 @@
+//! Which system calls exist inside. Three answers, for three reasons:
+//!
+//! - `EPERM` for what would reach round the wall, or widen the kernel that can be attacked: nothing needs it, and a
+//!   program that asks hears a plain no.
+//! - `ENOSYS` for what has an older sibling that programs fall back to (`clone3`, whose flags lie in memory where a
+//!   filter cannot see them, and `io_uring`), and for every number that this list was not written for.
+//! - the end of the process for a call in another architecture's numbers, which would mean something else.
+
+use libc::*;
+
+/// The newest call that this list was written for: `removexattrat`, of Linux 6.13, on every architecture alike.
+const NEWEST: u32 = 466;
+
+const FORBIDDEN: &[c_long] = &[
+    SYS_acct,
+    SYS_add_key,
+    SYS_adjtimex,
+    SYS_bpf,
+    SYS_clock_adjtime,
+    SYS_clock_settime,
+    SYS_delete_module,
+    SYS_fanotify_init,
+    SYS_finit_module,
+    SYS_fsconfig,
+    SYS_fsmount,
+    SYS_fsopen,
+    SYS_fspick,
+    SYS_init_module,
+    SYS_kexec_file_load,
+    SYS_kexec_load,
+    SYS_keyctl,
+    SYS_lookup_dcookie,
+    SYS_mbind,
+    SYS_migrate_pages,
+    SYS_mount,
+    SYS_mount_setattr,
+    SYS_move_mount,
+    SYS_move_pages,
+    SYS_nfsservctl,
+    SYS_open_by_handle_at,
+    SYS_open_tree,
+    SYS_perf_event_open,
+    SYS_pivot_root,
+    SYS_quotactl,
+    SYS_quotactl_fd,
+    SYS_reboot,
+    SYS_request_key,
+    SYS_set_mempolicy,
+    SYS_setdomainname,
+    SYS_sethostname,
+    SYS_setns,
+    SYS_settimeofday,
+    SYS_swapoff,
+    SYS_swapon,
+    SYS_syslog,
+    SYS_umount2,
+    SYS_userfaultfd,
+    SYS_vhangup,
+    #[cfg(target_arch = "x86_64")]
+    SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    SYS_modify_ldt,
+    #[cfg(target_arch = "x86_64")]
+    SYS_uselib,
+    #[cfg(target_arch = "x86_64")]
+    SYS__sysctl,
+];
+
+/// `clone3`, `io_uring_*`, `statmount` and `listmount`.
+const ABSENT: &[c_long] =
+    &[SYS_clone3, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_uring_setup, 457, 458];
+
+/// Every flag that makes a namespace (clone(2)), apart from time, whose bit `clone` has no room for.
+const NEW_NAMESPACE: u32 = (CLONE_NEWNS
+    | CLONE_NEWCGROUP
+    | CLONE_NEWUTS
+    | CLONE_NEWIPC
+    | CLONE_NEWUSER
+    | CLONE_NEWPID
+    | CLONE_NEWNET) as u32;
+const CLONE_NEWTIME: u32 = 0x80;
+
+/// `SOCK_PACKET`, the raw socket of old (packet(7)).
+const OLD_PACKET: u32 = 10;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xC000_003E; // AUDIT_ARCH_X86_64, linux/audit.h
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xC000_00B7; // AUDIT_ARCH_AARCH64
+
+/// Where `struct seccomp_data` has the number, the architecture, and the low half of each argument.
+const NUMBER: u32 = 0;
+const ARCH: u32 = 4;
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+const ALLOW: u32 = SECCOMP_RET_ALLOW;
+const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
+const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
+
+/// A filter that is being written. Each rule tests what was loaded last and answers or goes on.
+struct Filter(Vec<sock_filter>);
+
+impl Filter {
+    fn step(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
+        self.0.push(sock_filter { code: code as u16, jt, jf, k });
+    }
+
+    fn load(&mut self, at: u32) {
+        self.step(BPF_LD | BPF_W | BPF_ABS, at, 0, 0);
+    }
+
+    fn answer(&mut self, answer: u32) {
+        self.step(BPF_RET | BPF_K, answer, 0, 0);
+    }
+
+    /// Answers where `test` holds of what was loaded and `k`.
+    fn when(&mut self, test: u32, k: u32, answer: u32) {
+        self.step(BPF_JMP | test | BPF_K, k, 0, 1);
+        self.answer(answer);
+    }
+
+    /// Writes `rules` for one call, after which the number must be loaded again. `rules` ends in an answer.
+    fn call(&mut self, number: c_long, rules: impl FnOnce(&mut Filter)) {
+        let mut inner = Filter(Vec::new());
+        rules(&mut inner);
+        let length = u8::try_from(inner.0.len()).unwrap_or(u8::MAX);
+        self.step(BPF_JMP | BPF_JEQ | BPF_K, number as u32, 0, length);
+        self.0.extend(inner.0);
+    }
+}
+
+/// Returns the filter as a program for the kernel.
+fn filter() -> Vec<sock_filter> {
+    let mut filter = Filter(Vec::new());
+    filter.load(ARCH);
+    filter.step(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+    filter.answer(SECCOMP_RET_KILL_PROCESS);
+    filter.load(NUMBER);
+    // Also every number of x32, which has its highest bits set.
+    filter.when(BPF_JGT, NEWEST, NOT_THERE);
+    for number in ABSENT {
+        filter.when(BPF_JEQ, *number as u32, NOT_THERE);
+    }
+    for number in FORBIDDEN {
+        filter.when(BPF_JEQ, *number as u32, NO);
+    }
+    filter.call(SYS_clone, |rules| {
+        rules.load(argument(0));
+        rules.when(BPF_JSET, NEW_NAMESPACE, NO);
+        rules.answer(ALLOW);
+    });
+    filter.call(SYS_unshare, |rules| {
+        rules.load(argument(0));
+        rules.when(BPF_JSET, NEW_NAMESPACE | CLONE_NEWTIME, NO);
+        rules.answer(ALLOW);
+    });
+    // Typing into a terminal that is another's. The kernel looks at 32 bits, so must the filter.
+    filter.call(SYS_ioctl, |rules| {
+        rules.load(argument(1));
+        for request in [TIOCSTI, TIOCLINUX] {
+            rules.when(BPF_JEQ, request as u32, NO);
+        }
+        rules.answer(ALLOW);
+    });
+    filter.call(SYS_socket, |rules| {
+        rules.load(argument(0));
+        rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
+        // Netlink: only to ask for routes and addresses, as name look-up does.
+        rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK as u32, 0, 4);
+        rules.load(argument(2));
+        rules.when(BPF_JEQ, NETLINK_ROUTE as u32, ALLOW);
+        rules.answer(NO);
+        rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_INET as u32, 2, 0);
+        rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6 as u32, 1, 0);
+        rules.answer(NO);
+        rules.load(argument(1));
+        rules.step(BPF_ALU | BPF_AND | BPF_K, 0xf, 0, 0);
+        for kind in [SOCK_RAW as u32, OLD_PACKET] {
+            rules.when(BPF_JEQ, kind, NO);
+        }
+        rules.answer(ALLOW);
+    });
+    filter.answer(ALLOW);
+    filter.0
+}
+
+/// Filters the calls of this process and all that it will start. Needs no_new_privs.
+pub fn install() -> std::io::Result<()> {
+    let mut filter = filter();
+    let program = sock_fprog { len: filter.len() as c_ushort, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its instructions outlive the call.
+    match unsafe { syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the filter as the kernel would.
+    fn answer(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+        let mut data = [number, architecture].map(u32::to_ne_bytes).concat();
+        data.extend([0; 8]);
+        data.extend(arguments.map(u64::to_ne_bytes).concat());
+        let (program, mut at, mut loaded) = (filter(), 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let jump = |holds: bool| usize::from(if holds { jt } else { jf });
+            match u32::from(code) {
+                c if c == BPF_LD | BPF_W | BPF_ABS => {
+                    let k = k as usize;
+                    loaded = u32::from_ne_bytes(data[k..k + 4].try_into().unwrap());
+                }
+                c if c == BPF_ALU | BPF_AND | BPF_K => loaded &= k,
+                c if c == BPF_JMP | BPF_JEQ | BPF_K => at += jump(loaded == k),
+                c if c == BPF_JMP | BPF_JGT | BPF_K => at += jump(loaded > k),
+                c if c == BPF_JMP | BPF_JSET | BPF_K => at += jump(loaded & k != 0),
+                c if c == BPF_RET | BPF_K => return k,
+                other => panic!("unknown instruction {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn calls_and_their_answers() {
+        let high = 1 << 40;
+        let rows = [
+            (SYS_read, [0, 0, 0], ALLOW),
+            (SYS_ptrace, [0, 0, 0], ALLOW),
+            (SYS_mount, [0, 0, 0], NO),
+            (SYS_bpf, [0, 0, 0], NO),
+            (SYS_clone3, [0, 0, 0], NOT_THERE),
+            (SYS_io_uring_setup, [0, 0, 0], NOT_THERE),
+            (467, [0, 0, 0], NOT_THERE),
+            (100_000, [0, 0, 0], NOT_THERE),
+            (SYS_read | 0x4000_0000, [0, 0, 0], NOT_THERE),
+            (SYS_clone, [SIGCHLD as u64, 0, 0], ALLOW),
+            (SYS_clone, [CLONE_NEWUSER as u64 | high, 0, 0], NO),
+            (SYS_unshare, [CLONE_FILES as u64, 0, 0], ALLOW),
+            (SYS_unshare, [CLONE_NEWNS as u64, 0, 0], NO),
+            (SYS_ioctl, [0, TIOCGWINSZ, 0], ALLOW),
+            (SYS_ioctl, [0, TIOCSTI | high, 0], NO),
+            (SYS_ioctl, [0, TIOCLINUX, 0], NO),
+            (SYS_socket, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
+            (SYS_socket, [AF_INET as u64, (SOCK_STREAM | SOCK_CLOEXEC) as u64, 0], ALLOW),
+            (SYS_socket, [AF_INET6 as u64, SOCK_DGRAM as u64, 0], ALLOW),
+            (SYS_socket, [AF_INET as u64, (SOCK_RAW | SOCK_NONBLOCK) as u64, 1], NO),
+            (SYS_socket, [AF_PACKET as u64, SOCK_DGRAM as u64, 0], NO),
+            (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_ROUTE as u64], ALLOW),
+            (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_NETFILTER as u64], NO),
+            (SYS_socket, [AF_ALG as u64, SOCK_SEQPACKET as u64, 0], NO),
+            (SYS_socket, [AF_VSOCK as u64, SOCK_STREAM as u64, 0], NO),
+        ];
+        for (number, arguments, expected) in rows {
+            assert_eq!(answer(ARCHITECTURE, number as u32, arguments), expected, "{number} {arguments:?}");
+        }
+        assert_eq!(answer(0x4000_0003, SYS_read as u32, [0; 3]), SECCOMP_RET_KILL_PROCESS, "i386");
+    }
+}

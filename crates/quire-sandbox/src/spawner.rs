@@ -1,0 +1,164 @@
+//! The spawner: this binary started anew with an empty environment and a single thread, between the host and a sandbox.
+//!
+//! It exists because the host has secrets in memory and many threads: what is forked from it could be read from inside,
+//! or hang on a lock. It makes the namespaces, waits until the host's socket closes or the sandbox ends, and takes
+//! everything with it. Its socket is descriptor 0; the first frame on it is the [`Spec`].
+
+use crate::idmap;
+use crate::limits::Limits;
+use crate::mounts::During;
+use crate::process::{self, Child};
+use crate::tree::{self, Broken};
+use crate::{Spec, enter, frame};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// The first frame that comes back. `Ready` is what the hand itself says, so the two must agree in JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outset {
+    Ready,
+    Broken(String),
+}
+
+/// What the spawner is told.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    pub spec: Spec,
+    /// The process that started it, which it must not outlive.
+    pub host: u32,
+}
+
+/// Runs to the end of the sandbox and returns the exit code.
+pub fn main() -> i32 {
+    // SAFETY: there is one thread, and nothing above the standard three is ours.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return 1 };
+    let socket = UnixStream::from(socket);
+    let Ok(Some(order)) = frame::read::<Order>(&socket) else { return 1 };
+    match spawn(&order, &socket) {
+        Ok(()) => 0,
+        Err(Broken(what)) => {
+            // Where the host is gone there is nobody to tell.
+            let _ = frame::write(&socket, &Outset::Broken(what));
+            1
+        }
+    }
+}
+
+fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
+    process::die_with_parent().during("tying the spawner to its host")?;
+    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(order.host) {
+        return Err(Broken("the host is gone".into()));
+    }
+    let spec = &order.spec;
+    let real_root = rustix::process::geteuid().is_root();
+    let limits = Limits::make(spec, &format!("quire-{}", std::process::id()));
+    if real_root {
+        // SAFETY: there is one thread, and descriptors stay shared.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+            .during("making a mount namespace")?;
+        let root = tree::build(spec, real_root)?;
+        rustix::process::fchdir(&root).during("entering the new root")?;
+    }
+    let (go, release) = pipe_with(PipeFlags::CLOEXEC).during("making a pipe")?;
+    let namespaces = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    let Some(child) =
+        process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
+    else {
+        drop(release);
+        let Err(Broken(what)) = inside(spec, real_root, &go, limits.memory_is_bounded);
+        let _ = frame::write(socket, &Outset::Broken(what));
+        std::mem::forget(limits); // the parent's, who removes them
+        process::leave(1)
+    };
+    let guarded = Guarded(Some(child));
+    drop(go);
+    guarded.start(&limits, real_root, release)?;
+    guarded.watch(socket)
+}
+
+/// The child's side, up to the moment where it is the hand.
+fn inside(
+    spec: &Spec,
+    real_root: bool,
+    go: &OwnedFd,
+    memory_is_bounded: bool,
+) -> Result<std::convert::Infallible, Broken> {
+    if rustix::io::read(go, &mut [0; 1]).during("waiting for the spawner")? == 0 {
+        return Err(Broken("the spawner ended".into()));
+    }
+    if real_root {
+        // SAFETY: there is one thread; these take plain numbers.
+        let done = unsafe {
+            libc::setgroups(0, std::ptr::null()) == 0
+                && libc::setresgid(0, 0, 0) == 0
+                && libc::setresuid(0, 0, 0) == 0
+        };
+        if !done {
+            return Err(std::io::Error::last_os_error()).during("becoming root inside");
+        }
+    } else {
+        let root = tree::build(spec, real_root)?;
+        rustix::process::fchdir(&root).during("entering the new root")?;
+    }
+    enter::enter(spec, memory_is_bounded)
+}
+
+/// The first process inside: whatever happens here, it is killed and waited for, and with it every other.
+struct Guarded(Option<Child>);
+
+impl Guarded {
+    fn child(&self) -> Result<&Child, Broken> {
+        self.0.as_ref().ok_or_else(|| Broken("the sandbox has ended".into()))
+    }
+
+    fn start(&self, limits: &Limits, real_root: bool, release: OwnedFd) -> Result<(), Broken> {
+        let child = self.child()?;
+        limits.take(child.pid).during("limiting the sandbox")?;
+        idmap::write(child.pid, real_root)?;
+        rustix::io::write(&release, b"!").during("starting the sandbox").map(drop)
+    }
+
+    /// Waits until the host closes its end, or the sandbox ends.
+    fn watch(&self, socket: &UnixStream) -> Result<(), Broken> {
+        // Reading is the hand's; a closed socket reports itself unasked.
+        let mut watched =
+            [PollFd::new(socket, PollFlags::empty()), PollFd::new(&self.child()?.pidfd, PollFlags::IN)];
+        loop {
+            match poll(&mut watched, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                polled => return polled.map(drop).during("watching the sandbox"),
+            }
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take() {
+            child.kill();
+            child.wait();
+        }
+    }
+}
+
+/// Moves the socket from descriptor 0 to one that no command inherits, and leaves `/dev/null` there.
+pub fn take_socket() -> std::io::Result<UnixStream> {
+    let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(socket)
+}

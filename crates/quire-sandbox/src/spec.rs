@@ -1,0 +1,90 @@
+//! What a sandbox is made of, as the engine says it. It crosses to the spawner over a socket and never stands in an
+//! argument list, where every process of the machine could read it.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One sandbox: which folders, over which layers, with which limits. Paths are absolute and of the real machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// Private directory of this one sandbox: overlay work directories and its `/tmp`. Created 0700; emptied at the end.
+    #[serde(with = "path")]
+    pub state: PathBuf,
+    /// The writable layer, laid out as [`crate::layer`] says, on the same file system as `state`. Created if missing,
+    /// survives the sandbox, and may be given again.
+    #[serde(with = "path")]
+    pub layer: PathBuf,
+    /// Sealed layers under it, newest first.
+    #[serde(with = "paths")]
+    pub layers: Vec<PathBuf>,
+    /// Directory that is writable inside as [`crate::OUT_INSIDE`]; the hand leaves whole outputs there.
+    #[serde(with = "path")]
+    pub out: PathBuf,
+    /// The quire binary: it is the hand, and is found inside as `quire` and `apply_patch`.
+    #[serde(with = "path")]
+    pub binary: PathBuf,
+    /// The task's folders; calls start in the first.
+    pub folders: Vec<FolderView>,
+    /// What else to hide: an absolute path, a path below the home as `~/...`, or a pattern of file names within the
+    /// folders as in `.gitignore` (without a slash it matches at any depth).
+    pub hide: Vec<String>,
+    /// Paths of the person's home that are visible beside the known tool directories.
+    #[serde(with = "paths")]
+    pub show: Vec<PathBuf>,
+    /// The whole environment of calls. `HOME` also says whose home it is.
+    pub env: Vec<(String, String)>,
+    /// Most memory of all processes together, in bytes, where the machine lets quire say so; else of each process.
+    pub memory_bytes: u64,
+    /// Most processes and threads at one time.
+    pub processes: u32,
+    /// Longest file that can be written, in bytes.
+    pub disk_bytes: u64,
+}
+
+/// A folder as the sandbox sees it: frozen content with the layers' changes above it, at the folder's own path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FolderView {
+    #[serde(with = "path")]
+    pub at: PathBuf,
+    /// Deltas, newest first, then the base. None of them changes while any sandbox stands on it.
+    #[serde(with = "paths")]
+    pub frozen: Vec<PathBuf>,
+    /// Ignored directories, relative to `at`: overlays over what lies there on the real machine now.
+    #[serde(with = "paths")]
+    pub ignored: Vec<PathBuf>,
+}
+
+/// Paths as text that keeps bytes which are no UTF-8.
+mod path {
+    use quire_core::bytes::{escape, unescape};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    pub fn serialize<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&escape(path.as_os_str().as_bytes()))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+        let text = String::deserialize(d)?;
+        let raw = unescape(&text).ok_or_else(|| de::Error::custom("not a path"))?;
+        Ok(PathBuf::from(OsString::from_vec(raw)))
+    }
+}
+
+mod paths {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    #[derive(Serialize, Deserialize)]
+    struct One(#[serde(with = "super::path")] PathBuf);
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(paths.iter().map(|path| One(path.clone())))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(Vec::<One>::deserialize(d)?.into_iter().map(|one| one.0).collect())
+    }
+}

@@ -1,0 +1,616 @@
+//! The sandbox's file tree: the whole machine, each part copy-on-write.
+//!
+//! Started by root it is built outside of the new user namespace, where real file systems may be shown with other owners
+//! (`idmap`) and one overlay takes all of `/`. An ordinary user builds it inside; there the kernel lets no overlay stand
+//! on a directory that has mounts below it, so `/` is made of an overlay for each of its directories. What is masked is
+//! masked last, over everything else.
+
+use crate::hide::{self, FolderSecrets};
+use crate::machine::{self, Mount};
+use crate::mounts::{self, During, Overlay};
+use crate::{BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+/// Why no sandbox came to be: what was being done, and what the kernel said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// A file of a home that is larger than this is not shown: it is copied into memory.
+const SHOWN_FILE_MAX: u64 = 8 << 20;
+
+/// Builds the tree and returns the place of its root. Changes this process's mount namespace, which must be its own.
+pub fn build(spec: &Spec, real_root: bool) -> Result<OwnedFd, Broken> {
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .during("parting from the machine's mounts")?;
+    let mut tree = Tree::plant(spec, real_root)?;
+    let home = Home::of(spec);
+    tree.machine(&home)?;
+    tree.special()?;
+    tree.folders()?;
+    tree.mask(&home)?;
+    Ok(tree.root)
+}
+
+struct Tree<'a> {
+    spec: &'a Spec,
+    real_root: bool,
+    /// Root inside, as this process must write it.
+    owner: u32,
+    mounts: Vec<Mount>,
+    /// A file system in memory for everything that lives as long as the mounts: it goes with them.
+    scratch: PathBuf,
+    root: OwnedFd,
+    maps: BTreeMap<(u32, u32), OwnedFd>,
+    lowers: u32,
+    works: u32,
+    empty_file: Option<OwnedFd>,
+    empty_directory: Option<OwnedFd>,
+}
+
+/// The caller's home, and all areas in which people live.
+struct Home {
+    mine: PathBuf,
+    areas: Vec<PathBuf>,
+}
+
+impl Home {
+    fn of(spec: &Spec) -> Home {
+        let mine = spec.env.iter().find(|(key, _)| key == "HOME").map_or("/root", |(_, value)| value);
+        let mine = fs::canonicalize(mine).unwrap_or_else(|_| PathBuf::from(mine));
+        let mut areas = vec![PathBuf::from("/home"), PathBuf::from("/root")];
+        areas.extend(machine::homes(&String::from_utf8_lossy(&fs::read("/etc/passwd").unwrap_or_default())));
+        if mine.components().count() > 1 {
+            areas.push(mine.clone());
+        }
+        let mut areas: Vec<PathBuf> = areas.iter().filter_map(|area| fs::canonicalize(area).ok()).collect();
+        areas.retain(|area| area.is_dir() && area.components().count() > 1);
+        areas.sort();
+        areas.dedup_by(|inner, outer| inner.starts_with(outer));
+        Home { mine, areas }
+    }
+
+    /// Returns every home whose secrets could be reached by a link, readable or not.
+    fn all(&self) -> Vec<PathBuf> {
+        let mut homes = self.areas.clone();
+        homes.extend(fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path()));
+        homes.push(self.mine.clone());
+        homes
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        self.areas.iter().any(|area| path.starts_with(area))
+    }
+}
+
+impl<'a> Tree<'a> {
+    /// Prepares scratch and lays the overlay of `/`.
+    fn plant(spec: &'a Spec, real_root: bool) -> Result<Tree<'a>, Broken> {
+        let owner = if real_root { INSIDE_BASE } else { 0 };
+        // Before our own are among them.
+        let mounts =
+            machine::mounts(&fs::read("/proc/self/mountinfo").during("reading the machine's mounts")?);
+        let scratch = spec.state.join("scratch");
+        fs::create_dir_all(&scratch).during("making the sandbox's directory")?;
+        let memory = mounts::fresh("tmpfs", &[("mode", "0755")], MountAttrFlags::empty())
+            .during("mounting scratch")?;
+        let place = mounts::place(&scratch).during("opening scratch")?;
+        mounts::attach(&memory, &place).during("mounting scratch")?;
+        let root = mounts::place(&scratch).during("opening scratch")?;
+        let mut tree = Tree {
+            spec,
+            real_root,
+            owner,
+            mounts,
+            scratch,
+            root,
+            maps: BTreeMap::new(),
+            lowers: 0,
+            works: 0,
+            empty_file: None,
+            empty_directory: None,
+        };
+        let below = if real_root {
+            let cover = tree.made("cover")?;
+            cover::fill(&cover, owner)?;
+            vec![open(&cover)?, tree.real(Path::new("/"))?]
+        } else {
+            let skeleton = tree.made("root")?;
+            outline(&skeleton)?;
+            vec![open(&skeleton)?]
+        };
+        let new_root = tree.made("new")?;
+        let place = mounts::place(&new_root).during("opening the new root")?;
+        tree.root =
+            tree.lay(&place, |of| layer::machine(of, Path::new("/")), below).during_path(Path::new("/"))?;
+        Ok(tree)
+    }
+
+    /// Lays the machine's own disks and, over them, homes in which only tools are left.
+    fn machine(&mut self, home: &Home) -> Result<(), Broken> {
+        let mut parts: Vec<PathBuf> = if self.real_root {
+            let own = self.mounts.iter().filter(|mount| mount.is_own_disk() && mount.point != Path::new("/"));
+            own.map(|mount| mount.point.clone()).collect()
+        } else {
+            let mut parts = Vec::new();
+            self.split(Path::new("/"), home, &mut parts)?;
+            parts
+        };
+        let not_shown =
+            |part: &PathBuf| home.holds(part) || FRESH.iter().any(|fresh| part.starts_with(fresh));
+        parts.retain(|part| !not_shown(part) && part.is_dir());
+        parts.sort();
+        for part in parts {
+            let below = vec![self.real(&part)?];
+            self.lay_machine(&part, below)?;
+        }
+        for area in &home.areas {
+            self.home(area, home)?;
+        }
+        Ok(())
+    }
+
+    /// Collects the directories below `dir` that an ordinary user can lay an overlay on. A directory with mounts below
+    /// it is only outlined, and its directories are taken one by one.
+    fn split(&self, dir: &Path, home: &Home, parts: &mut Vec<PathBuf>) -> Result<(), Broken> {
+        for entry in fs::read_dir(dir).during(format_args!("reading {}", dir.display()))?.flatten() {
+            let path = entry.path();
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir())
+                || FRESH
+                    .iter()
+                    .chain(&["/media", "/mnt", "/lost+found"])
+                    .any(|fresh| path == Path::new(fresh))
+                || home.areas.contains(&path)
+                || self.mounts.iter().any(|mount| mount.point == path && !mount.is_own_disk())
+            {
+                continue;
+            }
+            let Ok(mut inside) = fs::read_dir(&path) else { continue };
+            let has_mounts =
+                self.mounts.iter().any(|mount| mount.point != path && mount.point.starts_with(&path));
+            if has_mounts {
+                let skeleton = self.scratch.join("root").join(path.strip_prefix("/").unwrap_or(&path));
+                outline_like(&path, &skeleton)?;
+                self.split(&path, home, parts)?;
+            } else if inside.next().is_some() {
+                parts.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays an empty home area with the known tools, and the ways to the task's folders, in it.
+    fn home(&mut self, area: &Path, home: &Home) -> Result<(), Broken> {
+        let skeleton = self.made(&format!("home-{}", self.lowers))?;
+        self.lowers += 1;
+        if let Ok(real) = fs::metadata(area) {
+            fs::set_permissions(&skeleton, fs::Permissions::from_mode(real.mode() & 0o7777))
+                .during("making a home")?;
+        }
+        let way = |path: &Path| -> Result<Option<PathBuf>, Broken> {
+            let Ok(below) = path.strip_prefix(area) else { return Ok(None) };
+            let made = skeleton.join(below);
+            self.directories(&skeleton, below.parent().unwrap_or(Path::new("")))?;
+            Ok(Some(made))
+        };
+        let mut shown = Vec::new();
+        if let Some(mine) = way(&home.mine)? {
+            self.directory(&mine)?;
+        }
+        for folder in &self.spec.folders {
+            if let Some(made) = way(&folder.at)? {
+                self.directory(&made)?;
+            }
+        }
+        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
+        for path in hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked) {
+            let Ok(real) = fs::symlink_metadata(&path) else { continue };
+            if self.spec.folders.iter().any(|folder| path.starts_with(&folder.at)) {
+                continue;
+            }
+            let Some(made) = way(&path)? else { continue };
+            if real.is_symlink() {
+                if let Ok(target) = fs::read_link(&path) {
+                    let linked = symlink(target, &made);
+                    linked.during(format_args!("showing {}", path.display()))?;
+                }
+            } else if real.is_dir() {
+                self.directory(&made)?;
+                shown.push(path);
+            } else if real.is_file() && real.len() <= SHOWN_FILE_MAX && fs::copy(&path, &made).is_ok() {
+                chown(&made, Some(self.owner), Some(self.owner)).during("showing a file of the home")?;
+            }
+        }
+        let below = vec![open(&skeleton)?];
+        self.lay_machine(area, below)?;
+        for path in shown {
+            // What cannot be read by the person is no tool of his.
+            if fs::read_dir(&path).is_ok() {
+                let below = vec![self.real(&path)?];
+                self.lay_machine(&path, below)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays what the kernel makes up, quire's own corner, and a private `/tmp`.
+    fn special(&mut self) -> Result<(), Broken> {
+        let owned = [("uid", self.owner.to_string()), ("gid", self.owner.to_string())];
+        let with_owner = |more: &[(&'static str, &'static str)]| -> Vec<(&'static str, String)> {
+            let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+            owned.iter().cloned().chain(more).collect()
+        };
+        let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        self.memory(Path::new("/run"), &with_owner(&[("mode", "0755"), ("size", "64m")]), quiet)?;
+        self.memory(
+            Path::new("/dev"),
+            &[("mode", "0755".into()), ("size", "64k".into())],
+            MountAttrFlags::MOUNT_ATTR_NOSUID,
+        )?;
+        self.devices()?;
+        let shared = (self.spec.memory_bytes / 2).max(1 << 20).to_string();
+        let mut shm = with_owner(&[("mode", "1777")]);
+        shm.push(("size", shared));
+        self.memory(Path::new("/dev/shm"), &shm, quiet)?;
+
+        let tmp = self.spec.state.join("tmp");
+        fs::create_dir_all(&tmp).during("making /tmp")?;
+        fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).during("making /tmp")?;
+        self.bind(&tmp, Path::new("/tmp"), true)?;
+        self.corner()
+    }
+
+    /// Lays `/run/quire`: the binary, the out directory, and the two empty things that masks are made of.
+    fn corner(&mut self) -> Result<(), Broken> {
+        let corner = Path::new(QUIRE_INSIDE);
+        let memory =
+            self.memory(corner, &[("mode", "0755".into()), ("size", "64k".into())], MountAttrFlags::empty())?;
+        for (name, mode) in [("bin", 0o755), ("out", 0o755), ("empty", 0o755), ("empty/directory", 0)] {
+            rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(mode)).during("making quire's corner")?;
+        }
+        rustix::fs::symlinkat("quire", &memory, "bin/apply_patch").during("making quire's corner")?;
+        file(memory.as_fd(), Path::new("bin/quire"), 0o755).during("making quire's corner")?;
+        file(memory.as_fd(), Path::new("empty/file"), 0).during("making quire's corner")?;
+
+        let binary = self.real(&self.spec.binary)?;
+        let binary = mounts::copy(&binary).during("binding the quire binary")?;
+        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV;
+        mounts::restrict(&binary, read_only, None).during("binding the quire binary")?;
+        let target = mounts::within(&self.root, &Path::new(BIN_INSIDE).join("quire"))
+            .during("binding the quire binary")?;
+        mounts::attach(&binary, &target).during("binding the quire binary")?;
+        fs::create_dir_all(&self.spec.out).during("making the out directory")?;
+        self.bind(&self.spec.out, Path::new(OUT_INSIDE), true)?;
+
+        mounts::restrict(&memory, read_only, None).during("closing quire's corner")?;
+        self.empty_file =
+            Some(mounts::within(&memory, Path::new("empty/file")).during("opening the empty file")?);
+        let directory = mounts::within(&memory, Path::new("empty/directory"));
+        self.empty_directory = Some(directory.during("opening the empty directory")?);
+        Ok(())
+    }
+
+    fn devices(&self) -> Result<(), Broken> {
+        let dev = mounts::within(&self.root, Path::new("dev")).during("opening /dev")?;
+        for name in ["null", "zero", "full", "random", "urandom", "tty"] {
+            let real =
+                mounts::place(&Path::new("/dev").join(name)).during(format_args!("opening /dev/{name}"))?;
+            file(dev.as_fd(), Path::new(name), 0o666).during(format_args!("making /dev/{name}"))?;
+            let target = mounts::within(&dev, Path::new(name)).during(format_args!("opening /dev/{name}"))?;
+            let device = mounts::copy(&real).during(format_args!("binding /dev/{name}"))?;
+            mounts::attach(&device, &target).during(format_args!("binding /dev/{name}"))?;
+        }
+        for (name, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("ptmx", "pts/ptmx"),
+        ] {
+            rustix::fs::symlinkat(target, &dev, name).during(format_args!("making /dev/{name}"))?;
+        }
+        rustix::fs::mkdirat(&dev, "pts", Mode::from_raw_mode(0o755)).during("making /dev/pts")
+    }
+
+    /// Lays the task's folders, outer ones first, and their ignored directories.
+    fn folders(&mut self) -> Result<(), Broken> {
+        let mut order: Vec<(usize, &FolderView)> = self.spec.folders.iter().enumerate().collect();
+        order.sort_by_key(|(_, folder)| folder.at.components().count());
+        for (index, folder) in order {
+            // The lowest layer holds nothing but the ways to what will be mounted within, so that these do not show up
+            // as changes of the agent's.
+            let ways = self.made(&format!("ways-{index}"))?;
+            let nested = self.spec.folders.iter().filter_map(|other| other.at.strip_prefix(&folder.at).ok());
+            for way in folder.ignored.iter().map(PathBuf::as_path).chain(nested) {
+                self.directories(&ways, way)?;
+            }
+            let mut below = Vec::new();
+            for frozen in &folder.frozen {
+                below.push(self.real(frozen).during_path(frozen)?);
+            }
+            below.push(open(&ways)?);
+            let target = self.target(&folder.at)?;
+            self.lay(&target, |of| layer::folder(of, index), below).during_path(&folder.at)?;
+            for ignored in &folder.ignored {
+                let at = folder.at.join(ignored);
+                // Where it is gone on either side there is nothing to show.
+                if !at.is_dir() {
+                    continue;
+                }
+                let Ok(target) = mounts::within(&self.root, &at) else { continue };
+                let below = vec![self.real(&at)?];
+                self.lay(&target, |of| layer::ignored(of, index, ignored), below).during_path(&at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts nothing in the place of every secret, and of quire's own directories.
+    fn mask(&mut self, home: &Home) -> Result<(), Broken> {
+        let spec = self.spec;
+        let mut names: Vec<PathBuf> = Vec::new();
+        for person in home.all() {
+            names.extend(hide::HOME_SECRETS.iter().map(|secret| person.join(secret)));
+        }
+        names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
+        names.extend(hide::host_keys());
+        let (machine, patterns): (Vec<&str>, Vec<&str>) = spec
+            .hide
+            .iter()
+            .map(String::as_str)
+            .partition(|entry| entry.starts_with('/') || entry.starts_with("~/"));
+        names.extend(
+            machine
+                .iter()
+                .map(|entry| entry.strip_prefix("~/").map_or(entry.into(), |below| home.mine.join(below))),
+        );
+        let shown: Vec<PathBuf> =
+            spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path))).collect();
+        names.retain(|name| !shown.contains(name));
+
+        let secrets = FolderSecrets::new(&patterns)
+            .map_err(|error| Broken(format!("a pattern to hide files by cannot be used: {error}")))?;
+        for folder in &spec.folders {
+            for frozen in &folder.frozen {
+                for secret in secrets.below(frozen) {
+                    // A link in the folder leads to a file of the machine's, or to another name in the folder.
+                    names.push(folder.at.join(secret));
+                }
+            }
+        }
+        names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
+        names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
+
+        let resolved: Vec<PathBuf> = names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect();
+        names.extend(resolved);
+        names.sort();
+        names.dedup();
+        if let Some(name) =
+            names.iter().find(|name| spec.folders.iter().any(|folder| folder.at.starts_with(name)))
+        {
+            return Err(Broken(format!(
+                "{} is to be hidden, and a folder of the task lies in it",
+                name.display()
+            )));
+        }
+        names.iter().try_for_each(|name| self.mask_one(name))
+    }
+
+    fn mask_one(&self, path: &Path) -> Result<(), Broken> {
+        let target = match mounts::within(&self.root, path) {
+            Ok(target) => target,
+            // Not there, behind another mask, or a link, whose end has a mask of its own.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(()),
+            Err(error) => return Err(error).during(format_args!("hiding {}", path.display())),
+        };
+        let kind =
+            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target).during("hiding a file")?.st_mode);
+        let nothing = match kind {
+            kind if kind.is_symlink() => return Ok(()),
+            kind if kind.is_dir() => &self.empty_directory,
+            _ => &self.empty_file,
+        };
+        let nothing =
+            nothing.as_ref().ok_or_else(|| Broken("there is nothing to hide secrets with".into()))?;
+        let nothing = mounts::copy(nothing).during("copying an empty mount")?;
+        mounts::attach(&nothing, &target).during(format_args!("hiding {}", path.display()))
+    }
+
+    /// Returns a new directory of scratch, owned by root inside.
+    fn made(&self, name: &str) -> Result<PathBuf, Broken> {
+        let made = self.scratch.join(name);
+        self.directory(&made)?;
+        Ok(made)
+    }
+
+    fn directory(&self, path: &Path) -> Result<(), Broken> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            made => made
+                .and_then(|()| chown(path, Some(self.owner), Some(self.owner)))
+                .during("making a directory"),
+        }
+    }
+
+    fn directories(&self, from: &Path, below: &Path) -> Result<(), Broken> {
+        let mut here = from.to_path_buf();
+        below.components().try_for_each(|part| {
+            here.push(part);
+            self.directory(&here)
+        })
+    }
+
+    /// Opens a directory or file of the real machine, with its owner shown as root inside.
+    fn real(&mut self, path: &Path) -> Result<OwnedFd, Broken> {
+        let real = mounts::place(path).during(format_args!("opening {}", path.display()))?;
+        if !self.real_root {
+            return Ok(real);
+        }
+        let stat = rustix::fs::fstat(&real).during(format_args!("looking at {}", path.display()))?;
+        let owner = (stat.st_uid, stat.st_gid);
+        if let std::collections::btree_map::Entry::Vacant(missing) = self.maps.entry(owner) {
+            missing.insert(idmap::namespace(owner.0, owner.1)?);
+        }
+        let shown = mounts::copy(&real).during(format_args!("copying the mount of {}", path.display()))?;
+        let map = self.maps.get(&owner).map(AsFd::as_fd);
+        mounts::restrict(&shown, MountAttrFlags::empty(), map).during(format_args!(
+            "showing {} with other owners (its file system must allow idmapped mounts)",
+            path.display()
+        ))?;
+        // An overlay takes only what is mounted somewhere.
+        let name = self.scratch.join(format!("lower-{}", self.lowers));
+        self.lowers += 1;
+        let made = match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+            true => fs::create_dir(&name),
+            false => fs::write(&name, ""),
+        };
+        made.during("making a mount point")?;
+        mounts::attach(&shown, mounts::place(&name).during("opening a mount point")?)
+            .during("mounting a lower layer")?;
+        Ok(shown)
+    }
+
+    fn lay_machine(&mut self, at: &Path, below: Vec<OwnedFd>) -> Result<(), Broken> {
+        let target = match self.target(at) {
+            // In an earlier turn the agent put something else there: its own work stays as it is.
+            Err(_) if !self.spec.layers.is_empty() || layer::machine(&self.spec.layer, at).exists() => {
+                return Ok(());
+            }
+            target => target?,
+        };
+        self.lay(&target, |of| layer::machine(of, at), below).during_path(at).map(drop)
+    }
+
+    /// Lays an overlay onto `target`: the writable layer, the sealed ones, and what is `below` them all.
+    fn lay(
+        &mut self,
+        target: &OwnedFd,
+        part: impl Fn(&Path) -> PathBuf,
+        below: Vec<OwnedFd>,
+    ) -> Result<OwnedFd, Broken> {
+        let mut lowers = Vec::new();
+        for sealed in &self.spec.layers {
+            match mounts::place(&part(sealed)) {
+                Ok(sealed) => lowers.push(sealed),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error).during("opening a sealed layer"),
+            }
+        }
+        lowers.extend(below);
+        let upper = part(&self.spec.layer);
+        if !upper.exists() {
+            fs::create_dir_all(&upper).during("making the layer")?;
+            // The top of an overlay shows the owner and mode of its upper directory.
+            if let Some(lower) = lowers.first() {
+                let like = rustix::fs::fstat(lower).during("looking at a lower layer")?;
+                fs::set_permissions(&upper, fs::Permissions::from_mode(like.st_mode & 0o7777))
+                    .during("making the layer")?;
+                if self.real_root {
+                    chown(&upper, Some(like.st_uid), Some(like.st_gid)).during("making the layer")?;
+                }
+            }
+        }
+        let work = self.spec.state.join("work").join(self.works.to_string());
+        self.works += 1;
+        fs::create_dir_all(&work).during("making a work directory")?;
+        // Left by a sandbox that died: it marks that nothing was synced, which is for the engine to judge.
+        match fs::remove_dir_all(work.join("work/incompat")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).during("clearing a work directory");
+            }
+            _ => {}
+        }
+        let (upper, work) = (open(&upper)?, open(&work)?);
+        let mount =
+            Overlay { lowers: &lowers, upper: &upper, work: &work, user_marks: !self.real_root }.mount()?;
+        mounts::attach(&mount, target).during("attaching")?;
+        Ok(mount)
+    }
+
+    /// Opens the directory to mount on, which may have to be made.
+    fn target(&self, at: &Path) -> Result<OwnedFd, Broken> {
+        mounts::directory_within(self.root.as_fd(), at, self.owner)
+            .during(format_args!("finding {} in the sandbox", at.display()))
+    }
+
+    fn memory(
+        &self,
+        at: &Path,
+        options: &[(&str, String)],
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd, Broken> {
+        let options: Vec<(&str, &str)> = options.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let memory =
+            mounts::fresh("tmpfs", &options, attributes).during(format_args!("mounting {}", at.display()))?;
+        mounts::attach(&memory, self.target(at)?).during(format_args!("mounting {}", at.display()))?;
+        Ok(memory)
+    }
+
+    /// Shows a directory of the real machine as it is, writable, given to root inside.
+    fn bind(&self, real: &Path, at: &Path, writable: bool) -> Result<(), Broken> {
+        chown(real, Some(self.owner), Some(self.owner))
+            .during(format_args!("giving away {}", real.display()))?;
+        let place = mounts::place(real).during(format_args!("opening {}", real.display()))?;
+        let mount = mounts::copy(&place).during(format_args!("binding {}", real.display()))?;
+        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, !writable);
+        mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
+        mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
+    }
+}
+
+/// What is not taken from the machine but made anew.
+const FRESH: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
+
+/// Adds the path to what went wrong.
+trait DuringPath<T> {
+    fn during_path(self, path: &Path) -> Result<T, Broken>;
+}
+
+impl<T> DuringPath<T> for Result<T, Broken> {
+    fn during_path(self, path: &Path) -> Result<T, Broken> {
+        self.map_err(|Broken(what)| Broken(format!("laying {}: {what}", path.display())))
+    }
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Broken> {
+    mounts::place(path).during(format_args!("opening {}", path.display()))
+}
+
+fn file(at: BorrowedFd<'_>, name: &Path, mode: u32) -> rustix::io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::from_raw_mode(mode)).map(drop)
+}
+
+/// Fills `skeleton` with the directories, links and small files of `/`.
+fn outline(skeleton: &Path) -> Result<(), Broken> {
+    outline_like(Path::new("/"), skeleton)
+}
+
+fn outline_like(real: &Path, skeleton: &Path) -> Result<(), Broken> {
+    let outlined = || -> std::io::Result<()> {
+        fs::create_dir_all(skeleton)?;
+        for entry in fs::read_dir(real)?.flatten() {
+            let (kind, made) = (entry.file_type()?, skeleton.join(entry.file_name()));
+            if kind.is_dir() {
+                fs::create_dir_all(&made)?;
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, &made)?;
+            } else if kind.is_file() && entry.metadata()?.len() <= SHOWN_FILE_MAX {
+                // One that the person cannot read is not there.
+                let _ = fs::copy(entry.path(), &made);
+            }
+        }
+        Ok(())
+    };
+    outlined().during(format_args!("outlining {}", real.display()))
+}

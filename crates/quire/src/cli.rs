@@ -1,0 +1,368 @@
+//! What a person may type. clap's derive is the grammar; [`parse`] adds what it has no words for: a task as the first
+//! argument, and things that a later version has.
+
+use crate::error::{Exit, Failure};
+use crate::later;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use quire_engine::nearest::nearest;
+use quire_engine::settings::Options;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// An agent does a task in a private copy of this machine; your folder changes only when you accept.
+///
+/// `quire "TASK"` starts a task on the current folder and follows it. `quire` alone lists the tasks.
+#[derive(Debug, Parser)]
+#[command(name = "quire", version, disable_help_subcommand = false, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub face: FaceArgs,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+pub struct FaceArgs {
+    /// Say everything as JSON, with "v":1
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No colours (as with NO_COLOR set)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Only the result and problems
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a task and follow it; Ctrl-C leaves it running
+    Run(RunArgs),
+    /// List the tasks
+    Ls,
+    /// Follow a task
+    Watch(TaskArgs),
+    /// Show the events of a task
+    Log(TaskArgs),
+    /// Show what a task did: summary, checks, changes
+    Review(ReviewArgs),
+    /// Ask for changes to what was done
+    Revise(ReviseArgs),
+    /// Write the version, or part of it, into the real folder
+    Accept(AcceptArgs),
+    /// Take an accept back
+    Undo(TaskArgs),
+    /// Drop a task; the real folder stays as it is
+    Discard(TaskArgs),
+    /// Pause a task
+    Stop(TaskArgs),
+    /// Go on with a task that waits
+    Resume(TaskArgs),
+    /// Drive the tasks in the foreground (otherwise started by itself)
+    Host(HostArgs),
+    /// Show which models answer, or add a provider's key
+    Models(ModelsArgs),
+    /// Show what works on this machine, proved by doing it
+    Doctor(DoctorArgs),
+    /// Show the whole journey with a recorded model: no key, no network
+    Demo,
+    /// Run one command in a fresh sandbox and show what it would change
+    Sandbox(SandboxArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The settings that an option can change.
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// The folder to work on [default: the current one]
+    #[arg(short = 'C', value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// A further folder to work on
+    #[arg(long, value_name = "DIR")]
+    pub add_dir: Vec<PathBuf>,
+    /// Any setting, dotted; a value that is not TOML is a string
+    #[arg(short = 'c', value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Answer yes where a folder is as large as your home
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What should be done; `-` reads it from stdin
+    #[arg(value_name = "TASK", value_parser = words)]
+    pub task: String,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The model to use
+    #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
+    pub model: Option<String>,
+    /// A command that quire runs itself when the agent is done; it must exit with 0
+    #[arg(long, value_name = "CMD", value_parser = words)]
+    pub check: Vec<String>,
+    /// Pause and ask after so many model calls
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_steps: Option<u32>,
+    /// Pause and ask after so much work, like 20m
+    #[arg(long, value_name = "DUR")]
+    pub max_time: Option<String>,
+    /// Do not follow
+    #[arg(short = 'b')]
+    pub background: bool,
+}
+
+impl RunArgs {
+    /// Returns what was typed, as the settings take it.
+    pub fn options(&self) -> Options {
+        Options {
+            model: self.model.clone(),
+            checks: self.check.clone(),
+            steps: self.max_steps,
+            time: self.max_time.clone(),
+            ..self.settings.options()
+        }
+    }
+}
+
+impl SettingsArgs {
+    /// Returns what was typed, as the settings take it.
+    pub fn options(&self) -> Options {
+        Options {
+            folder: self.folder.clone(),
+            further: self.add_dir.clone(),
+            set: self.set.clone(),
+            confirmed: self.yes,
+            ..Options::default()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct TaskArgs {
+    /// The task's number, as `quire ls` shows it
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub task: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct ReviewArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Print the plain unified diff
+    #[arg(long)]
+    pub diff: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReviseArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// What should be different; `-` reads it from stdin
+    #[arg(value_name = "WORDS", value_parser = words)]
+    pub words: String,
+}
+
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Files and folders to take [default: everything]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Write only if the version is still the one with this hash, as `review` shows it
+    #[arg(long, value_name = "HASH")]
+    pub seen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// Stop the host that runs; its tasks go on with the next one
+    #[arg(long)]
+    pub stop: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    pub command: Option<ModelsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Read a provider's key from stdin, test it, and store it
+    Add {
+        /// openai, anthropic, openrouter, or one of your settings
+        #[arg(value_name = "PROVIDER")]
+        provider: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {}
+
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The command and its arguments, after `--`
+    #[arg(value_name = "CMD", last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+fn words(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// What came of the arguments.
+pub enum Parsed {
+    Command(Box<Cli>),
+    /// Help or the version: a result, for stdout.
+    Text(clap::Error),
+}
+
+/// Options before the first word that have a value in the next argument.
+const WITH_VALUE: [&str; 7] = ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time"];
+
+/// Returns what `arguments` (without the program's name) ask for.
+pub fn parse(arguments: &[OsString]) -> Result<Parsed, Failure> {
+    let first = first_word(arguments);
+    let mut arguments = arguments.to_vec();
+    if let Some(at) = first {
+        let word = arguments[at].to_string_lossy().into_owned();
+        if word.contains(char::is_whitespace) {
+            arguments.insert(0, OsString::from("run"));
+        } else if !command_names().contains(&word) {
+            return Err(no_command(&word));
+        }
+    }
+    let name = OsString::from("quire");
+    match Cli::try_parse_from(std::iter::once(&name).chain(&arguments)) {
+        Ok(cli) => Ok(Parsed::Command(Box::new(cli))),
+        Err(text) if !text.use_stderr() => Ok(Parsed::Text(text)),
+        Err(wrong) => {
+            let command = first_word(&arguments).map(|at| arguments[at].to_string_lossy().into_owned());
+            Err(wrong_use(&wrong, command.as_deref()))
+        }
+    }
+}
+
+/// Returns whether the arguments ask for JSON, also where they are wrong.
+pub fn asks_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().take_while(|a| *a != "--").any(|a| a == "--json")
+}
+
+/// Returns the place of the first argument that is neither an option nor an option's value.
+fn first_word(arguments: &[OsString]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(argument) = arguments.get(at) {
+        if WITH_VALUE.iter().any(|option| argument == OsStr::new(option)) {
+            at += 2;
+        } else if argument.as_encoded_bytes().starts_with(b"-") && argument != "-" {
+            at += 1;
+        } else {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn command_names() -> Vec<String> {
+    let names = Cli::command().get_subcommands().map(|c| c.get_name().to_owned()).collect::<Vec<_>>();
+    names.into_iter().chain(["help".to_owned()]).collect()
+}
+
+fn no_command(word: &str) -> Failure {
+    if let Some(later) = later::command(word) {
+        return later;
+    }
+    let names = command_names();
+    let what = match nearest(word, names.iter().map(String::as_str)) {
+        Some(name) => format!("`{word}` is no command. Did you mean `quire {name}`?"),
+        None => format!("`{word}` is no command."),
+    };
+    Failure::new(Exit::WrongUse, what, "Nothing was started.", format!("If it is a task: quire run {word}"))
+}
+
+/// Turns clap's error into one of ours: what was wrong in its words, and where to read on.
+fn wrong_use(wrong: &clap::Error, command: Option<&str>) -> Failure {
+    let context = |kind| match wrong.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if let Some(argument) = context(ContextKind::InvalidArg)
+        && let Some(later) = later::option(command.unwrap_or_default(), argument, wrong.kind())
+    {
+        return later;
+    }
+    if wrong.kind() == ErrorKind::InvalidSubcommand
+        && let Some(word) = context(ContextKind::InvalidSubcommand)
+        && let Some(later) = later::command(word)
+    {
+        return later;
+    }
+    let said = wrong.render().to_string();
+    let what =
+        said.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+    let what = what.strip_prefix("error: ").unwrap_or(&what);
+    let tip = said.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let help = command.filter(|c| command_names().iter().any(|name| name == c) && *c != "help");
+    let help = help.map_or("quire help".to_owned(), |command| format!("quire help {command}"));
+    let next = tip.map_or(format!("Read: {help}"), |tip| format!("Tip: {tip}. Read: {help}"));
+    Failure::new(Exit::WrongUse, sentence(what), "Nothing was started.", next)
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let text: String = letters.next().map(|c| c.to_uppercase().chain(letters).collect()).unwrap_or_default();
+    if text.ends_with(['.', '?', ']', '>']) { text } else { format!("{text}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Cli, Failure> {
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        match parse(&arguments)? {
+            Parsed::Command(cli) => Ok(*cli),
+            Parsed::Text(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn a_first_argument_with_a_space_is_a_task() {
+        let rows: &[&[&str]] = &[
+            &["fix the test", "-m", "ollama/x", "--json"],
+            &["-m", "ollama/x", "fix the test", "--json"],
+            &["--json", "-m", "ollama/x", "fix the test"],
+            &["run", "-m", "ollama/x", "--json", "fix the test"],
+            &["run", "--json", "-m", "ollama/x", "--", "fix the test"],
+        ];
+        for arguments in rows {
+            let cli = parsed(arguments).unwrap();
+            let Some(Command::Run(run)) = cli.command else { panic!("{arguments:?}") };
+            assert_eq!(
+                (run.task.as_str(), run.model.as_deref(), cli.face.json),
+                ("fix the test", Some("ollama/x"), true)
+            );
+        }
+        assert!(parsed(&[]).unwrap().command.is_none());
+        assert!(
+            matches!(parsed(&["run", "review"]).unwrap().command, Some(Command::Run(r)) if r.task == "review")
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Commands and options that are promised and not yet here. They are named, so that nobody takes them for a mistake of
+//! their own, and each says what helps meanwhile.
+
+use crate::error::{Exit, Failure};
+use clap::error::ErrorKind;
+
+const COMMANDS: &[(&str, &str)] = &[
+    ("ask", "Give it as a task and read the summary: quire \"QUESTION\""),
+    ("note", "Say all of it at once: quire revise N \"...\""),
+    ("send", "Say all of it at once: quire revise N \"...\""),
+    ("allow", "No call waits for a person: the sandbox has no network to allow. See: quire ls"),
+    ("deny", "No call waits for a person: the sandbox has no network to allow. See: quire ls"),
+    ("rewind", "Say what should be different: quire revise N \"...\""),
+    ("fork", "Start a second task on the folder: quire \"TASK\""),
+    ("compare", "Read each of them: quire review N"),
+    ("web", "The terminal has it all: quire ls"),
+    ("serve", "Accept, look, and take it back if you must: quire accept N, quire undo N"),
+    ("gc", "Drop tasks that you no longer need: quire discard N"),
+    ("du", "Ask the system: du -sh ~/.local/share/quire"),
+    (
+        "uninstall",
+        "All that quire keeps is in ~/.local/share/quire, ~/.local/state/quire and ~/.config/quire",
+    ),
+    ("export", "Print the events of a task: quire log N --json"),
+    ("import", "Print the events of a task: quire log N --json"),
+    ("exec", "Start a task and wait for its end: quire run --json \"TASK\""),
+];
+
+const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TASK\"";
+
+/// Command, option, what helps.
+const OPTIONS: &[(&str, &str, &str)] = &[
+    ("run", "-n", ATTEMPTS),
+    ("run", "--budget", "Limit steps and time: --max-steps 50 --max-time 20m"),
+    ("run", "--net", "Leave it out: commands have no network"),
+    ("run", "-i", "Put the file into the folder and name it in the task"),
+    ("run", "--plan", "Ask for a plan in the task's words, then: quire revise N \"go on\""),
+    ("run", "--accept-if-checks-pass", "Accept when it is ready: quire accept N"),
+    ("review", "--evidence", "Print everything as JSON: quire review N --json"),
+    ("accept", "--only", "Take whole files by their path: quire accept N PATH..."),
+    ("accept", "--commit", "Accept, then commit with git"),
+    ("accept", "--branch", "Accept, then commit with git"),
+    ("host", "--port", "Leave it out: there is no page yet"),
+    ("doctor", "--fix", "Leave it out: quire doctor says what to do"),
+    ("sandbox", "--net", "Leave it out: commands have no network"),
+];
+
+/// Returns what to say to a command of a later version, or `None` where there will be none of that name.
+pub fn command(word: &str) -> Option<Failure> {
+    let (_, instead) = COMMANDS.iter().find(|(name, _)| *name == word)?;
+    Some(not_here(&format!("quire {word}"), instead))
+}
+
+/// Returns what to say to an option of a later version. `argument` is the one that the grammar refused.
+pub fn option(command: &str, argument: &str, kind: ErrorKind) -> Option<Failure> {
+    let argument = argument.split([' ', '=']).next().unwrap_or(argument);
+    if kind == ErrorKind::ArgumentConflict && command == "run" && argument == "-m" {
+        return Some(not_here("several -m", ATTEMPTS));
+    }
+    let (_, name, instead) = OPTIONS.iter().find(|(c, o, _)| *c == command && *o == argument)?;
+    Some(not_here(name, instead))
+}
+
+fn not_here(name: &str, instead: &str) -> Failure {
+    Failure::new(
+        Exit::WrongUse,
+        format!("`{name}` is not in this version."),
+        "Nothing was started.",
+        instead.to_owned(),
+    )
+}
