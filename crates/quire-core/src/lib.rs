@@ -7,10 +7,12 @@
 pub mod bytes;
 pub mod change;
 pub mod charter;
+pub mod diff;
 pub mod event;
 pub mod message;
 pub mod prompt;
 pub mod task;
+pub mod view;
 pub mod want;
 
 pub use bytes::{Hash, RelPath};

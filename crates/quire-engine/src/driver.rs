@@ -66,6 +66,12 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>) -> Result<(), Ended> {
     if let Err(why) = driver.work.end_hands().await {
         tracing::warn!(task = driver.task.id, ?why, "the sandbox did not end well");
     }
+    if ended.is_ok() && driver.task.phase == Phase::Discarded {
+        let place = driver.work.place.clone();
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || place.clear()).await {
+            tracing::warn!(task = driver.task.id, %error, "what a discarded task left stays on the disk");
+        }
+    }
     ended
 }
 

@@ -75,9 +75,10 @@ impl Keys {
         Ok(Keys { stored: table.into_iter().map(secret).collect::<Option<_>>().ok_or_else(format)? })
     }
 
-    /// Returns the key of a provider: from the variable `key_env`, else the stored one.
+    /// Returns the key of a provider: from the variable `key_env`, else the stored one. A provider without `key_env` is
+    /// sent none.
     pub fn find(&self, provider: &str, key_env: Option<&str>, surroundings: &Surroundings) -> Option<Secret> {
-        let variable = key_env.and_then(|name| surroundings.env.get(name)).and_then(|text| Secret::new(text));
+        let variable = surroundings.env.get(key_env?).and_then(|text| Secret::new(text));
         variable.or_else(|| self.stored.get(provider).cloned())
     }
 
@@ -139,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let here = surroundings(dir.path(), &[]);
         let mut keys = Keys::read(&here).unwrap();
-        assert_eq!(keys.find("lab", None, &here), None);
+        assert_eq!(keys.find("lab", Some("K"), &here), None);
         keys.store("other", Secret::new("sk-other").unwrap(), &here).unwrap();
         let path = keys.store("lab", Secret::new(" sk-1 \n").unwrap(), &here).unwrap();
         keys.store("lab", Secret::new("sk-2").unwrap(), &here).unwrap();
@@ -151,7 +152,8 @@ mod tests {
         let found = |provider, key_env, env: &[(&str, &str)]| {
             keys.find(provider, key_env, &surroundings(dir.path(), env)).map(|k| k.expose().to_owned())
         };
-        assert_eq!(found("lab", None, &[]).as_deref(), Some("sk-2"));
+        assert_eq!(found("lab", Some("K"), &[]).as_deref(), Some("sk-2"));
+        assert_eq!(found("lab", None, &[("K", "sk-env")]), None);
         assert_eq!(found("other", Some("K"), &[]).as_deref(), Some("sk-other"));
         assert_eq!(found("lab", Some("K"), &[("K", "sk-env")]).as_deref(), Some("sk-env"));
         assert_eq!(found("lab", Some("K"), &[("K", "")]).as_deref(), Some("sk-2"));
@@ -163,6 +165,8 @@ mod tests {
         let mut keys = Keys::default();
         keys.stored.insert("lab".to_owned(), Secret::new("sk-secret").unwrap());
         assert!(!format!("{keys:?}").contains("sk-secret"));
+        let here = surroundings(Path::new("/"), &[("LAB_KEY", "sk-secret")]);
+        assert!(!format!("{here:?}").contains("sk-secret"));
         for no_key in ["", "  ", "a b", "a\nb", "schl\u{fc}ssel"] {
             assert_eq!(Secret::new(no_key), None, "{no_key:?}");
         }

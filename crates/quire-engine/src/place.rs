@@ -61,6 +61,13 @@ impl Place {
         fs::write(self.boot_note(number), boot()?)
     }
 
+    /// Removes everything but journals.
+    pub fn clear(&self) -> io::Result<()> {
+        ["layers", "run", "out", "check"]
+            .iter()
+            .try_for_each(|dir| crate::freeze::remove_tree(&self.0.join(dir)))
+    }
+
     fn boot_note(&self, number: u32) -> PathBuf {
         self.0.join("layers").join(format!("{number}.boot"))
     }

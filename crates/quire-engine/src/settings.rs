@@ -20,6 +20,7 @@ use crate::plain_file::read_start;
 use layer::{Leaf, Value};
 use quire_core::charter::{Charter, CheckSpec, Limits, Model, Sandbox};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,10 +49,17 @@ pub struct Options {
 }
 
 /// The environment that a command was started in. Variables that are not UTF-8 are left out.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Surroundings {
     pub env: BTreeMap<String, String>,
     pub cwd: PathBuf,
+}
+
+/// Without the variables: keys are among them.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("cwd", &self.cwd).finish_non_exhaustive()
+    }
 }
 
 impl Surroundings {
@@ -92,6 +100,8 @@ pub struct Settings {
     /// In the order in which they were set.
     pub checks: Vec<CheckSpec>,
     home: Option<PathBuf>,
+    /// Where each setting was last set, by its dotted key.
+    origins: BTreeMap<String, Origin>,
 }
 
 /// What [`resolve`] found: all of a [`Charter`] but its model, which may still have to be looked for.
@@ -103,7 +113,7 @@ pub struct Resolved {
 }
 
 impl Resolved {
-    /// Returns the charter of a task with this model.
+    /// Returns the charter of a task with this model, or of one that waits for a model.
     pub fn charter(&self, model: Option<Model>) -> Charter {
         Charter {
             folders: self.folders.clone(),
@@ -130,10 +140,10 @@ pub enum SettingsError {
     Later { origin: Origin, key: String, instead: &'static str },
     #[error("{origin}: a folder's quire.toml may only narrow what you allow, and `{key}` {why}.")]
     Wider { origin: Origin, key: String, why: &'static str },
-    #[error("There is no provider `{name}`.{}", did_you_mean(.nearest))]
-    NoProvider { name: String, nearest: Option<String> },
-    #[error("The provider `{name}` has no address: set providers.{name}.base_url.")]
-    NoAddress { name: String },
+    #[error("{origin}: there is no provider `{name}`.{}", did_you_mean(.nearest))]
+    NoProvider { origin: Origin, name: String, nearest: Option<String> },
+    #[error("{origin}: the provider `{name}` has no address: set providers.{name}.base_url.")]
+    NoAddress { origin: Origin, name: String },
     #[error("{} cannot be read: {source}.", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -171,6 +181,7 @@ pub fn read(
         sandbox: Sandbox::default(),
         checks: vec![],
         home: surroundings.home(),
+        origins: BTreeMap::new(),
     };
     if let Some(dir) = surroundings.config_dir() {
         for leaf in file(&dir.join("config.toml"))? {
@@ -265,16 +276,22 @@ impl Settings {
 
     /// Returns whether the layers fit together: a model has a provider, and a provider has an address.
     fn agree(&self) -> Result<(), SettingsError> {
-        if let Some((name, _)) = &self.model
-            && !self.providers.contains_key(name)
-        {
-            let nearest = nearest(name, self.providers.keys().map(String::as_str)).map(str::to_owned);
-            return Err(SettingsError::NoProvider { name: name.clone(), nearest });
+        for (key, origin) in &self.origins {
+            let (origin, mut parts) = (origin.clone(), key.split('.'));
+            match (parts.next(), parts.next(), &self.model) {
+                (Some("model"), _, Some((name, _))) if !self.providers.contains_key(name) => {
+                    let nearest = nearest(name, self.providers.keys().map(String::as_str)).map(str::to_owned);
+                    return Err(SettingsError::NoProvider { origin, name: name.clone(), nearest });
+                }
+                (Some("providers"), Some(name), _)
+                    if self.providers.get(name).is_some_and(|p| p.base_url.is_none()) =>
+                {
+                    return Err(SettingsError::NoAddress { origin, name: name.to_owned() });
+                }
+                _ => {}
+            }
         }
-        match self.providers.iter().find(|(_, provider)| provider.base_url.is_none()) {
-            Some((name, _)) => Err(SettingsError::NoAddress { name: name.clone() }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Returns the model that the person named, or `None` where none is named.

@@ -10,11 +10,24 @@ use quire_engine::settings::Options;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "\
+Examples:
+  quire demo                                     see the whole journey, without a model
+  quire \"make me a homepage from notes.txt\"      start a task on the current folder
+  quire review 3                                 look at what task 3 did
+  quire accept 3                                 let it go live; quire undo 3 takes it back";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  quire \"fix the failing rounding test\" --check \"cargo test\"
+  quire run -m ollama/qwen3-coder -b \"sort these photos by the day they were taken\"
+  quire run - < task.txt";
+
 /// An agent does a task in a private copy of this machine; your folder changes only when you accept.
 ///
 /// `quire "TASK"` starts a task on the current folder and follows it. `quire` alone lists the tasks.
 #[derive(Debug, Parser)]
-#[command(name = "quire", version, disable_help_subcommand = false, max_term_width = 100)]
+#[command(name = "quire", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub face: FaceArgs,
@@ -25,19 +38,20 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct FaceArgs {
     /// Say everything as JSON, with "v":1
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// No colours (as with NO_COLOR set)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub no_color: bool,
     /// Only the result and problems
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a task and follow it; Ctrl-C leaves it running
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// List the tasks
     Ls,
@@ -229,8 +243,9 @@ pub enum Parsed {
     Text(clap::Error),
 }
 
-/// Options before the first word that have a value in the next argument.
-const WITH_VALUE: [&str; 7] = ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time"];
+/// Options that have a value in the next argument, those of later versions too: the value is not the task.
+const WITH_VALUE: [&str; 11] =
+    ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time", "-n", "-i", "--budget", "--net"];
 
 /// Returns what `arguments` (without the program's name) ask for.
 pub fn parse(arguments: &[OsString]) -> Result<Parsed, Failure> {
@@ -289,7 +304,12 @@ fn no_command(word: &str) -> Failure {
         Some(name) => format!("`{word}` is no command. Did you mean `quire {name}`?"),
         None => format!("`{word}` is no command."),
     };
-    Failure::new(Exit::WrongUse, what, "Nothing was started.", format!("If it is a task: quire run {word}"))
+    Failure::new(
+        Exit::WrongUse,
+        what,
+        "Nothing was started or changed.",
+        format!("If it is a task: quire run {word}"),
+    )
 }
 
 /// Turns clap's error into one of ours: what was wrong in its words, and where to read on.
@@ -317,7 +337,7 @@ fn wrong_use(wrong: &clap::Error, command: Option<&str>) -> Failure {
     let help = command.filter(|c| command_names().iter().any(|name| name == c) && *c != "help");
     let help = help.map_or("quire help".to_owned(), |command| format!("quire help {command}"));
     let next = tip.map_or(format!("Read: {help}"), |tip| format!("Tip: {tip}. Read: {help}"));
-    Failure::new(Exit::WrongUse, sentence(what), "Nothing was started.", next)
+    Failure::new(Exit::WrongUse, sentence(what), "Nothing was started or changed.", next)
 }
 
 fn sentence(text: &str) -> String {

@@ -3,6 +3,7 @@
 
 use crate::terminal::clean;
 use quire_engine::keys::KeysError;
+use quire_engine::models::NoModel;
 use quire_engine::settings::{FolderError, SettingsError};
 use serde_json::json;
 use std::process::ExitCode;
@@ -69,7 +70,7 @@ impl Failure {
     }
 }
 
-const NOTHING: &str = "Nothing was started.";
+const NOTHING: &str = "Nothing was started or changed.";
 
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Failure {
@@ -88,7 +89,7 @@ impl From<SettingsError> for Failure {
                     .to_owned()
             }
             SettingsError::NoProvider { .. } => "See which there are: quire models".to_owned(),
-            SettingsError::NoAddress { ref name } => {
+            SettingsError::NoAddress { ref name, .. } => {
                 format!("For example: -c providers.{name}.base_url=http://127.0.0.1:8080/v1")
             }
             SettingsError::Unreadable { .. } => "Make it a readable file, or move it away.".to_owned(),
@@ -136,6 +137,21 @@ impl From<KeysError> for Failure {
             KeysError::NoPlace => (Exit::WrongUse, "Set HOME.".to_owned()),
         };
         Failure::new(exit, error.to_string(), "No key was changed.", next)
+    }
+}
+
+impl From<NoModel> for Failure {
+    fn from(error: NoModel) -> Failure {
+        let next = match error.with_key.first() {
+            Some(provider) => format!(
+                "You have a key of {provider}'s. Name a model: -m {provider}/MODEL (quire models lists them)"
+            ),
+            None => {
+                "Start one, or add a key: quire models add PROVIDER. To see quire without a model: quire demo"
+                    .to_owned()
+            }
+        };
+        Failure::new(Exit::NoModel, error.to_string(), "Nothing in your folder was changed.", next)
     }
 }
 

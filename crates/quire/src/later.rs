@@ -65,7 +65,7 @@ fn not_here(name: &str, instead: &str) -> Failure {
     Failure::new(
         Exit::WrongUse,
         format!("`{name}` is not in this version."),
-        "Nothing was started.",
+        "Nothing was started or changed.",
         instead.to_owned(),
     )
 }

@@ -12,6 +12,7 @@ use cli::{Cli, Command, Parsed};
 use cmd::Face;
 use error::{Exit, Failure};
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 use terminal::Look;
 
@@ -19,11 +20,14 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match cli::parse(&arguments) {
         Ok(Parsed::Command(cli)) => run(*cli),
-        Ok(Parsed::Text(text)) => text.print().map(|()| Exit::Done).map_err(Failure::from),
+        Ok(Parsed::Text(text)) => {
+            terminal::unless_gone(text.print()).map(|()| Exit::Done).map_err(Failure::from)
+        }
         Err(failure) => Err(failure),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("{}", failure.text(cli::asks_for_json(&arguments)));
+        // Where nobody reads what went wrong, the exit code still says it.
+        let _ = writeln!(std::io::stderr(), "{}", failure.text(cli::asks_for_json(&arguments)));
         failure.exit
     })
     .into()
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit, Failure> {
     let no_color = cli.face.no_color;
-    let _face = Face {
+    let face = Face {
         json: cli.face.json,
         quiet: cli.face.quiet,
         out: Look::of_stdout(no_color),
@@ -39,6 +43,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     };
     match cli.command.unwrap_or(Command::Ls) {
         Command::Completions(args) => cmd::completions::completions(&args),
+        Command::Models(args) => cmd::models::models(&args, &face),
         command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
     }
 }

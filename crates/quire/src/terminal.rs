@@ -1,6 +1,7 @@
 //! What is special about a terminal: whether it is one, its width and colours, and which characters must not reach it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 
 /// How to write to one of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ impl Look {
         Look::of(&io::stderr(), no_color)
     }
 
-    fn of(stream: &(impl IsTerminal + std::os::fd::AsRawFd), no_color: bool) -> Look {
+    fn of(stream: &(impl IsTerminal + AsRawFd), no_color: bool) -> Look {
         let terminal = stream.is_terminal();
         // https://no-color.org: any value but an empty one.
         let unwanted = no_color || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
@@ -44,14 +45,72 @@ fn columns(fd: i32) -> Option<usize> {
     size.map(|s| usize::from(s.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Writes `text` to stdout. A reader that went away (`quire ls | head -1`) has what it wanted: no error.
+/// Writes `text` to stdout.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    unless_gone(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// Returns what came of writing. A reader that went away (`quire ls | head -1`) has what it wanted: no error.
+pub fn unless_gone(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
+
+/// Asks a question on the terminal; only `y` and `yes` are a yes.
+pub fn confirm(question: &str) -> io::Result<bool> {
+    let mut err = io::stderr().lock();
+    write!(err, "{question} [y/N] ")?;
+    err.flush()?;
+    let answer = read_until(&mut io::stdin().lock(), b"\n")?;
+    Ok(matches!(answer.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes"))
+}
+
+/// Asks on the terminal for a line that is not shown while it is typed, or `None` where Ctrl-C was typed instead.
+pub fn read_secret(question: &str) -> io::Result<Option<String>> {
+    let stdin = io::stdin();
+    let fd = stdin.as_raw_fd();
+    // SAFETY: a termios is plain numbers, and both calls only touch the one that they are given.
+    let shown = unsafe {
+        let mut shown: libc::termios = std::mem::zeroed();
+        (libc::tcgetattr(fd, &mut shown) == 0).then_some(shown).ok_or_else(io::Error::last_os_error)?
+    };
+    let mut hidden = shown;
+    // Ctrl-C must not end quire while nothing is shown, or the terminal would stay so: here it ends the line instead.
+    hidden.c_lflag &= !(libc::ECHO | libc::ISIG);
+    hidden.c_cc[libc::VEOL] = CTRL_C;
+    let set = |settings: &libc::termios| {
+        // SAFETY: as above.
+        let done = unsafe { libc::tcsetattr(fd, libc::TCSAFLUSH, settings) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    set(&hidden)?;
+    eprint!("{question}");
+    let read = read_until(&mut stdin.lock(), &[b'\n', CTRL_C]);
+    set(&shown)?;
+    eprintln!();
+    let line = read?;
+    Ok((!line.contains(&CTRL_C)).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// Returns what comes up to the first of `ends`, and it with it, or all up to the end of the input.
+fn read_until(input: &mut impl BufRead, ends: &[u8]) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = input.fill_buf()?;
+        let end = piece.iter().position(|b| ends.contains(b));
+        let taken = end.map_or(piece.len(), |at| at + 1);
+        bytes.extend_from_slice(&piece[..taken]);
+        input.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(bytes);
+        }
+    }
+}
+
+const CTRL_C: u8 = 3;
 
 /// Returns `text` without anything that could move the cursor, colour, write to the clipboard, or show text in another
 /// order than it has: escape sequences are taken out, other control characters too (but line break and tab), and

@@ -74,6 +74,8 @@ fn what_a_later_version_has_is_named_as_that() {
     let of_options = [
         vec!["run", "-n", "3", "fix it"],
         vec!["fix it", "-n3"],
+        vec!["-n", "3", "fix it"],
+        vec!["--net", "all", "fix it"],
         vec!["fix it", "-m", "a/b", "-m", "c/d"],
         vec!["fix it", "--budget", "2"],
         vec!["fix it", "--budget=2"],

@@ -213,6 +213,7 @@ impl Settings {
             found: value.kind(),
         };
         if let Some(known) = KNOWN.iter().find(|k| matches(k.key, path)) {
+            self.origins.insert(key(), origin.clone());
             return (known.put)(self, path, value).map_err(|refusal| match refusal {
                 Kind => kind_is_wrong(known.takes),
                 Problem(problem) => SettingsError::Value { origin: origin.clone(), key: key(), problem },
@@ -275,9 +276,9 @@ fn size(value: &Value, least: u64) -> Result<u64, Refusal> {
 
 fn provider<'s>(settings: &'s mut Settings, path: &[String]) -> Result<&'s mut Provider, Refusal> {
     let name = &path[1];
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(plain) {
-        return Err(Problem("a provider's name has letters, digits, `-`, `_` and `.` only".to_owned()));
+        return Err(Problem("a provider's name has letters, digits, `-` and `_` only".to_owned()));
     }
     Ok(settings.providers.entry(name.clone()).or_default())
 }

@@ -78,19 +78,21 @@ pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Leaf>, SettingsErro
     Ok(leaves.into_iter().map(|(at, path, value)| Leaf { path, value, origin: origin(at) }).collect())
 }
 
-/// Variables that start with `QUIRE_` and are no settings: where quire keeps its data is not a setting of a task.
-const NO_SETTINGS: [&str; 1] = ["QUIRE_HOME"];
+/// Variables that start so and are no settings: where quire keeps its data, and where its tests keep theirs.
+const NO_SETTINGS: [&str; 2] = ["QUIRE_HOME", "QUIRE_TEST_"];
 
 /// Returns the settings among `env`: `QUIRE_SANDBOX__MEMORY` stands for `sandbox.memory`.
 pub(super) fn of_environment(env: &BTreeMap<String, String>) -> Vec<Leaf> {
-    let ours = env.iter().filter(|(name, _)| !NO_SETTINGS.contains(&name.as_str()));
-    ours.filter_map(|(name, text)| {
-        let key = name.strip_prefix("QUIRE_")?.to_lowercase();
-        let path = key.split("__").map(str::to_owned).collect();
-        Some(of_text(path, text, Origin::Variable(name.clone())))
-    })
-    .flatten()
-    .collect()
+    // An empty variable counts as not set.
+    let set = env.iter().filter(|(_, text)| !text.is_empty());
+    set.filter(|(name, _)| !NO_SETTINGS.iter().any(|ours| name.starts_with(ours)))
+        .filter_map(|(name, text)| {
+            let key = name.strip_prefix("QUIRE_")?.to_lowercase();
+            let path = key.split("__").map(str::to_owned).collect();
+            Some(of_text(path, text, Origin::Variable(name.clone())))
+        })
+        .flatten()
+        .collect()
 }
 
 /// Returns the settings of one `-c KEY=VALUE`.

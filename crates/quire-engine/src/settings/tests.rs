@@ -122,6 +122,15 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
             "line 2: `providers.lab.key_env`: it must be the name of a variable, never the key itself.",
         ),
         ("\nmodel = ", "line 2: string values must be quoted, expected literal string."),
+        ("\nmodel = 'opnai/x'", "line 2: there is no provider `opnai`. Did you mean `openai`?"),
+        (
+            "[providers.lab]\nwire = 'chat'",
+            "line 2: the provider `lab` has no address: set providers.lab.base_url.",
+        ),
+        (
+            "[providers.'a.b']\nwire = 'chat'",
+            "line 2: `providers.a.b.wire`: a provider's name has letters, digits, `-` and `_` only.",
+        ),
         ("a = 1\na = 2", "line 2: duplicate key."),
     ];
     for (text, expected) in rows {
@@ -219,7 +228,7 @@ fn later_layers_win_and_lists_of_hidden_files_add_up() {
         (model.provider.as_str(), model.name.as_str(), model.edits),
         ("openai", "gpt-5.5", Edits::ApplyPatch)
     );
-    assert_eq!(found.charter(model).limits.steps, 40);
+    assert_eq!(found.charter(Some(model)).limits.steps, 40);
 }
 
 #[test]
@@ -228,12 +237,15 @@ fn values_of_arguments_and_variables() {
     let rows: &[(&str, &str)] = &[
         ("model=openai/gpt-5.5", "fine"),
         ("model='openai/gpt-5.5'", "fine"),
-        (" model = a/b=c ", "There is no provider `a`."),
-        ("model=opnai/x", "There is no provider `opnai`. Did you mean `openai`?"),
+        (" model = a/b=c ", "`-c  model = a/b=c `: there is no provider `a`."),
+        ("model=opnai/x", "`-c model=opnai/x`: there is no provider `opnai`. Did you mean `openai`?"),
         ("sandbox={memory='1GiB', disk='1GiB'}", "fine"),
         ("providers.openai.models.\"gpt-5.5\".context_tokens=400000", "fine"),
         ("providers.openai.models.\"a=b\".images=true", "fine"),
-        ("providers.lab.wire=chat", "The provider `lab` has no address: set providers.lab.base_url."),
+        (
+            "providers.lab.wire=chat",
+            "`-c providers.lab.wire=chat`: the provider `lab` has no address: set providers.lab.base_url.",
+        ),
         ("model", "`-c model`: write it as KEY=VALUE, for example sandbox.memory=2GiB."),
         ("=3", "`-c =3`: the key is not a dotted TOML key."),
         ("a b=3", "`-c a b=3`: the key is not a dotted TOML key."),
@@ -266,6 +278,8 @@ fn values_of_arguments_and_variables() {
         ),
         ("QUIRE_SANDBOX", "{memory='1GiB'}", "fine"),
         ("NOT_QUIRE_MODEL", "3", "fine"),
+        ("QUIRE_HOME", "3", "fine"),
+        ("QUIRE_MODEL", "", "fine"),
     ];
     for (name, text, expected) in rows {
         assert_eq!(home.told(&[(name, text)], Options::default()), expected, "{name}={text}");

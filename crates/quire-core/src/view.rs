@@ -1,0 +1,325 @@
+//! What every face shows: rows and sentences made of a task, so that wording is written once. Nothing here knows a terminal
+//! or a page; what came from a model, a file or a name is passed on as it is, and each face makes it harmless in its way.
+
+mod progress;
+mod review;
+
+pub use progress::{Line, LineMark, Progress};
+pub use review::{CheckRow, Fate, FileChange, Review, Shape, Taken, Written, WrittenFile};
+
+use crate::bytes::escape;
+use crate::event::{Trouble, Why};
+use crate::message::FaultKind;
+use crate::task::{Phase, Task};
+use serde::Serialize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Where a task stands, as a shape: never one "waiting" for all of them. In the order in which tasks are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// It cannot go on without a person.
+    NeedsYou,
+    /// A version is there to be reviewed.
+    Ready,
+    /// It stopped where it was told to: by a person or by a limit.
+    Paused,
+    Working,
+    Accepted,
+    Discarded,
+}
+
+impl Mark {
+    pub fn symbol(self) -> char {
+        match self {
+            Mark::NeedsYou => '?',
+            Mark::Ready => '◆',
+            Mark::Paused => '‖',
+            Mark::Working => '◐',
+            Mark::Accepted => '✓',
+            Mark::Discarded => '–',
+        }
+    }
+
+    pub fn group(self) -> Group {
+        match self {
+            Mark::NeedsYou | Mark::Ready | Mark::Paused => Group::NeedsYou,
+            Mark::Working => Group::Working,
+            Mark::Accepted | Mark::Discarded => Group::Done,
+        }
+    }
+}
+
+/// What a list of tasks is divided into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    NeedsYou,
+    Working,
+    Done,
+}
+
+impl Group {
+    pub fn heading(self) -> &'static str {
+        match self {
+            Group::NeedsYou => "NEEDS YOU",
+            Group::Working => "WORKING",
+            Group::Done => "DONE",
+        }
+    }
+}
+
+/// A task in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskRow {
+    pub task: u64,
+    pub mark: Mark,
+    /// `working`, `ready`, `needs you: no model`, `paused`, `accepted`, `discarded`.
+    pub state: String,
+    pub title: String,
+    /// The first folder, escaped as [`crate::RelPath`] is.
+    pub folder: String,
+    /// Since its last event.
+    pub age_ms: u64,
+    /// At work, not waiting for a person.
+    pub worked_ms: u64,
+    /// Model calls.
+    pub steps: u32,
+    /// Read and written by the model.
+    pub tokens: u64,
+}
+
+impl TaskRow {
+    pub fn of(task: &Task, now_ms: u64) -> TaskRow {
+        TaskRow {
+            task: task.id,
+            mark: mark(task),
+            state: state(task),
+            title: task.title(),
+            folder: folder(task),
+            age_ms: now_ms.saturating_sub(task.last_ms),
+            worked_ms: worked_ms(task, now_ms),
+            steps: task.step,
+            tokens: task.usage.input.saturating_add(task.usage.output),
+        }
+    }
+}
+
+/// Returns the rows of a list: what waits for a person first, what cannot go on without one before all; then by age, the
+/// newest first.
+pub fn rows(tasks: &[Task], now_ms: u64) -> Vec<TaskRow> {
+    let mut rows: Vec<TaskRow> = tasks.iter().map(|task| TaskRow::of(task, now_ms)).collect();
+    rows.sort_by_key(|row| {
+        let within = if row.mark.group() == Group::Done { Mark::Accepted } else { row.mark };
+        (within, row.age_ms, std::cmp::Reverse(row.task))
+    });
+    rows
+}
+
+/// Returns how long a task was at work, counting what goes on now.
+fn worked_ms(task: &Task, now_ms: u64) -> u64 {
+    let open = if task.phase == Phase::Working { now_ms.saturating_sub(task.last_ms) } else { 0 };
+    task.worked_ms + open
+}
+
+pub fn mark(task: &Task) -> Mark {
+    match &task.phase {
+        Phase::Working => Mark::Working,
+        Phase::Waiting(Why::Person | Why::Steps | Why::Time) => Mark::Paused,
+        Phase::Waiting(_) => Mark::NeedsYou,
+        Phase::Ready => Mark::Ready,
+        Phase::Accepted => Mark::Accepted,
+        Phase::Discarded => Mark::Discarded,
+    }
+}
+
+/// Returns where a task stands, in a few words.
+pub fn state(task: &Task) -> String {
+    if task.is_being_written() {
+        return "being written".to_owned();
+    }
+    match &task.phase {
+        Phase::Working => "working".to_owned(),
+        Phase::Waiting(Why::Person) => "paused".to_owned(),
+        Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
+        Phase::Ready => match task.version().map_or(0, |v| v.proofs.iter().filter(|p| !p.passed).count()) {
+            0 => "ready".to_owned(),
+            1 => "ready, but a check fails".to_owned(),
+            failed => format!("ready, but {failed} checks fail"),
+        },
+        Phase::Accepted => "accepted".to_owned(),
+        Phase::Discarded => "discarded".to_owned(),
+    }
+}
+
+fn needs(why: &Why, task: &Task) -> String {
+    let limits = task.charter.limits;
+    let words = match why {
+        Why::NoModel => "no model",
+        Why::Person => "paused",
+        Why::Steps => return format!("{} are used", count(limits.steps.into(), "step")),
+        Why::Time => return format!("{} are used", minutes(limits.time_ms)),
+        Why::Loop => "the model repeats itself",
+        Why::Silence => "the model says nothing",
+        Why::Refused(_) => "the model declined",
+        Why::Model(fault) => match fault.kind {
+            FaultKind::NoKey => "the model's key is missing",
+            FaultKind::Key => "the model's key was refused",
+            FaultKind::Credit => "no credit is left",
+            FaultKind::NoModel => "there is no such model",
+            FaultKind::Request => "the model's server refused the request",
+            FaultKind::TooLong => "too long for the model",
+            FaultKind::Unreachable => "the model does not answer",
+            FaultKind::Busy => "the model is busy",
+            FaultKind::Broken => "the model's answer broke off",
+            FaultKind::Tape => "the recording does not fit",
+        },
+        Why::Trouble(Trouble::Sandbox, _) => "no sandbox",
+        Why::Trouble(Trouble::Disk, _) => "no space on the disk",
+        Why::Trouble(Trouble::Folder, _) => "trouble with the folder",
+        Why::Trouble(Trouble::Other, _) => "quire had trouble",
+    };
+    words.to_owned()
+}
+
+/// What is to be told where something does not go on: what happened, what is safe, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    pub what: String,
+    pub safe: String,
+    pub next: String,
+}
+
+/// Returns why `task` waits for a person, in whole sentences.
+pub fn why_text(why: &Why, task: &Task) -> Told {
+    let id = task.id;
+    let resume = format!("quire resume {id}");
+    let limits = task.charter.limits;
+    let models = "quire models";
+    let (what, next) = match why {
+        Why::NoModel => (
+            "No model is named, and none was found.".to_owned(),
+            format!("Once there is one ({models}): {resume}. To see quire at work without one: quire demo"),
+        ),
+        Why::Person => ("It was paused.".to_owned(), format!("Go on: {resume}")),
+        Why::Steps => (
+            format!("The limit of {} is reached.", count(limits.steps.into(), "step")),
+            format!("Allow as many again: {resume}. To say something first: quire revise {id} \"...\""),
+        ),
+        Why::Time => (
+            format!("The limit of {} is reached.", minutes(limits.time_ms)),
+            format!("Allow as much again: {resume}. To say something first: quire revise {id} \"...\""),
+        ),
+        Why::Loop => (
+            "The model made the same calls with the same outcomes again and again, so quire stopped it."
+                .to_owned(),
+            format!("Say what it should try instead: quire revise {id} \"...\""),
+        ),
+        Why::Silence => (
+            "The model answered with nothing several times.".to_owned(),
+            format!("Try again: {resume}. If it stays silent, name another model ({models})."),
+        ),
+        Why::Refused(reason) => (
+            if reason.trim().is_empty() {
+                "The model declined to go on.".to_owned()
+            } else {
+                format!("The model declined to go on: {}", sentence(reason))
+            },
+            format!("Say it in another way: quire revise {id} \"...\""),
+        ),
+        Why::Model(fault) => {
+            let next = match fault.kind {
+                FaultKind::NoKey | FaultKind::Key => {
+                    let provider = task.charter.model.as_ref().map_or("PROVIDER", |m| m.provider.as_str());
+                    format!("Give its key: quire models add {provider}. Then: {resume}")
+                }
+                FaultKind::Credit => format!("Add credit with the provider, then: {resume}"),
+                FaultKind::NoModel => format!("See which models answer: {models}. Then: {resume}"),
+                FaultKind::TooLong => {
+                    format!("Start a new task with less in it, or name a model with more room ({models}).")
+                }
+                FaultKind::Unreachable => {
+                    format!("Start its server or look at the address ({models}), then: {resume}")
+                }
+                FaultKind::Request | FaultKind::Busy | FaultKind::Broken => format!("Try again: {resume}"),
+                FaultKind::Tape => {
+                    format!(
+                        "A recording plays only its own task. Name a real model ({models}), then: {resume}"
+                    )
+                }
+            };
+            (sentence(&fault.message), next)
+        }
+        Why::Trouble(trouble, words) => {
+            let next = match trouble {
+                Trouble::Sandbox => format!("See what this machine lacks: quire doctor. Then: {resume}"),
+                Trouble::Disk => format!("Make room on the disk, then: {resume}"),
+                Trouble::Folder => format!("Put the folder right, then: {resume}"),
+                Trouble::Other => format!("Try again: {resume}"),
+            };
+            (sentence(words), next)
+        }
+    };
+    Told { what, safe: kept(task), next }
+}
+
+/// Returns what is safe while a task waits.
+fn kept(task: &Task) -> String {
+    if task.last_accept().is_some() {
+        "What you accepted stays as it is; everything since is kept.".to_owned()
+    } else if task.step == 0 {
+        "The task is kept. Your folder has not changed.".to_owned()
+    } else {
+        "All that was done so far is kept. Your folder has not changed.".to_owned()
+    }
+}
+
+/// Returns what was said at the opening: `Task 3 in code/invoice, up to 200 steps and 60 minutes.`
+pub fn opened_text(task: &Task, home: Option<&Path>) -> String {
+    let limits = task.charter.limits;
+    format!(
+        "Task {} in {}, up to {} and {}.",
+        task.id,
+        short_folder(&task.charter.folders[0], home),
+        count(limits.steps.into(), "step"),
+        minutes(limits.time_ms)
+    )
+}
+
+/// Returns a folder as a person calls it: from their home on, where it lies there; escaped as [`crate::RelPath`] is.
+pub fn short_folder(folder: &Path, home: Option<&Path>) -> String {
+    let below = home.and_then(|home| folder.strip_prefix(home).ok()).filter(|p| !p.as_os_str().is_empty());
+    escape(below.unwrap_or(folder).as_os_str().as_bytes())
+}
+
+fn folder(task: &Task) -> String {
+    escape(task.charter.folders[0].as_os_str().as_bytes())
+}
+
+/// Returns a count with its noun: `1 file`, `2 files`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+fn minutes(millis: u64) -> String {
+    if millis < 60_000 { count(millis / 1000, "second") } else { count(millis / 60_000, "minute") }
+}
+
+/// Returns `text` with a full stop, unless it ends as a sentence does.
+fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+}
+
+/// Returns the first line with anything in it, at most `most` characters long.
+pub fn first_line(text: &str, most: usize) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("");
+    if line.chars().count() <= most {
+        line.to_owned()
+    } else {
+        line.chars().take(most - 1).chain(['…']).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

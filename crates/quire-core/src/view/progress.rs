@@ -1,0 +1,309 @@
+//! The lines that a person sees while a task works. A fold of its own over the log, because it tells a story, not a state:
+//! each event ends some lines and says what goes on now. Reads in a row become one line.
+
+use crate::charter::CheckSpec;
+use crate::event::{Event, Logged, Verdict};
+use crate::message::{Call, Outcome};
+use crate::view::review::outcome;
+use crate::view::{count, first_line};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Most characters of a command, path or pattern, and of a line of the model's.
+const QUOTED_MAX: usize = 60;
+const SAID_MAX: usize = 100;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub mark: LineMark,
+    pub text: String,
+    /// Since the turn began.
+    pub at_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineMark {
+    /// quire saw it done.
+    Done,
+    /// quire saw it fail.
+    Failed,
+    /// Somebody's words: nothing that quire saw.
+    Said,
+}
+
+impl LineMark {
+    pub fn symbol(self) -> char {
+        match self {
+            LineMark::Done => '✓',
+            LineMark::Failed => '✗',
+            LineMark::Said => '·',
+        }
+    }
+}
+
+/// The story so far. Feed it every event from the first on.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    folders: Vec<PathBuf>,
+    checks: Vec<CheckSpec>,
+    checked: usize,
+    /// Of the open reply.
+    calls: Vec<Call>,
+    /// Places of calls that run now.
+    running: Vec<u32>,
+    /// Reads or searches in a row that have no line yet.
+    quiet: Option<Quiet>,
+    now: Option<String>,
+    began_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Quiet {
+    tool: String,
+    times: u64,
+    last: Line,
+}
+
+impl Progress {
+    /// Returns what goes on now, or `None` where nothing does.
+    pub fn now(&self) -> Option<&str> {
+        self.now.as_deref()
+    }
+
+    /// Returns when the turn began, in milliseconds since 1970.
+    pub fn began_ms(&self) -> u64 {
+        self.began_ms
+    }
+
+    /// Takes an event in and returns the lines that it ends.
+    pub fn apply(&mut self, logged: &Logged) -> Vec<Line> {
+        let mut lines = vec![];
+        let at_ms = logged.at_ms.saturating_sub(self.began_ms);
+        let line = |mark, text: String| Line { mark, text, at_ms };
+        match &logged.event {
+            Event::Opened { charter, .. } => {
+                self.folders = charter.folders.clone();
+                self.checks = charter.checks.clone();
+                self.begin(logged.at_ms);
+            }
+            Event::Said { words } => {
+                if self.now.is_none() {
+                    self.begin(logged.at_ms);
+                }
+                lines.extend(self.flush());
+                let at_ms = logged.at_ms.saturating_sub(self.began_ms);
+                lines.push(Line {
+                    mark: LineMark::Said,
+                    text: format!("You: {}", first_line(words, SAID_MAX)),
+                    at_ms,
+                });
+            }
+            Event::Resumed { .. } => self.begin(logged.at_ms),
+            Event::Taken { .. } => {
+                for place in std::mem::take(&mut self.running) {
+                    let Some(call) = self.calls.get(place as usize).cloned() else { continue };
+                    lines.extend(self.flush());
+                    lines.push(line(LineMark::Failed, format!("{} was interrupted", self.doing(&call))));
+                }
+            }
+            Event::Restored { .. } => {
+                lines.extend(self.flush());
+                lines.push(line(
+                    LineMark::Failed,
+                    "The machine lost power; going on from the last step".to_owned(),
+                ));
+            }
+            Event::Asked { .. } => self.now = Some("Thinking".to_owned()),
+            Event::Replied { reply } => {
+                self.calls = reply.calls.clone();
+                self.running.clear();
+                let said = first_line(&reply.text, SAID_MAX);
+                // The last words of a turn are its summary, which is shown at the end.
+                if !said.is_empty() && !reply.calls.is_empty() {
+                    lines.extend(self.flush());
+                    lines.push(line(LineMark::Said, said));
+                }
+                let first = reply.calls.first().map(|call| self.doing(call));
+                self.now = Some(first.unwrap_or_else(|| "Finishing".to_owned()));
+            }
+            Event::Judged { verdicts } => {
+                for verdict in verdicts {
+                    if let Verdict::Refuse(why) = verdict {
+                        lines.extend(self.flush());
+                        lines.push(line(LineMark::Failed, first_line(why, SAID_MAX)));
+                    }
+                }
+            }
+            Event::Called { call } => {
+                self.running.push(*call);
+                self.say_now();
+            }
+            Event::Returned { call, outcome } => {
+                self.running.retain(|n| n != call);
+                if let Some(call) = self.calls.get(*call as usize).cloned() {
+                    lines.extend(self.returned(&call, outcome, at_ms));
+                }
+                self.say_now();
+            }
+            Event::Sealed { .. } => {
+                self.checked = 0;
+                self.say_check();
+            }
+            Event::Checked { check, proof } => {
+                lines.extend(self.flush());
+                if let Some(spec) = self.checks.get(*check as usize) {
+                    let mark = if proof.passed { LineMark::Done } else { LineMark::Failed };
+                    lines.push(line(mark, format!("{} {}", quoted(&spec.command), outcome(proof))));
+                }
+                self.checked = *check as usize + 1;
+                self.say_check();
+            }
+            Event::AskFailed { .. }
+            | Event::Paused { .. }
+            | Event::Presented { .. }
+            | Event::Discarded {} => {
+                lines.extend(self.flush());
+                self.running.clear();
+                self.now = None;
+            }
+            Event::Equipped { .. }
+            | Event::Frozen { .. }
+            | Event::Snapped { .. }
+            | Event::Accepting { .. }
+            | Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Undoing { .. }
+            | Event::Undone { .. }
+            | Event::UndoFailed { .. } => {}
+        }
+        lines
+    }
+
+    fn begin(&mut self, at_ms: u64) {
+        self.began_ms = at_ms;
+        self.now = Some("Starting".to_owned());
+    }
+
+    fn say_now(&mut self) {
+        let last = self.running.last().and_then(|n| self.calls.get(*n as usize));
+        self.now = Some(last.map_or_else(|| "Thinking".to_owned(), |call| self.doing(call)));
+    }
+
+    fn say_check(&mut self) {
+        let check = self.checks.get(self.checked);
+        self.now = Some(
+            check.map_or_else(|| "Finishing".to_owned(), |c| format!("Checking {}", quoted(&c.command))),
+        );
+    }
+
+    fn returned(&mut self, call: &Call, outcome: &Outcome, at_ms: u64) -> Vec<Line> {
+        let mut lines = vec![];
+        let failed = !outcome.ok || outcome.exit.is_some_and(|exit| exit != 0);
+        if failed {
+            lines.extend(self.flush());
+            let text = match outcome.exit {
+                Some(exit) => format!("{}: exit {exit}", self.done(call)),
+                None => format!("{} failed", self.doing(call)),
+            };
+            lines.push(Line { mark: LineMark::Failed, text, at_ms });
+            return lines;
+        }
+        let done = Line { mark: LineMark::Done, text: self.done(call), at_ms };
+        if !["read", "search"].contains(&call.tool.as_str()) {
+            lines.extend(self.flush());
+            lines.push(done);
+            return lines;
+        }
+        match &mut self.quiet {
+            Some(quiet) if quiet.tool == call.tool => {
+                quiet.times += 1;
+                quiet.last = done;
+            }
+            _ => {
+                lines.extend(self.flush());
+                self.quiet = Some(Quiet { tool: call.tool.clone(), times: 1, last: done });
+            }
+        }
+        lines
+    }
+
+    fn flush(&mut self) -> Option<Line> {
+        let Quiet { tool, times, last } = self.quiet.take()?;
+        let text = match (times, tool.as_str()) {
+            (1, _) => last.text.clone(),
+            (_, "read") => format!("Read {}", count(times, "file")),
+            _ => format!("Searched {times} times"),
+        };
+        Some(Line { text, ..last })
+    }
+
+    /// Returns what a call does, while it does it.
+    fn doing(&self, call: &Call) -> String {
+        self.sentence(call, false)
+    }
+
+    /// Returns what a call did.
+    fn done(&self, call: &Call) -> String {
+        self.sentence(call, true)
+    }
+
+    fn sentence(&self, call: &Call, done: bool) -> String {
+        let input: Value = serde_json::from_str(&call.input).unwrap_or(Value::Null);
+        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or("");
+        let verb = |doing: &'static str, did: &'static str| if done { did } else { doing };
+        match call.tool.as_str() {
+            "shell" => format!("{} {}", verb("Running", "Ran"), quoted(text("command"))),
+            "read" => format!("{} {}", verb("Reading", "Read"), self.path(text("path"))),
+            "search" => format!("{} for {}", verb("Searching", "Searched"), quoted(text("pattern"))),
+            "edit" => format!("{} {}", verb("Editing", "Edited"), self.path(text("path"))),
+            "write" => format!("{} {}", verb("Writing", "Wrote"), self.path(text("path"))),
+            "apply_patch" => {
+                let paths = patched(text("patch"));
+                let first = paths.first().map_or_else(|| "files".to_owned(), |path| self.path(path));
+                let more = match paths.len() {
+                    0 | 1 => String::new(),
+                    files => format!(" and {} more", files - 1),
+                };
+                format!("{} {first}{more}", verb("Editing", "Edited"))
+            }
+            "plan" => {
+                let steps = input.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
+                let now =
+                    steps.iter().find(|step| step.get("status").and_then(Value::as_str) == Some("doing"));
+                match now.and_then(|step| step.get("step")).and_then(Value::as_str) {
+                    Some(step) => format!("Plan: {}", first_line(step, QUOTED_MAX)),
+                    None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
+                }
+            }
+            "job" => {
+                let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);
+                format!("{} background command {id}", verb("Looking after", "Looked after"))
+            }
+            other => format!("{} {}", verb("Calling", "Called"), quoted(other)),
+        }
+    }
+
+    /// Returns a path as a person calls it: from the task's folder on.
+    fn path(&self, path: &str) -> String {
+        let below = self.folders.iter().find_map(|f| path.strip_prefix(f.to_str()?)?.strip_prefix('/'));
+        match below.unwrap_or(path) {
+            "" | "." => "the folder".to_owned(),
+            path => first_line(path, QUOTED_MAX),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", first_line(text, QUOTED_MAX))
+}
+
+/// Returns the paths that a patch names, in order.
+fn patched(patch: &str) -> Vec<&str> {
+    let of = |line| {
+        ["*** Add File: ", "*** Update File: ", "*** Delete File: "]
+            .iter()
+            .find_map(|head| str::strip_prefix(line, head))
+    };
+    patch.lines().filter_map(of).map(str::trim).collect()
+}

@@ -1,0 +1,352 @@
+//! A version as a person reviews it, and what became of it in the real folder.
+
+use crate::bytes::RelPath;
+use crate::bytes::{Hash, escape};
+use crate::change::{Entry, Node};
+use crate::charter::CheckSpec;
+use crate::diff::{self, Hunk};
+use crate::event::{Apart, Proof};
+use crate::task::{AcceptState, Task, Version};
+use crate::view::{self, Mark};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// The last version of a task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Review {
+    pub task: u64,
+    pub title: String,
+    pub mark: Mark,
+    pub state: String,
+    pub version: u32,
+    pub worked_ms: u64,
+    pub tokens: u64,
+    /// The model's own words: claims, not checked by anybody.
+    pub summary: String,
+    /// What quire ran itself; empty: nothing was checked.
+    pub checks: Vec<CheckRow>,
+    pub files: Vec<FileChange>,
+    pub apart: Apart,
+    /// Names exactly these files, for `accept --seen`.
+    pub seen: Hash,
+    pub taken: Taken,
+}
+
+/// Whether the version is in the real folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    No,
+    Part,
+    Whole,
+    /// An earlier version is, or a part of one.
+    Earlier,
+}
+
+impl Review {
+    pub fn of(task: &Task, version: &Version, files: Vec<FileChange>) -> Review {
+        let checks = task.charter.checks.iter().enumerate();
+        let checks = checks.map(|(n, spec)| CheckRow::of(spec, version.proofs.get(n).map(AsRef::as_ref)));
+        let accept = task.last_accept().map(|n| &task.accepts[n]);
+        Review {
+            task: task.id,
+            title: task.title(),
+            mark: view::mark(task),
+            state: view::state(task),
+            version: version.number,
+            worked_ms: task.worked_ms,
+            tokens: task.usage.input.saturating_add(task.usage.output),
+            summary: version.summary.trim().to_owned(),
+            checks: checks.collect(),
+            files,
+            apart: (*version.apart).clone(),
+            seen: version.snapshot,
+            taken: match accept {
+                None => Taken::No,
+                Some(accept) if accept.snapshot != version.snapshot => Taken::Earlier,
+                Some(accept) if accept.only.is_empty() => Taken::Whole,
+                Some(accept) => {
+                    debug_assert_eq!(accept.state, AcceptState::Done);
+                    Taken::Part
+                }
+            },
+        }
+    }
+
+    /// Returns (lines added, lines removed) in all files.
+    pub fn lines(&self) -> (usize, usize) {
+        self.files.iter().fold((0, 0), |(a, r), file| (a + file.added, r + file.removed))
+    }
+
+    /// Returns whether a check was run and failed.
+    pub fn fails(&self) -> bool {
+        self.checks.iter().any(|check| check.passed == Some(false))
+    }
+
+    /// Returns how much changed: `2 files, +9 -4`, or `Nothing changed`.
+    pub fn extent(&self) -> String {
+        if self.files.is_empty() {
+            return "Nothing changed".to_owned();
+        }
+        let files = view::count(self.files.len() as u64, "file");
+        match self.lines() {
+            (0, 0) => files,
+            (added, removed) => format!("{files}, {}", plus_minus(added, removed)),
+        }
+    }
+
+    /// Returns whether the real folder changed, as a sentence.
+    pub fn folder_text(&self) -> &'static str {
+        match self.taken {
+            Taken::No => "Your folder has not changed.",
+            Taken::Part => "Part of it is in your folder.",
+            Taken::Whole => "It is in your folder.",
+            Taken::Earlier => "An earlier version is in your folder.",
+        }
+    }
+
+    /// Returns what deserves a look before all else, as (path, why).
+    pub fn look(&self) -> Vec<(String, String)> {
+        let file = |file: &FileChange| {
+            let why = match (file.fate, file.shape) {
+                (Fate::Deleted, Shape::Folder) => "the folder is deleted".to_owned(),
+                (Fate::Deleted, _) => "is deleted".to_owned(),
+                (_, Shape::Link) => format!("is a link to {}", file.target.as_deref().unwrap_or("nothing")),
+                _ if file.executable == Some(true) => "can now be run as a program".to_owned(),
+                _ if file.executable == Some(false) => "can no longer be run as a program".to_owned(),
+                _ => return None,
+            };
+            Some((file.path.to_string(), why))
+        };
+        let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
+        if self.apart.git.total > 0 {
+            let paths = view::count(self.apart.git.total, "path");
+            look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));
+        }
+        look
+    }
+}
+
+pub(super) fn plus_minus(added: usize, removed: usize) -> String {
+    match (added, removed) {
+        (added, 0) => format!("+{added}"),
+        (0, removed) => format!("-{removed}"),
+        (added, removed) => format!("+{added} -{removed}"),
+    }
+}
+
+/// A check and its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckRow {
+    pub command: String,
+    /// Absent: not run, because nothing changed.
+    pub passed: Option<bool>,
+    /// `passes`, `passes, but: ...`, `fails (exit 1)`, `not checked`.
+    pub outcome: String,
+    pub millis: u64,
+    /// What the command said, bounded.
+    pub output: String,
+}
+
+impl CheckRow {
+    pub fn of(spec: &CheckSpec, proof: Option<&Proof>) -> CheckRow {
+        CheckRow {
+            command: spec.command.clone(),
+            passed: proof.map(|p| p.passed),
+            outcome: proof.map_or_else(|| "not checked: nothing changed".to_owned(), outcome),
+            millis: proof.map_or(0, |p| p.millis),
+            output: proof.map_or_else(String::new, |p| p.output.clone()),
+        }
+    }
+
+    pub fn symbol(&self) -> char {
+        match self.passed {
+            Some(true) => '✓',
+            Some(false) => '✗',
+            None => '○',
+        }
+    }
+}
+
+pub(super) fn outcome(proof: &Proof) -> String {
+    let plain = match (proof.passed, proof.exit) {
+        (true, _) => "passes".to_owned(),
+        (false, Some(exit)) => format!("fails (exit {exit})"),
+        (false, None) => "fails (it did not end)".to_owned(),
+    };
+    if proof.buts.is_empty() { plain } else { format!("{plain}, but: {}", proof.buts.join("; ")) }
+}
+
+/// A path that a version changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileChange {
+    /// Index into the task's folders.
+    pub folder: u32,
+    pub path: RelPath,
+    pub fate: Fate,
+    pub shape: Shape,
+    pub added: usize,
+    pub removed: usize,
+    /// No text, before or after: there are no hunks.
+    pub binary: bool,
+    /// Too large to be compared line by line here: there are no hunks. `review --diff` has it all.
+    pub large: bool,
+    /// Present where it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<bool>,
+    /// Of a link, as it is now; escaped as [`RelPath`] is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The file's size now, or before it was deleted.
+    pub bytes: u64,
+    pub hunks: Vec<Hunk>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    New,
+    Changed,
+    Deleted,
+}
+
+/// What stands at the path now, or stood there before it was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    File,
+    Link,
+    Folder,
+}
+
+impl FileChange {
+    /// Returns the row of `entry`, whose contents were `was` and are `now`. The contents of anything but a file count as
+    /// empty; those of a file that is `None` are too large to be compared here.
+    pub fn of(entry: &Entry, was: Option<&[u8]>, now: Option<&[u8]>) -> FileChange {
+        let content = |node: &Option<Node>, given: Option<&[u8]>| match node {
+            Some(Node::File { .. }) => given.map(<[u8]>::to_vec),
+            _ => Some(vec![]),
+        };
+        let (was, now) = (content(&entry.was, was), content(&entry.now, now));
+        let large = was.is_none() || now.is_none();
+        let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
+        let binary = !large && (diff::is_binary(&was) || diff::is_binary(&now));
+        let hunks = if large || binary { vec![] } else { diff::hunks(&was, &now) };
+        let (added, removed) = diff::counts(&hunks);
+        let runs = |node: &Option<Node>| match node {
+            Some(Node::File { mode, .. }) => Some(mode & 0o111 != 0),
+            _ => None,
+        };
+        let executable = match (runs(&entry.was), runs(&entry.now)) {
+            (was, Some(now)) if was.unwrap_or(false) != now => Some(now),
+            _ => None,
+        };
+        let shown = entry.now.as_ref().or(entry.was.as_ref());
+        FileChange {
+            folder: entry.folder,
+            path: entry.path.clone(),
+            fate: match (&entry.was, &entry.now) {
+                (None, _) => Fate::New,
+                (_, None) => Fate::Deleted,
+                _ => Fate::Changed,
+            },
+            shape: match shown {
+                Some(Node::Link { .. }) => Shape::Link,
+                Some(Node::Dir { .. }) => Shape::Folder,
+                _ => Shape::File,
+            },
+            added,
+            removed,
+            binary,
+            large,
+            executable,
+            target: match &entry.now {
+                Some(Node::Link { target }) => Some(escape(&target.0)),
+                _ => None,
+            },
+            bytes: match shown {
+                Some(Node::File { bytes, .. }) => *bytes,
+                _ => 0,
+            },
+            hunks,
+        }
+    }
+
+    /// Returns how much of it changed: `+6 -4`, `new, +12`, `deleted`, `new folder`, `changed, binary`.
+    pub fn extent(&self) -> String {
+        let fate = match self.fate {
+            Fate::New => "new",
+            Fate::Changed => "changed",
+            Fate::Deleted => "deleted",
+        };
+        let shape = match self.shape {
+            Shape::File if self.binary => ", binary",
+            Shape::File if self.large => ", large",
+            Shape::File => "",
+            Shape::Link => " link",
+            Shape::Folder => " folder",
+        };
+        match (self.fate, self.added, self.removed) {
+            (Fate::Changed, ..) if self.shape != Shape::File => format!("now a{shape}"),
+            (_, 0, 0) | (Fate::Deleted, ..) => format!("{fate}{shape}"),
+            (Fate::New, added, removed) => format!("new{shape}, {}", plus_minus(added, removed)),
+            (Fate::Changed, added, removed) => plus_minus(added, removed),
+        }
+    }
+}
+
+/// What an accept or an undo did in the real folders, each file read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Written {
+    pub task: u64,
+    pub accept: u32,
+    pub undo: bool,
+    pub files: Vec<WrittenFile>,
+    #[serde(skip)]
+    pub folders: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WrittenFile {
+    /// Index into the task's folders.
+    pub folder: u32,
+    pub path: RelPath,
+    /// What the path underwent now: an undo deletes what its accept made new.
+    pub fate: Fate,
+}
+
+impl Written {
+    /// Returns what happened: `2 files written to code/invoice.`
+    pub fn text(&self, home: Option<&std::path::Path>) -> String {
+        let files = view::count(self.files.len() as u64, "file");
+        let folder = match self.folders.as_slice() {
+            [] => "your folder".to_owned(),
+            [one] => view::short_folder(one, home),
+            [first, more @ ..] => {
+                let first = view::short_folder(first, home);
+                format!("{first} and {}", view::count(more.len() as u64, "other folder"))
+            }
+        };
+        match (self.undo, self.files.len()) {
+            (false, 0) => format!("Nothing had to be written to {folder}."),
+            (true, 0) => format!("Nothing had to be put back in {folder}."),
+            (false, _) => format!("{files} written to {folder}."),
+            (true, 1) => format!("1 file in {folder} is as it was."),
+            (true, _) => format!("{files} in {folder} are as they were."),
+        }
+    }
+}
+
+impl WrittenFile {
+    /// Returns what happened to it, in a word or two.
+    pub fn what(&self, undo: bool) -> &'static str {
+        match (undo, self.fate) {
+            (false, Fate::New) => "new",
+            (false, Fate::Changed) => "changed",
+            (false, Fate::Deleted) => "deleted",
+            (true, Fate::New) => "is back",
+            (true, Fate::Changed) => "as it was",
+            (true, Fate::Deleted) => "is gone again",
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! Rows and sentences as tables: a log, and what a person reads.
+
+use super::*;
+use crate::bytes::{Hash, RelPath};
+use crate::change::{Entry, LinkTarget, Node};
+use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Sandbox, Wire};
+use crate::event::{Apart, Base, Event, Listing, Logged, Proof, Verdict};
+use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
+
+const MINUTE: u64 = 60_000;
+
+fn charter(checks: &[&str]) -> Charter {
+    Charter {
+        folders: vec!["/home/ada/code/invoice".into()],
+        model: Some(Model {
+            provider: "lab".into(),
+            name: "tiny".into(),
+            wire: Wire::Chat,
+            base_url: "http://127.0.0.1:1/v1".into(),
+            key_env: None,
+            edits: Edits::EditAndWrite,
+            images: false,
+        }),
+        checks: checks.iter().map(|c| CheckSpec { name: (*c).into(), command: (*c).into() }).collect(),
+        limits: Limits { check_rounds: 0, ..Limits::default() },
+        sandbox: Sandbox::default(),
+        env: vec![],
+    }
+}
+
+fn reply(text: &str, calls: &[(&str, &str)]) -> Event {
+    let call = |(n, (tool, input)): (usize, &(&str, &str))| Call {
+        id: n.to_string(),
+        tool: (*tool).into(),
+        input: (*input).into(),
+    };
+    Event::Replied {
+        reply: Reply {
+            wire: Wire::Chat,
+            items: vec![],
+            text: text.into(),
+            calls: calls.iter().enumerate().map(call).collect(),
+            stop: Stop::Done,
+            usage: Usage { input: 1000, output: 50, ..Usage::default() },
+        },
+    }
+}
+
+/// A log whose events are a second apart.
+struct Log {
+    task: Task,
+    all: Vec<Logged>,
+}
+
+impl Log {
+    fn new(id: u64, charter: Charter, words: &str) -> Log {
+        let first =
+            Logged { seq: 1, at_ms: 1_000_000, event: Event::Opened { charter, words: words.into() } };
+        Log { task: Task::open(id, &first).unwrap(), all: vec![first] }
+    }
+
+    fn then(mut self, events: impl IntoIterator<Item = Event>) -> Log {
+        for event in events {
+            let event = match event {
+                Event::Asked { .. } => Event::Asked { heard: self.task.seq },
+                event => event,
+            };
+            let logged = Logged { seq: self.task.seq + 1, at_ms: self.task.last_ms + 1000, event };
+            self.task.apply(&logged).unwrap();
+            self.all.push(logged);
+        }
+        self
+    }
+
+    fn started(id: u64, checks: &[&str], words: &str) -> Log {
+        let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
+        Log::new(id, charter(checks), words).then([
+            Event::Taken { epoch: 1 },
+            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into() },
+            Event::Frozen { bases: vec![base] },
+            Event::Asked { heard: 0 },
+        ])
+    }
+
+    fn presented(self, proofs: &[Proof], apart: Apart) -> Log {
+        let mut events = vec![Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart }];
+        events.extend(
+            proofs.iter().enumerate().map(|(n, p)| Event::Checked { check: n as u32, proof: p.clone() }),
+        );
+        events.push(Event::Presented { version: 1, snapshot: Hash::of(b"v") });
+        self.then(events)
+    }
+}
+
+fn proof(passed: bool, buts: &[&str]) -> Proof {
+    Proof {
+        snapshot: Hash::of(b"v"),
+        passed,
+        exit: Some(i32::from(!passed)),
+        millis: 900,
+        output: "said".into(),
+        whole: None,
+        buts: buts.iter().map(|b| (*b).into()).collect(),
+    }
+}
+
+fn fault(kind: FaultKind) -> Why {
+    Why::Model(Fault { kind, message: "https://example.org answers 503".into(), status: Some(503) })
+}
+
+#[test]
+fn what_waits_for_a_person_comes_first() {
+    let paused = |id, why| Log::started(id, &[], "paused").then([Event::Paused { why }]).task;
+    let ready =
+        |id| Log::started(id, &[], "ready").then([reply("done", &[])]).presented(&[], Apart::default());
+    let accept = [
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepted { accept: 0 },
+    ];
+    let failing = Log::started(6, &["make"], "a failing one").then([reply("done", &[])]);
+    let tasks = [
+        Log::started(1, &[], "at work").task,
+        ready(2).then(accept).task,
+        Log::started(3, &[], "dropped").then([Event::Discarded {}]).task,
+        paused(4, Why::Person),
+        ready(5).task,
+        failing.presented(&[proof(false, &[])], Apart::default()).task,
+        paused(7, fault(FaultKind::Busy)),
+        paused(8, Why::Steps),
+    ];
+    let shown: Vec<String> = rows(&tasks, 1_000_000 + 5 * MINUTE)
+        .iter()
+        .map(|r| {
+            format!(
+                "{} {} {} | {} | {} {}",
+                r.mark.group().heading(),
+                r.mark.symbol(),
+                r.task,
+                r.state,
+                r.title,
+                r.folder
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    NEEDS YOU ? 7 | needs you: the model is busy | paused /home/ada/code/invoice
+    NEEDS YOU ◆ 6 | ready, but a check fails | a failing one /home/ada/code/invoice
+    NEEDS YOU ◆ 5 | ready | ready /home/ada/code/invoice
+    NEEDS YOU ‖ 8 | needs you: 200 steps are used | paused /home/ada/code/invoice
+    NEEDS YOU ‖ 4 | paused | paused /home/ada/code/invoice
+    WORKING ◐ 1 | working | at work /home/ada/code/invoice
+    DONE ✓ 2 | accepted | ready /home/ada/code/invoice
+    DONE – 3 | discarded | dropped /home/ada/code/invoice
+    ");
+}
+
+#[test]
+fn each_reason_says_what_is_safe_and_what_to_do() {
+    let kinds = [
+        FaultKind::NoKey,
+        FaultKind::Credit,
+        FaultKind::NoModel,
+        FaultKind::TooLong,
+        FaultKind::Unreachable,
+        FaultKind::Busy,
+        FaultKind::Tape,
+    ];
+    let troubles = [Trouble::Sandbox, Trouble::Disk, Trouble::Folder, Trouble::Other];
+    let plain = [Why::NoModel, Why::Person, Why::Steps, Why::Time, Why::Loop, Why::Silence];
+    let mut all: Vec<Why> = plain.into_iter().chain([Why::Refused("not that".into())]).collect();
+    all.extend(kinds.map(fault));
+    all.extend(troubles.map(|t| Why::Trouble(t, "It broke".into())));
+    let task = Log::new(3, charter(&[]), "x").task;
+    let shown: Vec<String> = all
+        .iter()
+        .map(|why| {
+            let Told { what, safe, next } = why_text(why, &task);
+            assert_eq!(safe, "The task is kept. Your folder has not changed.");
+            format!("{}: {what} | {next}", needs(why, &task))
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    no model: No model is named, and none was found. | Once there is one (quire models): quire resume 3. To see quire at work without one: quire demo
+    paused: It was paused. | Go on: quire resume 3
+    200 steps are used: The limit of 200 steps is reached. | Allow as many again: quire resume 3. To say something first: quire revise 3 "..."
+    60 minutes are used: The limit of 60 minutes is reached. | Allow as much again: quire resume 3. To say something first: quire revise 3 "..."
+    the model repeats itself: The model made the same calls with the same outcomes again and again, so quire stopped it. | Say what it should try instead: quire revise 3 "..."
+    the model says nothing: The model answered with nothing several times. | Try again: quire resume 3. If it stays silent, name another model (quire models).
+    the model declined: The model declined to go on: not that. | Say it in another way: quire revise 3 "..."
+    the model's key is missing: https://example.org answers 503. | Give its key: quire models add lab. Then: quire resume 3
+    no credit is left: https://example.org answers 503. | Add credit with the provider, then: quire resume 3
+    there is no such model: https://example.org answers 503. | See which models answer: quire models. Then: quire resume 3
+    too long for the model: https://example.org answers 503. | Start a new task with less in it, or name a model with more room (quire models).
+    the model does not answer: https://example.org answers 503. | Start its server or look at the address (quire models), then: quire resume 3
+    the model is busy: https://example.org answers 503. | Try again: quire resume 3
+    the recording does not fit: https://example.org answers 503. | A recording plays only its own task. Name a real model (quire models), then: quire resume 3
+    no sandbox: It broke. | See what this machine lacks: quire doctor. Then: quire resume 3
+    no space on the disk: It broke. | Make room on the disk, then: quire resume 3
+    trouble with the folder: It broke. | Put the folder right, then: quire resume 3
+    quire had trouble: It broke. | Try again: quire resume 3
+    "#);
+}
+
+#[test]
+fn what_is_safe_depends_on_what_was_done() {
+    let worked = Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
+    assert_eq!(kept(&worked.task), "All that was done so far is kept. Your folder has not changed.");
+    let accept = [
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepted { accept: 0 },
+        Event::Said { words: "more".into() },
+    ];
+    assert_eq!(
+        kept(&worked.then(accept).task),
+        "What you accepted stays as it is; everything since is kept."
+    );
+}
+
+#[test]
+fn a_life_as_lines() {
+    let outcome = |ok, exit| Outcome { exit, ..if ok { Outcome::said("x") } else { Outcome::refused("x") } };
+    let step = |text: &str, calls: &[(&str, &str)], outcomes: &[Outcome]| {
+        let mut events =
+            vec![reply(text, calls), Event::Judged { verdicts: vec![Verdict::Run; calls.len()] }];
+        for (n, outcome) in outcomes.iter().enumerate() {
+            events.push(Event::Called { call: n as u32 });
+            events.push(Event::Returned { call: n as u32, outcome: outcome.clone() });
+        }
+        events.push(Event::Snapped { snapshot: Hash::of(b"s") });
+        events.push(Event::Asked { heard: 0 });
+        events
+    };
+    let read = |path| ("read", path);
+    let patch =
+        r#"{"patch":"*** Begin Patch\n*** Add File: a.txt\n+x\n*** Delete File: b.txt\n*** End Patch"}"#;
+    let plan = r#"{"steps":[{"step":"Look","status":"done"},{"step":"Mend it","status":"doing"}]}"#;
+    let log = Log::started(3, &["cargo test", "make lint"], "fix it")
+        .then(step(
+            "I look at the code first.\nThen more.",
+            &[read(r#"{"path":"a.txt"}"#), read(r#"{"path":"src"}"#), ("search", r#"{"pattern":"round"}"#)],
+            &[outcome(true, None), outcome(true, None), outcome(true, None)],
+        ))
+        .then(step("", &[read(r#"{"path":"/home/ada/code/invoice/tax.rs"}"#)], &[outcome(true, None)]))
+        .then(step(
+            "",
+            &[("plan", plan), ("apply_patch", patch)],
+            &[outcome(true, None), outcome(true, None)],
+        ))
+        .then(step(
+            "",
+            &[
+                ("edit", r#"{"path":"tax.rs"}"#),
+                ("write", r#"{"path":"new.rs"}"#),
+                ("shell", r#"{"command":"cargo test\nls"}"#),
+                ("shell", r#"{"command":"make"}"#),
+                ("job", r#"{"id":2,"action":"wait"}"#),
+                ("teleport", "not json"),
+            ],
+            &[
+                outcome(false, None),
+                outcome(true, None),
+                outcome(false, Some(101)),
+                outcome(true, Some(0)),
+                outcome(true, None),
+                outcome(false, None),
+            ],
+        ))
+        .then([
+            reply("", &[("shell", r#"{"command":"sleep 9"}"#), ("fly", "{}")]),
+            Event::Judged {
+                verdicts: vec![Verdict::Run, Verdict::Refuse("There is no tool \"fly\".".into())],
+            },
+            Event::Called { call: 0 },
+            Event::Taken { epoch: 2 },
+            Event::Snapped { snapshot: Hash::of(b"s") },
+            Event::Said { words: "be quick\nplease".into() },
+            Event::Asked { heard: 0 },
+            reply("It is mended.", &[]),
+        ])
+        .presented(&[proof(true, &["the agent changed the test"]), proof(false, &[])], Apart::default());
+    let mut progress = Progress::default();
+    let mut shown = vec![];
+    for logged in &log.all {
+        for line in progress.apply(logged) {
+            shown.push(format!("{} {:<60} {:>3} s", line.mark.symbol(), line.text, line.at_ms / 1000));
+        }
+        shown.push(format!("    {}", progress.now().unwrap_or("-")));
+    }
+    shown.dedup();
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+        Starting
+        Thinking
+    · I look at the code first.                                      5 s
+        Starting
+        Reading a.txt
+        Thinking
+        Reading src
+        Thinking
+        Searching for `round`
+    ✓ Read 2 files                                                  10 s
+        Thinking
+        Starting
+        Reading tax.rs
+    ✓ Searched for `round`                                          12 s
+        Thinking
+        Starting
+        Plan: Mend it
+    ✓ Read tax.rs                                                   18 s
+    ✓ Plan: Mend it                                                 24 s
+        Thinking
+        Editing a.txt and 1 more
+    ✓ Edited a.txt and 1 more                                       26 s
+        Thinking
+        Starting
+        Editing tax.rs
+    ✗ Editing tax.rs failed                                         32 s
+        Thinking
+        Writing new.rs
+    ✓ Wrote new.rs                                                  34 s
+        Thinking
+        Running `cargo test`
+    ✗ Ran `cargo test`: exit 101                                    36 s
+        Thinking
+        Running `make`
+    ✓ Ran `make`                                                    38 s
+        Thinking
+        Looking after background command 2
+    ✓ Looked after background command 2                             40 s
+        Thinking
+        Calling `teleport`
+    ✗ Calling `teleport` failed                                     42 s
+        Thinking
+        Starting
+    ✗ There is no tool "fly".                                       46 s
+        Starting
+        Running `sleep 9`
+    ✗ Running `sleep 9` was interrupted                             48 s
+        Running `sleep 9`
+    · You: be quick                                                 50 s
+        Running `sleep 9`
+        Thinking
+        Finishing
+        Checking `cargo test`
+    ✓ `cargo test` passes, but: the agent changed the test          54 s
+        Checking `make lint`
+    ✗ `make lint` fails (exit 1)                                    55 s
+        Finishing
+        -
+    "#);
+}
+
+#[test]
+fn a_turn_of_its_own_begins_at_zero() {
+    let log = Log::started(1, &[], "x")
+        .then([reply("done", &[])])
+        .presented(&[], Apart::default())
+        .then([Event::Said { words: "smaller".into() }]);
+    let mut progress = Progress::default();
+    let lines: Vec<Line> = log.all.iter().flat_map(|logged| progress.apply(logged)).collect();
+    assert_eq!(lines, [Line { mark: LineMark::Said, text: "You: smaller".into(), at_ms: 0 }]);
+    assert_eq!((progress.now(), progress.began_ms()), (Some("Starting"), log.task.last_ms));
+}
+
+fn entry(path: &str, was: Option<Node>, now: Option<Node>) -> Entry {
+    Entry { folder: 0, path: RelPath::new(path).unwrap(), was, now }
+}
+
+fn file(content: &str, mode: u32) -> Option<Node> {
+    Some(Node::File { blob: Hash::of(content.as_bytes()), bytes: content.len() as u64, mode })
+}
+
+/// Changes of every kind.
+fn changes() -> Vec<FileChange> {
+    let of = |path, was: Option<&str>, now: Option<&str>| {
+        let entry = entry(path, was.and_then(|c| file(c, 0o644)), now.and_then(|c| file(c, 0o644)));
+        FileChange::of(&entry, was.map(str::as_bytes), now.map(str::as_bytes))
+    };
+    let other = |entry: Entry| FileChange::of(&entry, Some(b"x\n"), Some(b"x\n"));
+    vec![
+        of("a.txt", Some("1\n2\n"), Some("1\ntwo\nthree\n")),
+        of("new.txt", None, Some("1\n")),
+        of("empty", None, Some("")),
+        of("gone.txt", Some("1\n2\n"), None),
+        of("pic.png", Some("\0a"), Some("\0b")),
+        FileChange::of(&entry("big", file("old", 0o644), file("new", 0o644)), None, None),
+        other(entry("run.sh", file("x\n", 0o644), file("x\n", 0o755))),
+        other(entry("plain.sh", file("x\n", 0o755), file("x\n", 0o644))),
+        other(entry("dir", None, Some(Node::Dir { mode: 0o755 }))),
+        other(entry("old-dir", Some(Node::Dir { mode: 0o755 }), None)),
+        other(entry("link", None, Some(Node::Link { target: LinkTarget(b"/etc/\xff".to_vec()) }))),
+        other(entry("was-file", file("x\n", 0o644), Some(Node::Link { target: LinkTarget(b"a".to_vec()) }))),
+    ]
+}
+
+#[test]
+fn a_change_in_a_few_words() {
+    let shown: Vec<String> = changes().iter().map(|c| format!("{}: {}", c.path, c.extent())).collect();
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    a.txt: +2 -1
+    new.txt: new, +1
+    empty: new
+    gone.txt: deleted
+    pic.png: changed, binary
+    big: changed, large
+    run.sh: changed
+    plain.sh: changed
+    dir: new folder
+    old-dir: deleted folder
+    link: new link
+    was-file: -1
+    ");
+}
+
+#[test]
+fn a_review_says_what_was_proved_and_what_needs_a_look() {
+    let apart = Apart { git: Listing { paths: vec!["0/.git/index".into()], total: 1 }, ..Apart::default() };
+    let proofs = [
+        proof(true, &["a test was removed", "Cargo.toml changed"]),
+        Proof { exit: None, ..proof(false, &[]) },
+    ];
+    let log = Log::started(3, &["cargo test", "make"], "fix it");
+    let log = log.then([reply(" It is mended. \n", &[])]).presented(&proofs, apart);
+    let version = log.task.version().unwrap().clone();
+    let review = Review::of(&log.task, &version, changes());
+    let checks = review.checks.iter().map(|c| format!("{} {} {}", c.symbol(), c.command, c.outcome));
+    let look = review.look().into_iter().map(|(path, why)| format!("{path} {why}"));
+    let head = format!("{} | {} | {}", review.state, review.extent(), review.folder_text());
+    let shown: Vec<String> = [head, review.summary.clone()].into_iter().chain(checks).chain(look).collect();
+    assert!(review.fails());
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    ready, but a check fails | 12 files, +3 -4 | Your folder has not changed.
+    It is mended.
+    ✓ cargo test passes, but: a test was removed; Cargo.toml changed
+    ✗ make fails (it did not end)
+    gone.txt is deleted
+    run.sh can now be run as a program
+    plain.sh can no longer be run as a program
+    old-dir the folder is deleted
+    link is a link to /etc/\xff
+    was-file is a link to a
+    .git 1 path changed, which Accept does not take
+    ");
+    let json = serde_json::to_value(&review).unwrap();
+    assert_eq!(
+        (&json["mark"], &json["taken"], &json["files"][3]["fate"]),
+        (&"ready".into(), &"no".into(), &"deleted".into())
+    );
+    assert_eq!(
+        json["files"][0]["hunks"][0]["lines"][1],
+        serde_json::json!({"kind": "removed", "text": "2\n"})
+    );
+}
+
+#[test]
+fn what_is_in_the_folder_is_said() {
+    let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
+    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only };
+    let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
+    let accepted = || Event::Accepted { accept: 0 };
+    let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
+    let rows = [
+        (ready(), Taken::No),
+        (ready().then([accepting(vec![]), accepted()]), Taken::Whole),
+        (ready().then([accepting(vec![part]), accepted()]), Taken::Part),
+        (ready().then(undo), Taken::No),
+    ];
+    for (log, expected) in rows {
+        let version = log.task.version().unwrap().clone();
+        assert_eq!(Review::of(&log.task, &version, vec![]).taken, expected);
+    }
+}
+
+#[test]
+fn what_was_written_is_said() {
+    let written = |undo, files: &[(&str, Fate)], folders: &[&str]| Written {
+        task: 3,
+        accept: 0,
+        undo,
+        files: files
+            .iter()
+            .map(|(path, fate)| WrittenFile { folder: 0, path: RelPath::new(*path).unwrap(), fate: *fate })
+            .collect(),
+        folders: folders.iter().map(Into::into).collect(),
+    };
+    let home = Some(Path::new("/home/ada"));
+    let (one, two) = ([("a", Fate::New)], [("a", Fate::New), ("b", Fate::Deleted)]);
+    let (site, both) = (["/home/ada/site"], ["/home/ada/site", "/srv"]);
+    let rows = [
+        (written(false, &two, &site), "2 files written to site."),
+        (written(false, &one, &both), "1 file written to site and 1 other folder."),
+        (written(false, &[], &["/home/ada"]), "Nothing had to be written to /home/ada."),
+        (written(true, &two, &["/srv/x"]), "2 files in /srv/x are as they were."),
+        (written(true, &one, &site), "1 file in site is as it was."),
+        (written(true, &[], &site), "Nothing had to be put back in site."),
+    ];
+    for (written, expected) in rows {
+        assert_eq!(written.text(home), expected);
+    }
+    let task = Log::new(3, charter(&[]), "x").task;
+    assert_eq!(opened_text(&task, home), "Task 3 in code/invoice, up to 200 steps and 60 minutes.");
+}

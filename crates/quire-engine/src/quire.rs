@@ -1,0 +1,469 @@
+//! One home of quire's, as one process sees it: what the faces do with tasks. Everything here is a reading of the store or a
+//! short append to it; long work is the host's. Accept and undo alone are done in the calling process, because that is where
+//! the person who decides is.
+
+use crate::accept::{self, AcceptError, Desk, Did, Outcome, Report};
+use crate::blob::BlobError;
+use crate::database::OpenError;
+use crate::freeze::{self, FreezeError, Frozen};
+use crate::link::{Link, LinkError};
+use crate::place::Place;
+use crate::settings::{Resolved, Surroundings};
+use crate::snapshot::SnapshotError;
+use crate::store::{AppendError, ReadError, Store, Writer};
+use crate::work::load_snapshot;
+use crate::{host, snapshot};
+use quire_core::charter::Model;
+use quire_core::event::{Part, Seq};
+use quire_core::task::AcceptState;
+use quire_core::view::{Fate, FileChange, Review, Written, WrittenFile};
+use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, diff};
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// See the module.
+pub struct Quire {
+    store: Store,
+    home: PathBuf,
+    log: PathBuf,
+    recovered: Vec<Recovered>,
+}
+
+/// An accept or undo that a process left half done when it died, and that was ended when the home was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub task: u64,
+    pub accept: u32,
+    pub undo: bool,
+    /// Whether the folders are as after it; else they are as before.
+    pub after: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("There is no place for quire's data: neither QUIRE_HOME, XDG_DATA_HOME nor HOME is set.")]
+    NoPlace,
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("There is no task {0}.")]
+    NoSuchTask(u64),
+    #[error(transparent)]
+    Read(ReadError),
+    #[error(transparent)]
+    Append(AppendError),
+    #[error("Task {task} {why}.")]
+    Not { task: u64, why: &'static str },
+    /// The version is another one than the person saw.
+    #[error("Task {task} has changed since you saw it; its version is now {now}.")]
+    Seen { task: u64, now: Hash },
+    #[error("`{}` is not in a folder of this task.", path.display())]
+    Outside { path: PathBuf },
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Freeze(#[from] FreezeError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Host(#[from] host::HostError),
+    #[error("The data directory {} cannot be used: {why}.", path.display())]
+    Home { path: PathBuf, why: io::Error },
+    #[error(transparent)]
+    Sandbox(#[from] quire_sandbox::StartError),
+}
+
+impl From<ReadError> for EngineError {
+    fn from(error: ReadError) -> EngineError {
+        match error {
+            ReadError::NoSuchTask(task) => EngineError::NoSuchTask(task),
+            other => EngineError::Read(other),
+        }
+    }
+}
+
+impl From<AppendError> for EngineError {
+    fn from(error: AppendError) -> EngineError {
+        match error {
+            AppendError::NoSuchTask(task) => EngineError::NoSuchTask(task),
+            other => EngineError::Append(other),
+        }
+    }
+}
+
+/// Files beyond this are not compared line by line for a review.
+const COMPARED_BYTES_MAX: u64 = 2 << 20;
+
+/// Returns the data directory.
+pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
+    let absolute = |name: &str| surroundings.env.get(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    absolute("QUIRE_HOME")
+        .or_else(|| Some(absolute("XDG_DATA_HOME")?.join("quire")))
+        .or_else(|| Some(surroundings.home()?.join(".local/share/quire")))
+        .ok_or(EngineError::NoPlace)
+}
+
+fn log(surroundings: &Surroundings, home: &Path) -> PathBuf {
+    let absolute = |name: &str| surroundings.env.get(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(surroundings.home()?.join(".local/state")));
+    match (absolute("QUIRE_HOME"), state) {
+        (None, Some(state)) => state.join("quire/host.log"),
+        _ => home.join("host.log"),
+    }
+}
+
+impl Quire {
+    /// Opens the home, and ends whatever accept or undo a dead process left half done.
+    pub fn open(surroundings: &Surroundings) -> Result<Quire, EngineError> {
+        let home = home(surroundings)?;
+        let store = Store::open(&home)?;
+        let home = home.canonicalize().map_err(|why| EngineError::Home { path: home.clone(), why })?;
+        let mut quire = Quire { store, log: log(surroundings, &home), home, recovered: vec![] };
+        let ended = accept::recover(&quire.home)
+            .map_err(|why| EngineError::Home { path: quire.home.clone(), why })?;
+        for one in ended {
+            let outcome = one.outcome?;
+            quire.conclude(one.task, one.number, one.undo, outcome)?;
+        }
+        Ok(quire)
+    }
+
+    /// What was found half done when the home was opened.
+    pub fn recovered(&self) -> &[Recovered] {
+        &self.recovered
+    }
+
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Opens a task. Its words are on the disk when this returns.
+    pub fn open_task(
+        &self,
+        resolved: &Resolved,
+        model: Option<Model>,
+        words: &str,
+    ) -> Result<u64, EngineError> {
+        let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
+        Ok(self.store.create(vec![opened]).wait()?.task)
+    }
+
+    pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {
+        self.store.tasks()?.into_iter().map(|id| self.task(id)).collect()
+    }
+
+    /// Returns a task. Where the log says that it is being written and no process is at it, that is ended first.
+    pub fn task(&self, id: u64) -> Result<Task, EngineError> {
+        let task = self.store.task(id)?;
+        let open =
+            task.accepts.iter().position(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing));
+        let Some(number) = open else { return Ok(task) };
+        let undo = task.accepts[number].state == AcceptState::Undoing;
+        match accept::outcome(&self.desk(id), number as u32, undo)? {
+            Some(outcome) => {
+                let event = conclusion(number as u32, undo, &outcome);
+                self.append(id, |_| Ok(vec![event.clone()]))?;
+                Ok(self.store.task(id)?)
+            }
+            None => Ok(task),
+        }
+    }
+
+    pub fn events(&self, id: u64, after: Seq) -> Result<Vec<Logged>, EngineError> {
+        self.store.task(id)?;
+        Ok(self.store.events(id, after)?)
+    }
+
+    /// Says something to a task: the next turn of one that rests, more words for one that works.
+    pub fn say(&self, id: u64, words: &str) -> Result<(), EngineError> {
+        self.append(id, |task| {
+            let mut events = vec![Event::Said { words: words.to_owned() }];
+            match &task.phase {
+                Phase::Discarded => return Err("was discarded"),
+                Phase::Waiting(_) if task.charter.model.is_some() => {
+                    events.push(Event::Resumed { model: None })
+                }
+                _ => {}
+            }
+            Ok(events)
+        })
+    }
+
+    pub fn pause(&self, id: u64) -> Result<(), EngineError> {
+        self.append(id, |task| match &task.phase {
+            Phase::Working => Ok(vec![Event::Paused { why: quire_core::event::Why::Person }]),
+            Phase::Waiting(_) => Ok(vec![]),
+            _ => Err("is not at work"),
+        })
+    }
+
+    /// Lets a waiting task go on, on `model` where one is given.
+    pub fn resume(&self, id: u64, model: Option<Model>) -> Result<(), EngineError> {
+        self.append(id, |task| match &task.phase {
+            Phase::Working => Ok(vec![]),
+            Phase::Waiting(_) => match (&task.charter.model, &model) {
+                (None, None) => Err("has no model yet; name one with -m"),
+                (Some(old), Some(new)) if task.step > 0 && old.wire != new.wire => {
+                    Err("was begun on a model of another kind and cannot change over")
+                }
+                _ => Ok(vec![Event::Resumed { model: model.clone() }]),
+            },
+            Phase::Ready | Phase::Accepted => Err("is done; `quire revise` begins its next turn"),
+            Phase::Discarded => Err("was discarded"),
+        })
+    }
+
+    /// Drops a task. Its log stays; its sandbox's layers go.
+    pub fn discard(&self, id: u64) -> Result<(), EngineError> {
+        let mut working = false;
+        self.append(id, |task| {
+            working = task.phase == Phase::Working;
+            if task.phase == Phase::Discarded {
+                return Ok(vec![]);
+            }
+            if task.last_accept().is_some() {
+                return Err("is in your folder; undo it first, then discard it");
+            }
+            Ok(vec![Event::Discarded {}])
+        })?;
+        if !working {
+            self.place(id).clear().map_err(|why| EngineError::Home { path: self.home.clone(), why })?;
+        }
+        Ok(())
+    }
+
+    /// Returns the last version as a person reviews it.
+    pub fn review(&self, id: u64) -> Result<Review, EngineError> {
+        let task = self.task(id)?;
+        let version = self.reviewable(&task)?;
+        let frozen = self.frozen(&task)?;
+        let mut files = vec![];
+        for entry in load_snapshot(&self.store, &version.snapshot)?.entries {
+            let (was, now) = self.contents(&frozen, &entry, COMPARED_BYTES_MAX)?;
+            files.push(FileChange::of(&entry, was.as_deref(), now.as_deref()));
+        }
+        Ok(Review::of(&task, &version, files))
+    }
+
+    /// Returns the last version's changes as one unified diff.
+    pub fn diff(&self, id: u64) -> Result<Vec<u8>, EngineError> {
+        let task = self.task(id)?;
+        let version = self.reviewable(&task)?;
+        let frozen = self.frozen(&task)?;
+        let mut whole = vec![];
+        for entry in load_snapshot(&self.store, &version.snapshot)?.entries {
+            let (was, now) = self.contents(&frozen, &entry, u64::MAX)?;
+            let prefix = match task.charter.folders.len() {
+                1 => String::new(),
+                _ => format!("{}/", entry.folder),
+            };
+            let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
+            whole.extend(diff::unified(&prefix, &entry, &was, &now));
+        }
+        Ok(whole)
+    }
+
+    /// Writes the last version, or the parts of it that `paths` name, into the real folders. `seen` is the beginning of the
+    /// hash that the person saw.
+    pub fn accept(&self, id: u64, paths: &[OsString], seen: Option<&str>) -> Result<Written, EngineError> {
+        let task = self.task(id)?;
+        if task.is_being_written() {
+            return Err(EngineError::Not { task: id, why: "is being written by another process" });
+        }
+        let version = self.reviewable(&task)?;
+        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+            return Err(EngineError::Not {
+                task: id,
+                why: "is not ready to be accepted; it goes on working",
+            });
+        }
+        if seen.is_some_and(|seen| seen.len() < 6 || !version.snapshot.to_string().starts_with(seen)) {
+            return Err(EngineError::Seen { task: id, now: version.snapshot });
+        }
+        let only: Vec<Part> = paths.iter().map(|path| part(&task, path)).collect::<Result<_, _>>()?;
+        let mut earlier = vec![];
+        for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
+            earlier.extend(accept::choose(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only)?);
+        }
+        let chosen = accept::choose(&load_snapshot(&self.store, &version.snapshot)?, &only)?;
+        let entries = accept::following(chosen, only.is_empty(), &earlier);
+        let number = task.accepts.len() as u32;
+        let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;
+        let begin = Event::Accepting { accept: number, snapshot: version.snapshot, only };
+        self.store.append(id, task.seq, Writer::Person, vec![begin]).wait()?;
+        let report = self.carry(id, number, false, plan)?;
+        Ok(written(&task, number, false, &report))
+    }
+
+    /// Takes the last accept back, and reads every file to prove it.
+    pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
+        let task = self.task(id)?;
+        let Some(number) = task.last_accept() else {
+            return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
+        };
+        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+            return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
+        }
+        let number = number as u32;
+        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs())?;
+        self.store.append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
+        let report = self.carry(id, number, true, plan)?;
+        Ok(written(&task, number, true, &report))
+    }
+
+    fn carry(&self, id: u64, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
+        let done = accept::carry_out(plan, self.store.blobs(), &mut |_| {});
+        let event = match (&done, undo) {
+            (Ok(_), false) => Event::Accepted { accept },
+            (Ok(_), true) => Event::Undone { accept },
+            (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
+            (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
+        };
+        self.append(id, |_| Ok(vec![event.clone()]))?;
+        Ok(done?)
+    }
+
+    fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
+        let task = self.store.task(id)?;
+        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
+        if task.accepts.get(number as usize).is_some_and(|a| a.state == open) {
+            let event = conclusion(number, undo, &outcome);
+            self.append(id, |_| Ok(vec![event.clone()]))?;
+        }
+        let after = matches!(outcome, Outcome::After(_));
+        self.recovered.push(Recovered { task: id, accept: number, undo, after });
+        Ok(())
+    }
+
+    /// Connects to the host, which is started where none runs.
+    pub async fn link(&self) -> Result<Link, EngineError> {
+        Ok(Link::to_host(&self.home, &self.log).await?)
+    }
+
+    /// Connects to the host if one runs.
+    pub async fn running_host(&self) -> Option<Link> {
+        Some(Link::connect(&self.home, &self.log).await?.0)
+    }
+
+    /// Is the host, until told to stop; see [`host::run`].
+    pub async fn host(&self, leaves: bool) -> Result<(), EngineError> {
+        Ok(host::run(self.store.clone(), &self.home, leaves).await?)
+    }
+
+    /// Appends what `events` makes of the task as it stands; a task that moved on meanwhile is looked at again.
+    fn append(
+        &self,
+        id: u64,
+        mut events: impl FnMut(&Task) -> Result<Vec<Event>, &'static str>,
+    ) -> Result<(), EngineError> {
+        loop {
+            let task = self.store.task(id)?;
+            let events = events(&task).map_err(|why| EngineError::Not { task: id, why })?;
+            if events.is_empty() {
+                return Ok(());
+            }
+            match self.store.append(id, task.seq, Writer::Person, events).wait() {
+                Ok(_) => return Ok(()),
+                Err(AppendError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn reviewable(&self, task: &Task) -> Result<std::sync::Arc<quire_core::task::Version>, EngineError> {
+        match (task.version(), &task.phase) {
+            (_, Phase::Discarded) => Err(EngineError::Not { task: task.id, why: "was discarded" }),
+            (Some(version), _) => Ok(version.clone()),
+            (None, _) => Err(EngineError::Not { task: task.id, why: "has no version to review yet" }),
+        }
+    }
+
+    fn frozen(&self, task: &Task) -> Result<Vec<Frozen>, EngineError> {
+        let bases = task.bases.iter().flat_map(|bases| bases.iter());
+        Ok(bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect::<Result<_, _>>()?)
+    }
+
+    /// Returns what a file held and holds; `None` where that is no file, or longer than `most`.
+    fn contents(
+        &self,
+        frozen: &[Frozen],
+        entry: &Entry,
+        most: u64,
+    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), EngineError> {
+        let was = match &entry.was {
+            Some(Node::File { bytes, .. }) if *bytes <= most => {
+                let base = frozen.get(entry.folder as usize);
+                let file = base.map(|base| snapshot::old_content(base, &entry.path)).transpose();
+                let mut content = vec![];
+                if let Some(mut file) = file.map_err(SnapshotError::Layer)?.flatten() {
+                    file.read_to_end(&mut content).map_err(SnapshotError::Layer)?;
+                }
+                Some(content)
+            }
+            _ => None,
+        };
+        let now = match &entry.now {
+            Some(Node::File { blob, bytes, .. }) if *bytes <= most => Some(self.store.blobs().get(blob)?),
+            _ => None,
+        };
+        Ok((was, now))
+    }
+
+    pub(crate) fn place(&self, id: u64) -> Place {
+        Place::of(&self.home, id)
+    }
+
+    fn desk(&self, id: u64) -> Desk {
+        Desk { home: self.home.clone(), dir: self.place(id).dir().to_owned() }
+    }
+}
+
+fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {
+    let why = "quire was ended while it wrote; everything is as it was before".to_owned();
+    match (outcome, undo) {
+        (Outcome::After(_), false) => Event::Accepted { accept },
+        (Outcome::After(_), true) => Event::Undone { accept },
+        (Outcome::Before { .. }, false) => Event::AcceptFailed { accept, why },
+        (Outcome::Before { .. }, true) => Event::UndoFailed { accept, why },
+    }
+}
+
+/// Returns the part of a task that a person means by `path`: relative to the task's folder, or absolute.
+fn part(task: &Task, path: &OsString) -> Result<Part, EngineError> {
+    let path = Path::new(path);
+    let outside = || EngineError::Outside { path: path.to_owned() };
+    let found = if path.is_absolute() {
+        let folders = task.charter.folders.iter().enumerate();
+        folders.filter_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))).next()
+    } else {
+        Some((0, path.strip_prefix(".").unwrap_or(path)))
+    };
+    let (folder, inner) = found.ok_or_else(outside)?;
+    // `Path` drops a trailing slash and `.` in the middle, as a person means it.
+    let tidy: PathBuf = inner.components().collect();
+    let path = RelPath::new(tidy.as_os_str().as_bytes()).ok_or_else(outside)?;
+    Ok(Part { folder: folder as u32, path })
+}
+
+fn written(task: &Task, accept: u32, undo: bool, report: &Report) -> Written {
+    let file = |w: &accept::Written| WrittenFile {
+        folder: w.folder,
+        path: w.path.clone(),
+        fate: match w.did {
+            Did::Created => Fate::New,
+            Did::Replaced | Did::Mode => Fate::Changed,
+            Did::Deleted => Fate::Deleted,
+        },
+    };
+    let files = report.written.iter().map(file).collect();
+    Written { task: task.id, accept, undo, files, folders: task.charter.folders.clone() }
+}
