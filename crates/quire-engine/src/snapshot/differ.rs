@@ -54,6 +54,11 @@ impl<'a> Differ<'a> {
         Differ { whole, uppers, base, ignored, rules: HashMap::new() }
     }
 
+    /// Compares where nothing is ignored by name beforehand.
+    pub fn plain(whole: &'a Stack, uppers: usize, base: &'a Stack) -> Differ<'a> {
+        Differ { whole, uppers, base, ignored: HashSet::new(), rules: HashMap::new() }
+    }
+
     /// Visits every path of the wanted classes that differs, or may.
     pub fn run(&mut self, wanted: &[Class], visit: &mut dyn FnMut(Difference)) -> io::Result<()> {
         if self.uppers == 0 {
