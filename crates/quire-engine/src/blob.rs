@@ -38,8 +38,12 @@ impl Index {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes all rows that are waiting into the caller's transaction. Returns the blobs they are of.
-    pub fn write(&self, database: &Database, conn: &Connection) -> Result<Vec<Hash>, DatabaseError> {
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Writes all rows that are waiting into the caller's transaction, and returns them.
+    pub fn write(&self, database: &Database, conn: &Connection) -> Result<Vec<(Hash, Place)>, DatabaseError> {
         let waiting: Vec<_> = self.lock().iter().map(|(hash, place)| (*hash, *place)).collect();
         database.by((|| {
             // Put by two processes at once, it is there twice and one of them is as good as the other; a row that
@@ -50,14 +54,17 @@ impl Index {
                 insert.execute(params![hash.0, place.pack, place.start, place.bytes]).map(drop)
             })
         })())?;
-        Ok(waiting.into_iter().map(|(hash, _)| hash).collect())
+        Ok(waiting)
     }
 
     /// Forgets the rows that are now committed.
-    pub fn written(&self, blobs: &[Hash]) {
+    pub fn written(&self, rows: &[(Hash, Place)]) {
         let mut waiting = self.lock();
-        for hash in blobs {
-            waiting.remove(hash);
+        for (hash, place) in rows {
+            // Put again meanwhile, because that place was seen to be gone, it waits on.
+            if waiting.get(hash) == Some(place) {
+                waiting.remove(hash);
+            }
         }
     }
 }
@@ -93,6 +100,7 @@ pub struct Blobs {
     dir: Arc<Path>,
     database: Arc<Database>,
     index: Arc<Index>,
+    begun: Arc<pack::Begun>,
 }
 
 impl Blobs {
@@ -101,7 +109,7 @@ impl Blobs {
         let made = fs::DirBuilder::new().mode(0o700).create(&dir);
         match made.and_then(|()| File::open(home)?.sync_all()) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(DiskError::io(&dir, e)),
-            _ => Ok(Blobs { dir: dir.into(), database, index }),
+            _ => Ok(Blobs { dir: dir.into(), database, index, begun: Arc::default() }),
         }
     }
 

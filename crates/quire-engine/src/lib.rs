@@ -15,6 +15,7 @@ pub mod keys;
 pub mod link;
 pub mod models;
 pub mod nearest;
+mod once;
 mod place;
 mod plain_file;
 pub mod quire;
@@ -26,3 +27,14 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 mod work;
+
+pub use glimpse::Glimpse;
+pub use link::{Followed, Heard, Link};
+pub use once::Once;
+pub use quire::{EngineError, Quire, Recovered};
+
+/// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
+/// exit code, or `None` where a person started it. `main` calls this before it does anything else.
+pub fn private_main(args: &[std::ffi::OsString]) -> Option<i32> {
+    quire_sandbox::private_main(args)
+}

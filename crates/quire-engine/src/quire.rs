@@ -146,15 +146,16 @@ impl Quire {
         &self.store
     }
 
-    /// Opens a task. Its words are on the disk when this returns.
+    /// Opens a task. Its words are on the disk when this returns. Without a model it waits for one.
     pub fn open_task(
         &self,
         resolved: &Resolved,
         model: Option<Model>,
         words: &str,
     ) -> Result<u64, EngineError> {
+        let waits = model.is_none().then(|| Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
-        Ok(self.store.create(vec![opened]).wait()?.task)
+        Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
 
     pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {

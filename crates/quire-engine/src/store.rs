@@ -185,7 +185,8 @@ impl Store {
     pub fn task(&self, task: u64) -> Result<Task, ReadError> {
         let id = i64::try_from(task).map_err(|_| ReadError::NoSuchTask(task))?;
         let database = &self.0.database;
-        database.read(|conn| self.0.folds.of(database, conn, id)?.ok_or(ReadError::NoSuchTask(task)))
+        let folded = database.read(|conn| self.0.folds.of(database, conn, id))?;
+        folded.map(Arc::unwrap_or_clone).ok_or(ReadError::NoSuchTask(task))
     }
 
     /// Returns the events of a task above `after`, in order; none where there is no such task.
@@ -212,6 +213,17 @@ impl Store {
                     .collect()
             })())?;
             Ok(ids)
+        })
+    }
+
+    /// Returns the end of the log of all tasks: who takes it before reading tasks, and asks for news above it afterwards,
+    /// misses nothing.
+    pub fn mark(&self) -> Result<Mark, ReadError> {
+        let database = &self.0.database;
+        database.read(|conn| {
+            let sql = "SELECT coalesce(max(id), 0) FROM event";
+            let last = conn.prepare_cached(sql).and_then(|mut last| last.query_row([], |row| row.get(0)));
+            Ok(Mark(database.by(last)?))
         })
     }
 

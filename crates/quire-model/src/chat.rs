@@ -1,12 +1,13 @@
-//! OpenAI's Chat Completions, and the many servers that speak something like it. The answer comes in deltas; one
-//! `assistant` message is assembled from them once, kept, and sent back unchanged from then on.
+//! OpenAI's Chat Completions, and the many servers that speak something like it. The answer comes in deltas;
+//! one `assistant` message is assembled from them once, kept, and sent back unchanged from then on.
 //!
-//! What servers do differently, and is read all the same: ids missing or repeated, `index` always 0 though the ids
-//! differ, a whole call in one chunk, arguments `""` or as an object, content as a list of parts, `finish_reason` `stop`
-//! with calls, no `[DONE]`, usage in a chunk without choices, an error in the midst.
+//! What servers do differently, and is read all the same: ids missing or repeated, `index` always 0 though
+//! the ids differ, a whole call in one chunk, arguments `""` or as an object, content as a list of parts,
+//! `finish_reason` `stop` with calls, no `[DONE]`, usage in a chunk without choices, an error in the midst.
 //!
-//! Reasoning is sent back under the name it came by, but only with calls: DeepSeek demands it there, and refuses it
-//! elsewhere. `reasoning_details` (OpenRouter's) and unknown fields of a call (Gemini's signatures) always go back.
+//! Reasoning is sent back under the name it came by, but only with calls: DeepSeek demands it there, and
+//! refuses it elsewhere. `reasoning_details` (OpenRouter's) and unknown fields of a call (Gemini's
+//! signatures) always go back.
 
 use crate::Glimpse;
 use crate::fault::Trouble;
@@ -110,8 +111,8 @@ impl Dialect for Chat {
     }
 }
 
-/// Returns an assistant's message, or `None` where it would say nothing. `more` holds further fields of it; with each
-/// call come further fields of the call.
+/// Returns an assistant's message, or `None` where it would say nothing. `more` holds further fields of it;
+/// with each call come further fields of the call.
 fn message<'c>(
     said: &str,
     calls: impl Iterator<Item = (&'c Call, Map<String, Value>)>,
@@ -133,7 +134,7 @@ fn message<'c>(
     }
     let mut message = more;
     message.insert("role".to_owned(), json!("assistant"));
-    message.insert("content".to_owned(), if said.is_empty() { Value::Null } else { json!(said) });
+    message.insert("content".to_owned(), json!(said));
     if !calls.is_empty() {
         message.insert("tool_calls".to_owned(), Value::Array(calls));
     }
@@ -284,8 +285,8 @@ impl Answer {
         };
         let function = part.get("function").unwrap_or(&Value::Null);
         let name = text(function, "name");
-        // The latest wins where an index is used again. Without index and id, a piece without a name goes on with the
-        // last call, and one with a name begins another.
+        // The latest wins where an index is used again. Without index and id, a piece without a name goes on
+        // with the last call, and one with a name begins another.
         let place = self.calls.iter().rposition(belongs).or_else(|| {
             let goes_on = index.is_none() && id.is_empty() && name.is_empty();
             self.calls.len().checked_sub(1).filter(|_| goes_on)

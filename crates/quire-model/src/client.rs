@@ -1,12 +1,12 @@
 //! Asking a model: the connection, the stream, and asking again.
 //!
-//! A request that failed is sent again whole, and nothing of the answer that broke off is kept: a call that was not
-//! closed must never run. The key goes to the host of the model's address and nowhere else, so redirects are not
-//! followed; and it is cut out of every sentence that leaves this file.
+//! A request that failed is sent again whole, and nothing of the answer that broke off is kept: a call that
+//! was not closed must never run. The key goes to the host of the model's address and nowhere else, so
+//! redirects are not followed; and it is cut out of every sentence that leaves this file.
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::sse;
-use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Prompt, Reply};
@@ -89,8 +89,8 @@ impl Client {
 
     /// Asks `model` and returns its whole reply, or why none came after all tries.
     ///
-    /// `images` holds the content of the pictures in the prompt's outcomes; one that is missing is left out. Dropping the
-    /// future closes the connection.
+    /// `images` holds the content of the pictures in the prompt's outcomes; one that is missing is left out.
+    /// Dropping the future closes the connection.
     pub async fn ask(
         &self,
         model: &Model,
@@ -123,7 +123,7 @@ impl Client {
             if shown.into_inner() {
                 glimpse(Glimpse::Restarted);
             }
-            // A parameter can be learnt away once, so this ends.
+            // A parameter can be learnt away once, and a number only sinks, so this ends.
             if self.learn(model, dialect, &trouble) {
                 tries -= 1;
                 continue;
@@ -148,6 +148,9 @@ impl Client {
         let Some(dialect) = wire::of(model.wire) else { return Ok(vec![model.name.clone()]) };
         let mut way = self.way(dialect, model, key)?;
         way.url = extended(&model.base_url, "models").map_err(|trouble| way.told(trouble, model, 1))?;
+        if way.url.query().is_none() {
+            way.url.set_query(dialect.models_query());
+        }
         way.address = shown(&way.url);
         way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
     }
@@ -205,16 +208,17 @@ impl Quirks {
         for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
             if name != "max_tokens" {
                 self.without.insert(name);
-            } else if self.output_max.is_none() {
-                self.output_max = Some(allowed(&trouble.why).unwrap_or(4096));
+            } else {
+                let asked = self.output_max.unwrap_or(OUTPUT_MAX);
+                self.output_max = Some(allowed(&trouble.why, asked).unwrap_or(4096).min(asked));
             }
         }
         *self != before
     }
 }
 
-/// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that the body must
-/// have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
+/// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that
+/// the body must have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
 fn is_named(name: &str, body: &str) -> bool {
     if name.contains('_') {
         return body.contains(name);
@@ -233,14 +237,11 @@ fn is_named(name: &str, body: &str) -> bool {
         || quoted && param.is_none() && complains.iter().any(|word| lower.contains(word))
 }
 
-/// Returns the greatest number in a sentence such as "max_tokens: 16384 > 8192, which is the maximum" that is less than the
-/// greatest of all, which is what was asked for.
-fn allowed(why: &str) -> Option<u64> {
-    let mut numbers: Vec<u64> =
-        why.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers.into_iter().rev().nth(1).filter(|number| *number >= 256)
+/// Returns the greatest number below `asked` in a sentence such as "max_tokens: 16384 > 8192, which is the
+/// maximum".
+fn allowed(why: &str, asked: u64) -> Option<u64> {
+    let numbers = why.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+    numbers.filter(|number| (256..asked).contains(number)).max()
 }
 
 /// Everything that is known before the first byte is sent.
@@ -293,9 +294,7 @@ impl Way<'_> {
         let mut reading = self.dialect.reading(nth);
         read(response, reading.as_mut(), patience, show).await?;
         let mut reply = reading.reply()?;
-        if reply.usage.input == 0 || reply.usage.output == 0 {
-            reply.usage = estimated(reply.usage, sent_bytes, &reply);
-        }
+        reply.usage = settled(reply.usage, sent_bytes, &reply);
         Ok(reply)
     }
 
@@ -351,6 +350,8 @@ async fn read(
     if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
         return Err(never(format!("it is packed ({encoding}), which was not asked for")));
     }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_stream = kind.starts_with("text/event-stream");
     let mut parser = sse::Parser::default();
     let mut events = Vec::new();
     // The beginning of the answer, to tell a stream from anything else and to show what it was.
@@ -411,7 +412,7 @@ async fn read(
     }
     match progress {
         Progress::Enough | Progress::Done => Ok(()),
-        _ if !read_any && total > 0 => Err(no_stream(&start)),
+        _ if !is_stream && !read_any && total > 0 => Err(no_stream(&start)),
         _ if unreadable > 0 => Err(Trouble::broken(format!(
             "the stream ended before the reply did, and {unreadable} of its events were unreadable"
         ))),
@@ -419,7 +420,8 @@ async fn read(
     }
 }
 
-/// Reads an answer that is no stream: a whole reply as JSON, which a few servers give, or a page of somebody else's.
+/// Reads an answer that is no stream: a whole reply as JSON, which a few servers give, or a page of somebody
+/// else's.
 async fn read_whole(
     mut response: Response,
     start: Vec<u8>,
@@ -430,6 +432,10 @@ async fn read_whole(
     let body = rest(&mut response, start, patience).await?;
     match reading.whole(&String::from_utf8_lossy(&body), show)? {
         Progress::Done => Ok(()),
+        // JSON that does not parse was cut or garbled on its way, which happens once; a page comes again.
+        Progress::Unreadable if body.trim_ascii_start().starts_with(b"{") => {
+            Err(Trouble { again: Again::After(None), ..no_stream(&body) })
+        }
         _ => Err(no_stream(&body)),
     }
 }
@@ -447,8 +453,8 @@ async fn rest(response: &mut Response, mut body: Vec<u8>, patience: &Patience) -
     Ok(body)
 }
 
-/// Reads what little may follow the end of a reply, aside from the caller: only a connection that was read to its end
-/// serves the next step.
+/// Reads what little may follow the end of a reply, aside from the caller: only a connection that was read to
+/// its end serves the next step.
 fn drain(mut response: Response) {
     tokio::spawn(timeout(Duration::from_secs(2), async move {
         while let Ok(Some(_)) = response.chunk().await {}
@@ -467,6 +473,8 @@ fn unsent(error: reqwest::Error) -> Trouble {
     let why = deepest(&error);
     if error.is_builder() {
         Trouble::new(FaultKind::Request, why)
+    } else if why.contains("certificate") {
+        Trouble { again: Again::Never, ..Trouble::new(FaultKind::Unreachable, why) }
     } else if error.is_connect() || error.is_timeout() {
         Trouble::new(FaultKind::Unreachable, why)
     } else {
@@ -483,8 +491,8 @@ fn deepest(error: &reqwest::Error) -> String {
     if std::ptr::addr_eq(cause, error) { "the connection failed".to_owned() } else { cause.to_string() }
 }
 
-/// Returns the pause after `tries` failed ones: what the server asked for, or doubling, of which a random part up to a half is
-/// left out, so that many tasks do not come back at once.
+/// Returns the pause after `tries` failed ones: what the server asked for, or doubling, of which a random
+/// part up to a half is left out, so that many tasks do not come back at once.
 fn pause(patience: &Patience, tries: u32, asked: Option<Duration>) -> Duration {
     let doubled = patience.first_pause.saturating_mul(1 << (tries - 1).min(16));
     let jittered = doubled.min(patience.longest_pause).mul_f64(1.0 - random_half());
@@ -500,15 +508,19 @@ fn random_half() -> f64 {
     }
 }
 
-/// Returns usage in which quire's estimate (4 bytes a token) stands for what the server left out.
-fn estimated(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
+/// Returns usage that adds up: quire's estimate (4 bytes a token) stands for what the server left out, and
+/// what it says of its cache is part of what was read.
+fn settled(said: Usage, sent_bytes: usize, reply: &Reply) -> Usage {
     let tokens = |bytes: usize| (bytes as u64).div_ceil(4);
-    let came = reply.items.iter().map(|item| item.get().len()).sum::<usize>();
+    let came = reply.items.iter().map(|item| item.get().len()).sum();
+    let input = if said.input == 0 { tokens(sent_bytes) } else { said.input };
+    let cached = said.cached.min(input);
     Usage {
-        input: if said.input == 0 { tokens(sent_bytes) } else { said.input },
+        input,
+        cached,
+        cache_write: said.cache_write.min(input - cached),
         output: if said.output == 0 { tokens(came) } else { said.output },
-        estimated: true,
-        ..said
+        estimated: said.input == 0 || said.output == 0,
     }
 }
 
@@ -540,8 +552,8 @@ fn is_loopback(url: &Url) -> bool {
     named || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Builds the connection pool. Roots of Mozilla's are added to the platform's: without any, as in slim containers, the
-/// platform's verifier refuses to be built even for plain HTTP.
+/// Builds the connection pool. Roots of Mozilla's are added to the platform's: without any, as in slim
+/// containers, the platform's verifier refuses to be built even for plain HTTP.
 fn build(patience: &Patience, is_loopback: bool) -> Result<reqwest::Client, String> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
@@ -553,6 +565,8 @@ fn build(patience: &Patience, is_loopback: bool) -> Result<reqwest::Client, Stri
     let builder = reqwest::Client::builder()
         .user_agent(concat!("quire/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(patience.connect)
+        // A connection that died silently is found long before `idle` is over.
+        .http2_keep_alive_interval(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .tls_certs_merge(roots.map_err(|error| error.to_string())?);
     let builder = if is_loopback { builder.no_proxy() } else { builder };

@@ -1,7 +1,8 @@
 //! What can go wrong with a request, whether asking again can help, and how a person is told.
 //!
-//! Servers agree on little: the same fault comes as a status, as an `error` object in a body of any shape, or as an event
-//! within a stream that began with 200. All three pass through [`Trouble::said`], so that one table decides.
+//! Servers agree on little: the same fault comes as a status, as an `error` object in a body of any shape, or
+//! as an event within a stream that began with 200. All three pass through [`Trouble::said`], so that one
+//! table decides.
 
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind};
@@ -117,7 +118,7 @@ impl Trouble {
                 )
             }
             FaultKind::Unreachable => format!(
-                "Nothing answers at {address}{times}: {why}. Check that the server runs and that the address is right."
+                "{address} cannot be reached{times}: {why}. Check that the server runs and that the address is right."
             ),
             FaultKind::Busy => format!("{address} cannot answer now{code}{times}: {why}"),
             FaultKind::Broken => format!("The answer of {address} did not come whole{code}{times}: {why}"),
@@ -126,7 +127,8 @@ impl Trouble {
     }
 }
 
-/// Returns the kind of a fault from what little servers agree on. `code` holds the error's type and code, lower case.
+/// Returns the kind of a fault from what little servers agree on. `code` holds the error's type and code,
+/// lower case.
 fn kind(status: Option<u16>, code: &str, why: &str) -> FaultKind {
     let coded = |names: &[&str]| names.iter().any(|name| code.contains(name));
     let worded = |names: &[&str]| names.iter().any(|name| why.contains(name));
@@ -134,7 +136,13 @@ fn kind(status: Option<u16>, code: &str, why: &str) -> FaultKind {
     if coded(&["context_length_exceeded", "exceed_context_size", "request_too_large"])
         || status == Some(413)
         || refused_size
-            && worded(&["prompt is too long", "maximum context length", "context window", "context size"])
+            && worded(&[
+                "prompt is too long",
+                "context length",
+                "context limit",
+                "context window",
+                "context size",
+            ])
     {
         FaultKind::TooLong
     } else if coded(&["insufficient_quota", "usage_limit_reached", "billing"])
@@ -201,16 +209,22 @@ fn pause_in_words(why: &str) -> Option<Duration> {
 /// Returns the first 200 bytes of what a server sent, on one line.
 pub(crate) fn start_of(body: &str) -> String {
     let body = body.trim();
-    let end = body.floor_char_boundary(200);
-    let mut start = body[..end].split_whitespace().collect::<Vec<_>>().join(" ");
-    if end < body.len() {
+    let head = head(body, 200);
+    let mut start = head.split_whitespace().collect::<Vec<_>>().join(" ");
+    if head.len() < body.len() {
         start.push_str(" ...");
     }
     start
 }
 
-/// Returns `text` without the key, should a server have echoed it. Fewer than four characters are no secret, but a word
-/// such as `no` for servers that want any key at all.
+/// Returns the beginning of `text`, at most `bytes` long and of whole characters.
+pub(crate) fn head(text: &str, bytes: usize) -> &str {
+    let end = (0..=bytes.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+/// Returns `text` without the key, should a server have echoed it. Fewer than four characters are no secret,
+/// but a word such as `no` for servers that want any key at all.
 pub(crate) fn masked(text: &str, key: Option<&str>) -> String {
     match key {
         Some(key) if key.len() >= 4 => text.replace(key, "[key]"),
@@ -237,6 +251,12 @@ mod tests {
             (
                 400,
                 r#"{"type":"error","error":{"type":"x","message":"prompt is too long: 9 > 8"}}"#,
+                TooLong,
+                false,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"input and `max_tokens` exceed context limit: 9 + 8 > 10"}}"#,
                 TooLong,
                 false,
             ),

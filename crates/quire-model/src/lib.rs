@@ -1,7 +1,9 @@
-//! The wires to models. Knows nothing of tools, tasks or files: a [`quire_core::Prompt`] goes, a [`quire_core::Reply`] comes.
+//! The wires to models. Knows nothing of tools, tasks or files: a [`quire_core::Prompt`] goes, a
+//! [`quire_core::Reply`] comes.
 //!
-//! [`Client::ask`] writes the prompt in the form of the model's wire, reads the stream that answers it, and asks again
-//! where that can help. What a wire has of its own is one file; what all have in common is `client.rs`.
+//! [`Client::ask`] writes the prompt in the form of the model's wire, reads the stream that answers it, and
+//! asks again where that can help. What a wire has of its own is one file; what all have in common is
+//! `client.rs`.
 
 mod chat;
 mod client;
@@ -30,12 +32,13 @@ pub enum Glimpse {
     Reasoning(String),
     /// The try failed; try `attempt` of `of` begins after the pause.
     Retrying { attempt: u32, of: u32, after_ms: u64, why: String },
-    /// What was shown of this reply is void: it comes again from its beginning.
+    /// What was shown of this reply is void: if it comes, it comes from its beginning.
     Restarted,
 }
 
-/// Returns the JSON text of each item of the conversation as it stands in the request, without images and cache marks.
-/// What a prompt gives here must be the beginning of what the next one of the task gives, or no provider's cache holds.
+/// Returns the JSON text of each item of the conversation as it stands in the request, without images and
+/// cache marks. What a prompt gives here must be the beginning of what the next one of the task gives, or no
+/// provider's cache holds.
 pub fn serialized_items(model: &Model, prompt: &Prompt) -> Vec<String> {
     match wire::of(model.wire) {
         Some(dialect) => {

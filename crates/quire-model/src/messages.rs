@@ -1,14 +1,17 @@
-//! Anthropic's Messages API. The answer comes as content blocks; one `assistant` message is assembled from them once and
-//! sent back unchanged: thinking with its signature, and redacted thinking, must stand before the calls they led to.
+//! Anthropic's Messages API. The answer comes as content blocks; one `assistant` message is assembled from
+//! them once and sent back unchanged: thinking with its signature, and redacted thinking, must stand before
+//! the calls they led to.
 //!
-//! Cache marks are no part of the items: at most four are allowed, so they move on with each request, while the items
-//! stay. They stand on the tools, on the system prompt, and on the last of the person's side of this request and of the
-//! one before, whose prefix is in the cache already.
+//! Cache marks are no part of the items: at most four are allowed, so they move on with each request, while
+//! the items stay. They stand on the tools, on the system prompt, and on the last of the person's side of
+//! this request and of the one before, whose prefix is in the cache already.
 
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text};
+use crate::wire::{
+    Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text,
+};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -17,10 +20,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub(crate) struct Messages;
-
-/// The output that is asked for, in tokens: the API wants a number. Enough for a large file in one call; a model that
-/// allows less says so, and is asked for less from then on.
-const OUTPUT_MAX: u64 = 16_384;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -37,6 +36,11 @@ struct Body<'a> {
 impl Dialect for Messages {
     fn path(&self) -> &'static str {
         "messages"
+    }
+
+    /// Without it the list ends after 20; the limit is the API's.
+    fn models_query(&self) -> Option<&'static str> {
+        Some("limit=1000")
     }
 
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>) {
@@ -153,7 +157,8 @@ fn plain_id(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
 }
 
-/// Returns the items with a cache mark on the last user's message, and on the last one that stood in the request before.
+/// Returns the items with a cache mark on the last user's message, and on the last one that stood in the
+/// request before.
 fn marked(mut items: Vec<Raw>) -> Vec<Raw> {
     let is_user = |item: &Raw| item.get().starts_with(USER);
     let last = items.iter().rposition(is_user);
@@ -292,19 +297,18 @@ impl Reading for Answer {
                 }
                 // Without its signature a thought cannot be sent back.
                 "thinking" if is_cut => {}
+                "thinking" | "redacted_thinking" => kept.push(Kept::Thought(raw(&block.value))),
                 _ => kept.push(Kept::Block(raw(&block.value))),
             }
         }
         name_apart(&mut calls, nth);
-        let has_substance = kept.iter().any(|kept| match kept {
-            Kept::Call(_) => true,
-            Kept::Block(block) => !block.get().contains("thinking"),
-        });
+        // Thoughts that led to nothing make no message.
+        let has_substance = kept.iter().any(|kept| !matches!(kept, Kept::Thought(_)));
         let blocks: Vec<Raw> = kept
             .into_iter()
             .filter(|_| has_substance)
             .map(|kept| match kept {
-                Kept::Block(block) => block,
+                Kept::Thought(block) | Kept::Block(block) => block,
                 Kept::Call(place) => tool_use(&calls[place]),
             })
             .collect();
@@ -315,6 +319,7 @@ impl Reading for Answer {
 
 /// A block of the message that goes back: as it came, or the call at a place of the reply.
 enum Kept {
+    Thought(Raw),
     Block(Raw),
     Call(usize),
 }
@@ -348,7 +353,8 @@ impl Answer {
         }
     }
 
-    /// Takes over what `usage` states: later numbers stand for the whole message, and what they leave out stays.
+    /// Takes over what `usage` states: later numbers stand for the whole message, and what they leave out
+    /// stays.
     fn add_usage(&mut self, usage: Option<&Value>) {
         let Some(new) = usage.and_then(Value::as_object) else { return };
         if !self.usage.is_object() {

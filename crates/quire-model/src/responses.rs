@@ -1,8 +1,9 @@
-//! OpenAI's Responses API, in the form where the server keeps nothing (`store: false`): every output item is sent back
-//! with the next request, byte for byte as it came, so that encrypted reasoning and the provider's cache survive.
+//! OpenAI's Responses API, in the form where the server keeps nothing (`store: false`): every output item is
+//! sent back with the next request, byte for byte as it came, so that encrypted reasoning and the provider's
+//! cache survive.
 //!
-//! `response.output_item.done` is what counts; deltas before it are only shown. Items and events of unknown kinds are
-//! kept and passed over.
+//! `response.output_item.done` is what counts; deltas before it are only shown. Items and events of unknown
+//! kinds are kept and passed over.
 
 use crate::Glimpse;
 use crate::fault::Trouble;
@@ -23,6 +24,7 @@ struct Body<'a> {
     model: &'a str,
     stream: bool,
     store: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
     instructions: &'a str,
     input: Vec<Raw>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -123,8 +125,8 @@ impl Dialect for Responses {
         })
     }
 
-    fn reading(&self, nth: usize) -> Box<dyn Reading> {
-        Box::new(Answer { nth, ..Answer::default() })
+    fn reading(&self, _nth: usize) -> Box<dyn Reading> {
+        Box::new(Answer::default())
     }
 }
 
@@ -139,7 +141,6 @@ pub(crate) fn bearer(key: &HeaderValue) -> HeaderValue {
 
 #[derive(Default)]
 struct Answer {
-    nth: usize,
     /// Items with their place in the output, in the order in which they were done.
     done: Vec<(Option<u64>, Raw)>,
     usage: Value,
@@ -268,7 +269,6 @@ impl Reading for Answer {
                 reply.items.pop();
             }
         }
-        tracing::trace!(nth = self.nth, items = reply.items.len(), "responses: reply read");
         Ok(reply)
     }
 }

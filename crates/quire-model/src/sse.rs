@@ -1,9 +1,9 @@
-//! Server-sent events, read from bytes as they come, by the rules of the WHATWG HTML standard ("Interpreting an event
-//! stream"): lines end in CR, LF or both, and are cut as bytes, so that a character split over two chunks is whole again
-//! before it is read as UTF-8.
+//! Server-sent events, read from bytes as they come, by the rules of the WHATWG HTML standard ("Interpreting
+//! an event stream"): lines end in CR, LF or both, and are cut as bytes, so that a character split over two
+//! chunks is whole again before it is read as UTF-8.
 //!
-//! One departure: an event that the stream's end left without its blank line counts, because several servers end so. A
-//! reader that was cut off in the middle of one meets JSON that does not parse, and skips it.
+//! One departure: an event that the stream's end left without its blank line counts, because several servers
+//! end so. A reader that was cut off in the middle of one meets JSON that does not parse, and skips it.
 
 /// An event: what the server named it, and its data lines joined by newlines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

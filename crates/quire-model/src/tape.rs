@@ -1,5 +1,6 @@
-//! A recorded model: a JSON document of replies that are given in their order. Nothing but the model is recorded; tools,
-//! files and checks around it are real, so a tape also says what it expects to be told, and stops loudly where it is not.
+//! A recorded model: a JSON document of replies that are given in their order. Nothing but the model is
+//! recorded; tools, files and checks around it are real, so a tape also says what it expects to be told, and
+//! stops loudly where it is not.
 //!
 //! ```json
 //! {"v": 1, "steps": [
@@ -8,11 +9,12 @@
 //!              "delay_ms": 100}}]}
 //! ```
 //!
-//! The step is found by the number of replies in the conversation, so a tape holds no state and goes on after a crash.
-//! `contains` and `not_contains` are tested on what is new since the last reply; `items` counts all that is new.
+//! The step is found by the number of replies in the conversation, so a tape holds no state and goes on after
+//! a crash. `contains` and `not_contains` are tested on what is new since the last reply; `items` counts all
+//! that is new.
 
 use crate::Glimpse;
-use crate::fault::Trouble;
+use crate::fault::{Trouble, head};
 use crate::wire::Show;
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Prompt, PromptItem, Reply, Stop, Usage};
@@ -150,6 +152,7 @@ fn shortened(told: &str) -> String {
     if told.len() <= 2 * HALF {
         return told.to_owned();
     }
-    let (head, tail) = (told.floor_char_boundary(HALF), told.ceil_char_boundary(told.len() - HALF));
-    format!("{} [...] {}", &told[..head], &told[tail..])
+    let from =
+        (told.len() - HALF..told.len()).find(|from| told.is_char_boundary(*from)).unwrap_or(told.len());
+    format!("{} [...] {}", head(told, HALF), &told[from..])
 }

@@ -4,6 +4,7 @@ mod answers;
 mod faults;
 mod prefix;
 mod server;
+mod shapes;
 mod taped;
 
 use crate::{Client, Glimpse, Patience};
@@ -31,7 +32,8 @@ pub(crate) fn model(wire: Wire, base_url: &str) -> Model {
 
 pub(crate) fn prompt(items: Vec<PromptItem>) -> Prompt {
     let input = json!({ "type": "object", "properties": { "command": { "type": "string" } }, "required": ["command"] });
-    let tool = ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input };
+    let tool =
+        ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input, reads: false };
     Prompt {
         system: "Be brief.".into(),
         tools: vec![tool].into(),

@@ -1,5 +1,6 @@
-//! What a wire has to say for itself: how a prompt is written as a request, and how the answer's events become a reply.
-//! Everything else (connections, retries, faults, idle time, keys) is the same for all and stands in `client.rs`.
+//! What a wire has to say for itself: how a prompt is written as a request, and how the answer's events
+//! become a reply. Everything else (connections, retries, faults, idle time, keys) is the same for all and
+//! stands in `client.rs`.
 //!
 //! A new wire is a file with these two traits and a line in [`of`].
 
@@ -26,6 +27,10 @@ pub(crate) fn of(wire: Wire) -> Option<&'static dyn Dialect> {
     }
 }
 
+/// The output that is asked for where a wire wants a number, in tokens. Enough for a large file in one call;
+/// a model that allows less says so, and is asked for less from then on.
+pub(crate) const OUTPUT_MAX: u64 = 16_384;
+
 /// A request before it is written.
 pub(crate) struct Ask<'a> {
     pub model: &'a Model,
@@ -45,16 +50,22 @@ pub(crate) trait Dialect: Send + Sync {
     /// Returns what is added to the base address.
     fn path(&self) -> &'static str;
 
+    /// Returns the query with which the server lists all its models at once, where it needs one.
+    fn models_query(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Adds the headers of this wire, with the key where there is one.
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>);
 
-    /// Returns the items that stand for the person's words.
+    /// Returns the item that stands for the person's words.
     fn words(&self, text: &str) -> Raw;
 
     /// Returns the items that stand for the outcomes of calls.
     fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw>;
 
-    /// Returns the items that stand for a reply that came over another wire: its text and its calls, and no more.
+    /// Returns the items that stand for a reply that came over another wire: its text and its calls, and no
+    /// more.
     fn translated(&self, reply: &Reply) -> Vec<Raw>;
 
     /// Returns this wire's name, to know its own replies by.
@@ -66,8 +77,8 @@ pub(crate) trait Dialect: Send + Sync {
     /// Returns the request's body. `items` is what [`items`] returned.
     fn body(&self, ask: &Ask, items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error>;
 
-    /// Returns a reader of one answer. `nth` is how many replies the conversation holds already: it makes ids that
-    /// quire has to invent unique.
+    /// Returns a reader of one answer. `nth` is how many replies the conversation holds already: it makes ids
+    /// that quire has to invent unique.
     fn reading(&self, nth: usize) -> Box<dyn Reading>;
 }
 
@@ -95,7 +106,8 @@ pub(crate) enum Progress {
     Done,
 }
 
-/// Returns the conversation as the wire writes it. The next request of a task starts with the same items, byte for byte.
+/// Returns the conversation as the wire writes it. The next request of a task starts with the same items,
+/// byte for byte.
 pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
     let mut items = Vec::new();
     for item in &ask.prompt.items {
@@ -156,8 +168,9 @@ pub(crate) fn name_apart(calls: &mut [Call], nth: usize) {
     }
 }
 
-/// Returns a call's input as the text of a JSON object, for servers that read what they are sent back. What the model
-/// wrote stays as it is where it is one; nothing stands for `{}`; anything else is quoted in an object.
+/// Returns a call's input as the text of a JSON object, for servers that read what they are sent back. What
+/// the model wrote stays as it is where it is one; nothing stands for `{}`; anything else is quoted in an
+/// object.
 pub(crate) fn object(input: &str) -> Raw {
     if input.trim().is_empty() {
         return raw(&serde_json::json!({}));

@@ -1,4 +1,5 @@
-//! All wires against the real llama.cpp server, with a tiny random model: what it says is nonsense, how it says it is not.
+//! All wires against the real llama.cpp server, with a tiny random model: what it says is nonsense, how it
+//! says it is not.
 //!
 //! `tests/llama/install` makes what this needs.
 
@@ -72,7 +73,8 @@ impl Drop for Llama {
 fn prompt(items: Vec<PromptItem>) -> Prompt {
     let properties = serde_json::json!({ "command": { "type": "string", "description": "A command line." } });
     let input = serde_json::json!({ "type": "object", "properties": properties, "required": ["command"] });
-    let tool = ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input };
+    let tool =
+        ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input, reads: false };
     Prompt {
         system: "Be brief.".into(),
         tools: vec![tool].into(),

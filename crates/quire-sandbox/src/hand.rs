@@ -5,7 +5,8 @@
 //! closes it ends, and with it every process inside, because it is process 1.
 
 use crate::protocol::{FromHand, HandOutcome, ToHand};
-use crate::{frame, spawner};
+use crate::tool::{self, Inside};
+use crate::{OUT_INSIDE, frame, spawner};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
@@ -16,16 +17,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// What runs in the hand.
-pub trait Tools: Send + Sync + 'static {
-    /// Runs a call to its end; `live` takes output to be shown.
-    fn run(&self, call: u32, tool: &str, input: &str, live: &(dyn Fn(&str) + Sync)) -> HandOutcome;
-    /// Ends a call that runs.
-    fn cancel(&self, call: u32);
-    /// Buries ended processes that belong to no call.
-    fn reap(&self);
-}
 
 /// What the hand is told before its first call; the second frame on the socket.
 #[derive(Serialize, Deserialize)]
@@ -39,14 +30,11 @@ pub struct Brief {
 const FREEZE_TIME: Duration = Duration::from_secs(5);
 
 /// Runs to the end of the sandbox and returns the exit code.
-pub fn main<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> i32 {
-    match serve(tools) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    }
+pub fn main() -> i32 {
+    i32::from(serve().is_err())
 }
 
-fn serve<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> io::Result<()> {
+fn serve() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let socket = spawner::take_socket()?;
     let ended = child_ended()?;
@@ -54,7 +42,7 @@ fn serve<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> i
     let folder = quire_core::bytes::unescape(&brief.folder).ok_or(io::ErrorKind::InvalidData)?;
     let folder = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(folder));
     let hand = Arc::new(Hand {
-        tools: tools(folder, brief.env),
+        inside: Inside::new(folder, OUT_INSIDE.into(), brief.env),
         voice: Mutex::new(socket.try_clone()?),
         still: Still::default(),
     });
@@ -72,7 +60,7 @@ fn serve<T: Tools>(tools: impl FnOnce(PathBuf, Vec<(String, String)>) -> T) -> i
             let _ = rustix::io::read(&ended, &mut [0; 128]);
         }
         if !spoken_to || bereaved {
-            hand.tools.reap();
+            hand.inside.reap();
         }
         if spoken_to {
             match frame::read::<ToHand>(&socket)? {
@@ -101,13 +89,13 @@ fn child_ended() -> io::Result<OwnedFd> {
     }
 }
 
-struct Hand<T> {
-    tools: T,
+struct Hand {
+    inside: Inside,
     voice: Mutex<UnixStream>,
     still: Still,
 }
 
-impl<T: Tools> Hand<T> {
+impl Hand {
     fn take(self: Arc<Self>, order: ToHand) {
         match order {
             ToHand::Call { id, tool, input } => {
@@ -126,7 +114,7 @@ impl<T: Tools> Hand<T> {
                     self.say(&FromHand::Done { id, outcome });
                 }
             }
-            ToHand::Cancel { id } => self.tools.cancel(id),
+            ToHand::Cancel { id } => self.inside.cancel(id),
             ToHand::Freeze => {
                 self.still.set(true);
                 freeze();
@@ -142,7 +130,7 @@ impl<T: Tools> Hand<T> {
     fn call(&self, id: u32, tool: &str, input: &str) {
         self.still.wait_until_over();
         let live = |text: &str| self.say(&FromHand::Live { id, text: text.to_owned() });
-        let outcome = self.tools.run(id, tool, input, &live);
+        let outcome = tool::run(&self.inside, id, tool, input, &live);
         self.say(&FromHand::Done { id, outcome });
     }
 

@@ -222,7 +222,7 @@ impl FolderSecrets {
             for entry in entries.flatten() {
                 let (name, path) = (entry.file_name(), relative.join(entry.file_name()));
                 let Ok(kind) = entry.file_type() else { continue };
-                let secret = self.hide.is_match(&path) || (kind.is_file() && is_secret(&name, &entry.path()));
+                let secret = self.hide.is_match(&path) || (!kind.is_dir() && is_secret(&name, &entry.path()));
                 if secret {
                     found.push(path);
                 } else if kind.is_dir() && name != ".git" {

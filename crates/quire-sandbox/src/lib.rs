@@ -29,7 +29,8 @@ mod tidy;
 pub mod tool;
 mod tree;
 
-pub use hand::Tools;
+use std::ffi::OsString;
+
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use spec::{FolderView, Spec};
@@ -47,43 +48,12 @@ const BIN_INSIDE: &str = "/run/quire/bin";
 const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
 
-/// Runs what a private first argument names, and returns its exit code; `None` where there is none. `main` must call this
-/// before it starts a thread or reads anything; `args` are the program's, its name included. `tools` makes the tools of
-/// the hand from the folder that calls start in and their environment.
-pub fn private_main<T: Tools>(
-    args: &[std::ffi::OsString],
-    tools: impl FnOnce(std::path::PathBuf, Vec<(String, String)>) -> T,
-) -> Option<i32> {
-    match args.get(1)?.to_str()? {
-        SPAWNER => Some(spawner::main()),
-        HAND => Some(hand::main(tools)),
-        _ => None,
-    }
-}
-
-/// As [`private_main`] with quire's own tools, and the commands that quire is inside a sandbox (`apply_patch`).
-pub fn quire_main(args: &[std::ffi::OsString]) -> Option<i32> {
-    let tools = |folder, env| tool::Inside::new(folder, OUT_INSIDE.into(), env);
-    private_main(args, tools).or_else(|| tool::private_main(args))
-}
-
-impl Tools for tool::Inside {
-    fn run(&self, call: u32, tool: &str, input: &str, live: &(dyn Fn(&str) + Sync)) -> protocol::HandOutcome {
-        tool::run(self, call, tool, input, live)
-    }
-
-    fn cancel(&self, call: u32) {
-        self.cancel(call);
-    }
-
-    fn reap(&self) {
-        self.reap();
-    }
-}
-
-impl Rung {
-    /// Returns the rung that a sandbox started by this process would stand on; [`rung`] proves it.
-    pub fn expected() -> Rung {
-        if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid }
+/// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
+/// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
+pub fn private_main(args: &[OsString]) -> Option<i32> {
+    match args.get(1).and_then(|first| first.to_str()) {
+        Some(SPAWNER) => Some(spawner::main()),
+        Some(HAND) => Some(hand::main()),
+        _ => tool::private_main(args),
     }
 }

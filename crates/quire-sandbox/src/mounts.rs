@@ -144,8 +144,8 @@ pub fn fresh(
 pub struct Overlay<'a> {
     /// Newest first.
     pub lowers: &'a [OwnedFd],
-    pub upper: &'a OwnedFd,
-    pub work: &'a OwnedFd,
+    /// The upper and the work directory; without them it is read-only and needs two lowers.
+    pub writable: Option<(&'a OwnedFd, &'a OwnedFd)>,
     /// Marks are kept in `user.` attributes, as they must be without real privilege.
     pub user_marks: bool,
 }
@@ -168,17 +168,20 @@ impl Overlay<'_> {
         for lower in self.lowers {
             fsconfig_set_string(context, "lowerdir+", by_number(lower))?;
         }
-        fsconfig_set_string(context, "upperdir", by_number(self.upper))?;
-        fsconfig_set_string(context, "workdir", by_number(self.work))?;
+        if let Some((upper, work)) = self.writable {
+            fsconfig_set_string(context, "upperdir", by_number(upper))?;
+            fsconfig_set_string(context, "workdir", by_number(work))?;
+            // Synced once, at the end.
+            fsconfig_set_flag(context, "volatile")?;
+        }
         if self.user_marks {
             fsconfig_set_flag(context, "userxattr")?;
         }
         // A lower directory keeps its name and a copied-up file its content in the layer, so that a layer can be read
-        // without the kernel. Syncing is done once, at the end.
+        // without the kernel.
         fsconfig_set_string(context, "redirect_dir", "nofollow")?;
         fsconfig_set_string(context, "metacopy", "off")?;
         fsconfig_set_string(context, "index", "off")?;
-        fsconfig_set_flag(context, "volatile")?;
         fsconfig_create(context)
     }
 }

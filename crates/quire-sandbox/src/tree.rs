@@ -128,8 +128,7 @@ impl<'a> Tree<'a> {
         };
         let new_root = tree.made("new")?;
         let place = mounts::place(&new_root).during("opening the new root")?;
-        tree.root =
-            tree.lay(&place, |of| layer::machine(of, Path::new("/")), below).during_path(Path::new("/"))?;
+        tree.root = tree.lay(Path::new("/"), &place, |of| layer::machine(of, Path::new("/")), below)?;
         Ok(tree)
     }
 
@@ -339,7 +338,7 @@ impl<'a> Tree<'a> {
             }
             below.push(open(&ways)?);
             let target = self.target(&folder.at)?;
-            self.lay(&target, |of| layer::folder(of, index), below).during_path(&folder.at)?;
+            self.lay(&folder.at, &target, |of| layer::folder(of, index), below)?;
             for ignored in &folder.ignored {
                 let at = folder.at.join(ignored);
                 // Where it is gone on either side there is nothing to show.
@@ -348,7 +347,7 @@ impl<'a> Tree<'a> {
                 }
                 let Ok(target) = mounts::within(&self.root, &at) else { continue };
                 let below = vec![self.real(&at)?];
-                self.lay(&target, |of| layer::ignored(of, index, ignored), below).during_path(&at)?;
+                self.lay(&at, &target, |of| layer::ignored(of, index, ignored), below)?;
             }
         }
         Ok(())
@@ -466,17 +465,18 @@ impl<'a> Tree<'a> {
             "showing {} with other owners (its file system must allow idmapped mounts)",
             path.display()
         ))?;
-        // An overlay takes only what is mounted somewhere.
+        self.keep(&shown, rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())?;
+        Ok(shown)
+    }
+
+    /// Mounts a detached mount in scratch, because an overlay takes only what is mounted somewhere.
+    fn keep(&mut self, mount: &OwnedFd, is_directory: bool) -> Result<(), Broken> {
         let name = self.scratch.join(format!("lower-{}", self.lowers));
         self.lowers += 1;
-        let made = match rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
-            true => fs::create_dir(&name),
-            false => fs::write(&name, ""),
-        };
+        let made = if is_directory { fs::create_dir(&name) } else { fs::write(&name, "") };
         made.during("making a mount point")?;
-        mounts::attach(&shown, mounts::place(&name).during("opening a mount point")?)
-            .during("mounting a lower layer")?;
-        Ok(shown)
+        let place = mounts::place(&name).during("opening a mount point")?;
+        mounts::attach(mount, place).during("mounting a lower layer")
     }
 
     fn lay_machine(&mut self, at: &Path, below: Vec<OwnedFd>) -> Result<(), Broken> {
@@ -487,12 +487,24 @@ impl<'a> Tree<'a> {
             }
             target => target?,
         };
-        self.lay(&target, |of| layer::machine(of, at), below).during_path(at).map(drop)
+        self.lay(at, &target, |of| layer::machine(of, at), below).map(drop)
     }
 
-    /// Lays an overlay onto `target`: the writable layer, the sealed ones, and what is `below` them all.
+    /// Lays an overlay onto `target`, which is the place of `at`: the writable layer, the sealed ones, and what is
+    /// `below` them all.
     fn lay(
         &mut self,
+        at: &Path,
+        target: &OwnedFd,
+        part: impl Fn(&Path) -> PathBuf,
+        below: Vec<OwnedFd>,
+    ) -> Result<OwnedFd, Broken> {
+        self.lay_parts(at, target, part, below).during_path(at)
+    }
+
+    fn lay_parts(
+        &mut self,
+        at: &Path,
         target: &OwnedFd,
         part: impl Fn(&Path) -> PathBuf,
         below: Vec<OwnedFd>,
@@ -505,7 +517,18 @@ impl<'a> Tree<'a> {
                 Err(error) => return Err(error).during("opening a sealed layer"),
             }
         }
-        lowers.extend(below);
+        let user_marks = !self.real_root;
+        if lowers.is_empty() || !self.spec.layers.iter().any(|sealed| sealed.starts_with(at)) {
+            lowers.extend(below);
+        } else {
+            // No overlay takes a lower directory that lies in another one, as sealed layers lie in the machine. An overlay
+            // of the machine alone is a file system of its own, in which they do not lie.
+            let mut alone = below;
+            alone.push(open(&self.made(&format!("nothing-{}", self.lowers))?)?);
+            let machine = Overlay { lowers: &alone, writable: None, user_marks }.mount()?;
+            self.keep(&machine, true)?;
+            lowers.push(machine);
+        }
         let upper = part(&self.spec.layer);
         if !upper.exists() {
             fs::create_dir_all(&upper).during("making the layer")?;
@@ -530,8 +553,7 @@ impl<'a> Tree<'a> {
             _ => {}
         }
         let (upper, work) = (open(&upper)?, open(&work)?);
-        let mount =
-            Overlay { lowers: &lowers, upper: &upper, work: &work, user_marks: !self.real_root }.mount()?;
+        let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount()?;
         mounts::attach(&mount, target).during("attaching")?;
         Ok(mount)
     }

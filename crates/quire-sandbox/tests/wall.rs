@@ -18,12 +18,16 @@ const ORDINARY: u32 = 54_321;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = quire_sandbox::private_main(&args, stage::Shell::new) {
+    if let Some(code) = quire_sandbox::private_main(&args) {
         return ExitCode::from(code as u8);
     }
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if let Some(one) = std::env::var_os("WALL_TEST") {
-        let (_, test) = tests::ALL.iter().find(|(name, _)| *name == one).expect("a test of that name");
+        let (_, test) = tests::ALL
+            .iter()
+            .chain(tests::HELPERS)
+            .find(|(name, _)| *name == one)
+            .expect("a test of that name");
         test(&stage::Stage::set());
         return ExitCode::SUCCESS;
     }

@@ -72,7 +72,7 @@ pub enum Command {
     /// Pause a task
     Stop(TaskArgs),
     /// Go on with a task that waits
-    Resume(TaskArgs),
+    Resume(ResumeArgs),
     /// Drive the tasks in the foreground (otherwise started by itself)
     Host(HostArgs),
     /// Show which models answer, or add a provider's key
@@ -162,6 +162,15 @@ pub struct TaskArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Go on with this model
+    #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
+    pub model: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReviewArgs {
     #[command(flatten)]
     pub task: TaskArgs,
@@ -196,6 +205,9 @@ pub struct HostArgs {
     /// Stop the host that runs; its tasks go on with the next one
     #[arg(long)]
     pub stop: bool,
+    /// Started by another command: ends by itself
+    #[arg(long, hide = true, conflicts_with = "stop")]
+    pub background: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! The one place where an error becomes words for a person, and an exit code. Each error says three things: what happened,
 //! what is safe, what to do.
 
+mod engine;
+
 use crate::terminal::clean;
 use quire_engine::keys::KeysError;
 use quire_engine::models::NoModel;

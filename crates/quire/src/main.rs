@@ -6,6 +6,8 @@ mod cli;
 mod cmd;
 mod error;
 mod later;
+mod layout;
+mod pager;
 mod terminal;
 
 use cli::{Cli, Command, Parsed};
@@ -17,6 +19,10 @@ use std::process::ExitCode;
 use terminal::Look;
 
 fn main() -> ExitCode {
+    let private: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = quire_engine::private_main(&private) {
+        return ExitCode::from(code as u8);
+    }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let done = match cli::parse(&arguments) {
         Ok(Parsed::Command(cli)) => run(*cli),
@@ -43,7 +49,21 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     };
     match cli.command.unwrap_or(Command::Ls) {
         Command::Completions(args) => cmd::completions::completions(&args),
+        Command::Host(args) => cmd::host::host(&args, &face),
+        Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
+        Command::Doctor(_) => cmd::doctor::doctor(&face),
         Command::Models(args) => cmd::models::models(&args, &face),
+        Command::Run(args) => cmd::run::run(&args, &face),
+        Command::Ls => cmd::ls::ls(&face),
+        Command::Watch(args) => cmd::watch::watch(&args, &face),
+        Command::Log(args) => cmd::log::log(&args, &face),
+        Command::Review(args) => cmd::review::review(&args, &face),
+        Command::Revise(args) => cmd::revise::revise(&args, &face),
+        Command::Accept(args) => cmd::accept::accept(&args, &face),
+        Command::Undo(args) => cmd::undo::undo(&args, &face),
+        Command::Discard(args) => cmd::discard::discard(&args, &face),
+        Command::Stop(args) => cmd::stop::stop(&args, &face),
+        Command::Resume(args) => cmd::resume::resume(&args, &face),
         command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
     }
 }

@@ -1,7 +1,8 @@
-//! A pack in the making: contents one behind the other in one file, nothing between them.
+//! Packs: contents one behind the other in a file, nothing between them.
 //!
-//! The file has its final name from the start. What makes a blob exist is its row in the database, which is written
-//! only after the pack is durable, so a half-written pack needs no other name to be told from a whole one.
+//! A process goes on in the pack that it began: lengthening a file and syncing it costs a tenth of making one and
+//! syncing its directory too. What makes a blob exist is its row in the database, which is written only after its bytes
+//! are durable; so the tail of a pack whose writer died is harmless, and no pack needs a second name while it grows.
 
 use super::{BlobError, Blobs, Place};
 use crate::database::DiskError;
@@ -9,51 +10,66 @@ use quire_core::Hash;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// Held in memory of any content, in bytes; longer ones pass through.
 const BUFFER: usize = 256 << 10;
+
+/// A pack of this length or more is not gone on in, so that clearing up can remove what is old.
+const PACK_FULL: u64 = 64 << 20;
+
+/// Packs that this process has begun and nobody is writing to just now.
+#[derive(Debug, Default)]
+pub(super) struct Begun(Mutex<Vec<Pack>>);
 
 /// Takes contents of any size with constant memory. Dropped before [`PackWriter::finish`], it leaves nothing.
 #[derive(Debug)]
 pub struct PackWriter {
     blobs: Blobs,
     /// Absent until there is something that was not stored already.
-    file: Option<PackFile>,
+    pack: Option<Pack>,
     places: HashMap<Hash, Place>,
+    /// Lengths of packs that contents were found in; 0 for one that is gone.
+    lengths: HashMap<u64, u64>,
     buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct PackFile {
+struct Pack {
     id: u64,
     path: PathBuf,
     file: File,
+    /// Bytes that are durable and may be in use.
+    kept: u64,
     /// Bytes written.
     end: u64,
-    kept: bool,
+    /// Its name is durable.
+    named: bool,
 }
 
 impl PackWriter {
     pub(super) fn new(blobs: Blobs) -> PackWriter {
-        PackWriter { blobs, file: None, places: HashMap::new(), buffer: vec![] }
+        PackWriter { blobs, pack: None, places: HashMap::new(), lengths: HashMap::new(), buffer: vec![] }
     }
 
     /// Adds what `content` gives until its end. Returns its hash and length; it is stored only after
     /// [`PackWriter::finish`]. After an error of the source's, further contents can still be added.
     pub fn add(&mut self, mut content: impl Read) -> Result<(Hash, u64), BlobError> {
-        let start = self.file.as_ref().map_or(0, |pack| pack.end);
-        let added = self.add_from(&mut content, start);
-        if added.is_err()
-            && let Some(pack) = &mut self.file
+        let before = self.pack.as_ref().map(|pack| pack.end);
+        let added = self.add_from(&mut content);
+        // What failed leaves a part behind. A long content that turned out to be here already leaves all of it.
+        if !matches!(added, Ok((_, _, true)))
+            && let Some(pack) = &mut self.pack
         {
-            pack.cut_back(start)?;
+            pack.cut_back(before.unwrap_or(pack.kept))?;
         }
-        added
+        added.map(|(hash, bytes, _)| (hash, bytes))
     }
 
-    fn add_from(&mut self, content: &mut impl Read, start: u64) -> Result<(Hash, u64), BlobError> {
+    /// Returns also whether the content is in our pack now and was not stored before.
+    fn add_from(&mut self, content: &mut impl Read) -> Result<(Hash, u64, bool), BlobError> {
         let mut hasher = blake3::Hasher::new();
         let mut bytes = 0;
         loop {
@@ -71,66 +87,105 @@ impl PackWriter {
             self.write()?;
         }
         let hash = Hash(*hasher.finalize().as_bytes());
-        if self.places.contains_key(&hash) || self.blobs.has(&hash)? {
-            // A long one was written before its hash was known.
-            if let Some(pack) = &mut self.file {
-                pack.cut_back(start)?;
-            }
-            return Ok((hash, bytes));
+        if self.places.contains_key(&hash) || self.is_stored(&hash)? {
+            return Ok((hash, bytes, false));
         }
-        let pack = self.write()?;
-        self.places.insert(hash, Place { pack, start, bytes });
-        Ok((hash, bytes))
+        let (pack, end) = self.write()?;
+        self.places.insert(hash, Place { pack, start: end - bytes, bytes });
+        Ok((hash, bytes, true))
     }
 
-    /// Writes the buffer at the pack's end. Returns the pack's id.
-    fn write(&mut self) -> Result<u64, BlobError> {
-        let pack = match &mut self.file {
+    fn is_stored(&mut self, hash: &Hash) -> Result<bool, BlobError> {
+        let Some(place) = self.blobs.place(hash)? else { return Ok(false) };
+        let length = match self.lengths.get(&place.pack) {
+            Some(length) => *length,
+            None => {
+                let path = self.blobs.path(place.pack);
+                let length = match fs::metadata(&path) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+                    found => found.map_err(|e| DiskError::io(&path, e))?.len(),
+                };
+                self.lengths.insert(place.pack, length);
+                length
+            }
+        };
+        // A length that was looked up before our own pack grew only makes us store something twice.
+        Ok(place.start.checked_add(place.bytes).is_some_and(|end| end <= length))
+    }
+
+    /// Writes the buffer at the pack's end. Returns the pack's id and its new end.
+    fn write(&mut self) -> Result<(u64, u64), BlobError> {
+        let pack = match &mut self.pack {
             Some(pack) => pack,
-            None => self.file.insert(PackFile::make(&self.blobs)?),
+            None => self.pack.insert(Pack::begun_or_new(&self.blobs)?),
         };
         pack.file.write_all(&self.buffer).map_err(|e| DiskError::io(&pack.path, e))?;
         pack.end += self.buffer.len() as u64;
-        Ok(pack.id)
+        Ok((pack.id, pack.end))
     }
 
-    /// Makes all contents durable and known. One sync of data and one of the directory, which is usually on the disk
-    /// with the first already; none where there was nothing new.
+    /// Makes all contents durable and known: one sync of data, and one of the directory where the pack is new; none
+    /// where all was stored already.
     pub fn finish(mut self) -> Result<(), BlobError> {
-        if let Some(mut pack) = self.file.take() {
-            pack.file.sync_all().map_err(|e| DiskError::io(&pack.path, e))?;
-            let dir = &self.blobs.dir;
-            File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| DiskError::io(dir, e))?;
-            pack.kept = true;
-            self.blobs.index.lock().extend(self.places);
+        if let Some(pack) = &mut self.pack
+            && !self.places.is_empty()
+        {
+            if pack.end > pack.kept {
+                pack.file.sync_data().map_err(|e| DiskError::io(&pack.path, e))?;
+            }
+            if !pack.named {
+                let dir = &self.blobs.dir;
+                File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| DiskError::io(dir, e))?;
+                pack.named = true;
+            }
+            pack.kept = pack.end;
+            self.blobs.index.lock().extend(self.places.drain());
         }
-        Ok(())
+        Ok(()) // What is left to do, `drop` does, as for one that was given up.
     }
 }
 
-impl PackFile {
-    fn make(blobs: &Blobs) -> Result<PackFile, DiskError> {
+impl Drop for PackWriter {
+    fn drop(&mut self) {
+        let Some(mut pack) = self.pack.take() else { return };
+        if !pack.named {
+            // Where this fails a file stays that no row leads to.
+            let _ = fs::remove_file(&pack.path);
+            return;
+        }
+        // Beyond `kept` stands what was given up, or what a failed sync left in doubt: that pack is not gone on in.
+        let clean = pack.end == pack.kept;
+        if pack.cut_back(pack.kept).is_ok() && clean && pack.end < PACK_FULL {
+            self.blobs.begun.0.lock().unwrap_or_else(PoisonError::into_inner).push(pack);
+        }
+    }
+}
+
+impl Pack {
+    /// Returns a pack that nobody else writes to, and that still stands where readers will look for it.
+    fn begun_or_new(blobs: &Blobs) -> Result<Pack, DiskError> {
+        let begun = blobs.begun.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(pack) = begun
+            && let (Ok(open), Ok(named)) = (pack.file.metadata(), fs::metadata(&pack.path))
+            && (open.dev(), open.ino(), open.len()) == (named.dev(), named.ino(), pack.end)
+        {
+            return Ok(pack);
+        }
         let random =
             getrandom::u64().map_err(|e| DiskError::io(&blobs.dir, io::Error::other(e.to_string())))?;
         let id = random >> 1; // SQLite's integers are signed.
         let path = blobs.path(id);
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = made.map_err(|e| DiskError::io(&path, e))?;
-        Ok(PackFile { id, path, file, end: 0, kept: false })
+        Ok(Pack { id, path, file, kept: 0, end: 0, named: false })
     }
 
-    fn cut_back(&mut self, start: u64) -> Result<(), DiskError> {
-        let cut = self.file.set_len(start).and_then(|()| self.file.seek(SeekFrom::Start(start)));
-        self.end = cut.map_err(|e| DiskError::io(&self.path, e))?;
-        Ok(())
-    }
-}
-
-impl Drop for PackFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            // What stays is harmless: no row leads to it.
-            let _ = fs::remove_file(&self.path);
+    fn cut_back(&mut self, end: u64) -> Result<(), DiskError> {
+        if self.file.metadata().map_err(|e| DiskError::io(&self.path, e))?.len() != end {
+            self.file.set_len(end).map_err(|e| DiskError::io(&self.path, e))?;
         }
+        self.file.seek(SeekFrom::Start(end)).map_err(|e| DiskError::io(&self.path, e))?;
+        self.end = end;
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use quire_core::{Logged, Task};
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Folds kept at most; the one that was used longest ago goes first.
 const KEPT_MAX: usize = 512;
@@ -17,13 +17,18 @@ pub(super) struct Folds(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    by_task: HashMap<i64, (u64, Task)>,
+    by_task: HashMap<i64, (u64, Arc<Task>)>,
     uses: u64,
 }
 
 impl Folds {
     /// Returns the fold of a task's whole log as `conn` sees it now, or `None` where there is no such task.
-    pub fn of(&self, database: &Database, conn: &Connection, id: i64) -> Result<Option<Task>, DatabaseError> {
+    pub fn of(
+        &self,
+        database: &Database,
+        conn: &Connection,
+        id: i64,
+    ) -> Result<Option<Arc<Task>>, DatabaseError> {
         let mut task = self.lock().get(id);
         let after = task.as_ref().map_or(0, |task| task.seq);
         let there = log::read(database, conn, id, after, |logged| match carry_on(&mut task, id, &logged) {
@@ -43,7 +48,7 @@ impl Folds {
     }
 
     /// Keeps a fold of rows that are committed, unless one that is further on is already here.
-    pub fn keep(&self, id: i64, task: Task) {
+    pub fn keep(&self, id: i64, task: Arc<Task>) {
         let mut kept = self.lock();
         if kept.get(id).is_some_and(|here| here.seq >= task.seq) {
             return;
@@ -63,7 +68,7 @@ impl Folds {
 }
 
 impl Kept {
-    fn get(&mut self, id: i64) -> Option<Task> {
+    fn get(&mut self, id: i64) -> Option<Arc<Task>> {
         self.uses += 1;
         let (used, task) = self.by_task.get_mut(&id)?;
         *used = self.uses;
@@ -71,10 +76,10 @@ impl Kept {
     }
 }
 
-fn carry_on(task: &mut Option<Task>, id: i64, logged: &Logged) -> Result<(), String> {
+fn carry_on(task: &mut Option<Arc<Task>>, id: i64, logged: &Logged) -> Result<(), String> {
     match task {
-        Some(task) => task.apply(logged),
-        None => Task::open(id as u64, logged).map(|opened| *task = Some(opened)),
+        Some(task) => Arc::make_mut(task).apply(logged),
+        None => Task::open(id as u64, logged).map(|opened| *task = Some(Arc::new(opened))),
     }
     .map_err(|refusal| format!("it cannot follow the ones before it: {refusal}"))
 }

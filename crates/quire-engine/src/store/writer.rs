@@ -104,7 +104,9 @@ impl WriterThread {
             self.write_group(group);
         }
         // Blobs that no event names yet. If this fails they are put again by whoever needs them.
-        if let Err(e) = self.commit(&mut []) {
+        if !self.index.is_empty()
+            && let Err(e) = self.commit(&mut [])
+        {
             tracing::warn!("the places of some blobs were not written: {e}");
         }
     }
@@ -155,7 +157,7 @@ impl WriterThread {
 struct Judged {
     id: i64,
     opens: bool,
-    task: Task,
+    task: Arc<Task>,
 }
 
 /// One transaction.
@@ -165,7 +167,7 @@ struct Work<'a> {
     tx: &'a Transaction<'a>,
     at_ms: u64,
     /// Folds of what was written in this transaction; true for others only after its commit.
-    tasks: HashMap<i64, Task>,
+    tasks: HashMap<i64, Arc<Task>>,
 }
 
 impl Work<'_> {
@@ -212,20 +214,20 @@ impl Work<'_> {
         Ok(written)
     }
 
-    fn fold(&self, id: i64, before: Option<Task>, events: &mut [Logged]) -> Result<Task, Refusal> {
+    fn fold(&self, id: i64, before: Option<Arc<Task>>, events: &mut [Logged]) -> Result<Arc<Task>, Refusal> {
         let mut task = before;
         for logged in events {
             logged.seq = task.as_ref().map_or(1, |task| task.seq + 1);
             logged.at_ms = self.at_ms;
             match &mut task {
-                Some(task) => task.apply(logged)?,
-                None => task = Some(Task::open(id as u64, logged)?),
+                Some(task) => Arc::make_mut(task).apply(logged)?,
+                None => task = Some(Arc::new(Task::open(id as u64, logged)?)),
             }
         }
         Ok(task.expect("a batch is never empty"))
     }
 
-    fn task(&self, task: u64) -> Result<(i64, Task), AppendError> {
+    fn task(&self, task: u64) -> Result<(i64, Arc<Task>), AppendError> {
         let id = i64::try_from(task).map_err(|_| AppendError::NoSuchTask(task))?;
         if let Some(task) = self.tasks.get(&id) {
             return Ok((id, task.clone()));

@@ -44,6 +44,47 @@ fn what_is_put_is_got_whatever_its_size() {
 }
 
 #[test]
+fn nothing_is_a_content_too() {
+    let home = home();
+    let here = store(home.path());
+    for _ in 0..2 {
+        let hash = here.blobs().put(&[b""]).unwrap()[0];
+        assert_eq!(here.blobs().get(&hash).unwrap(), b"");
+    }
+}
+
+#[test]
+fn a_process_goes_on_in_its_pack_while_it_stands_there() {
+    let home = home();
+    let here = store(home.path());
+    let put = |n: u8| here.blobs().put(&[&[n; 10]]).unwrap()[0];
+    let first = put(1);
+    let second = put(2);
+    assert_eq!(packs(home.path()).len(), 1);
+    let mut given_up = here.blobs().pack();
+    given_up.add(&[3; 10][..]).unwrap();
+    drop(given_up);
+    assert_eq!(bytes_stored(home.path()), 20);
+    // Two at once do not write into one.
+    let (mut left, mut right) = (here.blobs().pack(), here.blobs().pack());
+    let (l, r) = (left.add(&[4; 10][..]).unwrap().0, right.add(&[5; 10][..]).unwrap().0);
+    left.finish().unwrap();
+    right.finish().unwrap();
+    // Nobody writes into a file that was taken away.
+    for pack in packs(home.path()) {
+        fs::rename(&pack, pack.with_extension("away")).unwrap();
+    }
+    let last = put(6);
+    assert_eq!(here.blobs().get(&last).unwrap(), [6; 10]);
+    for pack in packs(home.path()).iter().filter(|pack| pack.extension().is_some_and(|e| e == "away")) {
+        fs::rename(pack, pack.with_extension("pack")).unwrap();
+    }
+    for (n, hash) in [(1, first), (2, second), (4, l), (5, r), (6, last)] {
+        assert_eq!(here.blobs().get(&hash).unwrap(), [n; 10]);
+    }
+}
+
+#[test]
 fn what_is_there_is_not_written_again() {
     let home = home();
     let here = store(home.path());

@@ -2,7 +2,7 @@
 
 use super::{home, opened, said, store};
 use quire_core::Hash;
-use quire_engine::database::{Damaged, OpenError};
+use quire_engine::database::{Damaged, DiskKind, OpenError};
 use quire_engine::store::{AppendError, ReadError, Store, Writer};
 use rusqlite::Connection;
 use std::fs;
@@ -107,6 +107,66 @@ fn a_damaged_database_keeps_its_log_too() {
     fs::remove_file(&db).unwrap();
     assert!(matches!(Store::open(home.path()), Err(OpenError::Damaged(_))));
     assert!(!db.exists() && wal.exists());
+}
+
+/// A newer quire died, and what it did to the database stands in the `-wal` only.
+#[test]
+fn what_a_newer_quire_left_in_its_log_is_not_carried_on() {
+    let (origin, home) = (home(), home());
+    let here = store(origin.path());
+    here.create(vec![opened()]).wait().unwrap();
+    sql(&origin.path().join("quire.db"), "PRAGMA user_version = 99");
+    for name in ["quire.db", "quire.db-wal"] {
+        fs::copy(origin.path().join(name), home.path().join(name)).unwrap();
+    }
+    drop(here);
+    let before = files(home.path());
+    let error = Store::open(home.path()).map(drop).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+    let mut after = files(home.path());
+    after.retain(|(name, _)| name != "quire.db-shm"); // SQLite's index of the log; made anew by whoever needs it.
+    assert_eq!(after, before);
+}
+
+/// What is found only by reading, in a file too large to be read through at every start, stops all writing.
+#[test]
+fn damage_that_is_found_late_ends_writing() {
+    let home = home();
+    let here = store(home.path());
+    let long = (0..20).map(|_| said("long ".repeat(100_000)));
+    here.create(std::iter::once(opened()).chain(long).collect()).wait().unwrap();
+    drop(here);
+    overwrite(&home.path().join("quire.db"), |b| b[8192..].fill(0xa5));
+    let before = files(home.path());
+    let here = store(home.path());
+    assert!(matches!(here.task(1), Err(ReadError::Damaged(Damaged::Database { .. }))));
+    assert!(matches!(here.create(vec![opened()]).wait(), Err(AppendError::Damaged(_))));
+    assert!(here.check().is_err());
+    drop(here);
+    assert_eq!(files(home.path()), before);
+}
+
+/// Whoever died while making the database left something under another name, which the next one replaces.
+#[test]
+fn a_database_that_was_half_made_is_made_anew() {
+    let home = home();
+    for leftover in ["quire.db.new", "quire.db.new-journal", "quire.db.new-wal"] {
+        fs::write(home.path().join(leftover), "half").unwrap();
+    }
+    store(home.path()).create(vec![opened()]).wait().unwrap();
+    assert_eq!(files(home.path()).len(), 1);
+}
+
+#[test]
+fn a_home_that_is_a_file_is_said_to_be_unusable() {
+    let outer = home();
+    let file = outer.path().join("file");
+    fs::write(&file, "a letter").unwrap();
+    for home in [file.clone(), file.join("below")] {
+        let error = Store::open(&home).map(drop).unwrap_err();
+        assert!(matches!(&error, OpenError::Disk(e) if e.kind == DiskKind::Denied), "{error}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"a letter");
 }
 
 /// Each row: what someone does to the database, and the event of task 1 that cannot be read any more.

@@ -1,10 +1,14 @@
-//! A disk with no room: said as such, nothing half written, and as before once there is room again.
+//! A disk with no room: said as such, nothing half written, and as before once there is room again. And a disk that
+//! takes what is written but cannot make it durable.
 
 use super::{child, home, opened, said, store};
+use quire_core::Hash;
 use quire_engine::blob::BlobError;
-use quire_engine::database::DiskKind;
+use quire_engine::database::{DiskKind, OpenError};
 use quire_engine::store::{AppendError, Store, Writer};
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use std::ffi::CStr;
 use std::path::Path;
 
 fn limit_files(bytes: Option<u64>) {
@@ -24,8 +28,20 @@ pub fn cramped_role(home: &Path) {
 
 /// Fills the disk by appending and by putting; `make_room` ends the shortage.
 fn fill_and_recover(store: &Store, make_room: impl FnOnce()) {
-    let task = store.create(vec![opened()]).wait().unwrap().task;
-    let mut seq = 1;
+    // One batch that can never fit does not take along those that share its transaction.
+    let tasks: Vec<_> = (0..3).map(|_| store.create(vec![opened()]).wait().unwrap().task).collect();
+    let too_long = || vec![said("a"), said("long ".repeat(6_000_000))];
+    let asked: Vec<_> = [vec![said("a")], too_long(), vec![said("a")]]
+        .into_iter()
+        .zip(&tasks)
+        .map(|(events, task)| store.append(*task, 1, Writer::Person, events))
+        .collect();
+    let answers: Vec<_> = asked.into_iter().map(|receipt| receipt.wait()).collect();
+    assert!(matches!(answers[..], [Ok(2), Err(AppendError::Disk(_)), Ok(2)]), "{answers:?}");
+    assert_eq!(store.task(tasks[1]).unwrap().seq, 1);
+
+    let task = tasks[0];
+    let mut seq = 2;
     let error = loop {
         match store.append(task, seq, Writer::Person, vec![said("a"), said("b".repeat(50_000))]).wait() {
             Ok(now) => seq = now,
@@ -57,27 +73,89 @@ fn a_file_that_may_not_grow() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
-/// Needs root, for the mount.
+/// A small file system of its own, gone when dropped. Needs root.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(size: &CStr) -> Small {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test mounts a small tmpfs and must be run as root"
+        );
+        let dir = home();
+        mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), Some(size)).unwrap();
+        Small(dir)
+    }
+
+    fn resize(&self, size: &CStr) {
+        mount_remount(self.0.path(), MountFlags::empty(), size).unwrap();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        unmount(self.0.path(), UnmountFlags::DETACH).unwrap();
+    }
+}
+
 #[test]
 fn a_full_file_system() {
-    assert!(rustix::process::geteuid().is_root(), "this test mounts a small tmpfs and must be run as root");
-    struct Mounted<'a>(&'a Path);
-    impl Drop for Mounted<'_> {
-        fn drop(&mut self) {
-            rustix::mount::unmount(self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
-        }
+    let small = Small::new(c"size=3m");
+    let store = store(small.0.path());
+    fill_and_recover(&store, || small.resize(c"size=20m"));
+}
+
+#[test]
+fn a_home_cannot_be_made_where_there_is_no_room() {
+    for size in [c"size=4k", c"size=16k", c"size=32k"] {
+        let small = Small::new(size);
+        let error = Store::open(small.0.path()).map(drop).unwrap_err();
+        assert!(matches!(&error, OpenError::Disk(e) if e.kind == DiskKind::Full), "{size:?}: {error}");
+        small.resize(c"size=1m");
+        store(small.0.path()).create(vec![opened()]).wait().unwrap();
     }
+}
+
+/// From now on no thread of this process can sync anything.
+fn forbid_syncing() {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+    let syncs = [libc::SYS_fsync, libc::SYS_fdatasync, libc::SYS_sync_file_range, libc::SYS_syncfs];
+    let filter = SeccompFilter::new(
+        syncs.map(|call| (call, vec![])).into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EIO as u32),
+        TargetArch::try_from(std::env::consts::ARCH).unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter_all_threads(&program).unwrap();
+}
+
+pub fn unsynced_role(home: &Path) {
+    let store = store(home);
+    let task = store.create(vec![opened()]).wait().unwrap().task;
+    let blob = store.blobs().put(&[b"durable"]).unwrap()[0];
+    forbid_syncing();
+    let batch = || vec![said("a"), said("b")];
+    for _ in 0..2 {
+        let append = store.append(task, 1, Writer::Person, batch()).wait();
+        assert!(matches!(append, Err(AppendError::Disk(_))), "{append:?}");
+        assert_eq!(store.task(task).unwrap().seq, 1);
+        let put = store.blobs().put(&[b"not durable"]);
+        assert!(matches!(put, Err(BlobError::Disk(_))), "{put:?}");
+        assert!(matches!(store.blobs().get(&Hash::of(b"not durable")), Err(BlobError::Missing(_))));
+    }
+    assert_eq!(store.blobs().get(&blob).unwrap(), b"durable");
+}
+
+#[test]
+fn what_cannot_be_made_durable_is_not_acknowledged() {
     let home = home();
-    let size = Some(c"size=3m");
-    let flags = rustix::mount::MountFlags::empty();
-    rustix::mount::mount("tmpfs", home.path(), "tmpfs", flags, size).unwrap();
-    let _mounted = Mounted(home.path());
-    let ballast = home.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 1_500_000]).unwrap();
-    let store = store(home.path());
-    fill_and_recover(&store, || {
-        std::fs::remove_file(&ballast).unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount_remount(home.path(), flags, c"size=20m").unwrap();
-    });
+    let out = child("unsynced", home.path()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    // It may have happened all the same, but never by half.
+    let here = store(home.path());
+    let seq = here.task(1).unwrap().seq;
+    assert!(seq == 1 || seq == 3, "{seq}");
+    assert_eq!(here.append(1, seq, Writer::Person, vec![said("c")]).wait().unwrap(), seq + 1);
+    here.check().unwrap();
 }

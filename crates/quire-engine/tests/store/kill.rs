@@ -6,8 +6,10 @@ use quire_engine::store::Writer;
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-const ROUNDS: u64 = 200;
+const HOMES: u64 = 10;
+const DEATHS: u64 = 20;
 const TASKS: u64 = 3;
 const BATCH: u64 = 4;
 
@@ -35,81 +37,82 @@ pub fn busy_role(home: &Path) {
     }
 }
 
+/// What a child acknowledged, if `line` is a whole acknowledgement: a death in the midst of one leaves a part of it.
+fn acknowledgement(line: &str) -> Option<(u64, u64, Hash)> {
+    let mut parts = line.split_once("ack ")?.1.split(' ');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, Hash::parse(parts.next()?)?))
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_and_no_batch_is_halved() {
+    let seeds: Vec<u64> = (1..=HOMES).collect();
+    for some in seeds.chunks(5) {
+        std::thread::scope(|scope| {
+            some.iter().for_each(|seed| drop(scope.spawn(|| die_again_and_again(*seed))))
+        });
+    }
+}
+
+fn die_again_and_again(seed: u64) {
     let home = home();
     let here = store(home.path());
     for _ in 0..TASKS {
         here.create(vec![opened()]).wait().unwrap();
     }
     drop(here);
-    let mut acknowledged: HashMap<u64, (u64, Vec<(u64, Hash)>)> = HashMap::new();
-    let mut moments = 0x9e37_79b9_7f4a_7c15_u64;
-    for round in 0..ROUNDS {
+    let mut acknowledged: HashMap<u64, Vec<(u64, Hash)>> = HashMap::new();
+    let mut moment = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for death in 0..DEATHS {
+        let when = format!("seed {seed}, death {death}");
+        moment ^= moment << 13;
+        moment ^= moment >> 7;
+        moment ^= moment << 17;
         let mut process = child("busy", home.path()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        moments ^= moments << 13;
-        moments ^= moments >> 7;
-        moments ^= moments << 17;
-        // Half of the deaths come at an acknowledgement, half at some moment after one, or before any.
-        let stop_after = moments % 12;
-        let mut seen = 0;
-        let mut note = |line: String| {
-            let Some(ack) = line.split_once("ack ").map(|(_, ack)| ack) else { return false };
-            let parts: Vec<_> = ack.split(' ').collect();
-            // A death in the midst of a line leaves a part of it, which acknowledges nothing.
-            let [task, seq, blob] = parts[..] else { return false };
-            let Some(blob) = Hash::parse(blob) else { return false };
-            let (last, all) = acknowledged.entry(task.parse().unwrap()).or_default();
-            *last = seq.parse().unwrap();
-            all.push((*last, blob));
-            true
-        };
-        while seen < stop_after {
-            let Some(Ok(line)) = lines.next() else { panic!("the process ended by itself in round {round}") };
-            seen += u64::from(note(line));
-        }
-        if round % 2 == 1 {
-            let until = std::time::Instant::now() + std::time::Duration::from_micros(moments % 3000);
-            while std::time::Instant::now() < until {
+        let mut acks = BufReader::new(process.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| acknowledgement(&line));
+        // Half of the deaths come at an acknowledgement, half some moment after one; some before any.
+        let mut seen: Vec<_> = acks.by_ref().take((moment % 12) as usize).collect();
+        assert_eq!(seen.len() as u64, moment % 12, "{when}: the process ended by itself");
+        if death % 2 == 1 {
+            let until = Instant::now() + Duration::from_micros(moment % 3000);
+            while Instant::now() < until {
                 std::hint::spin_loop();
             }
         }
         process.kill().unwrap();
         process.wait().unwrap();
-        for line in lines.map_while(Result::ok) {
-            note(line);
+        seen.extend(acks);
+        for (task, seq, blob) in seen {
+            acknowledged.entry(task).or_default().push((seq, blob));
         }
 
-        // Whoever opens next sees it all; every tenth time in full, else the ends of the logs.
         let here = store(home.path());
-        for (task, (last, all)) in &acknowledged {
-            let seq = here.task(*task).unwrap().seq;
-            assert!(seq >= *last, "task {task} lost events {seq}..{last} in round {round}");
-            assert_eq!((seq - 1) % BATCH, 0, "a batch of task {task} was halved in round {round}");
-            for (_, blob) in all.iter().rev().take(3) {
-                here.blobs().get(blob).unwrap();
-            }
+        for (task, acks) in &acknowledged {
+            let (seq, last) = (here.task(*task).unwrap().seq, acks[acks.len() - 1]);
+            assert!(seq >= last.0, "{when}: task {task} ends at {seq}, and {} was acknowledged", last.0);
+            assert_eq!((seq - 1) % BATCH, 0, "{when}: a batch of task {task} was halved");
+            here.blobs().get(&last.1).unwrap();
         }
     }
 
     let here = store(home.path());
     here.check().unwrap();
-    assert_eq!(acknowledged.len() as u64, TASKS);
-    for (task, (_, all)) in acknowledged {
+    assert_eq!(acknowledged.len() as u64, TASKS, "seed {seed}");
+    for (task, acks) in acknowledged {
         let log = here.events(task, 0).unwrap();
-        for (seq, blob) in all {
+        for (seq, blob) in acks {
             here.blobs().get(&blob).unwrap();
-            let Event::Said { words } = &log[seq as usize - 1].event else { panic!("event {seq} of {task}") };
-            assert_eq!(*words, format!("{} {blob}", BATCH - 1));
+            assert_eq!(log[seq as usize - 1].event, said(format!("{} {blob}", BATCH - 1)), "seed {seed}");
         }
-        // Also what was not acknowledged any more but is there is whole, and names content that is there.
+        // What was written but not acknowledged any more is whole as well, and names content that is there.
         for batch in log[1..].chunks(BATCH as usize) {
             for (part, logged) in batch.iter().enumerate() {
-                let Event::Said { words } = &logged.event else { panic!("{logged:?}") };
+                let Event::Said { words } = &logged.event else { panic!("seed {seed}: {logged:?}") };
                 let (n, blob) = words.split_once(' ').unwrap();
-                assert_eq!(n, part.to_string());
-                assert!(here.blobs().has(&Hash::parse(blob).unwrap()).unwrap());
+                assert_eq!(n, part.to_string(), "seed {seed}");
+                here.blobs().get(&Hash::parse(blob).unwrap()).unwrap();
             }
         }
     }

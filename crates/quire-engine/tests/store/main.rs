@@ -20,7 +20,7 @@ const HOME: &str = "QUIRE_TEST_HOME";
 fn opened() -> Event {
     let charter = Charter {
         folders: vec!["/somewhere".into()],
-        model: Model {
+        model: Some(Model {
             provider: "tape".into(),
             name: "tape".into(),
             wire: Wire::Tape,
@@ -28,7 +28,7 @@ fn opened() -> Event {
             key_env: None,
             edits: Edits::ApplyPatch,
             images: false,
-        },
+        }),
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),
@@ -67,6 +67,7 @@ fn plays_a_role() {
         Ok("race") => processes::race_role(home),
         Ok("busy") => kill::busy_role(home),
         Ok("cramped") => full_disk::cramped_role(home),
+        Ok("unsynced") => full_disk::unsynced_role(home),
         other => panic!("no such role: {other:?}"),
     }
 }

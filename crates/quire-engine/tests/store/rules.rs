@@ -109,6 +109,7 @@ fn two_stores_of_one_home_see_each_other_at_once() {
     let (news, mark) = two.news(Mark::default()).unwrap();
     assert_eq!(news, [task]);
     assert_eq!(two.news(mark).unwrap(), (vec![], mark));
+    assert_eq!(one.mark().unwrap(), mark);
     for seq in (2..40).step_by(2) {
         assert_eq!(one.append(task, seq - 1, Writer::Person, vec![said("a")]).wait().unwrap(), seq);
         assert_eq!(two.task(task).unwrap().seq, seq);
@@ -134,6 +135,20 @@ fn a_receipt_can_be_awaited_or_dropped_and_commits_are_counted() {
     drop(store.append(task, 1, Writer::Person, vec![said("nobody waits for this")]));
     drop(store);
     assert_eq!(super::store(home.path()).task(task).unwrap().seq, 2);
+}
+
+#[test]
+fn who_reads_never_waits_for_who_writes_and_who_writes_waits_its_turn() {
+    let home = home();
+    let here = store(home.path());
+    let task = here.create(vec![opened()]).wait().unwrap().task;
+    let other = rusqlite::Connection::open(home.path().join("quire.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = here.append(task, 1, Writer::Person, vec![said("a")]);
+    assert_eq!(here.task(task).unwrap().seq, 1);
+    assert_eq!(store(home.path()).events(task, 0).unwrap().len(), 1);
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(waiting.wait().unwrap(), 2);
 }
 
 #[test]

@@ -246,9 +246,11 @@ async fn items_go_back_as_they_came() {
     }
 }
 
-/// Every place at which a stream can be cut in two, and every byte alone; all on one connection, which must last.
+/// Chunks end at each byte of a stream in turn, then at all of them; on one connection, which must last.
 #[tokio::test]
 async fn chunks_may_end_anywhere() {
+    /// The length of a chunk: shorter than most events, longer than most of their parts.
+    const EVERY: usize = 61;
     for wire in WIRES {
         for line_end in ["\n", "\r\n", "\r"] {
             let body = format!(": a comment\n\n{}", rich(wire)).replace('\n', line_end);
@@ -256,18 +258,17 @@ async fn chunks_may_end_anywhere() {
             let server = Server::start().await;
             let (client, model, prompt) =
                 (client(), model(wire, &server.url()), prompt(vec![words("Hello")]));
-            let step = if line_end == "\n" { 1 } else { 31 };
-            let cuts: Vec<usize> = (0..body.len()).step_by(step).collect();
             let asking = async {
-                for _ in 0..=cuts.len() {
+                for _ in 0..=EVERY {
                     check_rich(wire, ask(&client, &model, &prompt).await);
                 }
             };
             let answering = async {
                 let mut exchange = server.next().await;
-                for cut in &cuts {
+                for first in 1..=EVERY {
                     exchange.begin().await;
-                    for part in [&body[..*cut], &body[*cut..]].into_iter().filter(|part| !part.is_empty()) {
+                    exchange.chunk(&body[..first]).await;
+                    for part in body[first..].chunks(EVERY) {
                         exchange.chunk(part).await;
                     }
                     exchange.end().await;
@@ -529,7 +530,8 @@ async fn replies_of_another_wire_are_translated() {
     }
 }
 
-/// What the token count needs comes after the end of some replies, and not at all from others that stay connected.
+/// What the token count needs comes after the end of some replies, and not at all from others that stay
+/// connected.
 #[tokio::test]
 async fn a_reply_that_is_whole_does_not_wait_for_a_server_that_hangs() {
     let server = Server::start().await;

@@ -1,4 +1,5 @@
-//! Providers cache a request by its beginning: what one prompt gives must be the beginning of what the next one gives.
+//! Providers cache a request by its beginning: what one prompt gives must be the beginning of what the next
+//! one gives.
 
 use super::*;
 use crate::serialized_items;

@@ -1,9 +1,16 @@
-//! A model's server whose every byte the test sends itself. It does nothing unless told: a test takes the next request,
-//! looks at it, and answers it or does not.
+//! A model's server whose every byte the test sends itself. It does nothing unless told: a test takes the
+//! next request, looks at it, and answers it or does not.
 
 use serde_json::Value;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Waits for what the client must do, so that a test fails where the client never does it.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(60), what).await;
+    waited.expect("the client does its part within a minute")
+}
 
 pub(crate) struct Server {
     listener: TcpListener,
@@ -29,7 +36,7 @@ impl Server {
 
     /// Returns the first request of the next connection.
     pub async fn next(&self) -> Exchange {
-        let (stream, _) = self.listener.accept().await.unwrap();
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Exchange { stream, head: String::new(), body: String::new() }.next().await.expect("a request")
     }
@@ -104,7 +111,7 @@ impl Exchange {
     /// Returns once the client has closed the connection.
     pub async fn closed(&mut self) {
         let mut byte = [0];
-        while !matches!(self.stream.read(&mut byte).await, Ok(0) | Err(_)) {}
+        while !matches!(soon(self.stream.read(&mut byte)).await, Ok(0) | Err(_)) {}
     }
 
     async fn write(&mut self, text: &str) {

@@ -23,6 +23,8 @@ const PATCH_MAX: u64 = 64 << 20;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyPatch {
+    // Models that were trained on this format call it so.
+    #[serde(alias = "input")]
     patch: String,
 }
 
@@ -174,4 +176,207 @@ fn read_stdin() -> Result<String, String> {
 fn answer(mut to: impl Write, text: &str, code: i32) -> i32 {
     let _ = writeln!(to, "{text}");
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Place;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    /// Every file, folder and link below `dir` with its mode and content.
+    fn tree(dir: &Path) -> BTreeMap<String, (u32, Vec<u8>)> {
+        let mut all = BTreeMap::new();
+        let mut dirs = vec![dir.to_path_buf()];
+        while let Some(next) = dirs.pop() {
+            for entry in fs::read_dir(&next).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = fs::symlink_metadata(&path).unwrap();
+                let content = match () {
+                    () if meta.is_dir() => vec![],
+                    () if meta.is_symlink() => {
+                        fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+                    }
+                    () => fs::read(&path).unwrap(),
+                };
+                if meta.is_dir() {
+                    dirs.push(path.clone());
+                }
+                all.insert(path.strip_prefix(dir).unwrap().display().to_string(), (meta.mode(), content));
+            }
+        }
+        all
+    }
+
+    fn patch(body: &str) -> serde_json::Value {
+        json!({"patch": format!("*** Begin Patch\n{body}\n*** End Patch")})
+    }
+
+    /// Files by name with their content; all start with these.
+    const BEFORE: [(&str, &str); 3] = [("a", "one\ntwo\n"), ("b", "bee\n"), ("dir/c", "sea\n")];
+
+    fn place() -> Place {
+        let place = Place::new();
+        BEFORE.iter().for_each(|(name, content)| place.put(name, content));
+        place
+    }
+
+    #[test]
+    fn patches_change_files() {
+        type After = &'static [(&'static str, &'static str)];
+        let rows: &[(&str, &str, After)] = &[
+            (
+                "*** Add File: n/e/w\n+x",
+                "A n/e/w",
+                &[("a", "one\ntwo\n"), ("b", "bee\n"), ("dir/c", "sea\n"), ("n/e/w", "x\n")],
+            ),
+            ("*** Add File: a", "A a", &[("a", ""), ("b", "bee\n"), ("dir/c", "sea\n")]),
+            ("*** Delete File: a", "D a", &[("b", "bee\n"), ("dir/c", "sea\n")]),
+            (
+                "*** Update File: ./dir/../a\n-two\n+2",
+                "M ./dir/../a",
+                &[("a", "one\n2\n"), ("b", "bee\n"), ("dir/c", "sea\n")],
+            ),
+            (
+                "*** Update File: a\n*** Move to: x/y\n-two\n+2",
+                "M a -> x/y",
+                &[("b", "bee\n"), ("dir/c", "sea\n"), ("x/y", "one\n2\n")],
+            ),
+            (
+                "*** Update File: a\n*** Move to: b\n-two\n+2",
+                "M a -> b",
+                &[("b", "one\n2\n"), ("dir/c", "sea\n")],
+            ),
+            // A move to where the file is, by whatever name, loses nothing.
+            (
+                "*** Update File: a\n*** Move to: a\n-two\n+2",
+                "M a",
+                &[("a", "one\n2\n"), ("b", "bee\n"), ("dir/c", "sea\n")],
+            ),
+            (
+                "*** Update File: a\n*** Move to: dir/../a\n-two\n+2",
+                "M a",
+                &[("a", "one\n2\n"), ("b", "bee\n"), ("dir/c", "sea\n")],
+            ),
+            // Parts see what earlier parts did.
+            (
+                "*** Update File: a\n-one\n+1\n*** Update File: a\n-1\n+I",
+                "M a\nM a",
+                &[("a", "I\ntwo\n"), ("b", "bee\n"), ("dir/c", "sea\n")],
+            ),
+            (
+                "*** Add File: z\n+1\n*** Update File: z\n-1\n+2\n*** Delete File: z\n*** Delete File: b",
+                "A z\nM z\nD z\nD b",
+                &[("a", "one\ntwo\n"), ("dir/c", "sea\n")],
+            ),
+            (
+                "*** Delete File: a\n*** Add File: a\n+new",
+                "D a\nA a",
+                &[("a", "new\n"), ("b", "bee\n"), ("dir/c", "sea\n")],
+            ),
+            (
+                "*** Update File: a\n*** Move to: t\n-two\n+2\n*** Update File: b\n*** Move to: a\n-bee\n+B\n*** Update File: t\n*** Move to: b\n-one\n+1",
+                "M a -> t\nM b -> a\nM t -> b",
+                &[("a", "B\n"), ("b", "1\n2\n"), ("dir/c", "sea\n")],
+            ),
+        ];
+        for (body, told, after) in rows {
+            let place = place();
+            let outcome = place.call("apply_patch", patch(body));
+            assert_eq!((outcome.text, outcome.ok), (format!("Done:\n{told}"), true), "{body}");
+            let files =
+                tree(&place.path("")).into_iter().filter(|(_, (mode, _))| mode & 0o170000 == 0o100000);
+            let files: Vec<_> =
+                files.map(|(name, (_, content))| (name, String::from_utf8(content).unwrap())).collect();
+            let expect: Vec<_> = after.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect();
+            assert_eq!(files, expect, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_patch_that_does_not_fit_changes_nothing() {
+        let rows = [
+            (
+                "*** Add File: n/e/w\n+x\n*** Update File: a\n-three\n+3",
+                "a: hunk 1: these lines are not in the file:\nthree\n",
+            ),
+            ("*** Delete File: b\n*** Delete File: gone", "There is no "),
+            ("*** Delete File: b\n*** Update File: b\n-bee\n+B", "There is no "),
+            ("*** Delete File: b\n*** Delete File: b", "There is no "),
+            ("*** Delete File: b\n*** Delete File: dir", "/dir is a folder"),
+            ("*** Update File: b\n-bee\n+B\n*** Add File: dir\n+x", "/dir is a folder"),
+            ("*** Update File: b\n-bee\n+B\n*** Add File: a/below\n+x", "Not a directory"),
+            ("*** Update File: b\n-bee\n+B\n*** Add File: x\n+1\n*** Add File: x/y\n+2", "x"),
+            ("*** Update File: b\n-bee\n+B\n*** Update File: /dev/zero\n-x", "is a device"),
+            ("*** Update File: b\n-bee\n+B\n*** Add File: /dev/null\n+x", "is a device"),
+            ("*** Update File: b\n-bee\n+B\n*** Add File: /proc/none/x\n+x", "/proc/none/x"),
+            ("*** Update File: b\n*** Move to: c", "has no hunk"),
+            ("", "changes no file"),
+        ];
+        for (body, expect) in rows {
+            let place = place();
+            let before = tree(&place.path(""));
+            let outcome = place.call("apply_patch", patch(body));
+            assert!(!outcome.ok && outcome.text.contains(expect), "{body}: {}", outcome.text);
+            assert!(outcome.text.ends_with("\nNo file was changed."), "{}", outcome.text);
+            assert_eq!(tree(&place.path("")), before, "{body}");
+        }
+    }
+
+    #[test]
+    fn modes_and_symlinks_stay() {
+        let place = place();
+        fs::set_permissions(place.path("a"), fs::Permissions::from_mode(0o751)).unwrap();
+        symlink("a", place.path("link")).unwrap();
+        assert!(place.call("apply_patch", patch("*** Update File: link\n-two\n+2")).ok);
+        assert!(fs::symlink_metadata(place.path("link")).unwrap().is_symlink());
+        assert_eq!(place.get("a"), b"one\n2\n");
+        assert!(place.call("apply_patch", patch("*** Update File: a\n*** Move to: moved\n-one\n+1")).ok);
+        assert_eq!(fs::metadata(place.path("moved")).unwrap().mode() & 0o7777, 0o751);
+        assert!(place.call("apply_patch", patch("*** Delete File: link")).ok);
+        assert!(fs::symlink_metadata(place.path("link")).is_err());
+        assert_eq!(place.get("moved"), b"1\n2\n");
+    }
+
+    /// Lines that patches are made of, right and wrong ones.
+    const PIECES: [&str; 22] = [
+        "*** Begin Patch",
+        "*** End Patch",
+        "*** Add File: a",
+        "*** Add File: new/x",
+        "*** Add File: dir",
+        "*** Delete File: b",
+        "*** Delete File: gone",
+        "*** Update File: a",
+        "*** Update File: dir/c",
+        "*** Move to: b",
+        "*** Move to: n/m",
+        "*** End of File",
+        "@@",
+        "@@ one",
+        " one",
+        "-two",
+        "-sea",
+        "-bee",
+        "+plus",
+        "",
+        "nonsense",
+        "+",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn whatever_the_patch_all_or_nothing(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..14)) {
+            let place = place();
+            let before = tree(&place.path(""));
+            let outcome = place.call("apply_patch", patch(&pieces.join("\n")));
+            let after = tree(&place.path(""));
+            prop_assert!(outcome.ok || after == before, "{}", outcome.text);
+            prop_assert!(!after.keys().any(|name| name.contains(".quire")), "{after:?}");
+        }
+    }
 }

@@ -94,7 +94,9 @@ impl Running {
         // Holds our ends of the pipe; open, the pipe would never end.
         drop(shell);
         let pid = Pid::from_child(&child);
-        let ended = pidfd_open(pid, PidfdFlags::empty())?;
+        let ended = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         let running = Arc::new(Running {
             id,
             call,
@@ -113,16 +115,22 @@ impl Running {
             changed: Condvar::new(),
             stdin: Mutex::new(child.stdin.take()),
         });
-        let over: Vec<u32> = commands.iter().filter(|(_, c)| c.is_over()).map(|(id, _)| *id).collect();
+        let over: Vec<u32> = commands.iter().filter(|(_, c)| c.is_past()).map(|(id, _)| *id).collect();
         for id in &over[..over.len().saturating_sub(ENDED_KEPT)] {
             commands.remove(id);
         }
         commands.insert(id, running.clone());
         drop(commands);
         let pump = running.clone();
-        std::thread::Builder::new()
-            .name(format!("command-{id}"))
-            .spawn(move || pump.pump(child, pipe, ended))?;
+        let thread = std::thread::Builder::new().name(format!("command-{id}"));
+        if let Err(error) = thread.spawn(move || pump.pump(child, pipe, ended)) {
+            // Nobody would see it end. It was begun a moment ago, and what it did may stay.
+            running.kill();
+            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            running.buried.store(true, Ordering::Release);
+            lock(&inside.commands).remove(&id);
+            return Err(error);
+        }
         Ok(running)
     }
 
@@ -244,6 +252,12 @@ impl Running {
         state.ended.is_some() && !state.open
     }
 
+    /// Returns whether nothing of it is left, and nothing to be told.
+    fn is_past(&self) -> bool {
+        let state = lock(&self.state);
+        state.ended.is_some() && !state.open && (state.told || !state.background)
+    }
+
     /// Returns whether the shell has ended but something that it started goes on and holds its output.
     pub(super) fn left_something(&self) -> bool {
         let state = lock(&self.state);
@@ -289,6 +303,10 @@ impl Running {
         // A process may fork between the look and the kill; what is found is dead after, so this comes to an end.
         for _ in 0..100 {
             let all = processes();
+            if all.is_empty() {
+                // Without /proc nothing else is known of it.
+                let _ = kill_process_group(self.pid, Signal::KILL);
+            }
             let mut found = false;
             let mut grew = true;
             while grew {

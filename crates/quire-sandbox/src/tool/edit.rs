@@ -4,6 +4,7 @@ use super::files::{Change, FileError, commit, landing, read_whole};
 use super::nearest::nearest;
 use super::{Here, Tool, refused, said};
 use crate::protocol::HandOutcome;
+use memchr::{memchr_iter, memmem};
 use quire_core::charter::Edits;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -67,19 +68,20 @@ fn replace(content: &[u8], old: &str, new: &str, all: bool) -> Result<(Vec<u8>, 
         () if old == new => return Err(EditError::Same),
         () => {}
     }
-    let newlines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
-    let windows = content.windows(2).filter(|w| *w == b"\r\n").count();
+    let newlines = |text: &[u8]| memchr_iter(b'\n', text).count();
+    let find_all = |needle: &[u8]| -> Vec<usize> { memmem::find_iter(content, needle).collect() };
+    let crlfs = find_all(b"\r\n").len();
     let crlf = |text: &str| text.replace("\r\n", "\n").replace('\n', "\r\n");
-    let all_crlf = windows > 0 && windows == newlines(content);
+    let all_crlf = crlfs > 0 && crlfs == newlines(content);
     let (mut old_bytes, mut new_bytes) = (old.as_bytes().to_vec(), new.as_bytes().to_vec());
     if all_crlf {
         new_bytes = crlf(new).into_bytes();
     }
-    let mut places = find_all(content, &old_bytes);
-    if places.is_empty() && windows > 0 {
+    let mut places = find_all(&old_bytes);
+    if places.is_empty() && crlfs > 0 {
         old_bytes = crlf(old).into_bytes();
         new_bytes = crlf(new).into_bytes();
-        places = find_all(content, &old_bytes);
+        places = find_all(&old_bytes);
     }
     let lines = || {
         let mut numbers: Vec<_> =
@@ -109,18 +111,82 @@ fn replace(content: &[u8], old: &str, new: &str, all: bool) -> Result<(Vec<u8>, 
     Ok((out, lines()))
 }
 
-/// Returns where `needle` begins, without overlaps.
-fn find_all(content: &[u8], needle: &[u8]) -> Vec<usize> {
-    let mut places = vec![];
-    let mut at = 0;
-    while let Some(rest) = content.get(at..).filter(|rest| rest.len() >= needle.len()) {
-        match rest.windows(needle.len()).position(|w| w == needle) {
-            Some(found) => {
-                places.push(at + found);
-                at += found + needle.len();
-            }
-            None => break,
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Place;
+    use serde_json::json;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn edits() {
+        // The file before, the input, the file after, the answer.
+        let rows: &[(&[u8], serde_json::Value, &[u8], &str)] = &[
+            (b"a\nb\nc\n", json!({"old": "b", "new": "B"}), b"a\nB\nc\n", "Changed f, line 2."),
+            (b"a\nb\nc\n", json!({"old": "a\nb\n", "new": ""}), b"c\n", "Changed f, line 1."),
+            (
+                b"x x\nx",
+                json!({"old": "x", "new": "yy", "all": true}),
+                b"yy yy\nyy",
+                "Changed f, lines 1, 1, 2.",
+            ),
+            (b"aaa", json!({"old": "aa", "new": "b", "all": true}), b"ba", "Changed f, line 1."),
+            (b"a\r\nb\r\n", json!({"old": "a\nb\n", "new": "x\ny\n"}), b"x\r\ny\r\n", "Changed f, line 1."),
+            (b"a\r\nb\r\n", json!({"old": "b", "new": "x\ny"}), b"a\r\nx\r\ny\r\n", "Changed f, line 2."),
+            (b"a\r\nb\r\n", json!({"old": "a\r\nb", "new": "x\r\ny"}), b"x\r\ny\r\n", "Changed f, line 1."),
+            (b"a\r\nb\nc\n", json!({"old": "b\nc", "new": "x\ny"}), b"a\r\nx\ny\n", "Changed f, line 2."),
+            (b"\xff a\n", json!({"old": "a", "new": "b"}), b"\xff b\n", "Changed f, line 1."),
+        ];
+        for (before, input, after, answer) in rows.iter().cloned() {
+            let place = Place::new();
+            place.put("f", before);
+            let mut input = input.clone();
+            input["path"] = json!("f");
+            let outcome = place.call("edit", input.clone());
+            assert_eq!((outcome.text.as_str(), outcome.ok), (answer, true), "{input}");
+            assert_eq!(place.get("f"), after, "{input}");
         }
     }
-    places
+
+    #[test]
+    fn what_does_not_fit_is_told_and_changes_nothing() {
+        let before = "fn one() {\n    first()\n}\n\nfn two() {\n    first()\n}\n";
+        let rows = [
+            (json!({"old": "first", "new": "x"}), "in the file 2 times, lines 2, 6: add lines around it"),
+            (
+                json!({"old": "fn two () {\n  first()", "new": "x"}),
+                "The nearest lines are:\n5\tfn two() {\n6\t    first()\n",
+            ),
+            (json!({"old": "zebra", "new": "x"}), "No lines of the file are like it."),
+            (json!({"old": "", "new": "x"}), "`old` is empty; to make a file, use write."),
+            (json!({"old": "first", "new": "first"}), "are the same"),
+            (json!({"old": "a", "new": "b", "path": "g"}), "There is no "),
+            (json!({"old": "a", "new": "b", "path": ""}), "is a folder"),
+            (json!({"old": "a", "new": "b", "path": "/dev/zero"}), "is a device"),
+        ];
+        for (mut input, expect) in rows {
+            let place = Place::new();
+            place.put("f", before);
+            if input.get("path").is_none() {
+                input["path"] = json!("f");
+            }
+            let outcome = place.call("edit", input.clone());
+            assert!(!outcome.ok && outcome.text.contains(expect), "{input}: {}", outcome.text);
+            assert!(outcome.text.ends_with("Nothing was changed."), "{}", outcome.text);
+            assert_eq!(place.get("f"), before.as_bytes());
+            assert_eq!(fs::read_dir(place.path("")).unwrap().count(), 1, "nothing is left beside");
+        }
+    }
+
+    #[test]
+    fn modes_and_symlinks_stay() {
+        let place = Place::new();
+        place.put("real/f", "a\n");
+        fs::set_permissions(place.path("real/f"), fs::Permissions::from_mode(0o750)).unwrap();
+        symlink("real/f", place.path("link")).unwrap();
+        assert!(place.call("edit", json!({"path": "link", "old": "a", "new": "b"})).ok);
+        assert!(fs::symlink_metadata(place.path("link")).unwrap().is_symlink());
+        assert_eq!(place.get("real/f"), b"b\n");
+        assert_eq!(fs::metadata(place.path("real/f")).unwrap().permissions().mode() & 0o7777, 0o750);
+    }
 }

@@ -276,3 +276,60 @@ fn nearest_place(path: &Path) -> String {
     names.truncate(8);
     if names.is_empty() { String::new() } else { format!(" Its folder has {}.", names.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(path: &Path, content: Option<&str>) -> Change {
+        Change { path: path.to_path_buf(), content: content.map(|c| c.as_bytes().to_vec()), like: None }
+    }
+
+    #[test]
+    fn when_the_last_change_fails_all_are_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("old"), "old").unwrap();
+        fs::write(at("gone"), "gone").unwrap();
+        let changes = [
+            change(&at("old"), Some("new")),
+            change(&at("deep/er/fresh"), Some("new")),
+            change(&at("gone"), None),
+            change(&at("never-was"), None),
+        ];
+        assert!(matches!(commit(&changes), Err(FileError::Missing { .. })));
+        assert_eq!(fs::read_to_string(at("old")).unwrap(), "old");
+        assert_eq!(fs::read_to_string(at("gone")).unwrap(), "gone");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "nothing is left beside, no folder was kept"
+        );
+        commit(&changes[..3]).unwrap();
+        assert_eq!(fs::read_to_string(at("old")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(at("deep/er/fresh")).unwrap(), "new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn staging_fails_before_anything_is_put_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("old"), "old").unwrap();
+        let changes =
+            [change(&dir.path().join("old"), Some("new")), change(&dir.path().join("old/below"), Some("x"))];
+        assert!(commit(&changes).is_err());
+        assert_eq!(fs::read_to_string(dir.path().join("old")).unwrap(), "old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_at_the_limit_is_read_and_a_larger_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = File::create(&path).unwrap();
+        file.set_len(EDIT_MAX).unwrap();
+        assert_eq!(read_whole(&path).unwrap().len() as u64, EDIT_MAX);
+        file.set_len(EDIT_MAX + 1).unwrap();
+        assert!(matches!(read_whole(&path), Err(FileError::Large { .. })));
+    }
+}

@@ -1,6 +1,7 @@
 //! What a command prints, kept in constant memory: the head and the tail of what a model has not seen yet, and once it is
 //! more than is shown, all of it in a file.
 
+use memchr::memchr_iter;
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -69,7 +70,7 @@ impl Output {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.keep(bytes);
         self.total += bytes.len() as u64;
-        let lines = bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        let lines = memchr_iter(b'\n', bytes).count() as u64;
         self.lines += lines;
         self.unseen.push(bytes, lines);
         let recent = &bytes[bytes.len().saturating_sub(LIVE_MAX)..];
@@ -182,7 +183,7 @@ impl Window {
         if self.total <= WHOLE as u64 {
             return None;
         }
-        let newlines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        let newlines = |bytes: &[u8]| memchr_iter(b'\n', bytes).count() as u64;
         let head_end = self.head.iter().rposition(|b| *b == b'\n').filter(|at| *at >= HEAD / 2);
         let head = &self.head[..head_end.map_or(self.head.len(), |at| at + 1)];
         let tail: Vec<u8> = self.tail.iter().copied().collect();
@@ -197,6 +198,18 @@ impl Window {
             tail,
         })
     }
+}
+
+/// Returns a file's text with nothing taken out, so that it can be edited by what was shown: control characters are their
+/// pictures, which move no cursor, and what is not UTF-8 is U+FFFD.
+pub(super) fn visible(bytes: &[u8]) -> String {
+    let picture = |c: char| match c {
+        '\t' | '\n' => c,
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
+        '\x7f' => '\u{2421}',
+        c => c,
+    };
+    String::from_utf8_lossy(bytes).chars().map(picture).collect()
 }
 
 /// Returns output as text for reading: no colours or other control sequences, of a line that was overwritten what stood
@@ -268,6 +281,18 @@ mod tests {
         ];
         for (raw, expect) in rows {
             assert_eq!(plain(raw), *expect, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn files_keep_what_cannot_be_seen() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"a\tb\n", "a\tb\n"),
+            (b"\x1b[1m\rx\0\x7f", "\u{241b}[1m\u{240d}x\u{2400}\u{2421}"),
+            (b"\xffcaf\xc3\xa9", "\u{fffd}caf\u{e9}"),
+        ];
+        for (raw, expect) in rows {
+            assert_eq!(visible(raw), *expect, "{raw:?}");
         }
     }
 

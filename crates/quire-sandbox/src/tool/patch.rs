@@ -23,6 +23,9 @@
 use super::nearest::nearest;
 use std::borrow::Cow;
 
+/// Most lines of a hunk that an error repeats.
+const TOLD_MAX: usize = 12;
+
 #[derive(Debug, PartialEq)]
 pub(super) enum FilePatch {
     Add { path: String, content: String },
@@ -247,18 +250,29 @@ pub(super) fn apply(content: &[u8], hunks: &[Hunk]) -> Result<Vec<u8>, Misfit> {
             } else {
                 ""
             },
-            text: wanted.join("\n"),
+            text: wanted.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("\n"),
             near: nearest(content, &wanted.iter().map(String::as_str).collect::<Vec<_>>()),
         })?;
         out.extend_from_slice(&lines[taken..at]);
         taken = at;
+        // Where the lines that go and come next begin to.
+        let mut block = at;
         for (mark, text) in marked {
             match mark {
                 Mark::Stays => out.push(lines[taken].clone()),
-                Mark::Comes => out.push((Cow::Owned(text.as_bytes().to_vec()), ending)),
+                Mark::Comes => {
+                    // What comes at the same place stands in the order of the patch.
+                    if block == lines.len() {
+                        out.append(&mut last);
+                    }
+                    out.push((Cow::Owned(text.as_bytes().to_vec()), ending));
+                }
                 Mark::Goes => {}
             }
             taken += usize::from(mark != Mark::Comes);
+            if mark == Mark::Stays {
+                block = taken;
+            }
         }
         from = taken;
     }
@@ -285,7 +299,8 @@ fn split_ending(line: &[u8]) -> Line<'_> {
 /// Returns where `wanted` stands in `lines` from line `from` on, by the exactest likeness that has a place.
 fn find<S: AsRef<str>>(lines: &[Line], wanted: &[S], from: usize, at_end: bool) -> Option<usize> {
     let last = lines.len().checked_sub(wanted.len())?;
-    let from = if at_end { last } else { from };
+    // Also at the end, a hunk never reaches into the one before it.
+    let from = if at_end { last.max(from) } else { from };
     let likenesses: [fn(&str) -> Cow<'_, str>; 4] =
         [|s| Cow::Borrowed(s), |s| s.trim_end().into(), |s| s.trim().into(), typewriter];
     likenesses.iter().find_map(|like| {
@@ -311,4 +326,180 @@ fn typewriter(line: &str) -> Cow<'_, str> {
             c => c,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Returns what an update of a file by the hunks in `body` makes of `content`.
+    fn update(content: &str, body: &str) -> Result<String, String> {
+        let text = format!("*** Begin Patch\n*** Update File: f\n{body}\n*** End Patch");
+        let files = parse(&text).map_err(|e| e.to_string())?;
+        let [FilePatch::Update { hunks, .. }] = &files[..] else { return Err("no single update".to_owned()) };
+        let out = apply(content.as_bytes(), hunks).map_err(|e| e.to_string())?;
+        String::from_utf8(out).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn hunks_find_their_place() {
+        let rows = [
+            // The first hunk needs no head, later ones do; in file order.
+            ("a\nb\nc\n", " a\n-b\n+B", "a\nB\nc\n"),
+            ("a\nb\nc\nb\n", "@@\n-b\n+X", "a\nX\nc\nb\n"),
+            ("a\nb\nc\nb\n", "@@ c\n-b\n+X", "a\nb\nc\nX\n"),
+            ("a\nb\nc\nd\n", "-a\n+A\n@@\n c\n-d\n+D", "A\nb\nc\nD\n"),
+            ("a\nb\nc\n", "-b", "a\nc\n"),
+            ("a\n", "-a", ""),
+            // Only additions go to the end, wherever the @@ line stands.
+            ("a\nb\nc\n", "@@ a\n+X", "a\nb\nc\nX\n"),
+            ("", "+X", "X\n"),
+            ("a\n", "+X\n@@\n a\n+Y\n*** End of File", "a\nX\nY\n"),
+            // Anchored at the end, but never within what an earlier hunk took.
+            ("\n", "-\n+a\n@@\n \n+b\n*** End of File", "a\n\nb\n"),
+            ("a\nb\n", "+X\n@@\n-b\n+B", "a\nB\nX\n"),
+            ("a\n\n", "+X", "a\n\nX\n"),
+            // The end is anchored.
+            ("a\nb\na\nb\n", "-b\n+X\n*** End of File", "a\nb\na\nX\n"),
+            // A missing newline at the end comes; endings stay, new lines end like the first line.
+            ("a\nb", "-a\n+A", "A\nb\n"),
+            ("a\r\nb\r\nc\r\n", " a\n-b\n+B\n+B2", "a\r\nB\r\nB2\r\nc\r\n"),
+            ("a\r\nb\nc\r\n", "@@\n-b\n+B", "a\r\nB\r\nc\r\n"),
+            ("a\nb\r\nc\n", " a\n-b\n+B\n c", "a\nB\nc\n"),
+            ("a\r\nb", "+X", "a\r\nb\r\nX\r\n"),
+            // Likeness: blanks behind, around, typography. Lines that stay are the file's own.
+            ("a  \nb\n", " a\n-b\n+X", "a  \nX\n"),
+            ("\ta\nb\n", " a\n-b\n+X", "\ta\nX\n"),
+            ("\u{201c}a\u{201d} \u{2013} b\nc\n", "-\"a\" - b\n+X", "X\nc\n"),
+            ("  a\na\n", "-a\n+X", "  a\nX\n"),
+            // An empty line is a line that stays; a surplus one before the next head is layout.
+            ("a\n\nb\n", " a\n\n-b\n+X", "a\n\nX\n"),
+            ("a\nb\n", "-b\n+X\n", "a\nX\n"),
+            ("a\nb\nc\n", "-b\n+X\n\n@@\n-c\n+Y", "a\nX\nY\n"),
+            ("a\nb\n", " a\n\n+z", "a\n\nz\nb\n"),
+        ];
+        for (content, body, expect) in rows {
+            assert_eq!(update(content, body).as_deref(), Ok(expect), "{content:?} {body:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_names_the_hunk_and_the_nearest_lines() {
+        let rows = [
+            (
+                "a\n",
+                "-b\n+X",
+                "hunk 1: these lines are not in the file:\nb\nNo lines of the file are like it.",
+            ),
+            (
+                "fn one() {\n}\n",
+                "-fn one(x) {\n+X",
+                "hunk 1: these lines are not in the file:\nfn one(x) {\nThe nearest lines are:\n1\tfn one() {",
+            ),
+            ("a\nb\n", "-b\n+X\n@@\n-a\n+Y", "hunk 2: these lines are not in the file below the last hunk"),
+            (
+                "a\nb\n",
+                "@@ zz\n-b\n+X",
+                "hunk 1: the line after @@ is not in the file below the last hunk: \"zz\"",
+            ),
+            ("a\nb\n", "@@ -1,2 +1,2 @@\n-b\n+X", "the line after @@ is not in the file"),
+            ("a\nb\na\nc\n", "-b\n+X\n*** End of File", "not in the file at its end:\nb"),
+            ("a\nb\n", "@@ a\n@@ b\n-c", "line 4 of the patch, \"@@ b\", begins with none of"),
+            ("a\nb\n", "@@", "line 3 of the patch: a hunk without lines"),
+            ("a\nb\n", "-b\n+X\nzzz", "line 5 of the patch, \"zzz\", begins with none of"),
+            ("a\nb\n", "*** Move to: g", "the update of f has no hunk; to move a file unchanged, use shell"),
+            ("a\nb\n", "-b\n+X\n*** Move to: g", "line 5 of the patch, \"*** Move to: g\""),
+        ];
+        for (content, body, expect) in rows {
+            let error = update(content, body).unwrap_err();
+            assert!(error.contains(expect), "{body:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn patches_are_read_as_models_write_them() {
+        let add = vec![FilePatch::Add { path: "a b".to_owned(), content: "x\n\n".to_owned() }];
+        let rows = [
+            "*** Begin Patch\n*** Add File: a b\n+x\n+\n*** End Patch",
+            "\n\n *** Begin Patch \n  *** Add File: a b  \n+x\n+\n *** End Patch \n\n",
+            "*** Begin Patch\r\n*** Add File: a b\r\n+x\r\n+\r\n*** End Patch\r\n",
+            "<<'EOF'\n*** Begin Patch\n*** Add File: a b\n+x\n+\n*** End Patch\nEOF\n",
+            "<<EOF\n*** Begin Patch\n*** Environment ID: 1\n*** Add File: a b\n+x\n+\n\n*** End Patch\nEOF",
+        ];
+        for text in rows {
+            assert_eq!(parse(text).as_ref(), Ok(&add), "{text:?}");
+        }
+        let wrong = [
+            ("", "must begin"),
+            ("*** Begin Patch", "must end"),
+            ("*** Begin Patch\n*** End Patch", "changes no file"),
+            ("*** Begin Patch\n*** Add File: a\n+x\n*** End Patch\nmore", "must end"),
+            ("*** Begin Patch\n*** Add File: a\nx\n*** End Patch", "line 3 of the patch, \"x\", is none of"),
+            ("*** Begin Patch\n*** Add File: \n+x\n*** End Patch", "line 2 of the patch names no file"),
+            ("*** Begin Patch\n*** Frobnicate: a\n*** End Patch", "line 2 of the patch"),
+            ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n+b", "must begin"),
+        ];
+        for (text, expect) in wrong {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(expect), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_survive() {
+        let files = parse("*** Begin Patch\n*** Update File: f\n-a\n+b\n*** End Patch").unwrap();
+        let [FilePatch::Update { hunks, .. }] = &files[..] else { panic!("{files:?}") };
+        assert_eq!(apply(b"\xff\xfe\0\na\n", hunks).unwrap(), b"\xff\xfe\0\nb\n");
+    }
+
+    /// A line of a file and what becomes of it, and how many new lines come behind it.
+    type Fate = (bool, usize);
+
+    proptest! {
+        /// A patch made from a change of lines that are all different, with a line around each hunk, makes that change.
+        #[test]
+        fn a_generated_patch_makes_its_target(
+            fates in prop::collection::vec((prop::bool::weighted(0.8), prop_oneof![4 => Just(0_usize), 1 => 1..3_usize]), 1..40),
+            crlf: bool,
+            words in "[ -~]{0,12}",
+        ) {
+            let end = if crlf { "\r\n" } else { "\n" };
+            let name = |n: usize| format!("{n} {words}|");
+            let before: String = (0..fates.len()).map(|n| name(n) + end).collect();
+            let (mut target, mut body) = (String::new(), String::new());
+            let changed = |f: &Fate| !f.0 || f.1 > 0;
+            let near = |n: usize| fates[n.saturating_sub(1)..(n + 2).min(fates.len())].iter().any(changed);
+            let mut open = false;
+            for (n, (stays, comes)) in fates.iter().enumerate() {
+                if near(n) {
+                    if !open {
+                        body.push_str("@@\n");
+                    }
+                    body.push_str(&format!("{}{}\n", if *stays { ' ' } else { '-' }, name(n)));
+                }
+                open = near(n);
+                if *stays {
+                    target.push_str(&(name(n) + end));
+                }
+                for k in 0..*comes {
+                    body.push_str(&format!("+new {n} {k} {words}\n"));
+                    target.push_str(&format!("new {n} {k} {words}{end}"));
+                }
+            }
+            prop_assume!(!body.is_empty());
+            prop_assert_eq!(update(&before, body.trim_end_matches('\n')), Ok(target), "{}", body);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,200}", content: Vec<u8>) {
+            if let Ok(files) = parse(&format!("*** Begin Patch\n*** Update File: f\n{text}\n*** End Patch")) {
+                for file in files {
+                    if let FilePatch::Update { hunks, .. } = file {
+                        let _ = apply(&content, &hunks);
+                    }
+                }
+            }
+        }
+    }
 }

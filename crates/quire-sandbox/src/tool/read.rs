@@ -1,9 +1,10 @@
 //! `read`: a text file by lines, a folder, an image; of anything else, what it is.
 
 use super::files::{open_regular, shown, special_kind};
-use super::output::plain;
+use super::output::visible;
 use super::{Here, Tool, refused, said};
 use crate::protocol::{HandImage, HandOutcome};
+use memchr::{memchr, memchr_iter};
 use quire_core::bytes::escape;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ const SHOWN_MAX: usize = 32_000;
 const LINE_MAX: usize = 2_000;
 const LINES_USUAL: u64 = 1_000;
 /// Beyond what is shown, lines are counted for so many bytes.
-const COUNT_MAX: u64 = 256 << 20;
+const COUNT_MAX: u64 = 64 << 20;
 /// Most names of a folder.
 const NAMES_MAX: usize = 500;
 const IMAGE_MAX: u64 = 5 << 20;
@@ -82,7 +83,7 @@ fn text(file: File, first: u64, limit: u64) -> io::Result<String> {
     while next < first.saturating_add(limit) && lines.number + 1 == next {
         let Some((line, bytes)) = lines.next(LINE_MAX)? else { break };
         let cut = bytes - line.len() as u64;
-        let mut line = plain(&line);
+        let mut line = visible(&line);
         if cut > 0 {
             line.push_str(&format!("\u{2026} [+{cut} bytes; shell has cut -c]"));
         }
@@ -135,7 +136,7 @@ impl<R: BufRead> Lines<R> {
                 self.ended = false;
                 break;
             }
-            let end = buffer.iter().position(|b| *b == b'\n');
+            let end = memchr(b'\n', buffer);
             let piece = &buffer[..end.unwrap_or(buffer.len())];
             line.extend_from_slice(&piece[..piece.len().min(keep.saturating_sub(line.len()))]);
             bytes += piece.len() as u64;
@@ -169,7 +170,7 @@ impl<R: BufRead> Lines<R> {
                 return Ok(true);
             };
             open = *last != b'\n';
-            self.number += buffer.iter().filter(|b| **b == b'\n').count() as u64;
+            self.number += memchr_iter(b'\n', buffer).count() as u64;
             let len = buffer.len();
             seen += len as u64;
             self.reader.consume(len);
@@ -254,4 +255,173 @@ fn binary_kind(start: &[u8]) -> Option<&'static str> {
     ];
     let known = KINDS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind);
     known.or_else(|| start.contains(&0).then_some("a binary file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Place;
+    use serde_json::json;
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn text_is_shown_by_lines() {
+        let place = Place::new();
+        let ten: String = (1..=10).map(|n| format!("line {n}\n")).collect();
+        let rows: &[(&[u8], serde_json::Value, &str)] = &[
+            (b"a\nb\n", json!({}), "1\ta\n2\tb\n[end, 2 lines]"),
+            (b"a", json!({}), "1\ta\n[end, 1 line] [no newline at the end]"),
+            (b"", json!({}), "[the file is empty]"),
+            (b"\n\n", json!({}), "1\t\n2\t\n[end, 2 lines]"),
+            (b"a\r\nb\r\n", json!({}), "1\ta\n2\tb\n[end, 2 lines] [lines end with CRLF]"),
+            (b"caf\xe9\n", json!({}), "1\tcaf\u{fffd}\n[end, 1 line]"),
+            (ten.as_bytes(), json!({"offset": 9}), "9\tline 9\n10\tline 10\n[end, 10 lines]"),
+            (
+                ten.as_bytes(),
+                json!({"offset": 2, "limit": 1}),
+                "2\tline 2\n[of 10 lines; go on with offset 3]",
+            ),
+            (ten.as_bytes(), json!({"offset": 11}), "[the file has 10 lines]"),
+            (ten.as_bytes(), json!({"offset": 99, "limit": 0}), "[the file has 10 lines]"),
+            (b"a\nb", json!({"limit": 1}), "1\ta\n[of 2 lines; go on with offset 2]"),
+            (b"a\nb", json!({"offset": 0, "limit": 1}), "1\ta\n[of 2 lines; go on with offset 2]"),
+        ];
+        for (content, mut input, expect) in rows.iter().cloned() {
+            place.put("f", content);
+            input["path"] = json!("f");
+            let outcome = place.call("read", input.clone());
+            assert_eq!((outcome.text.as_str(), outcome.ok), (expect, true), "{input}");
+        }
+    }
+
+    #[test]
+    fn long_lines_and_long_files_are_cut_and_said() {
+        let place = Place::new();
+        place.put("wide", format!("{}\nnext\n", "x".repeat(5_000)));
+        let wide = place.call("read", json!({"path": "wide"})).text;
+        assert!(
+            wide.contains("xx\u{2026} [+3000 bytes; shell has cut -c]\n2\tnext\n[end, 2 lines]"),
+            "{wide}"
+        );
+        place.put("long", "some text\n".repeat(50_000));
+        let mut next = 1;
+        let mut calls = 0;
+        while next <= 50_000 && calls < 100 {
+            let text = place.call("read", json!({"path": "long", "offset": next, "limit": 100_000})).text;
+            assert!(text.len() < 32_100, "{}", text.len());
+            assert!(text.starts_with(&format!("{next}\tsome text\n")));
+            let on = text
+                .rsplit_once("[of 50000 lines; go on with offset ")
+                .map(|(_, on)| on.trim_end_matches(']'));
+            next = on.map_or(50_001, |on| on.parse().unwrap());
+            calls += 1;
+        }
+        assert_eq!((next, calls < 30), (50_001, true));
+    }
+
+    #[test]
+    fn folders_are_listed_and_bounded() {
+        let place = Place::new();
+        place.put("d/a.txt", "x");
+        place.put("d/.hidden", "x");
+        place.put("d/sub/x", "x");
+        symlink("/etc/hosts", place.path("d/link")).unwrap();
+        assert_eq!(
+            place.call("read", json!({"path": "d"})).text,
+            ".hidden\na.txt\nlink -> /etc/hosts\nsub/\n[4 entries]"
+        );
+        fs::create_dir(place.path("e")).unwrap();
+        assert_eq!(place.call("read", json!({"path": "e/"})).text, "[an empty folder]");
+        (0..700).for_each(|n| place.put(&format!("many/{n:03}"), ""));
+        let many = place.call("read", json!({"path": "many"})).text;
+        assert!(
+            many.starts_with("000\n001\n")
+                && many.ends_with("\n499\n[700 entries; 200 more, use search or shell]")
+        );
+    }
+
+    #[test]
+    fn images_go_to_the_out_directory() {
+        let place = Place::new();
+        let rows: &[(&[u8], &str)] = &[
+            (b"\x89PNG\r\n\x1a\nrest", "png"),
+            (b"\xff\xd8\xff\xe0rest", "jpeg"),
+            (b"GIF89arest", "gif"),
+            (b"RIFF1234WEBPrest", "webp"),
+        ];
+        for (content, kind) in rows {
+            place.put("picture", content);
+            let outcome = place.call("read", json!({"path": "picture"}));
+            assert_eq!(outcome.text, format!("{} image, {} bytes", kind.to_uppercase(), content.len()));
+            assert_eq!(outcome.images.len(), 1);
+            assert_eq!(outcome.images[0].media_type, format!("image/{kind}"));
+            assert_eq!(&fs::read(place.out(&outcome.images[0].file)).unwrap(), content);
+        }
+        let mut large = b"\x89PNG\r\n\x1a\n".to_vec();
+        large.resize(6 << 20, 0);
+        place.put("picture", large);
+        let outcome = place.call("read", json!({"path": "picture"}));
+        assert!(
+            !outcome.ok && outcome.images.is_empty() && outcome.text.contains("too large"),
+            "{outcome:?}"
+        );
+        let mut whole = b"GIF89a".to_vec();
+        whole.extend((0..40_000_u32).map(|n| n as u8));
+        place.put("picture", &whole);
+        let outcome = place.call("read", json!({"path": "picture"}));
+        assert_eq!(fs::read(place.out(&outcome.images[0].file)).unwrap(), whole);
+    }
+
+    #[test]
+    fn what_is_no_text_is_described() {
+        let place = Place::new();
+        place.put("z", b"\x1f\x8b123");
+        place.put("n", b"a\0b");
+        place.put("w", b"\xff\xfea\0");
+        assert!(std::process::Command::new("mkfifo").arg(place.path("fifo")).status().unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(place.path("sock")).unwrap();
+        symlink("fifo", place.path("to-fifo")).unwrap();
+        symlink("gone", place.path("dangling")).unwrap();
+        place.put("src/notes.md", "");
+        let rows = [
+            ("z", "z: gzip data, 5 bytes; not shown as text."),
+            ("n", "n: a binary file, 3 bytes"),
+            ("w", "UTF-16"),
+            ("fifo", "is a named pipe, not a file; it was not opened."),
+            ("to-fifo", "is a named pipe"),
+            ("sock", "is a socket"),
+            ("/dev/zero", "/dev/zero is a device"),
+            ("/dev/tty", "is a device"),
+            ("dangling", "There is no "),
+            ("src/Notes.MD", "Its folder has notes.md."),
+            ("nowhere/at/all", "/folder."),
+            ("n/below", "n/below: Not a directory"),
+            ("a\0b", "NUL byte"),
+        ];
+        for (path, expect) in rows {
+            let outcome = place.call("read", json!({ "path": path }));
+            assert!(outcome.text.contains(expect), "{path:?}: {}", outcome.text);
+        }
+    }
+
+    #[test]
+    fn huge_files_are_read_in_little_memory_and_time() {
+        let place = Place::new();
+        let file = File::create(place.path("sparse")).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let outcome = place.call("read", json!({"path": "sparse"}));
+        assert_eq!(outcome.text, "sparse: a binary file, 1073741824 bytes; not shown as text.");
+        // Text at its beginning, so that the rest is taken for text too: one line of a gigabyte.
+        use std::os::unix::fs::FileExt;
+        file.write_all_at(&b"text\n".repeat(3_000), 0).unwrap();
+        let outcome = place.call("read", json!({"path": "sparse", "limit": 1}));
+        assert_eq!(outcome.text, "1\ttext\n[of more than 3000 lines; go on with offset 2]");
+    }
+
+    #[test]
+    fn files_of_the_kernel_that_have_no_size_are_read() {
+        let place = Place::new();
+        let outcome = place.call("read", json!({"path": "/proc/self/status"}));
+        assert!(outcome.text.starts_with("1\tName:"), "{}", outcome.text);
+    }
 }

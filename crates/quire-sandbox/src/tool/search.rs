@@ -1,10 +1,11 @@
 //! `search`: finds lines and files, with ripgrep's crates.
 
 use super::files::{open_regular, shown};
-use super::output::plain;
+use super::output::visible;
 use super::{Here, Tool, refused, said};
 use crate::protocol::HandOutcome;
 use globset::{GlobBuilder, GlobMatcher};
+use grep_matcher::LineTerminator;
 use grep_regex::RegexMatcherBuilder;
 use grep_searcher::sinks::Bytes;
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder};
@@ -23,18 +24,17 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 /// Most memory for one line.
 const HEAP_MAX: usize = 64 << 20;
 
-/// Find lines by a regular expression (Rust syntax, case-sensitive, (?i) for not) as `file:line:text`; with an empty
-/// `pattern`, find files by name. Hidden files are searched, .gitignore is obeyed. Shows at most 300 hits and 16,000 bytes,
-/// and counts the rest.
+/// Find lines by a regular expression (Rust syntax; (?i) ignores case), shown as `file:line:text`; with an empty
+/// `pattern`, find files by name. Obeys .gitignore. Shows at most 300 hits and 16,000 bytes, and counts the rest.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
     pattern: String,
-    /// Folder or file to search, usually all of the task's folder.
+    /// Folder or file, usually the whole folder.
     path: Option<String>,
-    /// Only files like `*.rs`, `src/**/*.{ts,tsx}`, or with ! before it, all others.
+    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; with ! before it, all others.
     glob: Option<String>,
-    /// Show only the names of files with a match.
+    /// Show only names of files.
     #[serde(default)]
     files: bool,
 }
@@ -44,7 +44,7 @@ impl Tool for Search {
     const ONLY_READS: bool = true;
 
     fn run(self, here: &Here<'_>) -> HandOutcome {
-        let matcher = match RegexMatcherBuilder::new().line_terminator(Some(b'\n')).build(&self.pattern) {
+        let matcher = match RegexMatcherBuilder::new().crlf(true).build(&self.pattern) {
             Ok(matcher) => matcher,
             Err(error) => {
                 return refused(format!(
@@ -65,6 +65,7 @@ impl Tool for Search {
             .binary_detection(BinaryDetection::quit(0))
             .heap_limit(Some(HEAP_MAX))
             .line_number(true)
+            .line_terminator(LineTerminator::crlf())
             .build();
         for path in files(&root) {
             if found.begun.elapsed() > TIME_MAX || here.inside.is_cancelled(here.call) {
@@ -90,7 +91,7 @@ fn files(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let mut walk = WalkBuilder::new(root);
     walk.hidden(false).require_git(false).follow_links(false).sort_by_file_name(|a, b| a.cmp(b));
     // What is asked for by name is searched, ignored or not.
-    walk.filter_entry(|entry| entry.file_name() != ".git");
+    walk.filter_entry(|entry| entry.depth() == 0 || entry.file_name() != ".git");
     walk.build().flatten().filter_map(move |entry| {
         let regular = entry.file_type().is_some_and(|kind| kind.is_file());
         (regular || alone).then(|| entry.into_path())
@@ -185,9 +186,10 @@ impl Found {
             Bytes(|number, line| {
                 hits += 1;
                 if !names {
+                    let line = line.trim_ascii_end();
                     let cut = &line[..line.len().min(LINE_MAX)];
                     let more = if cut.len() < line.len() { "\u{2026}" } else { "" };
-                    self.show(&format!("{name}:{number}:{}{more}", plain(cut).trim_end_matches('\n')));
+                    self.show(&format!("{name}:{number}:{}{more}", visible(cut)));
                 }
                 Ok(!names && self.begun.elapsed() < TIME_MAX)
             }),
@@ -228,5 +230,110 @@ impl Found {
         }
         self.out.push_str(&format!("[{about}]"));
         self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Place;
+    use serde_json::json;
+
+    fn place() -> Place {
+        let place = Place::new();
+        place.put("src/main.rs", "fn main() {\n    todo();\n}\n");
+        place.put("src/lib.rs", "pub fn lib() {}\nfn other() {}\n");
+        place.put("notes/a b.txt", "fn in prose\r\n");
+        place.put(".hidden", "fn hidden\n");
+        place.put(".gitignore", "target/\n*.log\n");
+        place.put("target/out.rs", "fn ignored\n");
+        place.put("x.log", "fn ignored\n");
+        place.put(".git/config", "fn git\n");
+        place.put("latin", b"caf\xe9 fn\n");
+        place.put("binary", b"fn\0fn\n");
+        place
+    }
+
+    #[test]
+    fn searches() {
+        let place = place();
+        let rows = [
+            (
+                json!({"pattern": "fn \\w+\\("}),
+                "src/lib.rs:1:pub fn lib() {}\nsrc/lib.rs:2:fn other() {}\nsrc/main.rs:1:fn main() {\n[3 lines in 2 files]",
+            ),
+            (json!({"pattern": "hidden"}), ".hidden:1:fn hidden\n[1 line]"),
+            (json!({"pattern": "ignored|git"}), "[nothing found]"),
+            (json!({"pattern": "fn", "path": "target/out.rs"}), "target/out.rs:1:fn ignored\n[1 line]"),
+            (json!({"pattern": "fn", "path": "target"}), "target/out.rs:1:fn ignored\n[1 line]"),
+            (json!({"pattern": "fn", "path": ".git"}), ".git/config:1:fn git\n[1 line]"),
+            (json!({"pattern": "FN MAIN"}), "[nothing found]"),
+            (json!({"pattern": "(?i)FN MAIN"}), "src/main.rs:1:fn main() {\n[1 line]"),
+            (
+                json!({"pattern": "^fn", "files": true}),
+                ".hidden\nnotes/a b.txt\nsrc/lib.rs\nsrc/main.rs\n[4 files]",
+            ),
+            (json!({"pattern": "prose$"}), "notes/a b.txt:1:fn in prose\n[1 line]"),
+            (json!({"pattern": "caf"}), "latin:1:caf\u{fffd} fn\n[1 line]"),
+            (json!({"pattern": "fn", "glob": "*.rs", "files": true}), "src/lib.rs\nsrc/main.rs\n[2 files]"),
+            (json!({"pattern": "fn", "glob": "!*.{rs,txt}", "files": true}), ".hidden\nlatin\n[2 files]"),
+            (json!({"pattern": "", "glob": "src/**"}), "src/lib.rs\nsrc/main.rs\n[2 files]"),
+            (json!({"pattern": "", "glob": "src/*.rs"}), "src/lib.rs\nsrc/main.rs\n[2 files]"),
+            (json!({"pattern": "", "path": "src", "glob": "main*"}), "src/main.rs\n[1 file]"),
+            (json!({"pattern": "", "glob": "*.log"}), "[no such file]"),
+            (
+                json!({"pattern": ""}),
+                ".gitignore\n.hidden\nbinary\nlatin\nnotes/a b.txt\nsrc/lib.rs\nsrc/main.rs\n[7 files]",
+            ),
+        ];
+        for (input, expect) in rows {
+            let outcome = place.call("search", input.clone());
+            assert_eq!((outcome.text.as_str(), outcome.ok), (expect, true), "{input}");
+        }
+    }
+
+    #[test]
+    fn wrong_searches_are_told() {
+        let place = place();
+        let rows = [
+            (json!({"pattern": "foo("}), "is no regular expression"),
+            (json!({"pattern": "a\\nb"}), "is no regular expression"),
+            (json!({"pattern": "a", "glob": "{a"}), "glob"),
+            (json!({"pattern": "a", "path": "nope"}), "There is no "),
+        ];
+        for (input, expect) in rows {
+            let outcome = place.call("search", input.clone());
+            assert!(!outcome.ok && outcome.text.contains(expect), "{input}: {}", outcome.text);
+        }
+    }
+
+    #[test]
+    fn much_is_bounded_and_counted() {
+        let place = Place::new();
+        place.put("many", "a needle here\n".repeat(5_000));
+        place.put("wide", format!("needle {}\n", "x".repeat(5_000)));
+        let text = place.call("search", json!({"pattern": "needle"})).text;
+        let end = "[5001 lines in 2 files; the first 300 are shown, narrow it by `path`, `glob` or `files`]";
+        assert!(text.len() <= 16_200 && text.ends_with(end), "{}", &text[text.len() - 200..]);
+        let wide = place.call("search", json!({"pattern": "needle", "path": "wide"})).text;
+        assert!(wide.len() < 400 && wide.contains("xx\u{2026}\n"), "{wide}");
+    }
+
+    #[test]
+    fn pipes_are_passed_by() {
+        let place = place();
+        assert!(std::process::Command::new("mkfifo").arg(place.path("src/pipe")).status().unwrap().success());
+        std::os::unix::fs::symlink("pipe", place.path("src/link")).unwrap();
+        assert_eq!(
+            place.call("search", json!({"pattern": "fn main"})).text,
+            "src/main.rs:1:fn main() {\n[1 line]"
+        );
+    }
+
+    #[test]
+    fn a_cancelled_search_stops() {
+        let place = place();
+        place.inside.cancel(1);
+        let text = place.call("search", json!({"pattern": "fn"})).text;
+        assert!(text.contains("stopped before the end"), "{text}");
     }
 }

@@ -41,3 +41,58 @@ impl Tool for Write {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Place;
+    use serde_json::json;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn writes() {
+        let place = Place::new();
+        let write =
+            |path: &str, content: &str| place.call("write", json!({"path": path, "content": content})).text;
+        assert_eq!(write("a/b/c.txt", "one\ntwo\n"), "Wrote the new file a/b/c.txt: 2 lines, 8 bytes.");
+        assert_eq!(place.get("a/b/c.txt"), b"one\ntwo\n");
+        fs::set_permissions(place.path("a/b/c.txt"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(write("a/b/c.txt", ""), "Replaced a/b/c.txt: 0 lines, 0 bytes.");
+        assert_eq!(place.get("a/b/c.txt"), b"");
+        assert_eq!(fs::metadata(place.path("a/b/c.txt")).unwrap().permissions().mode() & 0o777, 0o755);
+        let absolute = place.path("abs");
+        write(absolute.to_str().unwrap(), "x");
+        assert_eq!(place.get("abs"), b"x");
+        symlink("later", place.path("dangling")).unwrap();
+        write("dangling", "through");
+        assert_eq!(place.get("later"), b"through");
+        assert!(fs::symlink_metadata(place.path("dangling")).unwrap().is_symlink());
+        write("missing/../here", "y");
+        assert_eq!(place.get("here"), b"y");
+        assert!(!fs::exists(place.path("missing")).unwrap());
+        let names = fs::read_dir(place.path("")).unwrap().map(|e| e.unwrap().file_name());
+        assert!(!names.into_iter().any(|n| n.to_string_lossy().contains("quire")), "nothing is left beside");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told() {
+        let place = Place::new();
+        place.put("file", "x");
+        symlink("loop", place.path("loop")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(place.path("fifo")).status().unwrap().success());
+        for (path, expect) in [
+            ("", "is a folder"),
+            ("file/below", "Not a directory"),
+            ("fifo", "a named pipe"),
+            ("/dev/null", "is a device"),
+            ("/proc/self/new", "."),
+            ("loop", "symbolic links"),
+            ("a\0b", "NUL byte"),
+        ] {
+            let outcome = place.call("write", json!({"path": path, "content": "y"}));
+            assert!(!outcome.ok && outcome.text.contains(expect), "{path:?}: {}", outcome.text);
+            assert!(outcome.text.ends_with("Nothing was written."), "{path:?}: {}", outcome.text);
+        }
+        assert_eq!(place.get("file"), b"x");
+    }
+}

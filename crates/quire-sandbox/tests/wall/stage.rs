@@ -1,10 +1,9 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
-use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Spec, StartError, Tools, start};
+use quire_sandbox::protocol::{FromHand, ToHand};
+use quire_sandbox::{FolderView, Sandbox, Spec, StartError, start};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -13,37 +12,6 @@ pub fn disk() -> PathBuf {
     let disk = PathBuf::from("/var/tmp");
     fs::create_dir_all(&disk).expect("a directory on disk");
     disk
-}
-
-/// One tool: the input is given to `sh`.
-pub struct Shell {
-    folder: PathBuf,
-    env: Vec<(String, String)>,
-}
-
-impl Shell {
-    pub fn new(folder: PathBuf, env: Vec<(String, String)>) -> Shell {
-        Shell { folder, env }
-    }
-}
-
-impl Tools for Shell {
-    fn run(&self, _: u32, _: &str, input: &str, _: &(dyn Fn(&str) + Sync)) -> HandOutcome {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", input]).current_dir(&self.folder).env_clear().envs(self.env.clone());
-        let (text, exit) = match command.stdin(std::process::Stdio::null()).output() {
-            Ok(output) => {
-                let both = [output.stdout, output.stderr].concat();
-                (String::from_utf8_lossy(&both).into_owned(), output.status.code())
-            }
-            Err(error) => (error.to_string(), None),
-        };
-        HandOutcome { text, ok: exit == Some(0), exit, millis: 0, whole: None, images: Vec::new() }
-    }
-
-    fn cancel(&self, _: u32) {}
-
-    fn reap(&self) {}
 }
 
 pub struct Stage {
@@ -62,7 +30,7 @@ impl Stage {
         }
         for copy in [&folder, &frozen] {
             fs::write(copy.join("a.txt"), "a\n").expect("a file");
-            fs::create_dir(copy.join("deep")).expect("a directory");
+            fs::create_dir_all(copy.join("deep")).expect("a directory");
             fs::write(copy.join("deep/b.txt"), "b\n").expect("a file");
         }
         let env = [
@@ -111,11 +79,16 @@ impl Live {
 
     /// Runs a command and returns its exit code and output.
     pub fn run(&self, command: &str) -> (i32, String) {
-        let call = ToHand::Call { id: 1, tool: "shell".into(), input: command.into() };
+        let input = serde_json::json!({ "command": command }).to_string();
+        let call = ToHand::Call { id: 1, tool: "shell".into(), input };
         self.sandbox.send(&call).expect("a hand that listens");
         loop {
             match self.hear() {
-                FromHand::Done { outcome, .. } => return (outcome.exit.unwrap_or(-1), outcome.text),
+                FromHand::Done { outcome, .. } => {
+                    // The last line is the tool's own, on how the command ended.
+                    let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
+                    return (outcome.exit.unwrap_or(-1), said.to_owned());
+                }
                 FromHand::Live { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -140,5 +113,63 @@ impl Live {
         let (code, text) = self.run(command);
         assert_ne!(code, 0, "{command}: {text}");
         text
+    }
+}
+
+/// Returns the shell word for a path or text.
+pub fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
+    format!("'{}'", text.as_ref().to_str().expect("text").replace('\'', "'\\''"))
+}
+
+/// Returns everything about every file below a directory that could show that somebody touched it.
+pub fn fingerprint(directory: &Path) -> String {
+    use std::fmt::Write;
+    use std::os::unix::fs::MetadataExt;
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).expect("a directory").map(|e| e.expect("an entry").path()).collect();
+    entries.sort();
+    let mut print = String::new();
+    for path in std::iter::once(directory.to_path_buf()).chain(entries) {
+        let stat = fs::symlink_metadata(&path).expect("a file");
+        let kind = stat.file_type();
+        let content = match () {
+            () if kind.is_file() => format!("{:?}", fs::read(&path)),
+            () if kind.is_symlink() => format!("{:?}", fs::read_link(&path)),
+            () => String::new(),
+        };
+        writeln!(
+            print,
+            "{path:?} {} {:o} {}:{} {}.{} {}.{} {content}",
+            stat.ino(),
+            stat.mode(),
+            stat.uid(),
+            stat.gid(),
+            stat.mtime(),
+            stat.mtime_nsec(),
+            stat.ctime(),
+            stat.ctime_nsec()
+        )
+        .expect("memory");
+        if kind.is_dir() && path != directory {
+            print.push_str(&fingerprint(&path));
+        }
+    }
+    print
+}
+
+/// Returns whether any process of the machine has this word in its command line.
+pub fn runs(word: &str) -> bool {
+    fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+/// Waits for what another process brings about.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited too long: {what}");
+        std::thread::yield_now();
     }
 }

@@ -1,19 +1,506 @@
 //! The tests, by name.
 
-use crate::stage::Stage;
+use crate::stage::{Live, Stage, fingerprint, quoted, runs, until};
+use quire_sandbox::protocol::{FromHand, ToHand};
+use quire_sandbox::{FolderView, Rung, StartError, layer, rung};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 pub type Test = fn(&Stage);
 
-pub const ALL: &[(&str, Test)] = &[("it_stands_and_runs", it_stands_and_runs), ("scratch", scratch)];
+pub const ALL: &[(&str, Test)] = &[
+    ("nothing_real_changes", nothing_real_changes),
+    ("homes_are_empty_but_for_tools", homes_are_empty_but_for_tools),
+    ("secrets_are_hidden", secrets_are_hidden),
+    ("quires_own_directories_are_hidden", quires_own_directories_are_hidden),
+    ("a_folder_in_a_hidden_place_is_refused", a_folder_in_a_hidden_place_is_refused),
+    ("there_is_no_network", there_is_no_network),
+    ("the_kernel_is_closed", the_kernel_is_closed),
+    ("the_hand_is_closed", the_hand_is_closed),
+    ("devices_are_few", devices_are_few),
+    ("everything_ends", everything_ends),
+    ("orphans_are_buried", orphans_are_buried),
+    ("a_killed_host_leaves_nothing", a_killed_host_leaves_nothing),
+    ("a_layer_is_mounted_again", a_layer_is_mounted_again),
+    ("ignored_directories_are_live", ignored_directories_are_live),
+    ("a_folder_can_be_anywhere", a_folder_can_be_anywhere),
+    ("folders_can_lie_in_folders", folders_can_lie_in_folders),
+    ("a_hostile_layer_cannot_move_a_mount", a_hostile_layer_cannot_move_a_mount),
+    ("freeze_holds_files_still", freeze_holds_files_still),
+    ("processes_are_bounded", processes_are_bounded),
+    ("memory_is_bounded", memory_is_bounded),
+    ("builds_work", builds_work),
+    ("outputs_come_out", outputs_come_out),
+    ("the_rung_is_proved", the_rung_is_proved),
+];
 
-fn it_stands_and_runs(stage: &Stage) {
+/// Not tests, but what a test starts as a process of its own.
+pub const HELPERS: &[(&str, Test)] = &[("hold", hold)];
+
+fn nothing_real_changes(stage: &Stage) {
+    let elsewhere = stage.base.join("elsewhere");
+    for made in [&elsewhere, &stage.home.join(".cargo")] {
+        fs::create_dir_all(made.join("sub")).unwrap();
+        fs::write(made.join("one"), "1\n").unwrap();
+        fs::write(made.join("sub/two"), "2\n").unwrap();
+        symlink("one", made.join("link")).unwrap();
+    }
+    let trees = [elsewhere, stage.home.clone(), stage.base.join("data/base")];
+    let before = trees.each_ref().map(|tree| fingerprint(tree));
     let live = stage.start();
-    println!("{}", live.yes("id; pwd; ls -la; cat a.txt; echo $HOME; ls -la ~; ls -la / /run/quire /run/quire/bin; ps aux | head; mount | head -50; cat /proc/self/status | grep -i cap; ls -la /home /root"));
-    live.sandbox.end().expect("an end");
+    for tree in [&trees[0], &stage.home.join(".cargo"), &stage.folder().to_path_buf()] {
+        let file = if tree == stage.folder() { "a.txt" } else { "one" };
+        // What belongs to others an ordinary user cannot change, not even in the copy.
+        let try_it = format!(
+            "cd {} && echo more >> {file} && chmod 777 {file} && touch -d 2001-01-01 {file} && ln {file} hard \
+             && mv {file} moved && : > moved && chmod 700 . && mkdir new && rm -rf deep sub link new && echo x > fresh",
+            quoted(tree)
+        );
+        if tree == &trees[0] && !rustix::process::geteuid().is_root() {
+            live.run(&try_it);
+        } else {
+            live.yes(&try_it);
+        }
+    }
+    live.yes(&format!("rm -rf {0}/* {0}/.[a-z]* && test -z \"$(ls -A {0})\"", quoted(stage.folder())));
+    live.run("echo x >> /etc/passwd; rm -f /etc/hostname; rm -rf /usr/share/doc");
+    live.sandbox.end().unwrap();
+    assert_eq!(before, trees.each_ref().map(|tree| fingerprint(tree)));
+    assert!(Path::new("/usr/share/doc").exists());
 }
 
-fn scratch(stage: &Stage) {
+fn homes_are_empty_but_for_tools(stage: &Stage) {
+    for (file, content) in [
+        ("letter", "dear"),
+        (".cargo/config.toml", "[net]"),
+        (".gitconfig", "[user]"),
+        (".local/bin/tool", "x"),
+    ] {
+        let path = stage.home.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    fs::create_dir_all(stage.home.join("notes")).unwrap();
+    fs::write(stage.home.join("notes/n"), "note").unwrap();
+    let mut spec = stage.spec.clone();
+    spec.show = vec!["~/notes".into()];
+    let live = Live::start(&spec).unwrap();
+    assert_eq!(live.yes("ls -A ~"), ".cargo\n.gitconfig\n.local\nnotes\nproject");
+    assert_eq!(
+        live.yes("cat ~/.cargo/config.toml ~/.gitconfig ~/.local/bin/tool ~/notes/n"),
+        "[net][user]xnote"
+    );
+    assert_eq!(
+        live.yes("echo mine > ~/.profile && cat ~/.profile && stat -c %u:%g ~ ~/.cargo ~/.gitconfig"),
+        "mine\n0:0\n0:0\n0:0"
+    );
+    assert_eq!(live.yes("ls -A /home; ls -A /root"), "");
+    assert!(!stage.home.join(".profile").exists());
+}
+
+fn secrets_are_hidden(stage: &Stage) {
+    let keys = stage.base.join("keys");
+    fs::create_dir(&keys).unwrap();
+    fs::write(keys.join("id"), "SECRET").unwrap();
+    symlink(&keys, stage.home.join(".ssh")).unwrap();
+    let frozen = stage.base.join("data/base");
+    for file in
+        [".cargo/credentials.toml", ".config/git/credentials", ".local/share/keyrings/login", "shown/.token"]
+    {
+        let path = stage.home.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "SECRET").unwrap();
+    }
+    for file in [".env", "deep/.env.local", "tls.pem", "notes.private", "only/here.txt"] {
+        let path = frozen.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "SECRET PRIVATE KEY").unwrap();
+    }
+    fs::write(stage.base.join("outside.txt"), "SECRET").unwrap();
+    symlink(".env", frozen.join("link")).unwrap();
+    let mut spec = stage.spec.clone();
+    spec.show = vec!["~/shown".into(), "~/.ssh".into()];
+    spec.hide = vec!["*.private".into(), "only/here.txt".into(), "~/shown/.token".into()];
+    spec.hide.push(stage.base.join("outside.txt").to_str().unwrap().into());
+    let live = Live::start(&spec).unwrap();
+    let names = [
+        "~/.cargo/credentials.toml",
+        "~/.config/git/credentials",
+        "~/.local/share/keyrings/login",
+        "~/shown/.token",
+        ".env",
+        "link",
+        "deep/.env.local",
+        "tls.pem",
+        "notes.private",
+        "only/here.txt",
+        "../../outside.txt",
+    ];
+    for name in names {
+        assert!(!live.run(&format!("cat {name}; grep -s '' {name} ./{name}")).1.contains("SECRET"), "{name}");
+        live.no(&format!("echo x >> {name}"));
+    }
+    live.no("rm .env");
+    live.no("mv deep shallow && cat shallow/.env.local | grep SECRET");
+    assert!(!live.run("cat /etc/shadow").1.contains('$'));
+    // Asked for by name, and so shown.
+    assert_eq!(live.yes("cat ~/.ssh/id"), "SECRET");
+    drop(live);
+
+    spec.show = Vec::new();
+    let live = Live::start(&spec).unwrap();
+    for name in ["~/.ssh/id".to_owned(), keys.join("id").to_str().unwrap().to_owned()] {
+        live.no(&format!("cat {name}"));
+    }
+}
+
+fn quires_own_directories_are_hidden(stage: &Stage) {
     let live = stage.start();
-    live.no("false");
-    println!("{:?} {:?} {:?}", stage.base, stage.home, stage.folder());
+    for own in [&stage.spec.state, &stage.spec.layer, &stage.spec.out, &stage.spec.folders[0].frozen[0]] {
+        let own = quoted(own);
+        live.yes(&format!("test -z \"$(ls -A {own} 2>/dev/null)\""));
+        live.no(&format!("touch {own}/x"));
+        live.no(&format!("rmdir {own}"));
+        live.no(&format!("mv {own} /moved"));
+    }
+}
+
+fn a_folder_in_a_hidden_place_is_refused(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    spec.hide = vec!["~/".into()];
+    let error = Live::start(&spec).map(drop).unwrap_err();
+    assert!(matches!(error, StartError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("a folder of the task lies in it"), "{error}");
+}
+
+fn there_is_no_network(stage: &Stage) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connect = |to: &str| format!("exec 3<>/dev/tcp/{to}");
+    assert!(
+        Command::new("bash").args(["-c", &connect(&format!("127.0.0.1/{port}"))]).status().unwrap().success()
+    );
+    let live = stage.start();
+    live.no(&connect(&format!("127.0.0.1/{port}")));
+    live.no(&connect("192.0.2.1/80"));
+    live.no("exec 3<>/dev/udp/192.0.2.1/53");
+    assert_eq!(live.yes("ls /sys/class/net"), "lo");
+    // Its own loopback works, which test suites need.
+    live.yes(
+        "python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); socket.create_connection(s.getsockname())'",
+    );
+}
+
+fn the_kernel_is_closed(stage: &Stage) {
+    let live = stage.start();
+    for file in [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/overcommit_memory",
+        "/proc/sysrq-trigger",
+        "/sys/power/state",
+    ] {
+        live.no(&format!("python3 -c 'open(\"{file}\", \"r+b\").close()'"));
+    }
+    // Each asks for nothing that would do harm if it were granted.
+    let rows = [
+        "unshare -U true",
+        "unshare -m true",
+        "unshare -n true",
+        "mount -t tmpfs none /mnt",
+        "mount --bind /usr /mnt",
+        "umount /proc",
+        "umount /run/quire",
+        "mount -o remount,rw /proc/sys",
+        "nsenter -t 1 -m true",
+        "mknod /tmp/disk b 253 0",
+        "mknod /tmp/null c 1 3",
+        "hostname other",
+        "dmesg",
+    ];
+    for row in rows {
+        live.no(row);
+    }
+    // add_key, keyctl, bpf, userfaultfd, perf_event_open, io_uring_setup, fsopen, open_by_handle_at, setns
+    let probe = "import ctypes, sys; c = ctypes.CDLL(None, use_errno=True); c.syscall(int(sys.argv[1]), 0, 0, 0, 0, 0) >= 0 \
+        and sys.exit('allowed'); sys.exit(0 if ctypes.get_errno() in (1, 38) else f'errno {ctypes.get_errno()}')";
+    fs::write(stage.spec.out.join("probe.py"), probe).unwrap();
+    let calls = [
+        libc::SYS_add_key,
+        libc::SYS_keyctl,
+        libc::SYS_bpf,
+        libc::SYS_userfaultfd,
+        libc::SYS_perf_event_open,
+        libc::SYS_io_uring_setup,
+        libc::SYS_fsopen,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_setns,
+        libc::SYS_clone3,
+    ];
+    for call in calls {
+        live.yes(&format!("python3 /run/quire/out/probe.py {call}"));
+    }
+    for family in [
+        "AF_PACKET, socket.SOCK_RAW",
+        "AF_INET, socket.SOCK_RAW",
+        "AF_ALG, socket.SOCK_SEQPACKET",
+        "AF_VSOCK, socket.SOCK_STREAM",
+    ] {
+        live.no(&format!("python3 -c 'import socket; socket.socket(socket.{family})'"));
+    }
+    // A program that traces its own child is a debugger, and works.
+    live.yes("python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0, 0, 0, 0))'");
+}
+
+fn the_hand_is_closed(stage: &Stage) {
+    let live = stage.start();
+    for file in ["environ", "maps", "mem", "fd/0", "root", "cwd", "exe"] {
+        live.no(&format!("head -c1 /proc/1/{file}/. || head -c1 /proc/1/{file}"));
+    }
+    live.no("readlink /proc/1/fd/3 || readlink /proc/1/exe || cat < /proc/1/fd/3");
+    live.no("python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(16, 1, 0, 0))'"); // PTRACE_ATTACH
+    live.run("kill -9 1; kill -STOP 1");
+    assert_eq!(live.yes("tr '\\0' ' ' < /proc/1/cmdline"), "quire sandbox-hand ");
+    // Nothing of the machine's is to be seen, and nothing of the host's was inherited.
+    let pids: usize = live.yes("ls -d /proc/[0-9]* | wc -l").trim().parse().unwrap();
+    assert!(pids <= 8, "{pids}");
+    assert_eq!(live.yes("ls /proc/self/fd"), "0\n1\n2\n3");
+    assert_eq!(
+        live.yes("grep -c . /proc/self/environ; env -0 | tr '\\0' '\\n' | grep -c WALL; true"),
+        "1\n0"
+    );
+}
+
+fn devices_are_few(stage: &Stage) {
+    let live = stage.start();
+    let expected = "fd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero";
+    assert_eq!(live.yes("ls -A /dev"), expected);
+    live.yes(
+        "echo x > /dev/null && head -c8 /dev/urandom > /dev/shm/x && python3 -c 'import pty; pty.openpty()'",
+    );
+    live.no("cat /dev/tty");
+}
+
+fn everything_ends(stage: &Stage) {
+    let live = stage.start();
+    live.yes("setsid -f sleep 86399.125 > /dev/null 2>&1 < /dev/null; (trap '' TERM HUP; sleep 86399.125 &) > /dev/null 2>&1");
+    assert!(runs("86399.125"));
+    live.sandbox.end().unwrap();
+    assert!(!runs("86399.125"));
+    assert_eq!(fs::read_dir(&stage.spec.state).unwrap().count(), 0);
+}
+
+fn orphans_are_buried(stage: &Stage) {
+    let live = stage.start();
+    live.yes("for i in 1 2 3 4 5 6 7 8; do (setsid -f true); done");
+    until("no zombies", || {
+        live.yes("cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true").trim() == "0"
+    });
+}
+
+fn a_killed_host_leaves_nothing(stage: &Stage) {
+    let mut host = Command::new(std::env::current_exe().unwrap());
+    host.env("WALL_TEST", "hold").stdout(Stdio::piped());
+    let mut host = host.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(host.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "stands\n");
+    assert!(runs("86399.25"));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    until("all are gone", || !runs("86399.25") && !runs("sandbox-hand") && !runs("sandbox-spawner"));
+    // The layer is there, and stands again.
+    let live = stage.start();
+    assert_eq!(live.yes("cat kept"), "kept");
+    let _ = stage;
+}
+
+fn hold(stage: &Stage) {
+    let live = stage.start();
+    live.yes("echo kept > kept; setsid -f sleep 86399.25 > /dev/null 2>&1 < /dev/null");
+    println!("stands");
+    live.heard.recv().unwrap();
+}
+
+fn a_layer_is_mounted_again(stage: &Stage) {
+    let work = "echo new > made && rm a.txt && rm -r deep && mkdir deep && echo fresh > deep/c && echo h > ~/kept && mkdir /top";
+    let check = |live: &Live| {
+        assert_eq!(
+            live.yes("ls -A . deep; cat made deep/c ~/kept; ls -d /top"),
+            ".:\ndeep\nmade\n\ndeep:\nc\nnew\nfresh\nh\n/top"
+        );
+    };
+    let live = stage.start();
+    live.yes(work);
+    check(&live);
+    live.sandbox.end().unwrap();
+
+    // The same layer once more, as after the death of a host.
+    let live = stage.start();
+    check(&live);
+    live.sandbox.end().unwrap();
+    assert_eq!(fs::read(layer::folder(&stage.spec.layer, 0).join("made")).unwrap(), b"new\n");
+
+    // Sealed, under a new layer, whose changes do not touch it.
+    let mut spec = stage.spec.clone();
+    spec.layers = vec![std::mem::replace(&mut spec.layer, stage.base.join("data/layer-2"))];
+    let before = fingerprint(&spec.layers[0]);
+    let live = Live::start(&spec).unwrap();
+    check(&live);
+    live.yes("echo again > a.txt && rm made && echo more >> deep/c && rm ~/kept");
+    live.sandbox.end().unwrap();
+    assert_eq!(before, fingerprint(&spec.layers[0]));
+
+    spec.layers.insert(0, std::mem::replace(&mut spec.layer, stage.base.join("data/layer-3")));
+    let live = Live::start(&spec).unwrap();
+    assert_eq!(live.yes("ls -A; cat a.txt deep/c; ls -A ~"), "a.txt\ndeep\nagain\nfresh\nmore\nproject");
+}
+
+fn ignored_directories_are_live(stage: &Stage) {
+    let modules = stage.folder().join("web/node_modules");
+    fs::create_dir_all(modules.join("pkg")).unwrap();
+    fs::write(modules.join("pkg/index.js"), "1").unwrap();
+    let mut spec = stage.spec.clone();
+    spec.folders[0].ignored = vec!["web/node_modules".into(), "not/there".into()];
+    let before = fingerprint(&modules);
+    let live = Live::start(&spec).unwrap();
+    assert_eq!(live.yes("cat web/node_modules/pkg/index.js && stat -c %u web/node_modules"), "10");
+    live.yes("rm -r web/node_modules/pkg && echo 2 > web/node_modules/two");
+    live.sandbox.end().unwrap();
+    assert_eq!(before, fingerprint(&modules));
+    assert_eq!(
+        fs::read_dir(layer::folder(&spec.layer, 0)).unwrap().count(),
+        0,
+        "mount points are no changes"
+    );
+    let changed = layer::ignored(&spec.layer, 0, Path::new("web/node_modules"));
+    assert_eq!(fs::read(changed.join("two")).unwrap(), b"2\n");
+}
+
+fn a_folder_can_be_anywhere(stage: &Stage) {
+    for place in ["/tmp", "/dev/shm", "/var/tmp"] {
+        let base = tempfile::Builder::new().prefix("wall-").tempdir_in(place).unwrap();
+        let at = base.path().join(OsStr::from_bytes(b"a b:c,\\d\xff")).join("x".repeat(200));
+        fs::create_dir_all(&at).unwrap();
+        let odd = OsStr::from_bytes(b"odd\xfe\nname");
+        fs::write(stage.base.join("data/base").join(odd), "odd").unwrap();
+        let mut spec = stage.spec.clone();
+        spec.state = stage.base.join(format!("data/state{}", place.replace('/', "-")));
+        spec.layer = stage.base.join(format!("data/layer{}", place.replace('/', "-")));
+        spec.folders[0].at = at.clone();
+        let live = Live::start(&spec).unwrap();
+        assert_eq!(live.yes("cat odd* && cat a.txt && echo 1 > $'\\xfd'"), "odda");
+        live.sandbox.end().unwrap();
+        let made = layer::folder(&spec.layer, 0).join(OsStr::from_bytes(b"\xfd"));
+        assert_eq!(fs::read(made).unwrap(), b"1\n");
+        assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
+    }
+}
+
+fn folders_can_lie_in_folders(stage: &Stage) {
+    let (inner, frozen) = (stage.folder().join("vendor/inner"), stage.base.join("data/inner"));
+    for made in [&inner, &frozen] {
+        fs::create_dir_all(made).unwrap();
+    }
+    fs::write(frozen.join("in.txt"), "in").unwrap();
+    let mut spec = stage.spec.clone();
+    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new() });
+    let live = Live::start(&spec).unwrap();
+    assert_eq!(live.yes("cat vendor/inner/in.txt; echo x > vendor/inner/y"), "in");
+    live.sandbox.end().unwrap();
+    assert!(layer::folder(&spec.layer, 1).join("y").exists());
+    assert_eq!(fs::read_dir(layer::folder(&spec.layer, 0)).unwrap().count(), 0);
+}
+
+fn a_hostile_layer_cannot_move_a_mount(stage: &Stage) {
+    let target = stage.home.join("target");
+    let modules = stage.folder().join("web/node_modules");
+    fs::create_dir_all(&modules).unwrap();
+    fs::create_dir(stage.base.join("data/base/web")).unwrap();
+    fs::create_dir(stage.home.join(".cargo")).unwrap();
+    let mut spec = stage.spec.clone();
+    let live = Live::start(&spec).unwrap();
+    // Where the next turn will mount, links now lead elsewhere.
+    live.yes(&format!("rm -rf web && ln -s {} web && mkdir -p {0}/node_modules", quoted(&target)));
+    live.sandbox.end().unwrap();
+    spec.folders[0].ignored = vec!["web/node_modules".into()];
+    let live = Live::start(&spec).unwrap();
+    live.yes("test -L web && touch web/node_modules/x");
+    live.no(&format!("grep -q ' {}/node_modules ' /proc/self/mountinfo", target.display()));
+    live.sandbox.end().unwrap();
+    assert!(!target.exists());
+}
+
+fn freeze_holds_files_still(stage: &Stage) {
+    let live = stage.start();
+    live.yes(
+        "(while :; do echo x >> grows; sh -c :; done) > /dev/null 2>&1 & until test -s grows; do :; done",
+    );
+    let grows = layer::folder(&stage.spec.layer, 0).join("grows");
+    let size = || fs::metadata(&grows).unwrap().len();
+    for _ in 0..5 {
+        live.sandbox.send(&ToHand::Freeze).unwrap();
+        while !matches!(live.hear(), FromHand::Still) {}
+        let before = size();
+        std::thread::sleep(std::time::Duration::from_millis(50)); // nothing is waited for: nothing may happen
+        assert_eq!(size(), before);
+        live.sandbox.send(&ToHand::Thaw).unwrap();
+        until("it goes on", || size() > before);
+    }
+    live.yes("true");
+}
+
+fn processes_are_bounded(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    spec.processes = 64;
+    let live = Live::start(&spec).unwrap();
+    live.run("for i in $(seq 200); do sleep 86399.5 & done 2>/dev/null; wait -n");
+    let count = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+        fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(b"86399.5\0"))
+    });
+    let count = count.count();
+    assert!((1..64).contains(&count), "{count}");
+}
+
+fn memory_is_bounded(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    spec.memory_bytes = 256 << 20;
+    let live = Live::start(&spec).unwrap();
+    live.no("python3 -c 'b = bytearray(400 << 20)'");
+    live.yes("python3 -c 'b = bytearray(40 << 20)'");
+}
+
+fn builds_work(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    // The toolchain of whoever runs the tests, which lies in a home and so is bound by its real path.
+    let live = Live::start(&spec).unwrap();
+    live.yes("python3 -c 'import json, ssl, sqlite3, subprocess; subprocess.run([\"true\"], check=True)'");
+    live.yes("git init -q . && git config user.email a@b && git config user.name n && git add -A && git commit -qm one && git status --short");
+    live.yes("printf 'int main(void){return 0;}' > m.c && gcc m.c -o m && ./m");
+    live.yes("mkdir -p d/e && mv d f && cp -a f g && tar cf t.tar g && tar xf t.tar && ls -R > /tmp/list");
+    live.yes("apply_patch --help > /dev/null 2>&1 || command -v apply_patch");
+    drop(live);
+    spec.env.retain(|(key, _)| key != "PATH");
+    Live::start(&spec).unwrap().yes("git --version && command -v apply_patch");
+}
+
+fn outputs_come_out(stage: &Stage) {
+    let live = stage.start();
+    live.yes("echo hi > /run/quire/out/said");
+    live.no("touch /run/quire/bin/x");
+    live.no("rm /run/quire/bin/apply_patch");
+    assert_eq!(fs::read(stage.spec.out.join("said")).unwrap(), b"hi\n");
+}
+
+fn the_rung_is_proved(stage: &Stage) {
+    let expected = if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid };
+    let scratch: PathBuf = stage.base.join("scratch");
+    assert_eq!(rung(&scratch, &stage.base.join("proof-folder"), stage.spec.binary.clone()).unwrap(), expected);
+    assert!(!scratch.exists());
+    let error = rung(&scratch, &stage.base.join("proof-folder"), stage.base.join("no-such-binary")).unwrap_err();
+    assert!(matches!(error, StartError::Spawner(_)), "{error}");
 }

@@ -1,7 +1,7 @@
 //! `quire models`: which models answer, and `quire models add PROVIDER`: a key, tested and then stored.
 
 use crate::cli::{ModelsArgs, ModelsCommand};
-use crate::cmd::Face;
+use crate::cmd::{Face, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, count, print, read_secret};
 use quire_core::charter::Model;
@@ -10,7 +10,6 @@ use quire_engine::models::{self, Found, Listing};
 use quire_engine::nearest::nearest;
 use quire_engine::settings::{self, Options, Settings, Surroundings};
 use serde_json::{Value, json};
-use std::future::Future;
 use std::io::{IsTerminal, Read};
 
 /// A key that is longer is none.
@@ -112,11 +111,6 @@ fn add(
         print(&clean(&format!("The key works: {models} answered. It is in {}.\n{next}", path.display())))?;
     }
     Ok(Exit::Done)
-}
-
-/// Runs something that waits for servers.
-fn wait<T>(asking: impl Future<Output = T>) -> Result<T, Failure> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asking))
 }
 
 fn names(models: &[Model]) -> Vec<&str> {

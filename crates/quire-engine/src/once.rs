@@ -1,0 +1,104 @@
+//! One command in a fresh sandbox, and what it would change: `quire sandbox`, and the proof that `quire doctor` asks for.
+
+use crate::freeze;
+use crate::hands::Hands;
+use crate::quire::{EngineError, Quire};
+use crate::settings::Resolved;
+use crate::snapshot::{self, Seen};
+use quire_core::Snapshot;
+use quire_core::event::Apart;
+use quire_sandbox::{FolderView, Rung, Spec};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What came of the command.
+#[derive(Debug)]
+pub struct Once {
+    /// The command's exit code; absent where it was ended with its sandbox.
+    pub exit: Option<i32>,
+    /// Its output, bounded.
+    pub output: String,
+    pub changes: Snapshot,
+    pub apart: Apart,
+    pub folders: Vec<PathBuf>,
+}
+
+impl Quire {
+    /// Runs a shell command on a copy of the folders and drops what it did. `live` is given output as it comes.
+    pub async fn once(
+        &self,
+        resolved: &Resolved,
+        command: &str,
+        live: impl Fn(String) + Send + Clone + 'static,
+    ) -> Result<Once, EngineError> {
+        let scratch = self.home().join("once").join(std::process::id().to_string());
+        let failed = |why| EngineError::Home { path: scratch.clone(), why };
+        freeze::remove_tree(&scratch).map_err(failed)?;
+        std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
+        let done = self.once_in(&scratch, resolved, command, live).await;
+        freeze::remove_tree(&scratch).map_err(failed)?;
+        done
+    }
+
+    async fn once_in(
+        &self,
+        scratch: &Path,
+        resolved: &Resolved,
+        command: &str,
+        live: impl Fn(String) + Send + Clone + 'static,
+    ) -> Result<Once, EngineError> {
+        let failed = |why| EngineError::Home { path: scratch.to_owned(), why };
+        let mut frozen = vec![];
+        for folder in &resolved.folders {
+            frozen.push(freeze::freeze(self.home(), folder, &|_, _| {})?);
+        }
+        let view = |(at, frozen): (&PathBuf, &freeze::Frozen)| FolderView {
+            at: at.clone(),
+            frozen: frozen.lowers.clone(),
+            ignored: frozen.ignored.clone(),
+        };
+        let limits = &resolved.settings.sandbox;
+        let layer = scratch.join("layer");
+        let hands = Hands::start(&Spec {
+            state: scratch.join("run"),
+            layer: layer.clone(),
+            layers: vec![],
+            out: scratch.join("out"),
+            binary: std::env::current_exe().map_err(failed)?,
+            folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
+            hide: limits.hide.clone(),
+            show: limits.show.clone(),
+            env: resolved.env.clone(),
+            memory_bytes: limits.memory_bytes,
+            processes: limits.processes,
+            disk_bytes: limits.disk_bytes,
+        })?;
+        let mut said = hands.call("shell", &json!({ "command": command }).to_string(), live.clone()).await;
+        // A long command goes on as a job; the first one of a sandbox is job 1.
+        while let Ok(outcome) = &said
+            && outcome.ok
+            && outcome.exit.is_none()
+        {
+            let poll = json!({ "id": 1, "action": "poll", "wait": 120 }).to_string();
+            said = hands.call("job", &poll, live.clone()).await;
+        }
+        hands.end().map_err(failed)?;
+        let layers = [layer];
+        let (_, changes) = snapshot::snapshot(&frozen, &layers, &mut Seen::default(), self.store().blobs())?;
+        let apart = snapshot::apart(&frozen, &layers)?;
+        let (exit, output) = match said {
+            Ok(outcome) => (outcome.exit, outcome.text),
+            Err(gone) => (None, gone.to_string()),
+        };
+        Ok(Once { exit, output, changes, apart, folders: resolved.folders.clone() })
+    }
+
+    /// Makes a sandbox, ends it, and returns its kind.
+    pub fn prove_sandbox(&self) -> Result<Rung, EngineError> {
+        let name = format!("quire-proof-{}", std::process::id());
+        let scratch = self.home().join(&name);
+        let binary =
+            std::env::current_exe().map_err(|why| EngineError::Home { path: scratch.clone(), why })?;
+        Ok(quire_sandbox::rung(&scratch, &std::env::temp_dir().join(name), binary)?)
+    }
+}

@@ -1,0 +1,58 @@
+//! `quire host`: drives tasks in the foreground. It starts by itself in the background when a command needs it.
+
+use crate::cli::HostArgs;
+use crate::cmd::{Face, wait};
+use crate::error::{Exit, Failure};
+use crate::terminal::print;
+use quire_engine::Quire;
+use quire_engine::settings::Surroundings;
+use serde_json::json;
+
+pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
+    let quire = Quire::open(&Surroundings::capture())?;
+    if args.stop {
+        let stopped = wait(async {
+            match quire.running_host().await {
+                Some(mut link) => {
+                    link.stop().await;
+                    true
+                }
+                None => false,
+            }
+        })?;
+        let text = match stopped {
+            true => "The host has stopped. Its tasks go on with the next one.\n",
+            false => "No host was running.\n",
+        };
+        print(&if face.json {
+            format!("{}\n", json!({"v": 1, "stopped": stopped}))
+        } else {
+            text.to_owned()
+        })?;
+        return Ok(Exit::Done);
+    }
+    log(args.background);
+    if !args.background && !face.quiet {
+        eprintln!(
+            "Driving the tasks of {}. Ctrl-C stops; they go on with the next host.",
+            quire.home().display()
+        );
+    }
+    wait(async {
+        tokio::select! {
+            ended = quire.host(args.background) => ended.map(|()| Exit::Done).map_err(Failure::from),
+            _ = tokio::signal::ctrl_c(), if !args.background => Ok(Exit::Interrupted),
+        }
+    })?
+}
+
+/// What happens goes to stderr, which of a host in the background is its log.
+fn log(background: bool) {
+    let level = std::env::var("QUIRE_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_default();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(!background)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,93 @@
+//! `quire sandbox -- CMD`: runs one command on a copy of the machine and shows what it would change.
+
+use crate::cli::SandboxArgs;
+use crate::cmd::{Face, resolve, wait};
+use crate::error::{Exit, Failure};
+use crate::terminal::{clean, print};
+use quire_core::Entry;
+use quire_core::event::Listing;
+use quire_engine::settings::Surroundings;
+use quire_engine::{Once, Quire};
+use serde_json::json;
+use std::os::unix::ffi::OsStrExt;
+
+pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
+    let surroundings = Surroundings::capture();
+    let resolved = resolve(&args.settings.options(), &surroundings, face)?;
+    let quire = Quire::open(&surroundings)?;
+    let words: Vec<String> =
+        args.command.iter().map(|word| quoted(word.as_bytes())).collect::<Option<_>>().ok_or_else(|| {
+            Failure::new(
+                Exit::WrongUse,
+                "The command is not UTF-8.",
+                "Nothing was run.",
+                "Put it into a script and run that.",
+            )
+        })?;
+    let once = wait(quire.once(&resolved, &words.join(" "), |_| {}))??;
+    if face.json {
+        let exit = once.exit;
+        let (changes, apart) = (&once.changes.entries, &once.apart);
+        print(&format!(
+            "{}\n",
+            json!({"v": 1, "exit": exit, "output": once.output, "changes": changes, "apart": apart})
+        ))?;
+    } else {
+        print(&format!("{}\n{}", clean(once.output.trim_end()), clean(&changes(&once))))?;
+    }
+    Ok(if once.exit == Some(0) { Exit::Done } else { Exit::Failed })
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &[u8]) -> Option<String> {
+    let word = std::str::from_utf8(word).ok()?;
+    let plain =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,@%+".contains(&b));
+    Some(if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) })
+}
+
+fn changes(once: &Once) -> String {
+    let mut text = String::from("\nIt would change:\n");
+    let before = text.len();
+    let what = |entry: &Entry| match (&entry.was, &entry.now) {
+        (None, _) => "new",
+        (_, None) => "deleted",
+        _ => "changed",
+    };
+    for entry in &once.changes.entries {
+        let folder = &once.folders[entry.folder as usize];
+        text.push_str(&format!("  {:8} {}/{}\n", what(entry), folder.display(), entry.path));
+    }
+    for (kind, listing) in
+        [("outside", &once.apart.outside), ("ignored", &once.apart.ignored), ("git", &once.apart.git)]
+    {
+        text.push_str(&apart(kind, listing));
+    }
+    if text.len() == before {
+        text = "\nIt would change nothing.\n".into();
+    }
+    text.push_str("Your machine is as it was.\n");
+    text
+}
+
+fn apart(kind: &str, listing: &Listing) -> String {
+    let mut text: String = listing.paths.iter().take(20).map(|path| format!("  {kind:8} {path}\n")).collect();
+    let shown = listing.paths.len().min(20) as u64;
+    if listing.total > shown {
+        text.push_str(&format!("  {kind:8} and {} more\n", listing.total - shown));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_come_back_from_a_shell_as_they_were() {
+        for (word, shell) in
+            [("ls", "ls"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'"), ("$HOME;", "'$HOME;'")]
+        {
+            assert_eq!(super::quoted(word.as_bytes()).as_deref(), Some(shell));
+        }
+        assert_eq!(super::quoted(b"\xff"), None);
+    }
+}

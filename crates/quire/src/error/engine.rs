@@ -1,0 +1,109 @@
+//! What the engine could not do, in words.
+
+use super::{Exit, Failure};
+use quire_engine::EngineError;
+use quire_engine::accept::{AcceptError, Drifted};
+
+const NOTHING: &str = "Nothing was started or changed.";
+const LOG: &str = "Every task and every word of yours is in quire's log, as it was.";
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Failure {
+        let what = sentence(&error.to_string());
+        let (exit, safe, next) = match error {
+            EngineError::Accept(error) => return error.into(),
+            EngineError::NoSuchTask(_) => (Exit::NoTask, NOTHING, "See which there are: quire ls".to_owned()),
+            EngineError::NoPlace => (Exit::WrongUse, NOTHING, "Set HOME.".to_owned()),
+            EngineError::Not { task, .. } => {
+                (Exit::WrongUse, NOTHING, format!("See where it stands: quire ls; quire log {task}"))
+            }
+            EngineError::Seen { task, .. } => (
+                Exit::FolderChanged,
+                "Nothing was written.",
+                format!("Look at it as it is now: quire review {task}"),
+            ),
+            EngineError::Outside { .. } => (
+                Exit::WrongUse,
+                "Nothing was written.",
+                "Name paths as the review shows them, relative to the task's folder.".to_owned(),
+            ),
+            EngineError::Sandbox(_) => (
+                Exit::NoSandbox,
+                "Nothing was run; your folder is as it was.",
+                "See what is missing: quire doctor".to_owned(),
+            ),
+            EngineError::Freeze(_) => (Exit::Trouble, LOG, "Mend that, then try again.".to_owned()),
+            EngineError::Link(_) | EngineError::Host(_) => {
+                (Exit::Trouble, LOG, "Run it in view to see why: quire host".to_owned())
+            }
+            EngineError::Open(_)
+            | EngineError::Read(_)
+            | EngineError::Append(_)
+            | EngineError::Blob(_)
+            | EngineError::Snapshot(_)
+            | EngineError::Home { .. } => (
+                Exit::Trouble,
+                "Your folders are as they were.",
+                "Look at the disk and its free space, then: quire doctor".to_owned(),
+            ),
+        };
+        Failure::new(exit, what, safe, next)
+    }
+}
+
+impl From<AcceptError> for Failure {
+    fn from(error: AcceptError) -> Failure {
+        let (exit, what) = match &error {
+            AcceptError::Drift(drifts) => {
+                let rows: Vec<String> = drifts
+                    .iter()
+                    .take(20)
+                    .map(|drift| {
+                        let what = match drift.what {
+                            Drifted::Changed => "was changed",
+                            Drifted::Gone => "is gone",
+                            Drifted::Appeared => "has appeared",
+                            Drifted::ParentGone => "lost the folder it was in",
+                        };
+                        format!("{} {what}", drift.path)
+                    })
+                    .collect();
+                let more = if drifts.len() > 20 {
+                    format!(", and {} more", drifts.len() - 20)
+                } else {
+                    String::new()
+                };
+                (
+                    Exit::FolderChanged,
+                    format!("Your folder changed since the task began: {}{more}.", rows.join(", ")),
+                )
+            }
+            AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
+            AcceptError::NotChanged(_) => (Exit::WrongUse, error.to_string()),
+            // It begins with a path, which is not ours to capitalise.
+            AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
+            _ => (Exit::Trouble, sentence(&error.to_string())),
+        };
+        let (safe, next) = match &error {
+            AcceptError::Drift(_) => (
+                "Nothing was written; your edits are as you made them.",
+                "Take the files that did not change by name, or ask the task to start from yours: quire revise N \"...\"",
+            ),
+            AcceptError::Touched(_) => {
+                ("Both sides are kept.", "Look at the files that are named, then accept again.")
+            }
+            AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
+            AcceptError::Disk => ("Your folder is as it was.", "Make room on the disk, then accept again."),
+            _ => ("Your folder is as it was.", "Mend that, then try again."),
+        };
+        Failure::new(exit, what, safe, next)
+    }
+}
+
+/// Returns `text` with a capital at its start and a stop at its end.
+fn sentence(text: &str) -> String {
+    let mut chars = text.trim().chars();
+    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    let whole = format!("{first}{}", chars.as_str());
+    if whole.ends_with(['.', '!', '?']) { whole } else { format!("{whole}.") }
+}
