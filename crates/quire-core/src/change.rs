@@ -1,10 +1,6 @@
 //! What a task changed in its folders, as a value: a [`Snapshot`] names every path whose content, kind or mode differs from
 //! the frozen base, with what it was and what it is now. Review, accept and undo all read this and nothing else.
 
-mod diff;
-
-pub use diff::{Body, COMPARED_MAX, Change, Counts, Hunk, Line, Side, Status, Text, is_compared, unified};
-
 use crate::bytes::{Hash, RelPath};
 use serde::{Deserialize, Serialize};
 

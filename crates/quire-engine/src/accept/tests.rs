@@ -5,7 +5,7 @@ use crate::store::Store;
 use crate::testing::{edit, edits, in_private_mounts, overlay, tree_of};
 use proptest::prelude::*;
 use quire_core::Hash;
-use quire_core::change::{Change, LinkTarget, unified};
+use quire_core::change::LinkTarget;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -249,10 +249,11 @@ fn git_applies_the_text_form() {
             Some(Node::File { .. }) => fs::read(dir.join(OsStr::from_bytes(e.path.as_bytes()))).unwrap(),
             _ => vec![],
         };
-        let change = |e: &Entry| Change::of(e, &get(&case.folder, e, &e.was), &get(&case.wanted, e, &e.now));
-        let changes: Vec<Change> = entries.iter().map(change).collect();
+        let one = |e: &Entry| {
+            quire_core::diff::unified("", e, &get(&case.folder, e, &e.was), &get(&case.wanted, e, &e.now))
+        };
         let patch = case.temp.path().join("patch");
-        fs::write(&patch, unified(&changes)).unwrap();
+        fs::write(&patch, entries.iter().flat_map(one).collect::<Vec<u8>>()).unwrap();
         if fs::read(&patch).unwrap().is_empty() {
             continue;
         }
