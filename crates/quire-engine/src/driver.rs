@@ -12,7 +12,7 @@ use quire_core::event::{Seq, Trouble};
 use quire_core::{Event, Phase, Task, Want, settle};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -35,8 +35,9 @@ const OUTCOME_WAITS: Duration = Duration::from_millis(250);
 /// Between two tries to write when the disk is full.
 const DISK_PAUSE: Duration = Duration::from_secs(2);
 
-/// Drives a task until it rests. `nudge` says that somebody wrote to its log.
-pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>) -> Result<(), Ended> {
+/// Drives a task until it rests, or until `retire` says that another driver will: then what runs is brought to its end,
+/// except for a request, which is asked again. `nudge` says that somebody wrote to the task's log.
+pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<bool>) -> Result<(), Ended> {
     let (epoch, _) = loop {
         match work.store.take(work.task).await {
             Ok(taken) => break taken,
@@ -58,6 +59,7 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>) -> Result<(), Ended> {
         jobs: JoinSet::new(),
         done,
         answers,
+        retire,
         flush: None,
     };
     let ended = driver.run(&nudge).await;
@@ -88,6 +90,7 @@ struct Driver {
     jobs: JoinSet<()>,
     done: mpsc::UnboundedSender<(Want, Result<Event, Undone>)>,
     answers: mpsc::UnboundedReceiver<(Want, Result<Event, Undone>)>,
+    retire: watch::Receiver<bool>,
     /// When outcomes that wait for others of their step are written at the latest.
     flush: Option<Instant>,
 }
@@ -98,6 +101,10 @@ impl Driver {
             self.open_layer().await;
         }
         loop {
+            if *self.retire.borrow() && self.running.iter().all(|want| *want == Want::Ask) {
+                while !self.batch.is_empty() && !self.commit().await? {}
+                return Ok(());
+            }
             let (begun, todo) = settle(&mut self.task, now_ms())?;
             self.batch.extend(begun);
             let fresh: Vec<Want> = todo.into_iter().filter(|want| !self.running.contains(want)).collect();
@@ -122,6 +129,7 @@ impl Driver {
             tokio::select! {
                 Some((want, answer)) = self.answers.recv() => self.take(&want, answer),
                 () = nudge.notified() => self.look_again().await?,
+                _ = self.retire.changed() => {}
                 () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
             }
         }

@@ -13,6 +13,7 @@ use crate::settings::Surroundings;
 use crate::store::Store;
 use crate::work::Work;
 use quire_core::charter::{Charter, Model};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,7 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, broadcast};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 /// What a face says to the host: one JSON object a line.
@@ -59,10 +61,12 @@ pub enum FromHost {
     Glimpse(Glimpse),
 }
 
-/// Longest line that is read from a face, in bytes.
-const LINE_BYTES_MAX: u64 = 1 << 20;
+/// The most that a face may say in one connection, in bytes.
+const HEARD_BYTES_MAX: u64 = 1 << 20;
 /// A host that started by itself ends after this long without work or company.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+/// How long running tool calls may go on when a host is told to end; after that they count as interrupted.
+const RETIRE: Duration = Duration::from_secs(10);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -89,7 +93,8 @@ struct Host {
     /// The tasks that are driven now, with the way to nudge each driver.
     driven: Mutex<HashMap<u64, Arc<Notify>>>,
     seen: broadcast::Sender<(u64, Glimpse)>,
-    stop: Notify,
+    /// Tells every driver to come to an end.
+    retire: watch::Sender<bool>,
     company: Mutex<usize>,
 }
 
@@ -98,8 +103,13 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
     let path = socket(home);
     let failed = |why| HostError::Socket { path: path.clone(), why };
     let lock = File::create(home.join("host.lock")).map_err(failed)?;
-    if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Err(HostError::Running);
+    let deadline = Instant::now() + RETIRE + Duration::from_secs(2);
+    while rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // One that listens stays; one that is ending makes room.
+        if connect(home).await.is_ok() || Instant::now() > deadline {
+            return Err(HostError::Running);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let listener = listen(home).map_err(failed)?;
     let host = Arc::new(Host {
@@ -109,12 +119,14 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         keys: Mutex::default(),
         driven: Mutex::default(),
         seen: broadcast::channel(4096).0,
-        stop: Notify::new(),
+        retire: watch::channel(false).0,
         company: Mutex::new(0),
     });
     for task in host.store.tasks()? {
         host.drive_if_owed(task);
     }
+    let mut retire = host.retire.subscribe();
+    let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();
     let mut round = tokio::time::interval(ROUND);
     loop {
@@ -130,10 +142,18 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                     break;
                 }
             }
-            () = host.stop.notified() => break,
+            _ = retire.changed() => break,
+            _ = end.recv() => break,
         }
     }
+    // Nobody new is heard from here on; whoever comes starts the next host, which waits for the lock.
+    drop(listener);
     let _ = std::fs::remove_file(&path);
+    host.retire.send_replace(true);
+    let deadline = Instant::now() + RETIRE;
+    while !lock_of(&host.driven).is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     Ok(())
 }
 
@@ -180,7 +200,9 @@ impl Host {
             });
             let client = host.client.clone();
             let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
-                Ok(work) => driver::drive(Arc::new(work), nudge).await.map_err(|e| e.to_string()),
+                Ok(work) => driver::drive(Arc::new(work), nudge, host.retire.subscribe())
+                    .await
+                    .map_err(|e| e.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             match &ended {
@@ -189,7 +211,7 @@ impl Host {
             }
             lock_of(&host.driven).remove(&task);
             // Words that came between the driver's last look and its end.
-            if ended.is_ok() {
+            if ended.is_ok() && !*host.retire.borrow() {
                 host.drive_if_owed(task);
             }
         });
@@ -224,7 +246,7 @@ impl Host {
         let (read, mut write) = stream.into_split();
         let hello = FromHost::Hello { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
         say(&mut write, &hello).await?;
-        let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, LINE_BYTES_MAX)).lines();
+        let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, HEARD_BYTES_MAX)).lines();
         let mut followed = None;
         let mut seen = self.seen.subscribe();
         let mut commits = self.store.commits();
@@ -242,7 +264,9 @@ impl Host {
                             }
                         }
                         ToHost::Follow(task) => followed = Some(task),
-                        ToHost::Stop => self.stop.notify_one(),
+                        ToHost::Stop => {
+                            self.retire.send_replace(true);
+                        }
                     }
                 }
                 glimpse = seen.recv() => match glimpse {

@@ -44,7 +44,7 @@ pub enum Heard {
 }
 
 /// Longest time that a host may take to start or to answer.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(15);
 /// A host's log is begun anew beyond this; one older is kept.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 /// How often a follower looks into the store by itself.
@@ -128,9 +128,9 @@ impl Link {
         self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
     }
 
+    /// Tells the host to end, and waits until it has.
     pub async fn stop(&mut self) {
         self.say(&ToHost::Stop).await;
-        // The host hangs up when it has ended.
         while self.hear().await.is_some() {}
     }
 
