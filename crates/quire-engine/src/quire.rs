@@ -413,6 +413,10 @@ impl Quire {
             _ => None,
         };
         let now = match &entry.now {
+            // Where the mode alone changed, the content is the base's, and a snapshot does not store it again.
+            Some(Node::File { blob, .. }) if matches!(&entry.was, Some(Node::File { blob: b, .. }) if b == blob) => {
+                was.clone()
+            }
             Some(Node::File { blob, bytes, .. }) if *bytes <= most => Some(self.store.blobs().get(blob)?),
             _ => None,
         };

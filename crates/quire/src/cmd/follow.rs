@@ -165,11 +165,8 @@ fn exit_of(why: &Why) -> Exit {
 fn ended(review: &Review, look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let id = review.task;
-    let state = match review.mark {
-        view::Mark::Accepted => "accepted",
-        _ => "ready",
-    };
-    let mut out = format!("Task {id} is {state}. {}. {}\n\n", review.extent(), review.folder_text());
+    let head = format!("Task {id} is {}. {}. {}", review.state, review.extent(), review.folder_text());
+    let mut out = format!("{}\n", wrap(&head, width, ""));
     if !review.summary.is_empty() {
         out.push_str(&wrap(&clean(&review.summary), width, "  "));
     }
