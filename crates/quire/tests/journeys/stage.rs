@@ -121,6 +121,16 @@ impl Stage {
         fs::write(self.base.path().join("config/quire/config.toml"), text).expect("settings");
     }
 
+    /// Returns whether the person may write into a folder of the machine.
+    pub fn may_write(&self, folder: &str) -> bool {
+        let mut test = Command::new("test");
+        if let Person::User { id, .. } = &self.person {
+            test = Command::new("setpriv");
+            test.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into(), "test".into()]);
+        }
+        test.args(["-w", folder]).status().expect("test runs").success()
+    }
+
     /// Writes a file into the folder.
     pub fn file(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
@@ -403,7 +413,9 @@ fn gather(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
         let mut reader = BufReader::new(from);
         let mut line = vec![];
         while reader.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-            let _ = send.send(String::from_utf8(std::mem::take(&mut line)).expect("quire writes UTF-8"));
+            // A diff has the bytes of the files.
+            let _ = send.send(String::from_utf8_lossy(&line).into_owned());
+            line.clear();
         }
     });
     lines

@@ -59,9 +59,9 @@ fn script(wire: Wire) -> Vec<Answer> {
         edits,
         shell(
             "set -e; rm -r old; mv caf*.txt $'caf\\xe9-2.txt'; chmod +x plain.sh; chmod -x run.sh; rmdir empty; \
-             mkdir -p made/hollow; ln -s new.txt made/link; ln -sfn private.txt link; printf '#!/bin/sh\\n' > tool; \
-             chmod 755 tool; printf '\\0\\1' > data.bin; echo made > build/made.o; echo x > /usr/local/quire-was-here; \
-             touch made/later",
+             mkdir -p made/hollow; \
+             [ ! -w /usr/local ] || echo x > /usr/local/quire-was-here; ln -s new.txt made/link; ln -sfn private.txt link; printf '#!/bin/sh\\n' > tool; \
+             chmod 755 tool; printf '\\0\\1' > data.bin; echo made > build/made.o; touch made/later",
         ),
         say("The letter now says Tuesday.\n\nNot checked: the tool."),
         // The second turn.
@@ -164,8 +164,8 @@ fn review(stage: &Stage) {
         ("made/link", "new", "link", 0, 0),
         ("made/hollow", "new", "folder", 0, 0),
         ("old/notes.txt", "deleted", "file", 0, 1),
-        ("caf\\xe9.txt", "deleted", "file", 0, 0),
-        ("caf\\xe9-2.txt", "new", "file", 0, 0),
+        ("caf\\xe9.txt", "deleted", "file", 0, 1),
+        ("caf\\xe9-2.txt", "new", "file", 1, 0),
         ("data.bin", "changed", "file", 0, 0),
         ("empty", "deleted", "folder", 0, 0),
     ];
@@ -180,7 +180,9 @@ fn review(stage: &Stage) {
     assert_eq!((&of("plain.sh")["executable"], &of("run.sh")["executable"]), (&json!(true), &json!(false)));
     assert_eq!(*of("build/made.o"), Value::Null);
     assert_eq!(review["apart"]["ignored"]["total"], 1, "{review:#}");
-    assert!(review["apart"]["outside"]["paths"].to_string().contains("/usr/local/quire-was-here"), "{review:#}");
+    // An ordinary user's agent is an ordinary user of the copy too.
+    let outside = review["apart"]["outside"]["paths"].to_string().contains("/usr/local/quire-was-here");
+    assert_eq!(outside, stage.may_write("/usr/local"), "{review:#}");
     let text = stage.quire(&["review", "1"]).exits(0);
     for said in ["The letter now says Tuesday.", "letter.txt", "- see you on Monday.", "+ see you on Tuesday.", "quire accept 1"] {
         assert!(text.out.contains(said), "{said:?} is not in:\n{}", text.out);
