@@ -78,12 +78,14 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
     live.draw_past();
     let mut followed = link.follow(quire.store().clone(), id, last).await;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    while quire.task(id)?.phase == Phase::Working {
+    let mut works = quire.task(id)?.phase == Phase::Working;
+    while works {
         tokio::select! {
             heard = followed.next() => match heard.map_err(EngineError::from)? {
                 Heard::Event(logged) => {
                     last = logged.seq;
                     live.event(&logged, id)?;
+                    works = quire.task(id)?.phase == Phase::Working;
                 }
                 Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
             },
