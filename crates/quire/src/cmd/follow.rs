@@ -119,7 +119,10 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
                 print_json(object)?;
                 return Ok(exit_of(why));
             }
-            let what = format!("Task {id} {}: {}", standing(why), told.what);
+            let what = match why {
+                Why::Person => format!("Task {id} is paused."),
+                _ => format!("Task {id} {}: {}", standing(why), told.what),
+            };
             Err(Failure::new(exit_of(why), what, told.safe, told.next))
         }
         Phase::Ready | Phase::Accepted => {
@@ -145,7 +148,7 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
 
 fn standing(why: &Why) -> &'static str {
     match why {
-        Why::Person | Why::Steps | Why::Time => "is paused",
+        Why::Steps | Why::Time => "is paused",
         _ => "needs you",
     }
 }
