@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_diff_is_read_by_other_programs() {
-        let rows: &[(&[u8], Option<&[u8]>, Option<&[u8]>, &str)] = &[
+        type Content = Option<&'static [u8]>;
+        let rows: &[(&[u8], Content, Content, &str)] = &[
             (
                 b"a b.txt",
                 Some(b"1\n2\n3\n4\n5\n6\n7\n8\n9\n"),
