@@ -273,7 +273,7 @@ impl<'a> Tree<'a> {
         let tmp = self.spec.state.join("tmp");
         fs::create_dir_all(&tmp).during("making /tmp")?;
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).during("making /tmp")?;
-        self.bind(&tmp, Path::new("/tmp"), true)?;
+        self.bind(&tmp, Path::new("/tmp"))?;
         self.corner()
     }
 
@@ -299,7 +299,7 @@ impl<'a> Tree<'a> {
             .during("binding the quire binary")?;
         mounts::attach(&binary, &target).during("binding the quire binary")?;
         fs::create_dir_all(&self.spec.out).during("making the out directory")?;
-        self.bind(&self.spec.out, Path::new(OUT_INSIDE), true)?;
+        self.bind(&self.spec.out, Path::new(OUT_INSIDE))?;
 
         mounts::restrict(&memory, read_only, None).during("closing quire's corner")?;
         self.empty_file =
@@ -600,13 +600,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Shows a directory of the real machine as it is, writable, given to root inside.
-    fn bind(&self, real: &Path, at: &Path, writable: bool) -> Result<(), Broken> {
+    fn bind(&self, real: &Path, at: &Path) -> Result<(), Broken> {
         chown(real, Some(self.owner), Some(self.owner))
             .during(format_args!("giving away {}", real.display()))?;
         let place = mounts::place(real).during(format_args!("opening {}", real.display()))?;
         let mount = mounts::copy(&place).during(format_args!("binding {}", real.display()))?;
-        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, !writable);
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
         mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
     }

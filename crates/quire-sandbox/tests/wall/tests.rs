@@ -123,6 +123,11 @@ fn secrets_are_hidden(stage: &Stage) {
     }
     fs::write(stage.base.join("outside.txt"), "SECRET").unwrap();
     symlink(".env", frozen.join("link")).unwrap();
+    // A secret by its name, wherever it really lies.
+    fs::write(stage.base.join("production"), "SECRET").unwrap();
+    for copy in [&frozen, &stage.folder().to_path_buf()] {
+        symlink(stage.base.join("production"), copy.join(".env.production")).unwrap();
+    }
     let mut spec = stage.spec.clone();
     spec.show = vec!["~/shown".into(), "~/.ssh".into()];
     spec.hide = vec!["*.private".into(), "only/here.txt".into(), "~/shown/.token".into()];
@@ -140,6 +145,8 @@ fn secrets_are_hidden(stage: &Stage) {
         "notes.private",
         "only/here.txt",
         "../../outside.txt",
+        "../../production",
+        ".env.production",
     ];
     for name in names {
         assert!(!live.run(&format!("cat {name}; grep -s '' {name} ./{name}")).1.contains("SECRET"), "{name}");
@@ -313,7 +320,6 @@ fn a_killed_host_leaves_nothing(stage: &Stage) {
     // The layer is there, and stands again.
     let live = stage.start();
     assert_eq!(live.yes("cat kept"), "kept");
-    let _ = stage;
 }
 
 fn hold(stage: &Stage) {
@@ -473,7 +479,6 @@ fn memory_is_bounded(stage: &Stage) {
 
 fn builds_work(stage: &Stage) {
     let mut spec = stage.spec.clone();
-    // The toolchain of whoever runs the tests, which lies in a home and so is bound by its real path.
     let live = Live::start(&spec).unwrap();
     live.yes("python3 -c 'import json, ssl, sqlite3, subprocess; subprocess.run([\"true\"], check=True)'");
     live.yes("git init -q . && git config user.email a@b && git config user.name n && git add -A && git commit -qm one && git status --short");
