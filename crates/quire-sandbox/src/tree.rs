@@ -219,18 +219,14 @@ impl<'a> Tree<'a> {
                 self.directory(&made)?;
             }
         }
-        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
-        for path in hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked) {
-            let Ok(real) = fs::symlink_metadata(&path) else { continue };
-            if self.spec.folders.iter().any(|folder| path.starts_with(&folder.at)) {
-                continue;
-            }
+        for path in self.shown_of(home) {
             let Some(made) = way(&path)? else { continue };
-            if real.is_symlink() {
-                if let Ok(target) = fs::read_link(&path) {
-                    let linked = symlink(target, &made);
-                    linked.during(format_args!("showing {}", path.display()))?;
-                }
+            // A link to what is visible stays one; a link within the homes is shown as what it leads to.
+            let (Ok(link), Ok(real)) = (fs::symlink_metadata(&path), fs::metadata(&path)) else { continue };
+            let outside = || fs::canonicalize(&path).is_ok_and(|end| !home.holds(&end));
+            if link.is_symlink() && outside() {
+                let linked = fs::read_link(&path).and_then(|target| symlink(target, &made));
+                linked.during(format_args!("showing {}", path.display()))?;
             } else if real.is_dir() {
                 self.directory(&made)?;
                 shown.push(path);
@@ -248,6 +244,17 @@ impl<'a> Tree<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns what is visible of the caller's home, none of it within another. Folders show themselves.
+    fn shown_of(&self, home: &Home) -> Vec<PathBuf> {
+        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
+        let mut shown: Vec<PathBuf> =
+            hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked).collect();
+        shown.retain(|path| path.exists() && !self.is_frozen(path));
+        shown.sort();
+        shown.dedup_by(|inner, outer| inner.starts_with(outer));
+        shown
     }
 
     /// Lays what the kernel makes up, quire's own corner, and a private `/tmp`.

@@ -87,10 +87,18 @@ fn homes_are_empty_but_for_tools(stage: &Stage) {
     }
     fs::create_dir_all(stage.home.join("notes")).unwrap();
     fs::write(stage.home.join("notes/n"), "note").unwrap();
+    fs::create_dir_all(stage.home.join("dots/go/bin")).unwrap();
+    fs::write(stage.home.join("dots/ignore"), "*.o").unwrap();
+    symlink("dots/ignore", stage.home.join(".gitignore")).unwrap();
+    symlink(stage.home.join("dots/go"), stage.home.join("go")).unwrap();
+    symlink("/usr", stage.home.join(".yarn")).unwrap();
     let mut spec = stage.spec.clone();
-    spec.show = vec!["~/notes".into()];
+    spec.show = ["~/notes", "~/.local/bin", "~/.gitconfig", "~/not-there"].map(PathBuf::from).to_vec();
     let live = Live::start(&spec).unwrap();
-    assert_eq!(live.yes("ls -A ~"), ".cargo\n.gitconfig\n.local\nnotes\nproject");
+    assert_eq!(live.yes("ls -A ~"), ".cargo\n.gitconfig\n.gitignore\n.local\n.yarn\ngo\nnotes\nproject");
+    live.yes(
+        "test -d ~/go/bin && test -d ~/.yarn/bin && test ! -e ~/dots && test \"$(cat ~/.gitignore)\" = '*.o'",
+    );
     assert_eq!(
         live.yes("cat ~/.cargo/config.toml ~/.gitconfig ~/.local/bin/tool ~/notes/n"),
         "[net][user]xnote"
