@@ -199,7 +199,7 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
     let (what, next) = match why {
         Why::NoModel => (
             "No model is named, and none was found.".to_owned(),
-            format!("Once there is one ({models}): {resume}. To see quire at work without one: quire demo"),
+            format!("Name one (see: {models}): {resume} -m PROVIDER/MODEL. Without one: quire demo"),
         ),
         Why::Person => ("It was paused.".to_owned(), format!("Go on: {resume}")),
         Why::Steps => (

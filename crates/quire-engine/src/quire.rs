@@ -146,15 +146,16 @@ impl Quire {
         &self.store
     }
 
-    /// Opens a task. Its words are on the disk when this returns.
+    /// Opens a task. Its words are on the disk when this returns. Without a model it waits for one.
     pub fn open_task(
         &self,
         resolved: &Resolved,
         model: Option<Model>,
         words: &str,
     ) -> Result<u64, EngineError> {
+        let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
-        Ok(self.store.create(vec![opened]).wait()?.task)
+        Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
 
     pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {
@@ -292,9 +293,19 @@ impl Quire {
         let only: Vec<Part> = paths.iter().map(|path| part(&task, path)).collect::<Result<_, _>>()?;
         let mut earlier = vec![];
         for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
-            earlier.extend(accept::choose(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only)?);
+            if accept.only.is_empty() {
+                earlier.clear(); // a whole version leaves nothing of those before it
+            }
+            earlier.extend(accept::select(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only));
         }
-        let chosen = accept::choose(&load_snapshot(&self.store, &version.snapshot)?, &only)?;
+        let mut changed = load_snapshot(&self.store, &version.snapshot)?;
+        if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
+            // Ignored paths are taken when named, from the layers: a version does not have them.
+            let layers = self.place(id).layers_below(sealed.layer + 1);
+            let (frozen, folders) = (self.frozen(&task)?, &task.charter.folders);
+            changed.entries.extend(snapshot::ignored(&frozen, folders, &layers, &only, self.store.blobs())?);
+        }
+        let chosen = accept::choose(&changed, &only)?;
         let entries = accept::following(chosen, only.is_empty(), &earlier);
         let number = task.accepts.len() as u32;
         let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;
@@ -412,6 +423,10 @@ impl Quire {
             _ => None,
         };
         let now = match &entry.now {
+            // Where the mode alone changed, the content is the base's, and a snapshot does not store it again.
+            Some(Node::File { blob, .. }) if matches!(&entry.was, Some(Node::File { blob: b, .. }) if b == blob) => {
+                was.clone()
+            }
             Some(Node::File { blob, bytes, .. }) if *bytes <= most => Some(self.store.blobs().get(blob)?),
             _ => None,
         };

@@ -72,7 +72,7 @@ pub enum Command {
     /// Pause a task
     Stop(TaskArgs),
     /// Go on with a task that waits
-    Resume(TaskArgs),
+    Resume(ResumeArgs),
     /// Drive the tasks in the foreground (otherwise started by itself)
     Host(HostArgs),
     /// Show which models answer, or add a provider's key
@@ -159,6 +159,15 @@ pub struct TaskArgs {
     /// The task's number, as `quire ls` shows it
     #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub task: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Go on with this model
+    #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
+    pub model: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,33 @@
 //! One file a command. Each takes its arguments and the [`Face`], and returns how it ended.
 
+pub mod accept;
 pub mod completions;
+pub mod discard;
 pub mod doctor;
+pub mod follow;
 pub mod host;
+pub mod log;
+pub mod ls;
 pub mod models;
+pub mod resume;
+pub mod review;
+pub mod revise;
+pub mod run;
 pub mod sandbox;
+pub mod stop;
+pub mod undo;
+pub mod watch;
 
 use crate::error::{Exit, Failure};
-use crate::terminal::{Look, clean, confirm};
+use crate::terminal::{Look, clean, confirm, print};
+use quire_core::{Logged, Task, view};
+use quire_engine::keys::Keys;
+use quire_engine::models::NoModel;
 use quire_engine::settings::{self, FolderError, Options, Resolved, SettingsError, Surroundings};
-use std::io::{IsTerminal, Read};
+use quire_engine::{Link, Quire};
+use serde_json::{Value, json};
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
 
 /// How this run shows things.
 pub struct Face {
@@ -17,6 +35,81 @@ pub struct Face {
     pub quiet: bool,
     pub out: Look,
     pub err: Look,
+}
+
+/// Opens what quire keeps, and says where an accept or undo had to be finished or rolled back first.
+pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
+    let surroundings = Surroundings::capture();
+    let quire = Quire::open(&surroundings)?;
+    for recovered in quire.recovered() {
+        let what = if recovered.undo { "undo" } else { "accept" };
+        let how = if recovered.after { "finished" } else { "rolled back" };
+        if !face.json {
+            follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
+        }
+    }
+    Ok((quire, surroundings))
+}
+
+/// Returns the host's address for a task, with the key of the task's model handed over, where there is one.
+pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
+    let mut link = quire.link().await?;
+    if let Some(model) = &task.charter.model
+        && let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here)
+    {
+        link.key(task.id, &key).await;
+    }
+    link.nudge(task.id).await;
+    Ok(link)
+}
+
+/// Returns what to say where a task waits for a model to be named.
+pub fn no_model(task: u64, none: &NoModel) -> Failure {
+    let example = none.with_key.first().map_or("PROVIDER", String::as_str);
+    Failure::new(
+        Exit::NoModel,
+        none.to_string(),
+        format!("Task {task} is kept with all its words; your folder has not changed."),
+        format!(
+            "Name a model (see: quire models): quire resume {task} -m {example}/MODEL. Without one: quire demo"
+        ),
+    )
+}
+
+/// Returns the settings that hold in a task's folder, with the model that `-m` names.
+pub fn settings_of(
+    task: &Task,
+    model: Option<&str>,
+    here: &Surroundings,
+) -> Result<settings::Settings, Failure> {
+    let options = Options { model: model.map(str::to_owned), ..Options::default() };
+    Ok(settings::read(&options, Some(&task.charter.folders[0]), here)?)
+}
+
+/// Returns the home, from which on folders are named.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
+
+/// Prints one line of JSON with its version.
+pub fn print_json(mut object: Value) -> io::Result<()> {
+    object["v"] = json!(1);
+    print(&format!("{object}\n"))
+}
+
+/// Returns an event as scripts read it.
+pub fn event_json(task: u64, logged: &Logged) -> Value {
+    json!({"task": task, "seq": logged.seq, "at_ms": logged.at_ms, "event": logged.event})
+}
+
+/// Says that a task is now in another state, on stdout.
+pub fn print_state(task: &Task, text: &str, face: &Face) -> io::Result<()> {
+    if face.json {
+        let row = view::TaskRow::of(task, follow::now_ms());
+        print_json(json!({"task": task.id, "mark": row.mark, "state": row.state}))
+    } else {
+        print(&format!("{text}\n"))
+    }
 }
 
 /// The most that a task's words may be, from stdin; more is a file that was meant to lie in the folder.

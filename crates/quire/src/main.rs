@@ -1,11 +1,11 @@
 //! quire: hand over a task in plain words; it is done in a private copy; you alone decide what goes live.
 
-#![allow(dead_code, reason = "the grammar is here before the commands that read it")]
-
 mod cli;
 mod cmd;
 mod error;
 mod later;
+mod layout;
+mod pager;
 mod terminal;
 
 use cli::{Cli, Command, Parsed};
@@ -51,6 +51,17 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
         Command::Doctor(_) => cmd::doctor::doctor(&face),
         Command::Models(args) => cmd::models::models(&args, &face),
+        Command::Run(args) => cmd::run::run(&args, &face),
+        Command::Ls => cmd::ls::ls(&face),
+        Command::Watch(args) => cmd::watch::watch(&args, &face),
+        Command::Log(args) => cmd::log::log(&args, &face),
+        Command::Review(args) => cmd::review::review(&args, &face),
+        Command::Revise(args) => cmd::revise::revise(&args, &face),
+        Command::Accept(args) => cmd::accept::accept(&args, &face),
+        Command::Undo(args) => cmd::undo::undo(&args, &face),
+        Command::Discard(args) => cmd::discard::discard(&args, &face),
+        Command::Stop(args) => cmd::stop::stop(&args, &face),
+        Command::Resume(args) => cmd::resume::resume(&args, &face),
         command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
     }
 }

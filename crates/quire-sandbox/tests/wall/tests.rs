@@ -36,6 +36,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("memory_is_bounded", memory_is_bounded),
     ("builds_work", builds_work),
     ("outputs_come_out", outputs_come_out),
+    ("tools_work_inside", crate::tools::tools_work_inside),
     ("the_rung_is_proved", the_rung_is_proved),
 ];
 
@@ -517,8 +518,12 @@ fn outputs_come_out(stage: &Stage) {
 fn the_rung_is_proved(stage: &Stage) {
     let expected = if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid };
     let scratch: PathBuf = stage.base.join("scratch");
-    assert_eq!(rung(&scratch, stage.spec.binary.clone()).unwrap(), expected);
+    assert_eq!(
+        rung(&scratch, &stage.base.join("proof-folder"), stage.spec.binary.clone()).unwrap(),
+        expected
+    );
     assert!(!scratch.exists());
-    let error = rung(&scratch, stage.base.join("no-such-binary")).unwrap_err();
+    let error =
+        rung(&scratch, &stage.base.join("proof-folder"), stage.base.join("no-such-binary")).unwrap_err();
     assert!(matches!(error, StartError::Spawner(_)), "{error}");
 }

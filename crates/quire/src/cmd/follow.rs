@@ -1,0 +1,416 @@
+//! Following a task: what happens goes to stderr as it happens, redrawn in place on a terminal and in plain lines elsewhere;
+//! what came of it goes to stdout at the end. Ctrl-C leaves the task at work; a second one pauses it.
+
+use crate::cmd::{Face, event_json, home, print_json, review, to_host, wait};
+use crate::error::{Exit, Failure};
+use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
+use crate::terminal::{Look, clean, print, took};
+use quire_core::event::{Event, Seq, Trouble, Why};
+use quire_core::message::FaultKind;
+use quire_core::task::Phase;
+use quire_core::view::{self, Line, Progress, Review};
+use quire_core::{Logged, Task};
+use quire_engine::keys::Keys;
+use quire_engine::settings::Surroundings;
+use quire_engine::{EngineError, Glimpse, Heard, Link, Quire};
+use serde_json::json;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long a second Ctrl-C counts as one.
+const AGAIN: Duration = Duration::from_millis(1500);
+/// Columns up to the time.
+const TEXT_COLUMNS: usize = 46;
+
+/// What a follower shows of what happened before it came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// It just began.
+    Shown,
+    /// The lines of the turn at work.
+    ThisTurn,
+}
+
+/// Hands a task to the host, follows it until it rests, and shows what came of it.
+pub fn follow(
+    quire: &Quire,
+    task: &Task,
+    keys: &Keys,
+    here: &Surroundings,
+    past: Past,
+    face: &Face,
+) -> Result<Exit, Failure> {
+    let id = task.id;
+    let end_of_it = wait(async {
+        let link = to_host(quire, task, keys, here).await?;
+        say_opened(task, face);
+        until_rest(quire, link, id, past, face).await
+    })??;
+    match end_of_it {
+        Until::Rest => end(quire, id, face),
+        Until::Left => Ok(Exit::Interrupted),
+        Until::LeftAndPaused => {
+            quire.pause(id)?;
+            say(&format!("Task {id} is paused. Go on: quire resume {id}"));
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// How following ended.
+enum Until {
+    Rest,
+    /// By Ctrl-C.
+    Left,
+    /// By Ctrl-C, twice.
+    LeftAndPaused,
+}
+
+async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face) -> Result<Until, Failure> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut live = Live::new(face, past);
+    let mut last: Seq = 0;
+    for logged in quire.events(id, 0)? {
+        last = logged.seq;
+        live.past(&logged, id)?;
+    }
+    live.draw_past();
+    let mut followed = link.follow(quire.store().clone(), id, last).await;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    while quire.task(id)?.phase == Phase::Working {
+        tokio::select! {
+            heard = followed.next() => match heard.map_err(EngineError::from)? {
+                Heard::Event(logged) => {
+                    last = logged.seq;
+                    live.event(&logged, id)?;
+                }
+                Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
+            },
+            _ = tick.tick() => live.redraw(),
+            _ = interrupts.recv() => {
+                live.clear();
+                say(&format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it."));
+                let again = tokio::time::timeout(AGAIN, interrupts.recv()).await;
+                return Ok(if again.is_ok() { Until::LeftAndPaused } else { Until::Left });
+            }
+        }
+    }
+    // What was written between the last news and the rest.
+    for logged in quire.events(id, last)? {
+        live.event(&logged, id)?;
+    }
+    live.clear();
+    Ok(Until::Rest)
+}
+
+/// Shows what came of a task that rests.
+pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
+    let task = quire.task(id)?;
+    let row = view::TaskRow::of(&task, now_ms());
+    let mut object = json!({"task": id, "mark": row.mark, "state": row.state});
+    match &task.phase {
+        Phase::Waiting(why) => {
+            let told = view::why_text(why, &task);
+            if face.json {
+                object["why"] = json!(told);
+                print_json(object)?;
+                return Ok(exit_of(why));
+            }
+            let what = format!("Task {id} {}: {}", standing(why), told.what);
+            Err(Failure::new(exit_of(why), what, told.safe, told.next))
+        }
+        Phase::Ready | Phase::Accepted => {
+            let review = quire.review(id)?;
+            if face.json {
+                object["review"] = json!(review);
+                print_json(object)?;
+            } else {
+                print(&ended(&review, &face.out))?;
+            }
+            Ok(if review.fails() { Exit::Failed } else { Exit::Done })
+        }
+        Phase::Working | Phase::Discarded => {
+            if face.json {
+                print_json(object)?;
+            } else {
+                print(&format!("Task {id} is {}.\n", row.state))?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn standing(why: &Why) -> &'static str {
+    match why {
+        Why::Person | Why::Steps | Why::Time => "is paused",
+        _ => "needs you",
+    }
+}
+
+/// Returns the exit code for a task that waits.
+fn exit_of(why: &Why) -> Exit {
+    match why {
+        Why::NoModel => Exit::NoModel,
+        Why::Model(fault) if fault.kind == FaultKind::TooLong => Exit::Failed,
+        Why::Model(_) => Exit::NoModel,
+        Why::Person | Why::Steps | Why::Time | Why::Loop | Why::Silence | Why::Refused(_) => Exit::NeedsYou,
+        Why::Trouble(Trouble::Sandbox, _) => Exit::NoSandbox,
+        Why::Trouble(Trouble::Folder, _) => Exit::NeedsYou,
+        Why::Trouble(Trouble::Disk | Trouble::Other, _) => Exit::Trouble,
+    }
+}
+
+/// Returns the block that ends a followed task.
+fn ended(review: &Review, look: &Look) -> String {
+    let width = look.width.clamp(40, 120);
+    let id = review.task;
+    let folder = if review.files.is_empty() { "" } else { review.folder_text() };
+    let head = format!("Task {id} is {}. {}. {folder}", review.state, review.extent());
+    let mut out = format!("{}\n", wrap(&head, width, ""));
+    if !review.summary.is_empty() {
+        out.push_str(&wrap(&clean(&review.summary), width, "  "));
+    }
+    for check in &review.checks {
+        out.push_str(&format!("  {}\n", review::check_line(check, width - 2)));
+    }
+    if review.checks.is_empty() && !review.files.is_empty() {
+        out.push_str("  ○ not checked\n");
+    }
+    let mut next = vec![format!("Review   quire review {id}")];
+    match review.mark {
+        view::Mark::Accepted => next.push(format!("Undo   quire undo {id}")),
+        _ if review.files.is_empty() => next = vec![format!("Ask for more   quire revise {id} \"...\"")],
+        _ => next.push(format!("Accept   quire accept {id}")),
+    }
+    out.push_str(&format!("\n  {}\n", next.join("        ")));
+    out
+}
+
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
+/// Says something on stderr. Where nobody reads it, the task goes on all the same.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Tells where a task works, and what it may use.
+fn say_opened(task: &Task, face: &Face) {
+    if !face.quiet && !face.json {
+        let opened = view::opened_text(task, home().as_deref());
+        say(&clean(&format!("{opened} Ctrl-C leaves it running.")));
+    }
+}
+
+/// The lines on stderr.
+struct Live<'f> {
+    face: &'f Face,
+    past: Past,
+    progress: Progress,
+    /// Lines of the turn at work that happened before this follower came.
+    kept: Vec<Line>,
+    /// What a glimpse says goes on now.
+    glimpse: Option<String>,
+    /// The model's visible text since the last event.
+    text: String,
+    drawn: bool,
+}
+
+impl<'f> Live<'f> {
+    fn new(face: &'f Face, past: Past) -> Live<'f> {
+        let (progress, text) = (Progress::default(), String::new());
+        Live { face, past, progress, kept: vec![], glimpse: None, text, drawn: false }
+    }
+
+    fn is_shown(&self) -> bool {
+        !self.face.quiet && !self.face.json
+    }
+
+    /// Whether a line is redrawn in place: on a terminal that takes colours, because one without wants no animation either.
+    fn moves(&self) -> bool {
+        self.is_shown() && self.face.err.color
+    }
+
+    fn past(&mut self, logged: &Logged, id: u64) -> Result<(), Failure> {
+        let began = self.progress.began_ms();
+        let lines = self.progress.apply(logged);
+        if self.progress.began_ms() != began {
+            self.kept.clear();
+        }
+        if self.past == Past::ThisTurn {
+            self.kept.extend(lines);
+            self.stream(logged, id)?;
+        }
+        Ok(())
+    }
+
+    /// With --json a watcher reads the events themselves.
+    fn stream(&self, logged: &Logged, id: u64) -> Result<(), Failure> {
+        if self.face.json && self.past == Past::ThisTurn {
+            print_json(event_json(id, logged))?;
+        }
+        Ok(())
+    }
+
+    fn draw_past(&mut self) {
+        for line in std::mem::take(&mut self.kept) {
+            self.line(&line);
+        }
+        self.redraw();
+    }
+
+    fn event(&mut self, logged: &Logged, id: u64) -> Result<(), Failure> {
+        self.glimpse = None;
+        self.text.clear();
+        for line in self.progress.apply(logged) {
+            self.line(&line);
+        }
+        self.stream(logged, id)?;
+        if matches!(logged.event, Event::Presented { .. } | Event::Paused { .. }) {
+            self.clear();
+        }
+        self.redraw();
+        Ok(())
+    }
+
+    fn glimpse(&mut self, glimpse: &Glimpse) {
+        let said = match glimpse {
+            Glimpse::Text(more) => {
+                self.text.push_str(more);
+                let line = self.text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+                line.map(str::to_owned)
+            }
+            Glimpse::Reasoning(_) => Some("Thinking".to_owned()),
+            Glimpse::Restarted => {
+                self.text.clear();
+                None
+            }
+            Glimpse::Output { text, .. } => {
+                let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+                self.progress.now().zip(line).map(|(now, line)| format!("{}: {line}", cut(now, 24)))
+            }
+            Glimpse::Copying { done, total } => {
+                Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
+            }
+            Glimpse::Retrying { attempt, of, after_ms, why } => {
+                let pause = view::count(after_ms.div_ceil(1000).max(1), "second");
+                Some(format!("The model does not answer; try {attempt} of {of} in {pause}: {why}"))
+            }
+            Glimpse::Held(why) => Some(why.clone()),
+        };
+        let Some(said) = said else { return };
+        let matters = matches!(glimpse, Glimpse::Retrying { .. } | Glimpse::Held(_));
+        if matters && self.is_shown() && !self.moves() && self.glimpse.as_ref() != Some(&said) {
+            say(&format!("    {}", one_line(&said)));
+        }
+        self.glimpse = Some(said);
+        self.redraw();
+    }
+
+    fn line(&mut self, line: &Line) {
+        if self.is_shown() {
+            self.clear();
+            say(&row(line.mark.symbol(), &one_line(&line.text), line.at_ms, self.width()));
+        }
+    }
+
+    fn width(&self) -> usize {
+        if self.face.err.terminal { self.face.err.width } else { usize::MAX }
+    }
+
+    fn redraw(&mut self) {
+        let Some(now) = self.progress.now().filter(|_| self.moves()) else { return };
+        let text = one_line(self.glimpse.as_deref().unwrap_or(now));
+        let since = now_ms().saturating_sub(self.progress.began_ms());
+        // One column less than there are, or the terminal would begin a new line.
+        let room = self.width().saturating_sub(1);
+        let width = room.min(TEXT_COLUMNS + 14);
+        let line = cut(&row('◐', &text, since, width), room);
+        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        self.drawn = true;
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Returns `  ✓ Read 14 files                                 0:06`, cut to `width`.
+fn row(mark: char, text: &str, at_ms: u64, width: usize) -> String {
+    let time = took(at_ms);
+    let room = width.saturating_sub(columns(&time) + 6);
+    format!("  {mark} {}  {time}", pad(&cut(text, room), TEXT_COLUMNS.min(room)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::review::tests::{PLAIN, sample};
+    use quire_core::message::Fault;
+
+    #[test]
+    fn the_end_at_80_columns() {
+        insta::assert_snapshot!(ended(&sample(), &PLAIN), @r"
+    Task 3 is ready, but a check fails. 6 files, +4 -2. Your folder has not changed.
+
+      Tax is now rounded once, after adding. The failing test passes; I ran all of
+      them twice.
+
+      - Not checked: negative amounts.
+      ✓ cargo test  passes, but: the agent changed tests/tax.rs
+      ✗ make lint  fails (exit 2)
+
+      Review   quire review 3        Accept   quire accept 3
+    ");
+        let nothing = Review { files: vec![], checks: vec![], state: "ready".into(), ..sample() };
+        insta::assert_snapshot!(ended(&nothing, &PLAIN), @r#"
+    Task 3 is ready. Nothing changed.
+
+      Tax is now rounded once, after adding. The failing test passes; I ran all of
+      them twice.
+
+      - Not checked: negative amounts.
+
+      Ask for more   quire revise 3 "..."
+    "#);
+    }
+
+    #[test]
+    fn a_line_is_a_mark_a_sentence_and_a_time() {
+        let rows = [
+            (
+                row('✓', "Read 14 files", 6_000, 80),
+                "  ✓ Read 14 files                                   0:06",
+            ),
+            (row('◐', "Running all 214 tests", 72_000, 40), "  ◐ Running all 214 tests           1:12"),
+            (row('◐', "Running all 214 tests and more", 72_000, 30), "  ◐ Running all 214 tes…  1:12"),
+        ];
+        for (row, expected) in rows {
+            assert_eq!(row, expected);
+        }
+        assert!(columns(&row('◐', &"日本語".repeat(40), 0, 60)) <= 60);
+    }
+
+    #[test]
+    fn each_reason_to_wait_has_its_exit_code() {
+        let fault = |kind| Why::Model(Fault { kind, message: String::new(), status: None });
+        let rows = [
+            (Why::NoModel, Exit::NoModel),
+            (fault(FaultKind::Key), Exit::NoModel),
+            (fault(FaultKind::Unreachable), Exit::NoModel),
+            (fault(FaultKind::TooLong), Exit::Failed),
+            (Why::Steps, Exit::NeedsYou),
+            (Why::Refused(String::new()), Exit::NeedsYou),
+            (Why::Trouble(Trouble::Sandbox, String::new()), Exit::NoSandbox),
+            (Why::Trouble(Trouble::Disk, String::new()), Exit::Trouble),
+            (Why::Trouble(Trouble::Folder, String::new()), Exit::NeedsYou),
+        ];
+        for (why, expected) in rows {
+            assert_eq!(exit_of(&why), expected, "{why:?}");
+        }
+    }
+}

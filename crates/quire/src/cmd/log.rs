@@ -1,0 +1,130 @@
+//! `quire log N`: the events of a task, one a line. With --json exactly what is stored.
+
+use crate::cli::TaskArgs;
+use crate::cmd::{Face, event_json, open, print_json};
+use crate::error::{Exit, Failure};
+use crate::layout::{cut, one_line, thousands};
+use crate::pager;
+use crate::terminal::size;
+use quire_core::event::{Event, Logged, Verdict};
+use quire_core::message::{Call, Outcome};
+use quire_core::view::{count, first_line};
+
+/// Most characters of anybody's words or a command in a line; --json has them all.
+const WORDS_MAX: usize = 100;
+
+pub fn log(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
+    let (quire, _) = open(face)?;
+    let events = quire.events(args.task, 0)?;
+    if face.json {
+        for logged in &events {
+            print_json(event_json(args.task, logged))?;
+        }
+        return Ok(Exit::Done);
+    }
+    let mut calls = vec![];
+    let mut text = String::new();
+    for logged in &events {
+        if let Event::Replied { reply } = &logged.event {
+            calls = reply.calls.clone();
+        }
+        let line = format!("{:>5}  {}  {}", logged.seq, time(logged), one_line(&told(&logged.event, &calls)));
+        text.push_str(&if face.out.terminal { cut(&line, face.out.width) } else { line });
+        text.push('\n');
+    }
+    pager::show(&text, &face.out)?;
+    Ok(Exit::Done)
+}
+
+/// Returns the local time of an event.
+fn time(logged: &Logged) -> String {
+    let at = i64::try_from(logged.at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(
+        || "?".to_owned(),
+        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+/// Returns an event in a few words; `calls` are those of the reply before.
+fn told(event: &Event, calls: &[Call]) -> String {
+    let words = |text: &str| first_line(text, WORDS_MAX);
+    let call = |place: u32| match calls.get(place as usize) {
+        Some(call) => format!("{} {}", call.tool, words(&call.input)),
+        None => format!("call {place}"),
+    };
+    match event {
+        Event::Opened { charter, words: said } => {
+            format!("opened on {}: {}", charter.folders[0].display(), words(said))
+        }
+        Event::Taken { epoch } => format!("taken by driver {epoch}"),
+        Event::Equipped { tools, rung, .. } => {
+            format!("equipped: {}, {rung}", count(tools.len() as u64, "tool"))
+        }
+        Event::Frozen { bases } => {
+            let (files, bytes) = bases.iter().fold((0, 0), |(f, b), base| (f + base.files, b + base.bytes));
+            format!("frozen: {} files, {}", thousands(files), size(bytes))
+        }
+        Event::Asked { heard } => format!("asked the model, told up to {heard}"),
+        Event::AskFailed { fault } => format!("no answer: {}", words(&fault.message)),
+        Event::Replied { reply } => {
+            let asks = match reply.calls.len() {
+                0 => String::new(),
+                calls => format!(", {}", count(calls as u64, "call")),
+            };
+            let tokens = thousands(reply.usage.input + reply.usage.output);
+            format!("replied{asks}, {tokens} tokens: {}", words(&reply.text))
+        }
+        Event::Judged { verdicts } => {
+            let refused: Vec<String> = verdicts
+                .iter()
+                .filter_map(|verdict| match verdict {
+                    Verdict::Refuse(why) => Some(words(why)),
+                    Verdict::Run => None,
+                })
+                .collect();
+            match refused.len() {
+                0 => "judged: all may run".to_owned(),
+                _ => format!("judged: {}", refused.join(" ")),
+            }
+        }
+        Event::Called { call: place } => format!("called {}", call(*place)),
+        Event::Returned { call: place, outcome } => {
+            format!("returned {}: {}", call(*place), came_of(outcome))
+        }
+        Event::Snapped { snapshot } => format!("snapshot {}", snapshot.short()),
+        Event::Sealed { layer, snapshot, .. } => {
+            format!("sealed layer {layer}, snapshot {}", snapshot.short())
+        }
+        Event::Restored { layer } => format!("restored: layer {layer} was lost with the power"),
+        Event::Checked { check, proof } => {
+            let how = if proof.passed { "passes" } else { "fails" };
+            format!("check {check} {how}, {} ms", proof.millis)
+        }
+        Event::Presented { version, snapshot } => {
+            format!("presented version {version}, {}", snapshot.short())
+        }
+        Event::Said { words: said } => format!("said: {}", words(said)),
+        Event::Paused { why } => format!("paused: {}", words(&format!("{why:?}"))),
+        Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),
+        Event::Resumed { model: None } => "resumed".to_owned(),
+        Event::Accepting { accept, snapshot, only } => {
+            let part = if only.is_empty() { "all".to_owned() } else { count(only.len() as u64, "path") };
+            format!("accept {accept} begun: {part} of {}", snapshot.short())
+        }
+        Event::Accepted { accept } => format!("accept {accept} done"),
+        Event::AcceptFailed { accept, why } => format!("accept {accept} rolled back: {}", words(why)),
+        Event::Undoing { accept } => format!("undo of {accept} begun"),
+        Event::Undone { accept } => format!("undo of {accept} done"),
+        Event::UndoFailed { accept, why } => format!("undo of {accept} rolled back: {}", words(why)),
+        Event::Discarded {} => "discarded".to_owned(),
+    }
+}
+
+fn came_of(outcome: &Outcome) -> String {
+    let how = match (outcome.exit, outcome.ok) {
+        (Some(exit), _) => format!("exit {exit}"),
+        (None, true) => "done".to_owned(),
+        (None, false) => "failed".to_owned(),
+    };
+    format!("{how}, {} ms", outcome.millis)
+}

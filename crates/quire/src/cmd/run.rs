@@ -1,0 +1,27 @@
+//! `quire run "TASK"`: opens a task, hands it to the host, and follows it.
+
+use crate::cli::RunArgs;
+use crate::cmd::follow::{self, Past};
+use crate::cmd::{Face, no_model, open, print_state, resolve, to_host, wait, words};
+use crate::error::{Exit, Failure};
+use quire_engine::keys::Keys;
+use quire_engine::models::find_model;
+use quire_engine::settings::Surroundings;
+
+pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
+    let words = words(&args.task)?;
+    // Before anything is opened: a wrong setting or folder leaves nothing behind.
+    let resolved = resolve(&args.options(), &Surroundings::capture(), face)?;
+    let (quire, here) = open(face)?;
+    let keys = Keys::read(&here)?;
+    let found = wait(find_model(&resolved.settings, &keys, &here))?;
+    let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), &words)?;
+    found.map_err(|none| no_model(id, &none))?;
+    let task = quire.task(id)?;
+    if args.background {
+        wait(to_host(&quire, &task, &keys, &here))??;
+        print_state(&task, &format!("Task {id} is at work. Follow it: quire watch {id}"), face)?;
+        return Ok(Exit::Done);
+    }
+    follow::follow(&quire, &task, &keys, &here, Past::Shown, face)
+}

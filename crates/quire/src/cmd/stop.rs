@@ -1,0 +1,28 @@
+//! `quire stop N`: pauses a task. Nothing that it did is lost.
+
+use crate::cli::TaskArgs;
+use crate::cmd::{Face, open, print_state};
+use crate::error::{Exit, Failure};
+use quire_core::task::Phase;
+use quire_core::view;
+
+pub fn stop(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
+    let (quire, _) = open(face)?;
+    let id = args.task;
+    let task = quire.task(id)?;
+    match task.phase {
+        Phase::Working => quire.pause(id)?,
+        Phase::Waiting(_) => {}
+        Phase::Ready | Phase::Accepted | Phase::Discarded => {
+            let what = format!("Task {id} is not at work: it is {}.", view::state(&task));
+            return Err(Failure::new(
+                Exit::WrongUse,
+                what,
+                "Nothing was changed.",
+                "See all tasks: quire ls",
+            ));
+        }
+    }
+    print_state(&quire.task(id)?, &format!("Task {id} is paused. Go on: quire resume {id}"), face)?;
+    Ok(Exit::Done)
+}

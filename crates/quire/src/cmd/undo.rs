@@ -1,0 +1,27 @@
+//! `quire undo N`: takes an accept back, and says file by file what went back, each read again to be sure.
+
+use crate::cli::TaskArgs;
+use crate::cmd::{Face, home, open, print_json};
+use crate::error::{Exit, Failure};
+use crate::layout::{columns, one_line, pad};
+use crate::terminal::{clean, print};
+use serde_json::json;
+
+pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
+    let (quire, _) = open(face)?;
+    let id = args.task;
+    let written = quire.undo(id)?;
+    if face.json {
+        print_json(json!({"task": id, "undone": written}))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = clean(&format!("{}\n", written.text(home().as_deref())));
+    let names: Vec<String> = written.files.iter().map(|file| one_line(&file.path.to_string())).collect();
+    let widest = names.iter().map(|name| columns(name)).max().unwrap_or(0).min(60);
+    for (name, file) in names.iter().zip(&written.files) {
+        text.push_str(&format!("  {}  {}\n", pad(name, widest), file.what(true)));
+    }
+    text.push_str(&format!("Accept it again: quire accept {id}\n"));
+    print(&text)?;
+    Ok(Exit::Done)
+}
