@@ -113,7 +113,7 @@ fn several_folders_are_one_task() {
 fn git_is_not_needed_and_its_files_are_not_taken() {
     let stage = Stage::set();
     let model = Model::saying(vec![
-        shell("mkdir -p node_modules/x; echo x > node_modules/x/i.js; echo x > .git/HEAD; echo x > a"),
+        shell("echo x > node_modules/y/j.js; echo x > .git/HEAD; echo x > a"),
         say("Done."),
     ]);
     stage.use_model(&model, Wire::Chat);
@@ -122,7 +122,7 @@ fn git_is_not_needed_and_its_files_are_not_taken() {
     stage.file("node_modules/y/i.js", "y\n");
     let before = Tree::of(&stage.folder);
     let mut run = stage.command(&["change a"]);
-    // No program at all is found by quire itself.
+    // No program at all is found, neither by quire nor inside.
     let ended = run.env("PATH", "/nowhere").output().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     let apart = stage.json(&["review", "1"])["review"]["apart"].clone();
