@@ -8,7 +8,9 @@
 use crate::hide::{self, FolderSecrets};
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
-use crate::{BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer};
+use crate::{
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, skeleton, tidy,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -29,7 +31,7 @@ const SHOWN_FILE_MAX: u64 = 8 << 20;
 /// Builds the tree and returns the place of its root. Changes this process's mount namespace, which must be its own.
 pub fn build(spec: &Spec, real_root: bool) -> Result<OwnedFd, Broken> {
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .during("parting from the machine's mounts")?;
+        .during("parting from the machine's mounts (a user namespace may be allowed and yet give no rights, as AppArmor does on Ubuntu)")?;
     let mut tree = Tree::plant(spec, real_root)?;
     let home = Home::of(spec);
     tree.machine(&home)?;
@@ -82,6 +84,9 @@ impl Home {
         let mut homes = self.areas.clone();
         homes.extend(fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path()));
         homes.push(self.mine.clone());
+        homes.retain(|home| home != Path::new("/home"));
+        homes.sort();
+        homes.dedup();
         homes
     }
 
@@ -147,7 +152,13 @@ impl<'a> Tree<'a> {
         parts.retain(|part| !not_shown(part) && part.is_dir());
         parts.sort();
         for part in parts {
-            let below = vec![self.real(&part)?];
+            let mut below = vec![self.real(&part)?];
+            if !self.real_root && skeleton::wants(&part) {
+                let made = self.made(&format!("skeleton-{}", self.lowers))?;
+                self.lowers += 1;
+                skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
+                below.insert(0, open(&made)?);
+            }
             self.lay_machine(&part, below)?;
         }
         for area in &home.areas {
@@ -208,18 +219,14 @@ impl<'a> Tree<'a> {
                 self.directory(&made)?;
             }
         }
-        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
-        for path in hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked) {
-            let Ok(real) = fs::symlink_metadata(&path) else { continue };
-            if self.spec.folders.iter().any(|folder| path.starts_with(&folder.at)) {
-                continue;
-            }
+        for path in self.shown_of(home) {
             let Some(made) = way(&path)? else { continue };
-            if real.is_symlink() {
-                if let Ok(target) = fs::read_link(&path) {
-                    let linked = symlink(target, &made);
-                    linked.during(format_args!("showing {}", path.display()))?;
-                }
+            // A link to what is visible stays one; a link within the homes is shown as what it leads to.
+            let (Ok(link), Ok(real)) = (fs::symlink_metadata(&path), fs::metadata(&path)) else { continue };
+            let outside = || fs::canonicalize(&path).is_ok_and(|end| !home.holds(&end));
+            if link.is_symlink() && outside() {
+                let linked = fs::read_link(&path).and_then(|target| symlink(target, &made));
+                linked.during(format_args!("showing {}", path.display()))?;
             } else if real.is_dir() {
                 self.directory(&made)?;
                 shown.push(path);
@@ -231,12 +238,23 @@ impl<'a> Tree<'a> {
         self.lay_machine(area, below)?;
         for path in shown {
             // What cannot be read by the person is no tool of his.
-            if fs::read_dir(&path).is_ok() {
+            if fs::read_dir(&path).is_ok() && self.can_be_below(&path) {
                 let below = vec![self.real(&path)?];
                 self.lay_machine(&path, below)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns what is visible of the caller's home, none of it within another. Folders show themselves.
+    fn shown_of(&self, home: &Home) -> Vec<PathBuf> {
+        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
+        let mut shown: Vec<PathBuf> =
+            hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked).collect();
+        shown.retain(|path| path.exists() && !self.is_frozen(path));
+        shown.sort();
+        shown.dedup_by(|inner, outer| inner.starts_with(outer));
+        shown
     }
 
     /// Lays what the kernel makes up, quire's own corner, and a private `/tmp`.
@@ -262,7 +280,7 @@ impl<'a> Tree<'a> {
         let tmp = self.spec.state.join("tmp");
         fs::create_dir_all(&tmp).during("making /tmp")?;
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).during("making /tmp")?;
-        self.bind(&tmp, Path::new("/tmp"), true)?;
+        self.bind(&tmp, Path::new("/tmp"))?;
         self.corner()
     }
 
@@ -288,7 +306,7 @@ impl<'a> Tree<'a> {
             .during("binding the quire binary")?;
         mounts::attach(&binary, &target).during("binding the quire binary")?;
         fs::create_dir_all(&self.spec.out).during("making the out directory")?;
-        self.bind(&self.spec.out, Path::new(OUT_INSIDE), true)?;
+        self.bind(&self.spec.out, Path::new(OUT_INSIDE))?;
 
         mounts::restrict(&memory, read_only, None).during("closing quire's corner")?;
         self.empty_file =
@@ -342,7 +360,7 @@ impl<'a> Tree<'a> {
             for ignored in &folder.ignored {
                 let at = folder.at.join(ignored);
                 // Where it is gone on either side there is nothing to show.
-                if !at.is_dir() {
+                if !at.is_dir() || !self.can_be_below(&at) {
                     continue;
                 }
                 let Ok(target) = mounts::within(&self.root, &at) else { continue };
@@ -389,6 +407,8 @@ impl<'a> Tree<'a> {
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
+        // What the real machine does not have cannot be seen; that most are missing is to be found out quickly.
+        names.retain(|name| fs::symlink_metadata(name).is_ok() || self.is_frozen(name));
         let resolved: Vec<PathBuf> = names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect();
         names.extend(resolved);
         names.sort();
@@ -402,6 +422,11 @@ impl<'a> Tree<'a> {
             )));
         }
         names.iter().try_for_each(|name| self.mask_one(name))
+    }
+
+    /// Returns whether a path lies in a folder, where the frozen content counts and not the real one.
+    fn is_frozen(&self, path: &Path) -> bool {
+        self.spec.folders.iter().any(|folder| path.starts_with(&folder.at))
     }
 
     fn mask_one(&self, path: &Path) -> Result<(), Broken> {
@@ -479,6 +504,12 @@ impl<'a> Tree<'a> {
         mounts::attach(mount, place).during("mounting a lower layer")
     }
 
+    /// Returns whether an overlay can stand on this directory: without real privilege, on none with mounts below it.
+    fn can_be_below(&self, path: &Path) -> bool {
+        self.real_root
+            || !self.mounts.iter().any(|mount| mount.point != path && mount.point.starts_with(path))
+    }
+
     fn lay_machine(&mut self, at: &Path, below: Vec<OwnedFd>) -> Result<(), Broken> {
         let target = match self.target(at) {
             // In an earlier turn the agent put something else there: its own work stays as it is.
@@ -542,16 +573,14 @@ impl<'a> Tree<'a> {
                 }
             }
         }
-        let work = self.spec.state.join("work").join(self.works.to_string());
+        // Never one that was used before: it would carry the mark of a volatile mount that was not ended in order.
+        let name = format!("{}-{}", std::process::id(), self.works);
         self.works += 1;
-        fs::create_dir_all(&work).during("making a work directory")?;
-        // Left by a sandbox that died: it marks that nothing was synced, which is for the engine to judge.
-        match fs::remove_dir_all(work.join("work/incompat")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).during("clearing a work directory");
-            }
-            _ => {}
+        let work = self.spec.state.join("work").join(name);
+        if work.exists() {
+            tidy::empty(&work).during("clearing a work directory")?;
         }
+        fs::create_dir_all(&work).during("making a work directory")?;
         let (upper, work) = (open(&upper)?, open(&work)?);
         let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount()?;
         mounts::attach(&mount, target).during("attaching")?;
@@ -578,13 +607,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Shows a directory of the real machine as it is, writable, given to root inside.
-    fn bind(&self, real: &Path, at: &Path, writable: bool) -> Result<(), Broken> {
+    fn bind(&self, real: &Path, at: &Path) -> Result<(), Broken> {
         chown(real, Some(self.owner), Some(self.owner))
             .during(format_args!("giving away {}", real.display()))?;
         let place = mounts::place(real).during(format_args!("opening {}", real.display()))?;
         let mount = mounts::copy(&place).during(format_args!("binding {}", real.display()))?;
-        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, !writable);
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
         mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
     }

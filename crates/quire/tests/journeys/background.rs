@@ -155,13 +155,16 @@ fn scripts_read_json_one_object_a_line() {
     let started = stage.json(&["run", "-b", "again"]);
     assert_eq!((&started["task"], &started["mark"]), (&2.into(), &"working".into()), "{started}");
     let mut watch = stage.start(&["watch", "2", "--json"]);
-    let first: serde_json::Value = serde_json::from_str(&watch.next_line()).expect("an event while it happens");
+    let first: serde_json::Value =
+        serde_json::from_str(&watch.next_line()).expect("an event while it happens");
     assert_eq!((&first["v"], &first["task"], &first["seq"]), (&1.into(), &2.into(), &1.into()), "{first}");
     model.let_go();
     let rest = watch.end().exits(0).lines();
     assert!(rest[..rest.len() - 1].iter().all(|event| event["event"].is_object()), "{rest:?}");
     assert_eq!(rest.last().expect("an end")["mark"], "ready");
-    for unknown in [["review", "9"], ["accept", "9"], ["watch", "9"], ["log", "9"], ["undo", "9"], ["stop", "9"]] {
+    for unknown in
+        [["review", "9"], ["accept", "9"], ["watch", "9"], ["log", "9"], ["undo", "9"], ["stop", "9"]]
+    {
         let ended = stage.quire(&[&unknown[..], &["--json"]].concat()).exits(6);
         let said: serde_json::Value = serde_json::from_str(&ended.err).expect("one line of JSON");
         assert_eq!((&said["v"], &said["error"]["exit"], ended.out.as_str()), (&1.into(), &6.into(), ""));
@@ -174,7 +177,11 @@ fn the_result_alone_is_on_stdout() {
     let model = Model::saying(vec![shell("echo 1 > one"), say("It is there.")]);
     stage.use_model(&model, Wire::Chat);
     let plain = stage.quire(&["make one"]).exits(0);
-    assert!(plain.out.starts_with("Task 1 is ready. 1 file, +1. Your folder has not changed.\n"), "{}", plain.out);
+    assert!(
+        plain.out.starts_with("Task 1 is ready. 1 file, +1. Your folder has not changed.\n"),
+        "{}",
+        plain.out
+    );
     assert!(plain.err.contains("✓ Ran `echo 1 > one`"), "{}", plain.err);
     assert!(!plain.out.contains('\x1b') && !plain.err.contains('\x1b'));
     let quiet = stage.quire(&["-q", "make one"]).exits(0);

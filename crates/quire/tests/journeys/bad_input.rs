@@ -35,7 +35,10 @@ fn a_refused_key_is_told_and_never_shown() {
     let secret = "sk-lab-0123456789-never-shown";
     let model = Model::new(move |asked| match asked.head.contains("bearer sk-lab-right") {
         true => say("With the right key."),
-        false => Answer::Status(401, r#"{"error":{"message":"Incorrect API key provided: sk-lab-0123456789-never-shown","code":"invalid_api_key"}}"#),
+        false => Answer::Status(
+            401,
+            r#"{"error":{"message":"Incorrect API key provided: sk-lab-0123456789-never-shown","code":"invalid_api_key"}}"#,
+        ),
     });
     stage.configure(&model, Wire::Chat, "key_env = \"LAB_KEY\"\n");
     stage.quire(&["say something"]).exits(4).tells(&["LAB_KEY", "quire resume 1"]);
@@ -45,7 +48,9 @@ fn a_refused_key_is_told_and_never_shown() {
     let refused = stage.quire(&["watch", "1"]).exits(4).tells(&["does not accept the key in LAB_KEY (401)"]);
     assert_eq!(model.asked().len(), 1, "a key that was refused is not tried again");
     let mut said = refused.err;
-    for arguments in [&["log", "1"][..], &["log", "1", "--json"], &["ls", "--json"], &["resume", "1", "--json"]] {
+    for arguments in
+        [&["log", "1"][..], &["log", "1", "--json"], &["ls", "--json"], &["resume", "1", "--json"]]
+    {
         let ended = stage.quire(arguments);
         said += &(ended.out + &ended.err);
     }
@@ -155,7 +160,15 @@ fn a_model_that_asks_for_what_is_not_there_is_told() {
     stage.quire(&["do it"]).exits(0);
     let asked = model.asked();
     let results = &asked.last().unwrap().results;
-    let said = ["There is no tool \"frobnicate\"", "not valid JSON", "must be a JSON object", "cmd", "gone", "command", "There is no tool"];
+    let said = [
+        "There is no tool \"frobnicate\"",
+        "not valid JSON",
+        "must be a JSON object",
+        "cmd",
+        "gone",
+        "command",
+        "There is no tool",
+    ];
     assert_eq!(results.len(), said.len(), "{results:#?}");
     for (result, said) in results.iter().zip(said) {
         assert!(result.contains(said), "{said:?} is not in {result:?}");
@@ -222,8 +235,19 @@ fn faults_of_the_server_are_waited_out() {
 #[test]
 fn a_request_that_is_refused_is_told_in_the_servers_words() {
     for (wire, answer, said) in [
-        (Wire::Chat, Answer::Status(400, r#"{"error":{"message":"the temperature is odd"}}"#), "the temperature is odd"),
-        (Wire::Messages, Answer::Status(404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#), "does not know model"),
+        (
+            Wire::Chat,
+            Answer::Status(400, r#"{"error":{"message":"the temperature is odd"}}"#),
+            "the temperature is odd",
+        ),
+        (
+            Wire::Messages,
+            Answer::Status(
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
+            ),
+            "does not know model",
+        ),
         (Wire::Responses, Answer::Status(402, r#"{"error":{"message":"pay first"}}"#), "pay first"),
     ] {
         let stage = Stage::set();
@@ -302,7 +326,8 @@ impl Small {
     fn mount(at: std::path::PathBuf, size: &str) -> Small {
         fs::create_dir_all(&at).unwrap();
         let options = format!("size={size},mode=700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).status().unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).status().unwrap();
         assert!(mounted.success());
         Small(at)
     }

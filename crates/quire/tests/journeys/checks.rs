@@ -85,7 +85,9 @@ fn one_that_the_agent_bent_passes_but() {
 fn nothing_of_the_agents_runs_while_checks_do() {
     let stage = Stage::set();
     let model = Model::saying(vec![
-        shell("(while true; do echo cheat > answer; sleep 0.01; done) > /dev/null 2>&1 & sleep 0.1; echo right > answer"),
+        shell(
+            "(while true; do echo cheat > answer; sleep 0.01; done) > /dev/null 2>&1 & sleep 0.1; echo right > answer",
+        ),
         say("It is right."),
     ]);
     stage.use_model(&model, Wire::Chat);

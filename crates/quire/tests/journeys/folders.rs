@@ -18,7 +18,11 @@ fn what_changed_meanwhile_is_never_overwritten() {
     stage.file("b", "yours\n");
     stage.file("c", "yours\n");
     let yours = Tree::of(&stage.folder);
-    let refused = stage.quire(&["accept", "1"]).exits(7).tells(&["Nothing was written", "a was changed", "c has appeared"]);
+    let refused = stage.quire(&["accept", "1"]).exits(7).tells(&[
+        "Nothing was written",
+        "a was changed",
+        "c has appeared",
+    ]);
     assert_eq!(refused.out, "");
     Tree::of(&stage.folder).assert_is(&yours, "after a refused accept");
     stage.quire(&["accept", "1", "b"]).exits(7);
@@ -69,7 +73,10 @@ fn two_tasks_on_one_folder_meet_at_accept() {
     stage.quire(&["accept", "2"]).exits(7).tells(&["both was changed"]);
     stage.quire(&["accept", "2", "two"]).exits(0);
     let read = |name: &str| fs::read_to_string(stage.folder.join(name)).unwrap();
-    assert_eq!((read("both").as_str(), read("one").as_str(), read("two").as_str()), ("old\nfirst\n", "1\n", "2\n"));
+    assert_eq!(
+        (read("both").as_str(), read("one").as_str(), read("two").as_str()),
+        ("old\nfirst\n", "1\n", "2\n")
+    );
     // A third one starts from what is there now.
     stage.quire(&["the third"]).exits(0);
     let heard = model.asked();
@@ -91,7 +98,12 @@ fn several_folders_are_one_task() {
     stage.quire(&["change both", "--add-dir", "../other"]).exits(0);
     assert!(model.asked()[0].body.contains(&named), "the model is told of both folders");
     let files = stage.json(&["review", "1"])["review"]["files"].clone();
-    let rows: Vec<_> = files.as_array().unwrap().iter().map(|f| (f["folder"].as_u64().unwrap(), f["path"].as_str().unwrap())).collect();
+    let rows: Vec<_> = files
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["folder"].as_u64().unwrap(), f["path"].as_str().unwrap()))
+        .collect();
     assert_eq!(rows, [(0, "a"), (1, "b"), (1, "c")]);
     Tree::of(&further).assert_is(&before.1, "before accept");
     // A part of the further folder, by its absolute path.

@@ -51,7 +51,9 @@ fn ten_kills_leave_no_trace() {
         host.kill();
         // The follower starts the next host, which finds in the log what is owed.
         model.hold_from(moment + 2);
-        if let Some(next) = [1, 3, 4, 7, 9, 13, 16, 18, 22, 25, usize::MAX].iter().find(|next| **next > moment) {
+        if let Some(next) =
+            [1, 3, 4, 7, 9, 13, 16, 18, 22, 25, usize::MAX].iter().find(|next| **next > moment)
+        {
             model.hold_from(*next);
         }
     }
@@ -65,10 +67,7 @@ fn ten_kills_leave_no_trace() {
     assert_eq!(marks.iter().collect::<BTreeSet<_>>().len(), marks.len(), "a call ran twice: {marks:?}");
 
     let log = stage.log(1);
-    let interrupted = log
-        .iter()
-        .filter(|logged| matches!(&logged.event, Event::Taken { .. }))
-        .count();
+    let interrupted = log.iter().filter(|logged| matches!(&logged.event, Event::Taken { .. })).count();
     assert_eq!(interrupted, 11, "one driver, and one more after each kill");
     let replies = log.iter().filter(|logged| matches!(logged.event, Event::Replied { .. })).count();
     let asked = model.asked();

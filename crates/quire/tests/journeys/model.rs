@@ -73,7 +73,10 @@ pub fn call(tool: &str, input: Value) -> Answer {
 }
 
 pub fn calls(calls: &[(&str, Value)]) -> Answer {
-    Answer::Reply(String::new(), calls.iter().map(|(tool, input)| ((*tool).to_owned(), input.to_string())).collect())
+    Answer::Reply(
+        String::new(),
+        calls.iter().map(|(tool, input)| ((*tool).to_owned(), input.to_string())).collect(),
+    )
 }
 
 pub fn shell(command: &str) -> Answer {
@@ -136,9 +139,13 @@ impl Model {
     /// Waits until so many requests came in which the model had answered exactly `answers` times.
     pub fn wait_for(&self, answers: usize, times: usize) {
         let heard = self.state.heard();
-        let not_yet = |heard: &mut Heard| heard.asked.iter().filter(|a| a.answered == answers).count() < times;
-        let (heard, late) =
-            self.state.changed.wait_timeout_while(heard, SOON, not_yet).unwrap_or_else(PoisonError::into_inner);
+        let not_yet =
+            |heard: &mut Heard| heard.asked.iter().filter(|a| a.answered == answers).count() < times;
+        let (heard, late) = self
+            .state
+            .changed
+            .wait_timeout_while(heard, SOON, not_yet)
+            .unwrap_or_else(PoisonError::into_inner);
         let came: Vec<usize> = heard.asked.iter().map(|asked| asked.answered).collect();
         assert!(!late.timed_out(), "request {answers} did not come {times} times: {came:?}");
     }
@@ -178,7 +185,9 @@ impl State {
             Answer::Status(status, body) => {
                 respond(&mut stream, &format!("{status} No"), "application/json", body)
             }
-            Answer::Nonsense => respond(&mut stream, "200 OK", "text/html", "<html>Welcome to the router</html>"),
+            Answer::Nonsense => {
+                respond(&mut stream, "200 OK", "text/html", "<html>Welcome to the router</html>")
+            }
             Answer::Cut => {
                 let body = match asked.wire {
                     Wire::Responses => responses(asked.answered, "Half a sen", &[]),
@@ -237,8 +246,7 @@ impl Asked {
             .iter()
             .map(|item| item.get().replace(r#","cache_control":{"type":"ephemeral"}"#, ""))
             .collect();
-        let mut asked =
-            Asked { wire, head, body, items, answered: 0, words: vec![], results: vec![] };
+        let mut asked = Asked { wire, head, body, items, answered: 0, words: vec![], results: vec![] };
         let mut is_models_turn = false;
         for item in asked.items.clone() {
             let item: Value = serde_json::from_str(&item).expect("JSON");
@@ -353,7 +361,9 @@ fn messages(nth: usize, text: &str, calls: &[(String, String)]) -> String {
         events.push_str(&format!("event: {kind}\ndata: {event}\n\n"));
     };
     let usage = json!({ "input_tokens": 40, "cache_read_input_tokens": 60, "output_tokens": 1 });
-    push(json!({ "type": "message_start", "message": { "id": format!("msg_{nth}"), "role": "assistant", "content": [], "usage": usage } }));
+    push(
+        json!({ "type": "message_start", "message": { "id": format!("msg_{nth}"), "role": "assistant", "content": [], "usage": usage } }),
+    );
     let mut index = 0;
     let mut block = |start: Value, deltas: &[Value]| {
         push(json!({ "type": "content_block_start", "index": index, "content_block": start }));
@@ -382,7 +392,9 @@ fn messages(nth: usize, text: &str, calls: &[(String, String)]) -> String {
         );
     }
     let stop = if calls.is_empty() { "end_turn" } else { "tool_use" };
-    push(json!({ "type": "message_delta", "delta": { "stop_reason": stop }, "usage": { "output_tokens": 10 } }));
+    push(
+        json!({ "type": "message_delta", "delta": { "stop_reason": stop }, "usage": { "output_tokens": 10 } }),
+    );
     push(json!({ "type": "message_stop" }));
     events
 }

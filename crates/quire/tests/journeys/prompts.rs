@@ -49,12 +49,17 @@ fn holds(wire: Wire) {
     assert_eq!(asked.len(), STEPS + 1);
     for (nth, pair) in asked.windows(2).enumerate() {
         let (last, next) = (&pair[0].items, &pair[1].items);
-        assert!(next.len() > last.len() && next.starts_with(last), "request {} does not extend the last", nth + 1);
+        assert!(
+            next.len() > last.len() && next.starts_with(last),
+            "request {} does not extend the last",
+            nth + 1
+        );
         assert_eq!(rest(&pair[0]), rest(&pair[1]), "request {}", nth + 1);
     }
     if wire == Wire::Responses {
         // Items come back byte for byte, blanks and numbers and all.
-        let sent = r#"{"id":"rs_7", "type":"reasoning","summary":[ ],"encrypted_content":"Zm9v7","weight":1.50e0}"#;
+        let sent =
+            r#"{"id":"rs_7", "type":"reasoning","summary":[ ],"encrypted_content":"Zm9v7","weight":1.50e0}"#;
         assert!(asked[STEPS].items.iter().any(|item| item == sent), "{:#?}", &asked[8].items);
     }
     let (first, last) = (asked[0].body.len(), asked[STEPS].body.len());

@@ -62,7 +62,14 @@ impl Stage {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("quire{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        run(Command::new("useradd").args(["--system", "--no-create-home", "--user-group", "--shell", "/bin/sh", &name]));
+        run(Command::new("useradd").args([
+            "--system",
+            "--no-create-home",
+            "--user-group",
+            "--shell",
+            "/bin/sh",
+            &name,
+        ]));
         let id = Command::new("id").args(["-u", &name]).output().expect("id runs");
         let id = String::from_utf8_lossy(&id.stdout).trim().parse().expect("a number");
         Stage::for_person(Person::User { name, id })
@@ -70,7 +77,8 @@ impl Stage {
 
     fn for_person(person: Person) -> Stage {
         // On a disk: a sandbox's layers must not lie in memory.
-        let base = tempfile::Builder::new().prefix("quire-journey-").tempdir_in("/var/tmp").expect("a directory");
+        let base =
+            tempfile::Builder::new().prefix("quire-journey-").tempdir_in("/var/tmp").expect("a directory");
         let folder = base.path().join("home/project");
         for made in [&folder, &base.path().join("config/quire")] {
             fs::create_dir_all(made).expect("a directory");
@@ -117,7 +125,9 @@ impl Stage {
         // Names decide which tools change files; both kinds are used.
         let name = if wire == Wire::Responses { "gpt-lab" } else { "lab-model" };
         let (url, wire) = (&model.url, wire.name());
-        let text = format!("model = \"lab/{name}\"\n[providers.lab]\nbase_url = \"{url}\"\nwire = \"{wire}\"\n{more}");
+        let text = format!(
+            "model = \"lab/{name}\"\n[providers.lab]\nbase_url = \"{url}\"\nwire = \"{wire}\"\n{more}"
+        );
         fs::write(self.base.path().join("config/quire/config.toml"), text).expect("settings");
     }
 
@@ -126,7 +136,12 @@ impl Stage {
         let mut test = Command::new("test");
         if let Person::User { id, .. } = &self.person {
             test = Command::new("setpriv");
-            test.args([format!("--reuid={id}"), format!("--regid={id}"), "--clear-groups".into(), "test".into()]);
+            test.args([
+                format!("--reuid={id}"),
+                format!("--regid={id}"),
+                "--clear-groups".into(),
+                "test".into(),
+            ]);
         }
         test.args(["-w", folder]).status().expect("test runs").success()
     }
@@ -280,7 +295,8 @@ impl Stage {
     /// Ends as a command of the person's would, without a word of its own while a test fails.
     fn quire_for_the_end(&self, arguments: &[&str]) -> bool {
         let mut command = self.command(arguments);
-        let command = command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let command =
+            command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 }

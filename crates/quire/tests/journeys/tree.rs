@@ -87,7 +87,11 @@ impl Tree {
             .filter(|name| self.0.get(*name) != expected.0.get(*name))
             .map(|name| {
                 let shown = name.escape_ascii();
-                format!("{shown}\n    is       {:?}\n    expected {:?}", self.0.get(name), expected.0.get(name))
+                format!(
+                    "{shown}\n    is       {:?}\n    expected {:?}",
+                    self.0.get(name),
+                    expected.0.get(name)
+                )
             })
             .collect();
         assert!(differ.is_empty(), "{when}:\n{}", differ.join("\n"));
@@ -97,7 +101,9 @@ impl Tree {
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Kind::File(content) => write!(f, "file {:?}", &content[..content.len().min(200)].escape_ascii().to_string()),
+            Kind::File(content) => {
+                write!(f, "file {:?}", &content[..content.len().min(200)].escape_ascii().to_string())
+            }
             Kind::Link(target) => write!(f, "link to {:?}", target.escape_ascii().to_string()),
             Kind::Folder => f.write_str("folder"),
             Kind::Other => f.write_str("neither file, link nor folder"),

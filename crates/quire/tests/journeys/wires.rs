@@ -115,15 +115,14 @@ fn journey(stage: &Stage, wire: Wire) {
 
     // A part: a file, and a folder with everything below it.
     stage.quire(&["accept", "1", "letter.txt", "made"]).exits(0);
-    let part = Tree(
-        after.0.iter().filter(|(path, _)| path.starts_with(b"made") || **path == b"letter.txt").fold(
+    let part =
+        Tree(after.0.iter().filter(|(path, _)| path.starts_with(b"made") || **path == b"letter.txt").fold(
             before.0.clone(),
             |mut tree, (path, leaf)| {
                 tree.insert(path.clone(), leaf.clone());
                 tree
             },
-        ),
-    );
+        ));
     now().assert_is(&part, "after an accept of a part");
     stage.quire(&["discard", "1"]).exits(2).tells(&["quire undo 1"]);
     stage.quire(&["undo", "1"]).exits(0);
@@ -184,7 +183,13 @@ fn review(stage: &Stage) {
     let outside = review["apart"]["outside"]["paths"].to_string().contains("/usr/local/quire-was-here");
     assert_eq!(outside, stage.may_write("/usr/local"), "{review:#}");
     let text = stage.quire(&["review", "1"]).exits(0);
-    for said in ["The letter now says Tuesday.", "letter.txt", "- see you on Monday.", "+ see you on Tuesday.", "quire accept 1"] {
+    for said in [
+        "The letter now says Tuesday.",
+        "letter.txt",
+        "- see you on Monday.",
+        "+ see you on Tuesday.",
+        "quire accept 1",
+    ] {
         assert!(text.out.contains(said), "{said:?} is not in:\n{}", text.out);
     }
     let diff = stage.quire(&["review", "1", "--diff"]).exits(0);
