@@ -140,7 +140,16 @@ fn git_is_not_needed_and_its_files_are_not_taken() {
     let apart = stage.json(&["review", "1"])["review"]["apart"].clone();
     assert_eq!((&apart["git"]["total"], &apart["ignored"]["total"]), (&1.into(), &1.into()), "{apart}");
     stage.quire(&["accept", "1"]).exits(0);
-    Tree::of(&stage.folder).assert_is(&before.with_file(b"a", b"x\n", 0o644), "after accept");
+    let plain = before.clone().with_file(b"a", b"x\n", 0o644);
+    Tree::of(&stage.folder).assert_is(&plain, "after accept");
+    // What is ignored is taken where it is named.
+    stage.quire(&["accept", "1", "node_modules/y/j.js"]).exits(0);
+    let named = plain.clone().with_file(b"node_modules/y/j.js", b"x\n", 0o644);
+    Tree::of(&stage.folder).assert_is(&named, "after an accept by name");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&plain, "after its undo");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after both");
 }
 
 #[test]
