@@ -7,6 +7,8 @@ use crate::keys::Secret;
 use crate::store::{ReadError, Store};
 use quire_core::Logged;
 use quire_core::event::Seq;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
@@ -34,6 +36,8 @@ pub struct Link {
     log: PathBuf,
     lines: Lines<BufReader<OwnedReadHalf>>,
     write: OwnedWriteHalf,
+    /// The host's process.
+    pid: u32,
 }
 
 /// What a follower hears.
@@ -112,10 +116,10 @@ impl Link {
         let stream = host::connect(home).await.ok()?;
         let (read, write) = stream.into_split();
         let lines = BufReader::new(read).lines();
-        let mut link = Link { home: home.to_owned(), log: log.to_owned(), lines, write };
+        let mut link = Link { home: home.to_owned(), log: log.to_owned(), lines, write, pid: 0 };
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
-            FromHost::Hello { version, .. } => Some((link, version)),
+            FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
             FromHost::News | FromHost::Glimpse(_) => None,
         }
     }
@@ -129,10 +133,17 @@ impl Link {
         self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
     }
 
-    /// Tells the host to end, and waits until it has.
+    /// Tells the host to end, and waits until its process is gone.
     pub async fn stop(&mut self) {
+        let host = Pid::from_raw(self.pid as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         self.say(&ToHost::Stop).await;
         while self.hear().await.is_some() {}
+        // It hangs up before it has closed the store.
+        if let Some(host) = host {
+            let patience = Timespec { tv_sec: START.as_secs() as i64, tv_nsec: 0 };
+            let gone = move || poll(&mut [PollFd::new(&host, PollFlags::IN)], Some(&patience)).map(drop);
+            let _ = tokio::task::spawn_blocking(gone).await;
+        }
     }
 
     /// Follows a task from the event after `after`.

@@ -1,3 +1,5 @@
+//! Accept and undo against real folders: every kind of change, every kind of drift, and death at every moment.
+
 use super::*;
 use crate::freeze::freeze;
 use crate::snapshot::{Seen, snapshot};

@@ -1,3 +1,5 @@
+//! Freezing real folders: what is copied, what later changes become, and death at every copied file.
+
 use super::*;
 use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;

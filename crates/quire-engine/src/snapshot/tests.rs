@@ -1,3 +1,5 @@
+//! Snapshots of real overlays and of layers made by hand: each rule of overlayfs, and random edits.
+
 use super::*;
 use crate::freeze::freeze;
 use crate::store::Store;
