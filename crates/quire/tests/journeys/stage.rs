@@ -133,21 +133,6 @@ impl Stage {
         fs::write(self.base.path().join("config/quire/config.toml"), text).expect("settings");
     }
 
-    /// Returns whether the person may write into a folder of the machine.
-    pub fn may_write(&self, folder: &str) -> bool {
-        let mut test = Command::new("test");
-        if let Person::User { id, .. } = &self.person {
-            test = Command::new("setpriv");
-            test.args([
-                format!("--reuid={id}"),
-                format!("--regid={id}"),
-                "--clear-groups".into(),
-                "test".into(),
-            ]);
-        }
-        test.args(["-w", folder]).status().expect("test runs").success()
-    }
-
     /// Writes a file into the folder.
     pub fn file(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
