@@ -222,9 +222,11 @@ impl Host {
             });
             let client = host.client.clone();
             let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
-                Ok(work) => driver::drive(Arc::new(work), nudge, host.retire.subscribe())
+                // In a task of its own: one that panics is driven again by the next nudge.
+                Ok(work) => tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe()))
                     .await
-                    .map_err(|e| e.to_string()),
+                    .map_err(|e| e.to_string())
+                    .and_then(|ended| ended.map_err(|e| e.to_string())),
                 Err(error) => Err(error.to_string()),
             };
             match &ended {

@@ -54,5 +54,7 @@ fn log(background: bool) {
         .with_env_filter(filter)
         .with_ansi(!background)
         .with_writer(std::io::stderr)
+        // It would be told on stderr as well, and that panics where the log's disk is full.
+        .log_internal_errors(false)
         .init();
 }

@@ -319,40 +319,13 @@ fn a_task_of_a_megabyte_is_heard_whole() {
     assert!(*words == text, "and is in the log");
 }
 
-/// A file system of its own, so that it can be full.
-struct Small(std::path::PathBuf);
-
-impl Small {
-    fn mount(at: std::path::PathBuf, size: &str) -> Small {
-        fs::create_dir_all(&at).unwrap();
-        let options = format!("size={size},mode=700");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&at).status().unwrap();
-        assert!(mounted.success());
-        Small(at)
-    }
-}
-
-impl Small {
-    fn grow(&self, size: &str) {
-        let options = format!("remount,size={size}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn on_a_full_disk_nothing_is_lost() {
     if !can_make_users() {
         return;
     }
-    let stage = Stage::set();
-    let small = Small::mount(stage.data(), "24m");
+    let mut stage = Stage::set();
+    stage.mount(&stage.data(), "24m");
     let model = Model::saying(vec![
         shell("echo 1 > one"),
         shell("head -c 60000000 /dev/urandom > big; echo 2 > two"),
@@ -366,8 +339,11 @@ fn on_a_full_disk_nothing_is_lost() {
     // Nothing goes on until it can be written down; who follows is told.
     while !follower.next_line_of_stderr().contains("disk is full") {}
     Tree::of(&stage.folder).assert_is(&before, "on a full disk");
-    small.grow("400m");
-    let ended = follower.end().exits(0);
+    stage.grow(&stage.data(), "400m");
+    // The step's files could not be kept, so it waits; what was said and done is there.
+    follower.end().exits(8).tells(&["The disk is full", "quire resume 1"]);
+    stage.quire(&["resume", "1"]).exits(0);
+    let ended = stage.quire(&["watch", "1"]).exits(0);
     assert!(ended.out.contains("All are there."), "{}", ended.out);
     stage.quire(&["accept", "1"]).exits(0);
     let read = |name: &str| fs::read_to_string(stage.folder.join(name)).unwrap_or_default();
@@ -382,13 +358,13 @@ fn a_folder_on_a_full_disk_is_as_it_was_after_a_failed_accept() {
     if !can_make_users() {
         return;
     }
-    let stage = Stage::set();
+    let mut stage = Stage::set();
     let model = Model::saying(vec![
         shell("echo new > a; head -c 4000000 /dev/urandom > big; rm b; echo new > c"),
         say("It is large."),
     ]);
     stage.use_model(&model, Wire::Chat);
-    let small = Small::mount(stage.folder.clone(), "1m");
+    stage.mount(&stage.folder.clone(), "1m");
     stage.file("a", "old\n");
     stage.file("b", "old\n");
     let before = Tree::of(&stage.folder);
@@ -396,7 +372,7 @@ fn a_folder_on_a_full_disk_is_as_it_was_after_a_failed_accept() {
     stage.quire(&["accept", "1"]).exits(8).tells(&["Your folder is as it was", "room"]);
     Tree::of(&stage.folder).assert_is(&before, "after a failed accept");
     assert_eq!(stage.state(1), "ready");
-    small.grow("10m");
+    stage.grow(&stage.folder, "10m");
     stage.quire(&["accept", "1"]).exits(0);
     assert_eq!(fs::read_to_string(stage.folder.join("c")).unwrap(), "new\n");
     stage.quire(&["undo", "1"]).exits(0);
@@ -409,14 +385,14 @@ fn where_nothing_can_be_written_the_words_are_not_taken() {
     if !can_make_users() {
         return;
     }
-    let stage = Stage::set();
+    let mut stage = Stage::set();
     let model = Model::saying(vec![say("Done.")]);
     stage.use_model(&model, Wire::Chat);
-    let small = Small::mount(stage.data(), "16k");
+    stage.mount(&stage.data(), "16k");
     let refused = stage.quire(&["do it"]).exits(8).tells(&["disk"]);
     assert_eq!(refused.out, "");
     assert!(model.asked().is_empty());
-    drop(small);
+    stage.grow(&stage.data(), "10m");
 }
 
 #[test]

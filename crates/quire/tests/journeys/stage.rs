@@ -45,6 +45,8 @@ pub struct Stage {
     binary: PathBuf,
     base: TempDir,
     pub folder: PathBuf,
+    /// File systems of the test's own.
+    mounts: Vec<PathBuf>,
     /// Set by tests that need other variables.
     pub env: Vec<(String, String)>,
 }
@@ -93,7 +95,7 @@ impl Stage {
                 copy
             }
         };
-        let stage = Stage { person, binary, base, folder, env: vec![] };
+        let stage = Stage { person, binary, base, folder, mounts: vec![], env: vec![] };
         stage.own(stage.base.path());
         fs::set_permissions(stage.base.path(), fs::Permissions::from_mode(0o755)).expect("an own directory");
         stage
@@ -131,27 +133,25 @@ impl Stage {
         fs::write(self.base.path().join("config/quire/config.toml"), text).expect("settings");
     }
 
-    /// Returns whether the person may write into a folder of the machine.
-    pub fn may_write(&self, folder: &str) -> bool {
-        let mut test = Command::new("test");
-        if let Person::User { id, .. } = &self.person {
-            test = Command::new("setpriv");
-            test.args([
-                format!("--reuid={id}"),
-                format!("--regid={id}"),
-                "--clear-groups".into(),
-                "test".into(),
-            ]);
-        }
-        test.args(["-w", folder]).status().expect("test runs").success()
-    }
-
     /// Writes a file into the folder.
     pub fn file(&self, name: &str, content: &str) {
         let path = self.folder.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(&path, content).expect("a file");
         self.own(&self.folder);
+    }
+
+    /// Mounts a file system of this size at `path`, so that it can be full. Needs root.
+    pub fn mount(&mut self, path: &Path, size: &str) {
+        fs::create_dir_all(path).expect("a directory");
+        let options = format!("size={size},mode=700");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path));
+        self.mounts.push(path.to_owned());
+    }
+
+    /// Makes room on one that was mounted.
+    pub fn grow(&self, path: &Path, size: &str) {
+        run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(path));
     }
 
     /// Returns the command that runs quire as the person, in their folder.
@@ -260,9 +260,8 @@ impl Stage {
             }
             let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
             let holds = |text: &[u8]| text.windows(base.len()).any(|part| part == base);
-            if holds(&read("environ")) || holds(&read("mountinfo")) || holds(&read("cmdline")) {
-                let line = read("cmdline").escape_ascii().to_string();
-                left.push(format!("{pid}: {line}"));
+            if holds(&read("environ")) || holds(&read("cmdline")) || holds(&read("mountinfo")) {
+                left.push(format!("{pid}: {}", String::from_utf8_lossy(&read("comm")).trim_end()));
             }
         }
         left
@@ -272,6 +271,10 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let stopped = self.quire_for_the_end(&["host", "--stop"]);
+        // Every process of the machine that has no mounts of its own sees these.
+        for mount in &self.mounts {
+            let _ = Command::new("umount").arg("--lazy").arg(mount).status();
+        }
         let begun = Instant::now();
         let mut left = self.left_running();
         while !left.is_empty() && begun.elapsed() < Duration::from_secs(20) {

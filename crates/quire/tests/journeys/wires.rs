@@ -60,7 +60,7 @@ fn script(wire: Wire) -> Vec<Answer> {
         shell(
             "set -e; rm -r old; mv caf*.txt $'caf\\xe9-2.txt'; chmod +x plain.sh; chmod -x run.sh; rmdir empty; \
              mkdir -p made/hollow; \
-             [ ! -w /usr/local ] || echo x > /usr/local/quire-was-here; ln -s new.txt made/link; ln -sfn private.txt link; printf '#!/bin/sh\\n' > tool; \
+             echo x > /usr/local/quire-was-here; ln -s new.txt made/link; ln -sfn private.txt link; printf '#!/bin/sh\\n' > tool; \
              chmod 755 tool; printf '\\0\\1' > data.bin; echo made > build/made.o; touch made/later",
         ),
         say("The letter now says Tuesday.\n\nNot checked: the tool."),
@@ -179,9 +179,9 @@ fn review(stage: &Stage) {
     assert_eq!((&of("plain.sh")["executable"], &of("run.sh")["executable"]), (&json!(true), &json!(false)));
     assert_eq!(*of("build/made.o"), Value::Null);
     assert_eq!(review["apart"]["ignored"]["total"], 1, "{review:#}");
-    // An ordinary user's agent is an ordinary user of the copy too.
-    let outside = review["apart"]["outside"]["paths"].to_string().contains("/usr/local/quire-was-here");
-    assert_eq!(outside, stage.may_write("/usr/local"), "{review:#}");
+    // The whole machine can be changed in the copy, also by an ordinary user's agent.
+    let outside = review["apart"]["outside"]["paths"].to_string();
+    assert!(outside.contains("/usr/local/quire-was-here"), "{outside}");
     let text = stage.quire(&["review", "1"]).exits(0);
     for said in [
         "The letter now says Tuesday.",
