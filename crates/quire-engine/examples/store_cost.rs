@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let task = store.create(vec![opened()]).wait()?.task;
     for seq in (1..LONG).step_by(1000) {
         let stop = || Event::Paused { why: Why::Trouble(Trouble::Other, "w".repeat(200)) };
-        let batch = (0..1000).map(|n| if n % 2 == 0 { stop() } else { Event::Resumed {} });
+        let batch = (0..1000).map(|n| if n % 2 == 0 { stop() } else { Event::Resumed { model: None } });
         store.append(task, seq, Writer::Person, batch.collect()).wait()?;
     }
     drop(store);

@@ -127,11 +127,21 @@ fn defines(command: &str, path: &RelPath) -> bool {
     is_test
         || words.any(|word| {
             let word = word.strip_prefix("./").unwrap_or(word);
-            word == shown
+            word == shown && runs(&name, word, command)
                 || DEFINITIONS
                     .iter()
                     .any(|(program, files)| *program == word && files.contains(&name.as_ref()))
         })
+}
+
+/// Whether a file that a command names is run by it, rather than looked at.
+fn runs(name: &str, word: &str, command: &str) -> bool {
+    const SCRIPTS: &[&str] =
+        &["sh", "bash", "py", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "lua", "awk", "sed", "mk", "bats"];
+    let starts = command.split([';', '&', '|', '(']).any(|part| {
+        part.split_whitespace().next().is_some_and(|first| first.trim_start_matches("./") == word)
+    });
+    starts || name.rsplit_once('.').is_some_and(|(_, ending)| SCRIPTS.contains(&ending))
 }
 
 fn listed(all: &[String]) -> String {
@@ -186,6 +196,8 @@ mod tests {
                 &["the agent changed what it runs: tests/tax.rs"],
             ),
             ("make", &[("latest.c", true)], &[], &outside, &["the agent changed 1 path outside the folder"]),
+            ("./verify now", &[("verify", true)], &[], &none, &["the agent changed what it runs: verify"]),
+            ("test -s a.txt", &[("a.txt", true)], &[], &none, &[]),
             ("make", &[("a.c", true)], &[("out.log", false)], &none, &[]),
             ("make", &[("a.c", true)], &[("a.c", true)], &none, &["it changed the folder itself: a.c"]),
         ] {

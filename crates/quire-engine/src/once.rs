@@ -95,9 +95,10 @@ impl Quire {
 
     /// Makes a sandbox, ends it, and returns its kind.
     pub fn prove_sandbox(&self) -> Result<Rung, EngineError> {
-        let scratch = self.home().join(format!("proof-{}", std::process::id()));
+        let name = format!("quire-proof-{}", std::process::id());
+        let scratch = self.home().join(&name);
         let binary =
             std::env::current_exe().map_err(|why| EngineError::Home { path: scratch.clone(), why })?;
-        Ok(quire_sandbox::rung(&scratch, binary)?)
+        Ok(quire_sandbox::rung(&scratch, &std::env::temp_dir().join(name), binary)?)
     }
 }

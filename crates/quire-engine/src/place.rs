@@ -11,6 +11,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A task's directory.
 #[derive(Clone, Debug)]
@@ -38,12 +39,26 @@ impl Place {
         self.0.join("out")
     }
 
-    /// Returns a fresh directory for a sandbox to run in; there is one of each name at a time.
-    pub fn run(&self, name: &str) -> io::Result<PathBuf> {
-        let dir = self.0.join("run").join(name);
-        crate::freeze::remove_tree(&dir)?;
-        fs::create_dir_all(self.0.join("run"))?;
-        Ok(dir)
+    /// Returns a directory for a sandbox to run in, which no other had. The sandbox makes it.
+    pub fn run(&self) -> io::Result<PathBuf> {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        let runs = self.0.join("run");
+        fs::create_dir_all(&runs)?;
+        Ok(runs.join(format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    /// Makes sure that no sandbox of an earlier driver lives, and removes what they ran in.
+    pub fn bury(&self) -> io::Result<()> {
+        let runs = match fs::read_dir(self.0.join("run")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            runs => runs?,
+        };
+        for run in runs {
+            let run = run?.path();
+            quire_sandbox::bury(&run)?;
+            crate::freeze::remove_tree(&run)?;
+        }
+        Ok(())
     }
 
     /// Returns whether the layer may hold what a power cut left of an earlier boot.

@@ -148,15 +148,14 @@ impl Work {
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
-        let spec =
-            self.spec(task, "turn", self.place.layer(task.layer), self.place.layers_below(task.layer))?;
+        let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
         let started = Arc::new(start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
     }
 
-    fn spec(&self, task: &Task, run: &str, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
-        let state = self.place.run(run).map_err(disk)?;
+    fn spec(&self, task: &Task, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
+        let state = self.place.run().map_err(disk)?;
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
         let frozen = self.frozen(task)?;
         let charter = &task.charter;
@@ -295,7 +294,7 @@ impl Work {
         };
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
-        let inside = self.spec(task, "check", scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
+        let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
         let hands = start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.end().map_err(disk)).await?;
@@ -334,8 +333,10 @@ impl Work {
         load_snapshot(&self.store, id).map_err(blob_trouble)
     }
 
-    /// Makes the layer of this turn ready; `Some` where a power cut spoiled it and it was made anew.
+    /// Makes the layer of this turn ready, which a sandbox of a dead host may still hold; `Some` where a power cut spoiled it and it was made anew.
     pub async fn open_layer(self: &Arc<Work>, task: &Task) -> Result<Option<Event>, Undone> {
+        let work = self.clone();
+        blocking(move || work.place.bury().map_err(disk)).await?;
         if task.bases.is_none() || !self.place.is_torn(task.layer).map_err(disk)? {
             return Ok(None);
         }

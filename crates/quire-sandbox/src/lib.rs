@@ -7,6 +7,7 @@
 //! makes the namespaces and outlives nobody; the hand (this binary once more) is process 1 inside. Read in that order:
 //! `sandbox`, `spawner`, `tree`, `enter`, `hand`.
 
+mod bury;
 mod confine;
 mod cover;
 mod enter;
@@ -31,6 +32,7 @@ mod tree;
 
 use std::ffi::OsString;
 
+pub use bury::bury;
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use spec::{FolderView, Spec};

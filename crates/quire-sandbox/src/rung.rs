@@ -5,7 +5,7 @@ use crate::{FolderView, Spec};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The kinds of sandbox, best first. There is no lesser kind to fall to: where none can be made, nothing is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,20 +33,22 @@ impl fmt::Display for Rung {
 }
 
 /// Makes a sandbox, ends it, and returns of which kind it was. `scratch` is a directory that does not exist yet, on a
-/// disk where layers could lie; it is removed again. `binary` is as in [`Spec::binary`].
-pub fn rung(scratch: &std::path::Path, binary: PathBuf) -> Result<Rung, StartError> {
-    fs::DirBuilder::new().mode(0o700).create(scratch).map_err(StartError::Directories)?;
-    let found = probe(scratch, binary);
-    let removed = fs::remove_dir_all(scratch).map_err(StartError::Directories);
-    found.and_then(|rung| removed.map(|()| rung))
+/// disk where layers could lie, and `folder` one where a task's folder could; both are removed again. `binary` is as in
+/// [`Spec::binary`].
+pub fn rung(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartError> {
+    for made in [scratch, folder] {
+        fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::Directories)?;
+    }
+    let found = probe(scratch, folder, binary);
+    let removed = [scratch, folder].map(|made| fs::remove_dir_all(made).map_err(StartError::Directories));
+    removed.into_iter().collect::<Result<(), _>>().and(found)
 }
 
-fn probe(scratch: &std::path::Path, binary: PathBuf) -> Result<Rung, StartError> {
+fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartError> {
     let scratch = fs::canonicalize(scratch).map_err(StartError::Directories)?;
-    let (folder, frozen) = (scratch.join("folder"), scratch.join("frozen"));
-    for made in [&folder, &frozen] {
-        fs::create_dir(made).map_err(StartError::Directories)?;
-    }
+    let folder = fs::canonicalize(folder).map_err(StartError::Directories)?;
+    let frozen = scratch.join("frozen");
+    fs::create_dir(&frozen).map_err(StartError::Directories)?;
     let spec = Spec {
         state: scratch.join("state"),
         layer: scratch.join("layer"),

@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::mounts::During;
 use crate::process::{self, Child};
 use crate::tree::{self, Broken};
-use crate::{Spec, enter, frame};
+use crate::{Spec, bury, enter, frame};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -84,6 +84,7 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
     };
     let guarded = Guarded(Some(child));
     drop(go);
+    bury::note(&spec.state, guarded.child()?.pid).during("noting the sandbox's first process")?;
     guarded.start(&limits, real_root, release)?;
     guarded.watch(socket)
 }

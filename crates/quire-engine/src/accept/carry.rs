@@ -488,15 +488,18 @@ fn known(dir: BorrowedFd<'_>, name: &[u8], item: &Item) -> io::Result<bool> {
     })
 }
 
-/// Gives what was made its owner. Only root can give to others; then not being able to is an error, because a file of
-/// somebody's would change hands.
+/// Gives what was made its owner. Only root can give to others; not being able to is an error, because a file of somebody's
+/// would change hands. A group that the person is not in is left as the system gave it.
 fn own(dir: BorrowedFd<'_>, name: &OsStr, item: &Item) -> io::Result<()> {
     let print = print_in(dir, name.as_bytes())?.ok_or(io::ErrorKind::NotFound)?;
     if (print.uid, print.gid) == (item.uid, item.gid) {
         return Ok(());
     }
     let (uid, gid) = (Some(Uid::from_raw(item.uid)), Some(Gid::from_raw(item.gid)));
-    Ok(rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    match rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::PERM) if print.uid == item.uid => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Returns the device and inode of a folder: what its lock is named by.

@@ -192,7 +192,7 @@ fn item(step: &Move, to: &Target, is: Option<&Item>, top: &Print) -> Item {
     let (mode, (uid, gid)) = match (to.owner, is) {
         (Some(owner), _) => (to.mode, owner),
         // New files are the folder's owner's.
-        (None, None) => (to.mode, (top.uid, top.gid)),
+        (None, None) => (to.mode, new_owner(top)),
         (None, Some(is)) => {
             let same = (is.mode & TRAVELS) == to.mode && matches!(is.what, What::File { .. });
             let mode = match to.what {
@@ -205,6 +205,13 @@ fn item(step: &Move, to: &Target, is: Option<&Item>, top: &Print) -> Item {
         }
     };
     Item { path: step.path.clone(), what: to.what.clone(), mode, uid, gid, seen: None }
+}
+
+/// Returns who owns what is made new: as root, whoever owns the folder; else the person who accepts, since nobody can give
+/// files away.
+fn new_owner(top: &Print) -> (u32, u32) {
+    let me = rustix::process::geteuid();
+    if me.is_root() { (top.uid, top.gid) } else { (me.as_raw(), top.gid) }
 }
 
 /// What stands at a path.

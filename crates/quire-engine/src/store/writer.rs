@@ -8,7 +8,7 @@ use super::folds::Folds;
 use super::log;
 use super::{AppendError, Created, Writer};
 use crate::blob::Index;
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, DiskKind};
 use quire_core::event::Seq;
 use quire_core::{Event, Logged, Refusal, Task};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -120,7 +120,7 @@ impl WriterThread {
                 }
             }
             // One batch too large for what is left of the disk must not take the small ones with it.
-            Err(DatabaseError::Disk(_)) if group.len() > 1 => {
+            Err(DatabaseError::Disk(e)) if group.len() > 1 && e.kind != DiskKind::Busy => {
                 group.into_iter().for_each(|batch| self.write_group(vec![batch]));
             }
             Err(e) => group.into_iter().for_each(|batch| batch.answer(Err(e.clone().into()))),

@@ -6,10 +6,11 @@ use quire_core::Hash;
 use quire_engine::blob::BlobError;
 use quire_engine::database::{DiskKind, OpenError};
 use quire_engine::store::{AppendError, Store, Writer};
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::mount::{MountFlags, mount, mount_remount};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::ffi::CStr;
 use std::path::Path;
+use std::process::Command;
 
 fn limit_files(bytes: Option<u64>) {
     let limit = Rlimit { current: bytes, maximum: None };
@@ -73,47 +74,53 @@ fn a_file_that_may_not_grow() {
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
 }
 
-/// A small file system of its own, gone when dropped. Needs root.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn new(size: &CStr) -> Small {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test mounts a small tmpfs and must be run as root"
-        );
-        let dir = home();
-        mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), Some(size)).unwrap();
-        Small(dir)
+/// Plays `role` with mounts of its own, which end with it: root just has them, others have them as root of a user
+/// namespace.
+fn apart(role: &str) {
+    let home = home();
+    let plain = child(role, home.path());
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
     }
-
-    fn resize(&self, size: &CStr) {
-        mount_remount(self.0.path(), MountFlags::empty(), size).unwrap();
-    }
+    command.args(["--mount", "--"]).arg(plain.get_program()).args(plain.get_args());
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let out = command.output().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&said));
 }
 
-impl Drop for Small {
-    fn drop(&mut self) {
-        unmount(self.0.path(), UnmountFlags::DETACH).unwrap();
-    }
+fn mount_small(home: &Path, size: &CStr) {
+    mount("tmpfs", home, "tmpfs", MountFlags::empty(), Some(size)).unwrap();
+}
+
+fn resize(home: &Path, size: &CStr) {
+    mount_remount(home, MountFlags::empty(), size).unwrap();
+}
+
+pub fn full_role(home: &Path) {
+    mount_small(home, c"size=3m");
+    fill_and_recover(&store(home), || resize(home, c"size=20m"));
 }
 
 #[test]
 fn a_full_file_system() {
-    let small = Small::new(c"size=3m");
-    let store = store(small.0.path());
-    fill_and_recover(&store, || small.resize(c"size=20m"));
+    apart("full");
+}
+
+pub fn no_room_role(home: &Path) {
+    for size in [c"size=4k", c"size=16k", c"size=32k"] {
+        mount_small(home, size);
+        let error = Store::open(home).map(drop).unwrap_err();
+        assert!(matches!(&error, OpenError::Disk(e) if e.kind == DiskKind::Full), "{size:?}: {error}");
+        resize(home, c"size=1m");
+        store(home).create(vec![opened()]).wait().unwrap();
+    }
 }
 
 #[test]
 fn a_home_cannot_be_made_where_there_is_no_room() {
-    for size in [c"size=4k", c"size=16k", c"size=32k"] {
-        let small = Small::new(size);
-        let error = Store::open(small.0.path()).map(drop).unwrap_err();
-        assert!(matches!(&error, OpenError::Disk(e) if e.kind == DiskKind::Full), "{size:?}: {error}");
-        small.resize(c"size=1m");
-        store(small.0.path()).create(vec![opened()]).wait().unwrap();
-    }
+    apart("no room");
 }
 
 /// From now on no thread of this process can sync anything.

@@ -67,6 +67,9 @@ fn plays_a_role() {
         Ok("race") => processes::race_role(home),
         Ok("busy") => kill::busy_role(home),
         Ok("cramped") => full_disk::cramped_role(home),
+        Ok("full") => full_disk::full_role(home),
+        Ok("no room") => full_disk::no_room_role(home),
+        Ok("large") => blobs::large_role(home),
         Ok("unsynced") => full_disk::unsynced_role(home),
         other => panic!("no such role: {other:?}"),
     }

@@ -499,8 +499,12 @@ fn outputs_come_out(stage: &Stage) {
 fn the_rung_is_proved(stage: &Stage) {
     let expected = if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid };
     let scratch: PathBuf = stage.base.join("scratch");
-    assert_eq!(rung(&scratch, stage.spec.binary.clone()).unwrap(), expected);
+    assert_eq!(
+        rung(&scratch, &stage.base.join("proof-folder"), stage.spec.binary.clone()).unwrap(),
+        expected
+    );
     assert!(!scratch.exists());
-    let error = rung(&scratch, stage.base.join("no-such-binary")).unwrap_err();
+    let error =
+        rung(&scratch, &stage.base.join("proof-folder"), stage.base.join("no-such-binary")).unwrap_err();
     assert!(matches!(error, StartError::Spawner(_)), "{error}");
 }

@@ -78,8 +78,10 @@ impl From<AcceptError> for Failure {
                     format!("Your folder changed since the task began: {}{more}.", rows.join(", ")),
                 )
             }
-            AcceptError::Touched(_) => (Exit::FolderChanged, sentence(&error.to_string())),
-            AcceptError::NotChanged(_) => (Exit::WrongUse, sentence(&error.to_string())),
+            AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
+            AcceptError::NotChanged(_) => (Exit::WrongUse, error.to_string()),
+            // It begins with a path, which is not ours to capitalise.
+            AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
             _ => (Exit::Trouble, sentence(&error.to_string())),
         };
         let (safe, next) = match &error {
