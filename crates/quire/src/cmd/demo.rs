@@ -4,7 +4,7 @@
 mod stage;
 
 use crate::cli::DemoArgs;
-use crate::cmd::{Face, follow, print_json, review, wait};
+use crate::cmd::{Face, follow, print_json, review};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, wrap};
 use crate::terminal::{clean, print};
@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 use stage::{Stage, tree_hash};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A folder to work on, what is asked for, and the recorded model's side of the conversation.
 pub struct Sample {
@@ -103,13 +105,7 @@ pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
          happens now, on this machine: the sandbox, each command in it, the files, the checks, accept and undo.",
     )?;
 
-    // The runtime is gone when this returns, and with it every driver and every sandbox.
-    let journeys = wait(journeys(&stage, &here, &told))??;
-    let Some(journeys) = journeys else {
-        drop(stage);
-        follow::say("Stopped. What the demo made is removed.");
-        return Ok(Exit::Interrupted);
-    };
+    let journeys = journeys(&stage, &here, &told)?;
     let kept = stage.keep_folders().map_err(no_place)?;
     if face.json {
         print_json(json!({"recorded": true, "journeys": journeys, "kept": kept}))?;
@@ -119,39 +115,88 @@ pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Runs all journeys on a host of this process; `None` where the person, or the end of the session, stopped it.
-async fn journeys(stage: &Stage, here: &Surroundings, told: &Told<'_>) -> Result<Option<Vec<Value>>, Failure> {
-    let (mut interrupt, mut terminate, mut hangup) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+/// Plays all samples. When this returns, the host of this process has ended, and with it every driver and every sandbox.
+fn journeys(stage: &Stage, here: &Surroundings, told: &Told<'_>) -> Result<Vec<Value>, Failure> {
     let inside = stage.surroundings(here);
-    let quire = Quire::open(&inside)?;
-    told.text(&format!("The sandbox here: {}.", quire.prove_sandbox().map_err(safe_failure)?))?;
-    let all = async {
-        let mut done = vec![];
-        for (n, sample) in SAMPLES.iter().enumerate() {
-            told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
-            done.push(journey(sample, stage, &inside, &quire, told).await?);
+    let mut play = Play::begin(&inside)?;
+    let rung = play.quire.prove_sandbox().map_err(|error| Failure { safe: SAFE.to_owned(), ..error.into() })?;
+    told.text(&format!("The sandbox here: {rung}."))?;
+    let mut done = vec![];
+    for (n, sample) in SAMPLES.iter().enumerate() {
+        told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
+        done.push(journey(sample, stage, &inside, &mut play, told)?);
+    }
+    Ok(done)
+}
+
+/// The demo's own quire, and a host that drives its tasks in this process.
+struct Play {
+    quire: Arc<Quire>,
+    runtime: Runtime,
+    /// What would end the process ends the demo instead, so that it can tidy up.
+    stop: Stop,
+}
+
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    async fn heard(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
-        Ok(Some(done))
-    };
-    tokio::select! {
-        done = all => done,
-        ended = quire.host(false) => {
-            ended?;
-            Err(Failure::new(Exit::Trouble, "The demo's host ended early.", SAFE, "Try again: quire demo"))
+    }
+}
+
+impl Play {
+    fn begin(inside: &Surroundings) -> Result<Play, Failure> {
+        let quire = Arc::new(Quire::open(inside)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let entered = runtime.enter();
+        let stop = Stop {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        };
+        drop(entered);
+        let host = quire.clone();
+        runtime.spawn(async move {
+            // Whoever waits for it finds out that it does not answer.
+            if let Err(error) = host.host(false).await {
+                tracing::error!(%error, "the demo's host ended");
+            }
+        });
+        Ok(Play { quire, runtime, stop })
+    }
+
+    /// Follows a task until it rests, and tells what happens.
+    fn follow(&mut self, id: u64, told: &Told<'_>) -> Result<(), Failure> {
+        let (runtime, quire, stop) = (&self.runtime, &self.quire, &mut self.stop);
+        runtime.block_on(async {
+            tokio::select! {
+                rests = until_rest(id, quire, told) => rests,
+                () = stop.heard() => Err(Failure::new(Exit::Interrupted, "The demo was stopped.", SAFE, "")),
+            }
+        })?;
+        let task = quire.task(id)?;
+        match &task.phase {
+            Phase::Waiting(why) => Err(stopped(why, &why_text(why, &task).what)),
+            _ => Ok(()),
         }
-        _ = interrupt.recv() => Ok(None),
-        _ = terminate.recv() => Ok(None),
-        _ = hangup.recv() => Ok(None),
     }
 }
 
 /// One task from its words to its undo, and accepted again, so that there is something to look at.
-async fn journey(
+fn journey(
     sample: &Sample,
     stage: &Stage,
     inside: &Surroundings,
-    quire: &Quire,
+    play: &mut Play,
     told: &Told<'_>,
 ) -> Result<Value, Failure> {
     let folder = stage.folder(sample);
@@ -175,9 +220,10 @@ async fn journey(
         edits: sample.edits,
         images: false,
     };
-    let id = quire.open_task(&resolved, Some(model), sample.words)?;
-    work(id, quire, told).await?;
+    let id = play.quire.open_task(&resolved, Some(model), sample.words)?;
+    play.follow(id, told)?;
 
+    let quire = &play.quire;
     let review = quire.review(id)?;
     told.review(&review, &resolved.folders)?;
     if review.fails() || review.files.is_empty() {
@@ -219,8 +265,7 @@ async fn journey(
     }))
 }
 
-/// Follows a task until it rests.
-async fn work(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failure> {
+async fn until_rest(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failure> {
     let mut link = tokio::time::timeout(HOST_START, connect(quire)).await.map_err(|_| {
         Failure::new(Exit::Trouble, "The demo's host does not answer.", SAFE, "Try again: quire demo")
     })?;
@@ -228,7 +273,7 @@ async fn work(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failure> {
     let mut progress = Progress::default();
     let mut seen = 0;
     let mut followed = link.follow(quire.store().clone(), id, 0).await;
-    while quire.task(id)?.phase == Phase::Working {
+    while quire.store().task(id).map_err(EngineError::from)?.phase == Phase::Working {
         if let Heard::Event(logged) = followed.next().await.map_err(EngineError::from)? {
             seen = logged.seq;
             told.progress(&mut progress, &logged)?;
@@ -237,11 +282,7 @@ async fn work(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failure> {
     for logged in quire.events(id, seen)? {
         told.progress(&mut progress, &logged)?;
     }
-    let task = quire.task(id)?;
-    match &task.phase {
-        Phase::Waiting(why) => Err(stopped(why, &why_text(why, &task).what)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Connects to the host of this process, which has only begun; none may be started in its place.
@@ -266,10 +307,6 @@ fn stopped(why: &Why, what: &str) -> Failure {
         _ => (Exit::Failed, BROKEN),
     };
     Failure::new(exit, what, SAFE, next)
-}
-
-fn safe_failure(error: EngineError) -> Failure {
-    Failure { safe: SAFE.to_owned(), ..Failure::from(error) }
 }
 
 fn no_place(error: io::Error) -> Failure {
