@@ -148,8 +148,9 @@ fn hunk(group: &[DiffOp], was: &[&[u8]], now: &[&[u8]]) -> Hunk {
 }
 
 /// Returns the unified diff of one entry, with git's headers for what plain diffs cannot say, so that both `patch -p1` and
-/// `git apply` read it. `prefix` is put before the path, for tasks on several folders. Contents of links are their targets.
+/// `git apply` read it. `prefix` is put before the path, for tasks on several folders. Only files' contents are looked at; a link's is its target.
 pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
+    let (was, now) = (shown(&entry.was, was), shown(&entry.now, now));
     let mode = |node: &Node| match node {
         Node::File { mode, .. } if mode & 0o111 != 0 => Some("100755"),
         Node::File { .. } => Some("100644"),
@@ -165,9 +166,10 @@ pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
     let (a, b) = (name("a/", prefix, &entry.path), name("b/", prefix, &entry.path));
     let mut out = Vec::new();
     let mut say = |text: &str| out.extend_from_slice(text.as_bytes());
-    // Empty folders and their modes have no place in a diff.
+    // Empty folders and modes that git does not keep have no place in a diff.
     match (was_mode, now_mode) {
         (None, None) => return vec![],
+        (Some(old), Some(new)) if old == new && was == now => return vec![],
         (None, Some(mode)) => say(&format!("diff --git {a} {b}\nnew file mode {mode}\n")),
         (Some(mode), None) => say(&format!("diff --git {a} {b}\ndeleted file mode {mode}\n")),
         (Some(old), Some(new)) if old != new => {
@@ -204,6 +206,15 @@ pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// Returns what a diff shows of a node: a file's content, a link's target, nothing of a folder.
+fn shown<'a>(node: &'a Option<Node>, content: &'a [u8]) -> &'a [u8] {
+    match node {
+        Some(Node::File { .. }) => content,
+        Some(Node::Link { target }) => &target.0,
+        Some(Node::Dir { .. }) | None => b"",
+    }
 }
 
 /// Returns a path as diffs write it: plain, or quoted with octal escapes where it holds a byte that would be read wrongly
@@ -248,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_diff_is_read_by_other_programs() {
-        let rows: &[(&[u8], Option<&[u8]>, Option<&[u8]>, &str)] = &[
+        type Content = Option<&'static [u8]>;
+        let rows: &[(&[u8], Content, Content, &str)] = &[
             (
                 b"a b.txt",
                 Some(b"1\n2\n3\n4\n5\n6\n7\n8\n9\n"),

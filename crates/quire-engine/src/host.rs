@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -80,6 +81,14 @@ pub enum HostError {
     Read(#[from] crate::store::ReadError),
 }
 
+/// Returns which quire this is: its version, and its binary's time and size, since one that was replaced on the disk cannot
+/// be started again as a sandbox's hand.
+pub fn build() -> String {
+    let print =
+        std::fs::metadata("/proc/self/exe").map(|meta| format!("{:x}.{:x}", meta.mtime(), meta.len()));
+    format!("{}+{}", env!("CARGO_PKG_VERSION"), print.unwrap_or_default())
+}
+
 /// Returns where the host of `home` listens.
 pub fn socket(home: &Path) -> PathBuf {
     home.join("host.sock")
@@ -96,6 +105,8 @@ struct Host {
     /// Tells every driver to come to an end.
     retire: watch::Sender<bool>,
     company: Mutex<usize>,
+    /// As it was when the host started.
+    build: String,
 }
 
 /// Drives what is owed until told to stop, or, where `leaves` says so, until there has been nothing to do for a while.
@@ -111,7 +122,8 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let listener = listen(home).map_err(failed)?;
+    let mut listener = listen(home).map_err(failed)?;
+    let mut bound = inode(&path);
     let host = Arc::new(Host {
         store,
         home: home.to_owned(),
@@ -121,6 +133,7 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         seen: broadcast::channel(4096).0,
         retire: watch::channel(false).0,
         company: Mutex::new(0),
+        build: build(),
     });
     for task in host.store.tasks()? {
         host.drive_if_owed(task);
@@ -136,6 +149,11 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                 Err(error) => tracing::warn!(%error, "a face could not be heard"),
             },
             _ = round.tick() => {
+                // A socket that somebody cleaned away would leave the host running and out of reach.
+                if inode(&path) != bound {
+                    listener = listen(home).map_err(failed)?;
+                    bound = inode(&path);
+                }
                 if !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0 {
                     idle_since = Instant::now();
                 } else if leaves && idle_since.elapsed() > IDLE {
@@ -166,6 +184,10 @@ fn listen(home: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     UnixListener::bind(&path)
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|meta| meta.ino())
 }
 
 /// Connects to the host of `home`.
@@ -244,7 +266,7 @@ impl Host {
 
     async fn talk(self: Arc<Host>, stream: UnixStream) -> io::Result<()> {
         let (read, mut write) = stream.into_split();
-        let hello = FromHost::Hello { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+        let hello = FromHost::Hello { version: self.build.clone(), pid: std::process::id() };
         say(&mut write, &hello).await?;
         let mut lines = BufReader::new(tokio::io::AsyncReadExt::take(read, HEARD_BYTES_MAX)).lines();
         let mut followed = None;

@@ -78,17 +78,18 @@ const HOST_ENV: &[&str] = &[
 ];
 
 impl Link {
-    /// Connects to the host of `home`, and starts one where none answers or an older one runs.
+    /// Connects to the host of `home`, and starts one where none answers. One of another build finishes what
+    /// runs and makes room.
     pub async fn to_host(home: &Path, log: &Path) -> Result<Link, LinkError> {
         let deadline = Instant::now() + START;
         let mut started: Option<std::process::Child> = None;
         loop {
             if let Some((link, version)) = Link::connect(home, log).await {
-                if version == env!("CARGO_PKG_VERSION") {
+                if version == host::build() {
                     return Ok(link);
                 }
                 let mut old = link;
-                old.say(&ToHost::Stop).await;
+                old.stop().await;
             } else if let Some(child) = &mut started {
                 // Another host may have been quicker; then the next try connects to it.
                 if let Ok(Some(status)) = child.try_wait()
@@ -112,7 +113,7 @@ impl Link {
         let (read, write) = stream.into_split();
         let lines = BufReader::new(read).lines();
         let mut link = Link { home: home.to_owned(), log: log.to_owned(), lines, write };
-        link.say(&ToHost::Hello { version: env!("CARGO_PKG_VERSION").into() }).await;
+        link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, .. } => Some((link, version)),
             FromHost::News | FromHost::Glimpse(_) => None,

@@ -153,7 +153,7 @@ impl Quire {
         model: Option<Model>,
         words: &str,
     ) -> Result<u64, EngineError> {
-        let waits = model.is_none().then(|| Event::Paused { why: quire_core::event::Why::NoModel });
+        let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
         Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
@@ -413,6 +413,10 @@ impl Quire {
             _ => None,
         };
         let now = match &entry.now {
+            // Where the mode alone changed, the content is the base's, and a snapshot does not store it again.
+            Some(Node::File { blob, .. }) if matches!(&entry.was, Some(Node::File { blob: b, .. }) if b == blob) => {
+                was.clone()
+            }
             Some(Node::File { blob, bytes, .. }) if *bytes <= most => Some(self.store.blobs().get(blob)?),
             _ => None,
         };

@@ -14,18 +14,19 @@ pub use restore::restore;
 
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;
-use crate::rooted::{Kind, Print};
+use crate::rooted::{Kind, Print, below};
 use crate::stack::{Found, Stack};
 use differ::{Class, Differ, Difference};
 use quire_core::bytes::escape;
 use quire_core::change::LinkTarget;
-use quire_core::event::{Apart, Listing};
+use quire_core::event::{Apart, Listing, Part};
 use quire_core::{Entry, Hash, Node, RelPath, Snapshot};
+use quire_sandbox::layer;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,14 +66,9 @@ pub fn snapshot(
         let (whole, uppers) = folder_stack(base, layers, index)?;
         let mut differences = vec![];
         Differ::new(base, &whole, uppers, &lower).run(&[Class::Folder], &mut |d| differences.push(d))?;
-        let mut reading = Reading { base, whole: &whole, lower: &lower, seen, pack: &mut pack };
+        let mut reading = Reading { base: Some(base), whole: &whole, lower: &lower, seen, pack: &mut pack };
         for difference in differences {
-            let Difference { path, was, now, .. } = difference;
-            let was_node = was.as_ref().map(|found| reading.old(found)).transpose()?;
-            let now_node = now.as_ref().map(|found| reading.new(found, was_node.as_ref())).transpose()?;
-            if was_node != now_node {
-                entries.push(Entry { folder: index as u32, path, was: was_node, now: now_node });
-            }
+            entries.extend(reading.entry(index, None, difference)?);
         }
     }
     entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
@@ -84,10 +80,62 @@ pub fn snapshot(
 
 /// Returns the layers' view of one folder over its base, and how many of the stack's layers are the task's own.
 fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(Stack, usize)> {
-    let uppers: Vec<PathBuf> = layers.iter().map(|layer| layer.join(format!("folder-{index}"))).collect();
+    let uppers: Vec<PathBuf> = layers.iter().map(|l| layer::folder(l, index)).collect();
     let uppers = Stack::open(&uppers)?;
     let count = uppers.len();
     Ok((uppers.upon(base.stack()?), count))
+}
+
+/// Returns the changes that the layers hold in ignored directories, of the parts that a person named. They are relative to
+/// the folder as it is now, because ignored directories are live. Contents are stored when this returns.
+pub fn ignored(
+    frozen: &[Frozen],
+    folders: &[PathBuf],
+    layers: &[PathBuf],
+    only: &[Part],
+    blobs: &Blobs,
+) -> Result<Vec<Entry>, SnapshotError> {
+    let mut pack = blobs.pack();
+    let seen = &mut Seen::default();
+    let mut entries = vec![];
+    for (index, (base, folder)) in frozen.iter().zip(folders).enumerate() {
+        let named =
+            |path: &RelPath| only.iter().any(|p| p.folder as usize == index && path.is_within(&p.path));
+        // Ignored directories that the task made lie among the folder's own changes.
+        let lower = base.stack()?;
+        let (whole, uppers) = folder_stack(base, layers, index)?;
+        let mut differences = vec![];
+        Differ::new(base, &whole, uppers, &lower).run(&[Class::Ignored], &mut |d| differences.push(d))?;
+        let mut reading = Reading { base: Some(base), whole: &whole, lower: &lower, seen, pack: &mut pack };
+        for difference in differences.into_iter().filter(|d| named(&d.path)) {
+            entries.extend(reading.entry(index, None, difference)?);
+        }
+        for dir in &base.ignored {
+            let Some(within) = RelPath::new(dir.as_os_str().as_bytes()) else {
+                continue;
+            };
+            if !only.iter().any(|p| p.path.is_within(&within) || within.is_within(&p.path)) {
+                continue;
+            }
+            let uppers: Vec<PathBuf> = layers.iter().map(|l| layer::ignored(l, index, dir)).collect();
+            let live = || Stack::open(&[folder.join(dir)]);
+            let uppers = Stack::open(&uppers)?;
+            let count = uppers.len();
+            let (lower, whole) = (live()?, uppers.upon(live()?));
+            let mut differences = vec![];
+            let all = [Class::Folder, Class::Git, Class::Ignored];
+            Differ::plain(&whole, count, &lower).run(&all, &mut |d| differences.push(d))?;
+            let mut reading = Reading { base: None, whole: &whole, lower: &lower, seen, pack: &mut pack };
+            for difference in differences {
+                if named(&below(Some(&within), difference.path.as_bytes())?) {
+                    entries.extend(reading.entry(index, Some(&within), difference)?);
+                }
+            }
+        }
+    }
+    pack.finish()?;
+    entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
+    Ok(entries)
 }
 
 /// Opens what the base has at a path, to show it beside what became of it. `None`: no file.
@@ -101,7 +149,8 @@ pub fn old_content(base: &Frozen, path: &RelPath) -> io::Result<Option<File>> {
 
 /// Turning what stands in layers into nodes.
 struct Reading<'a> {
-    base: &'a Frozen,
+    /// Absent where the lower tree is the folder itself.
+    base: Option<&'a Frozen>,
     whole: &'a Stack,
     lower: &'a Stack,
     seen: &'a mut Seen,
@@ -109,12 +158,26 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// Returns what differs at a path, which lies below `within`; nothing where it was only touched.
+    fn entry(
+        &mut self,
+        folder: usize,
+        within: Option<&RelPath>,
+        difference: Difference,
+    ) -> Result<Option<Entry>, SnapshotError> {
+        let Difference { path, was, now, .. } = difference;
+        let was = was.as_ref().map(|found| self.old(found)).transpose()?;
+        let now = now.as_ref().map(|found| self.new(found, was.as_ref())).transpose()?;
+        let path = below(within, path.as_bytes())?;
+        Ok((was != now).then_some(Entry { folder: folder as u32, path, was, now }))
+    }
+
     fn old(&mut self, found: &Found) -> Result<Node, SnapshotError> {
         let mode = found.print.mode & TRAVELS;
         Ok(match found.print.kind {
             Kind::Dir => Node::Dir { mode },
             Kind::Link => Node::Link { target: LinkTarget(self.lower.link(found)?) },
-            _ if !self.base.holds(&found.path, &found.print) => {
+            _ if self.base.is_some_and(|base| !base.holds(&found.path, &found.print)) => {
                 Node::File { blob: UNKNOWN, bytes: found.print.bytes, mode }
             }
             _ => {
@@ -273,7 +336,7 @@ fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelP
         }
     }
     for name in names {
-        let dir = unescape_name(name.as_bytes());
+        let dir = layer::path_of(&name);
         let uppers: Vec<PathBuf> = layers.iter().map(|layer| layer.join(kind).join(&name)).collect();
         let stack = Stack::open(&uppers)?;
         let mut open = vec![stack.top()?];
@@ -282,28 +345,12 @@ fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelP
                 match stack.enter(&place, &name)? {
                     Some(found) if found.print.kind == Kind::Dir => open.push(found.place()),
                     Some(found) => visit(&dir, &found.path),
-                    None => visit(&dir, &crate::rooted::below(place.path.as_ref(), &name)?),
+                    None => visit(&dir, &below(place.path.as_ref(), &name)?),
                 }
             }
         }
     }
     Ok(())
-}
-
-/// In the names of a layer's directories a path's `/` is `%2f` and `%` is `%25`.
-fn unescape_name(name: &[u8]) -> PathBuf {
-    let mut raw = vec![];
-    let mut rest = name;
-    while let Some((first, tail)) = rest.split_first() {
-        let (byte, tail) = match rest {
-            [b'%', b'2', b'5', tail @ ..] => (b'%', tail),
-            [b'%', b'2', b'f', tail @ ..] => (b'/', tail),
-            _ => (*first, tail),
-        };
-        raw.push(byte);
-        rest = tail;
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(raw))
 }
 
 #[cfg(test)]

@@ -6,15 +6,28 @@
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
 use rustix::fs::{Mode, OFlags};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 pub struct Stack {
     /// Newest first.
     layers: Vec<Rooted>,
+    /// Directories that an agent had closed to their owner, which is quire; their modes come back when the stack is done
+    /// with.
+    lent: RefCell<Vec<(OwnedFd, u32)>>,
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for (dir, mode) in self.lent.borrow_mut().drain(..).rev() {
+            // There is nobody to tell; the directory stays open to its owner.
+            let _ = chmod(dir.as_fd(), mode);
+        }
+    }
 }
 
 /// A merged directory.
@@ -53,12 +66,13 @@ impl Stack {
                 Err(e) => return Err(e),
             }
         }
-        Ok(Stack { layers: opened })
+        Ok(Stack { layers: opened, lent: RefCell::default() })
     }
 
     /// Returns this stack upon another.
-    pub fn upon(mut self, lower: Stack) -> Stack {
-        self.layers.extend(lower.layers);
+    pub fn upon(mut self, mut lower: Stack) -> Stack {
+        self.layers.extend(std::mem::take(&mut lower.layers));
+        self.lent.get_mut().extend(lower.lent.take());
         self
     }
 
@@ -87,8 +101,7 @@ impl Stack {
     pub fn names(&self, place: &Place, count: usize) -> io::Result<BTreeSet<Vec<u8>>> {
         let mut names = BTreeSet::new();
         for layer in place.layers.iter().filter(|layer| **layer < count) {
-            let listed = self.owned(*layer, place.path.as_ref(), |l| l.names(place.path.as_ref()))?;
-            names.extend(listed);
+            names.extend(self.layers[*layer].names(place.path.as_ref())?);
         }
         Ok(names)
     }
@@ -104,6 +117,12 @@ impl Stack {
             let Some(print) = self.layers[layer].print(Some(&path))? else {
                 continue;
             };
+            if print.kind == Kind::Dir && print.mode & 0o500 != 0o500 && !rustix::process::geteuid().is_root()
+            {
+                let dir = self.layers[layer].open_at(Some(&path), OFlags::PATH)?;
+                chmod(dir.as_fd(), print.mode | 0o500)?;
+                self.lent.borrow_mut().push((dir, print.mode));
+            }
             match (&mut found, print.kind) {
                 (None, Kind::Whiteout | Kind::Other) => return Ok(None),
                 (None, Kind::Dir) => {
@@ -113,8 +132,7 @@ impl Stack {
                 (Some(found), Kind::Dir) => found.layers.push(layer),
                 (Some(_), _) => break,
             }
-            let open = |l: &Rooted| l.open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY);
-            if opaque(self.owned(layer, Some(&path), open)?.as_fd()) {
+            if opaque(self.layers[layer].open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd()) {
                 break;
             }
         }
@@ -135,9 +153,19 @@ impl Stack {
         Ok(found)
     }
 
-    /// Opens the content of a file that was found.
+    /// Opens the content of a file that was found. Where its mode forbids that, its owner is lent the right for the moment:
+    /// layers are quire's, but an agent may have put any mode on what is in them.
     pub fn content(&self, found: &Found) -> io::Result<File> {
-        self.owned(found.layer, Some(&found.path), |l| l.file(&found.path))
+        let layer = &self.layers[found.layer];
+        let first = layer.file(&found.path);
+        if !matches!(&first, Err(e) if e.kind() == io::ErrorKind::PermissionDenied) {
+            return first;
+        }
+        let node = layer.open_at(Some(&found.path), OFlags::PATH)?;
+        chmod(node.as_fd(), found.print.mode | 0o400)?;
+        let second = layer.file(&found.path);
+        chmod(node.as_fd(), found.print.mode)?;
+        second
     }
 
     pub fn link(&self, found: &Found) -> io::Result<Vec<u8>> {
@@ -147,33 +175,6 @@ impl Stack {
     /// Returns what `found` is in its layer now.
     pub fn print(&self, found: &Found) -> io::Result<Option<Print>> {
         self.layers[found.layer].print(Some(&found.path))
-    }
-
-    /// Does `act`; where the mode forbids it, lends the owner the right for that moment. Layers are quire's, but an agent
-    /// may have put any mode on what is in them.
-    fn owned<T>(
-        &self,
-        layer: usize,
-        path: Option<&RelPath>,
-        act: impl Fn(&Rooted) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let layer = &self.layers[layer];
-        let first = act(layer);
-        let (Some(path), Err(e)) = (path, &first) else {
-            return first;
-        };
-        if e.kind() != io::ErrorKind::PermissionDenied {
-            return first;
-        }
-        let Some(print) = layer.print(Some(path))? else {
-            return first;
-        };
-        let node = layer.open_at(Some(path), OFlags::PATH)?;
-        let lent = if print.kind == Kind::Dir { 0o500 } else { 0o400 };
-        chmod(node.as_fd(), print.mode | lent)?;
-        let second = act(layer);
-        chmod(node.as_fd(), print.mode)?;
-        second
     }
 }
 
@@ -186,11 +187,10 @@ pub fn chmod(node: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
 }
 
 /// Returns whether overlayfs shows nothing of older layers in this directory. As root the mark is `trusted.`, which no
-/// agent can write; an ordinary user's mounts use `user.`.
+/// agent can write; an ordinary user's mounts use `user.`, and only they heed it.
 fn opaque(dir: BorrowedFd<'_>) -> bool {
-    let is_y = |name: &str| {
-        let mut value = [0u8; 2];
-        rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
-    };
-    is_y("trusted.overlay.opaque") || is_y("user.overlay.opaque")
+    let root = rustix::process::geteuid().is_root();
+    let name = if root { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
+    let mut value = [0u8; 2];
+    rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
 }

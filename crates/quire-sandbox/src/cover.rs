@@ -16,7 +16,7 @@ pub fn fill(cover: &Path, shift: u32) -> Result<(), Broken> {
     };
     let etc = cover.join("etc");
     fs::create_dir_all(&etc).during("covering /etc")?;
-    for name in ["shadow", "gshadow"] {
+    for name in ["shadow", "gshadow", "shadow-", "gshadow-"] {
         let real = Path::new("/etc").join(name);
         let Ok(text) = fs::read_to_string(&real) else { continue };
         let made = etc.join(name);

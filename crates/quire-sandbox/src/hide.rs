@@ -162,12 +162,10 @@ pub const HOME_SECRETS: &[&str] = &[
 pub const MACHINE_SECRETS: &[&str] = &[
     "/etc/NetworkManager/system-connections",
     "/etc/docker/key.json",
-    "/etc/gshadow-",
     "/etc/krb5.keytab",
     "/etc/kubernetes",
     "/etc/letsencrypt",
     "/etc/rancher",
-    "/etc/shadow-",
     "/etc/ssl/private",
     "/etc/wireguard",
     "/etc/wpa_supplicant",

@@ -24,6 +24,7 @@ pub mod protocol;
 mod rung;
 mod sandbox;
 mod seccomp;
+mod skeleton;
 mod spawner;
 mod spec;
 mod tidy;

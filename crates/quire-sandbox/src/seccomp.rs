@@ -99,6 +99,7 @@ const fn argument(index: u32) -> u32 {
 
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
 const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
+const NOT_BUILT: u32 = SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32;
 const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
 
 /// A filter that is being written. Each rule tests what was loaded last and answers or goes on.
@@ -169,11 +170,12 @@ fn filter() -> Vec<sock_filter> {
     filter.call(SYS_socket, |rules| {
         rules.load(argument(0));
         rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
-        // Netlink: only to ask for routes and addresses, as name look-up does.
+        // Netlink: only to ask for routes and addresses, as name look-up does. To the rest the answer is that of a
+        // kernel without it, because `useradd` goes on without an audit log only then.
         rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK as u32, 0, 4);
         rules.load(argument(2));
         rules.when(BPF_JEQ, NETLINK_ROUTE as u32, ALLOW);
-        rules.answer(NO);
+        rules.answer(NOT_BUILT);
         rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_INET as u32, 2, 0);
         rules.step(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6 as u32, 1, 0);
         rules.answer(NO);
@@ -254,7 +256,7 @@ mod tests {
             (SYS_socket, [AF_INET as u64, (SOCK_RAW | SOCK_NONBLOCK) as u64, 1], NO),
             (SYS_socket, [AF_PACKET as u64, SOCK_DGRAM as u64, 0], NO),
             (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_ROUTE as u64], ALLOW),
-            (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_NETFILTER as u64], NO),
+            (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_NETFILTER as u64], NOT_BUILT),
             (SYS_socket, [AF_ALG as u64, SOCK_SEQPACKET as u64, 0], NO),
             (SYS_socket, [AF_VSOCK as u64, SOCK_STREAM as u64, 0], NO),
         ];

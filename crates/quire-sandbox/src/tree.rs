@@ -8,7 +8,9 @@
 use crate::hide::{self, FolderSecrets};
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
-use crate::{BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer};
+use crate::{
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, skeleton, tidy,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -29,7 +31,7 @@ const SHOWN_FILE_MAX: u64 = 8 << 20;
 /// Builds the tree and returns the place of its root. Changes this process's mount namespace, which must be its own.
 pub fn build(spec: &Spec, real_root: bool) -> Result<OwnedFd, Broken> {
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .during("parting from the machine's mounts")?;
+        .during("parting from the machine's mounts (a user namespace may be allowed and yet give no rights, as AppArmor does on Ubuntu)")?;
     let mut tree = Tree::plant(spec, real_root)?;
     let home = Home::of(spec);
     tree.machine(&home)?;
@@ -82,6 +84,9 @@ impl Home {
         let mut homes = self.areas.clone();
         homes.extend(fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path()));
         homes.push(self.mine.clone());
+        homes.retain(|home| home != Path::new("/home"));
+        homes.sort();
+        homes.dedup();
         homes
     }
 
@@ -147,7 +152,13 @@ impl<'a> Tree<'a> {
         parts.retain(|part| !not_shown(part) && part.is_dir());
         parts.sort();
         for part in parts {
-            let below = vec![self.real(&part)?];
+            let mut below = vec![self.real(&part)?];
+            if !self.real_root && skeleton::wants(&part) {
+                let made = self.made(&format!("skeleton-{}", self.lowers))?;
+                self.lowers += 1;
+                skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
+                below.insert(0, open(&made)?);
+            }
             self.lay_machine(&part, below)?;
         }
         for area in &home.areas {
@@ -231,7 +242,7 @@ impl<'a> Tree<'a> {
         self.lay_machine(area, below)?;
         for path in shown {
             // What cannot be read by the person is no tool of his.
-            if fs::read_dir(&path).is_ok() {
+            if fs::read_dir(&path).is_ok() && self.can_be_below(&path) {
                 let below = vec![self.real(&path)?];
                 self.lay_machine(&path, below)?;
             }
@@ -342,7 +353,7 @@ impl<'a> Tree<'a> {
             for ignored in &folder.ignored {
                 let at = folder.at.join(ignored);
                 // Where it is gone on either side there is nothing to show.
-                if !at.is_dir() {
+                if !at.is_dir() || !self.can_be_below(&at) {
                     continue;
                 }
                 let Ok(target) = mounts::within(&self.root, &at) else { continue };
@@ -389,6 +400,8 @@ impl<'a> Tree<'a> {
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
+        // What the real machine does not have cannot be seen; that most are missing is to be found out quickly.
+        names.retain(|name| fs::symlink_metadata(name).is_ok() || self.is_frozen(name));
         let resolved: Vec<PathBuf> = names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect();
         names.extend(resolved);
         names.sort();
@@ -402,6 +415,11 @@ impl<'a> Tree<'a> {
             )));
         }
         names.iter().try_for_each(|name| self.mask_one(name))
+    }
+
+    /// Returns whether a path lies in a folder, where the frozen content counts and not the real one.
+    fn is_frozen(&self, path: &Path) -> bool {
+        self.spec.folders.iter().any(|folder| path.starts_with(&folder.at))
     }
 
     fn mask_one(&self, path: &Path) -> Result<(), Broken> {
@@ -479,6 +497,12 @@ impl<'a> Tree<'a> {
         mounts::attach(mount, place).during("mounting a lower layer")
     }
 
+    /// Returns whether an overlay can stand on this directory: without real privilege, on none with mounts below it.
+    fn can_be_below(&self, path: &Path) -> bool {
+        self.real_root
+            || !self.mounts.iter().any(|mount| mount.point != path && mount.point.starts_with(path))
+    }
+
     fn lay_machine(&mut self, at: &Path, below: Vec<OwnedFd>) -> Result<(), Broken> {
         let target = match self.target(at) {
             // In an earlier turn the agent put something else there: its own work stays as it is.
@@ -542,16 +566,14 @@ impl<'a> Tree<'a> {
                 }
             }
         }
-        let work = self.spec.state.join("work").join(self.works.to_string());
+        // Never one that was used before: it would carry the mark of a volatile mount that was not ended in order.
+        let name = format!("{}-{}", std::process::id(), self.works);
         self.works += 1;
-        fs::create_dir_all(&work).during("making a work directory")?;
-        // Left by a sandbox that died: it marks that nothing was synced, which is for the engine to judge.
-        match fs::remove_dir_all(work.join("work/incompat")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).during("clearing a work directory");
-            }
-            _ => {}
+        let work = self.spec.state.join("work").join(name);
+        if work.exists() {
+            tidy::empty(&work).during("clearing a work directory")?;
         }
+        fs::create_dir_all(&work).during("making a work directory")?;
         let (upper, work) = (open(&upper)?, open(&work)?);
         let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount()?;
         mounts::attach(&mount, target).during("attaching")?;

@@ -8,6 +8,8 @@
 mod stage;
 #[path = "wall/tests.rs"]
 mod tests;
+#[path = "wall/tools.rs"]
+mod tools;
 
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,5 @@
 //! quire: hand over a task in plain words; it is done in a private copy; you alone decide what goes live.
 
-#![allow(dead_code, reason = "the grammar is here before the commands that read it")]
-
 mod cli;
 mod cmd;
 mod error;

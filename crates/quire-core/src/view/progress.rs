@@ -106,6 +106,9 @@ impl Progress {
                     lines.extend(self.flush());
                     lines.push(line(LineMark::Failed, format!("{} was interrupted", self.doing(&call))));
                 }
+                if self.now.is_some() {
+                    self.now = Some("Starting".to_owned());
+                }
             }
             Event::Restored { .. } => {
                 lines.extend(self.flush());
@@ -295,7 +298,9 @@ impl Progress {
 }
 
 fn quoted(text: &str) -> String {
-    format!("`{}`", first_line(text, QUOTED_MAX))
+    let line = first_line(text, QUOTED_MAX);
+    let more = text.trim().lines().count() > 1 && !line.ends_with('…');
+    format!("`{line}{}`", if more { " …" } else { "" })
 }
 
 /// Returns the paths that a patch names, in order.

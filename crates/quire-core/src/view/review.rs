@@ -282,6 +282,8 @@ impl FileChange {
         let shape = match self.shape {
             Shape::File if self.binary => ", binary",
             Shape::File if self.large => ", large",
+            Shape::File if self.executable == Some(true) => ", can be run",
+            Shape::File if self.executable == Some(false) => ", can no longer be run",
             Shape::File => "",
             Shape::Link => " link",
             Shape::Folder => " folder",
@@ -290,7 +292,7 @@ impl FileChange {
             (Fate::Changed, ..) if self.shape != Shape::File => format!("now a{shape}"),
             (_, 0, 0) | (Fate::Deleted, ..) => format!("{fate}{shape}"),
             (Fate::New, added, removed) => format!("new{shape}, {}", plus_minus(added, removed)),
-            (Fate::Changed, added, removed) => plus_minus(added, removed),
+            (Fate::Changed, added, removed) => format!("{}{shape}", plus_minus(added, removed)),
         }
     }
 }

@@ -180,7 +180,7 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
         })
         .collect();
     insta::assert_snapshot!(shown.join("\n"), @r#"
-    no model: No model is named, and none was found. | Once there is one (quire models): quire resume 3. To see quire at work without one: quire demo
+    no model: No model is named, and none was found. | Name one (see: quire models): quire resume 3 -m PROVIDER/MODEL. Without one: quire demo
     paused: It was paused. | Go on: quire resume 3
     200 steps are used: The limit of 200 steps is reached. | Allow as many again: quire resume 3. To say something first: quire revise 3 "..."
     60 minutes are used: The limit of 60 minutes is reached. | Allow as much again: quire resume 3. To say something first: quire revise 3 "..."
@@ -291,7 +291,6 @@ fn a_life_as_lines() {
         Starting
         Thinking
     · I look at the code first.                                      5 s
-        Starting
         Reading a.txt
         Thinking
         Reading src
@@ -299,11 +298,9 @@ fn a_life_as_lines() {
         Searching for `round`
     ✓ Read 2 files                                                  10 s
         Thinking
-        Starting
         Reading tax.rs
     ✓ Searched for `round`                                          12 s
         Thinking
-        Starting
         Plan: Mend it
     ✓ Read tax.rs                                                   18 s
     ✓ Plan: Mend it                                                 24 s
@@ -311,15 +308,14 @@ fn a_life_as_lines() {
         Editing a.txt and 1 more
     ✓ Edited a.txt and 1 more                                       26 s
         Thinking
-        Starting
         Editing tax.rs
     ✗ Editing tax.rs failed                                         32 s
         Thinking
         Writing new.rs
     ✓ Wrote new.rs                                                  34 s
         Thinking
-        Running `cargo test`
-    ✗ Ran `cargo test`: exit 101                                    36 s
+        Running `cargo test …`
+    ✗ Ran `cargo test …`: exit 101                                  36 s
         Thinking
         Running `make`
     ✓ Ran `make`                                                    38 s
@@ -330,14 +326,13 @@ fn a_life_as_lines() {
         Calling `teleport`
     ✗ Calling `teleport` failed                                     42 s
         Thinking
-        Starting
+        Running `sleep 9`
     ✗ There is no tool "fly".                                       46 s
-        Starting
         Running `sleep 9`
     ✗ Running `sleep 9` was interrupted                             48 s
-        Running `sleep 9`
+        Starting
     · You: be quick                                                 50 s
-        Running `sleep 9`
+        Starting
         Thinking
         Finishing
         Checking `cargo test`
@@ -402,12 +397,12 @@ fn a_change_in_a_few_words() {
     gone.txt: deleted
     pic.png: changed, binary
     big: changed, large
-    run.sh: changed
-    plain.sh: changed
+    run.sh: changed, can be run
+    plain.sh: changed, can no longer be run
     dir: new folder
     old-dir: deleted folder
     link: new link
-    was-file: -1
+    was-file: now a link
     ");
 }
 

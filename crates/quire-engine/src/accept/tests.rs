@@ -238,6 +238,41 @@ fn accept_makes_it_so_and_undo_takes_it_back() {
     }
 }
 
+/// The text form of every change is what `git apply` takes, and it makes the same of it (git knows no empty folders, and of
+/// modes only the executable bit).
+#[test]
+fn git_applies_the_text_form() {
+    for (what, setup, change) in CHANGES {
+        let case = case();
+        let entries = case.prepare(*setup, *change);
+        let get = |dir: &Path, e: &Entry, node: &Option<Node>| match node {
+            Some(Node::File { .. }) => fs::read(dir.join(OsStr::from_bytes(e.path.as_bytes()))).unwrap(),
+            _ => vec![],
+        };
+        let one = |e: &Entry| {
+            quire_core::diff::unified("", e, &get(&case.folder, e, &e.was), &get(&case.wanted, e, &e.now))
+        };
+        let patch = case.temp.path().join("patch");
+        fs::write(&patch, entries.iter().flat_map(one).collect::<Vec<u8>>()).unwrap();
+        if fs::read(&patch).unwrap().is_empty() {
+            continue;
+        }
+        let git = Command::new("git")
+            .args(["apply", "--whitespace=nowarn"])
+            .arg(&patch)
+            .current_dir(&case.folder)
+            .env("GIT_CEILING_DIRECTORIES", case.temp.path())
+            .output()
+            .unwrap();
+        assert!(git.status.success(), "{what}: {}", String::from_utf8_lossy(&git.stderr));
+        let kept = |dir: &Path| -> BTreeMap<String, String> {
+            let files = tree_of(dir).into_iter().filter(|(_, what)| !what.starts_with("dir"));
+            files.map(|(path, what)| (path, what.replace("file 666", "file 644"))).collect()
+        };
+        assert_eq!(kept(&case.folder), kept(&case.wanted), "{what}");
+    }
+}
+
 #[test]
 fn what_changed_in_the_folder_meanwhile_is_told_and_nothing_is_written() {
     use Drifted::*;
@@ -670,7 +705,7 @@ fn what_may_not_be_written_is_told_and_all_is_as_before() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
     /// Needs root, for real overlays.
     #[test]
     fn what_the_agent_saw_is_what_the_folder_becomes(person in edits(), agent in edits()) {

@@ -4,7 +4,7 @@
 use crate::rooted::{Kind, Print, Rooted, gone, names_of, print_in};
 use crate::stack::chmod;
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -207,28 +207,61 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 /// Removes `name` in `dir` and all below it, through directories held open and without following links. Absent is removed.
+/// However deep it is, few directories are open at once: deeper ones are first moved up.
 pub fn remove_below(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    let unlink = |dir: BorrowedFd<'_>, name: &[u8], flags| match rustix::fs::unlinkat(
-        dir,
-        OsStr::from_bytes(name),
-        flags,
-    ) {
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        done => done.map_err(io::Error::from),
+    let is_dir = |dir: BorrowedFd<'_>, name: &[u8]| {
+        print_in(dir, name).map(|print| print.is_some_and(|print| print.kind == Kind::Dir))
     };
-    match print_in(dir, name)? {
-        None => return Ok(()),
-        Some(print) if print.kind != Kind::Dir => return unlink(dir, name, AtFlags::empty()),
-        Some(_) => {}
+    if !is_dir(dir, name)? {
+        return unlink(dir, name, AtFlags::empty());
     }
+    let top = open_own(dir, name)?;
+    let mut moved = 0u64;
+    let mut deeper = true;
+    while deeper {
+        deeper = false;
+        for inner in names_of(top.as_fd())? {
+            if !is_dir(top.as_fd(), &inner)? {
+                unlink(top.as_fd(), &inner, AtFlags::empty())?;
+                continue;
+            }
+            let node = open_own(top.as_fd(), &inner)?;
+            for deep in names_of(node.as_fd())? {
+                if !is_dir(node.as_fd(), &deep)? {
+                    unlink(node.as_fd(), &deep, AtFlags::empty())?;
+                    continue;
+                }
+                deeper = true;
+                open_own(node.as_fd(), &deep)?; // moving a directory writes in it
+                loop {
+                    moved += 1;
+                    let up = format!(".quire-{moved:x}");
+                    let flags = RenameFlags::NOREPLACE;
+                    match rustix::fs::renameat_with(&node, OsStr::from_bytes(&deep), &top, up, flags) {
+                        Err(rustix::io::Errno::EXIST) => {}
+                        done => break done?,
+                    }
+                }
+            }
+            unlink(top.as_fd(), &inner, AtFlags::REMOVEDIR)?;
+        }
+    }
+    unlink(dir, name, AtFlags::REMOVEDIR)
+}
+
+fn unlink(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> io::Result<()> {
+    match rustix::fs::unlinkat(dir, OsStr::from_bytes(name), flags) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Opens a directory of quire's own after taking every right in it.
+fn open_own(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let node = rustix::fs::openat(dir, OsStr::from_bytes(name), flags | OFlags::PATH, Mode::empty())?;
     chmod(node.as_fd(), 0o700)?;
-    let node = rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?;
-    for inner in names_of(node.as_fd())? {
-        remove_below(node.as_fd(), &inner)?;
-    }
-    unlink(dir, name, AtFlags::REMOVEDIR)
+    Ok(rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?)
 }
 
 fn print_of(file: &File) -> io::Result<Print> {

@@ -149,7 +149,7 @@ fn two_at_once_give_the_same_copy() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
     #[test]
     fn copies_follow_the_folder(rounds in prop::collection::vec(edits(), 1..5)) {
         let case = case();

@@ -65,8 +65,13 @@ pub fn walk(root: &Rooted) -> io::Result<Walk> {
                 walk.left_out.push(LeftOut { path, why: "its path is too long".into() });
                 continue;
             }
-            let Some(print) = root.print(Some(&path))? else {
-                continue;
+            let print = match root.print(Some(&path)) {
+                Ok(Some(print)) => print,
+                Ok(None) => continue,
+                Err(e) => {
+                    walk.left_out.push(LeftOut { path, why: format!("cannot be looked at: {e}") });
+                    continue;
+                }
             };
             match print.kind {
                 Kind::Other | Kind::Whiteout => {

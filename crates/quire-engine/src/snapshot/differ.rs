@@ -1,11 +1,12 @@
 //! Where layers differ from the base they stand on, without a look at anything they do not touch.
 
 use crate::freeze::Frozen;
-use crate::ignores::Ignores;
+use crate::ignores::{Ignores, Reader};
 use crate::rooted::{Kind, below};
 use crate::stack::{Found, Place, Stack};
 use quire_core::RelPath;
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 
@@ -34,7 +35,8 @@ pub struct Differ<'a> {
     uppers: usize,
     base: &'a Stack,
     ignored: HashSet<&'a [u8]>,
-    rules: HashMap<Option<RelPath>, Ignores>,
+    rules: RefCell<HashMap<Option<RelPath>, Ignores>>,
+    places: RefCell<HashMap<Option<RelPath>, Option<Place>>>,
 }
 
 /// Two directories, one of the whole and one of the base, to be compared; either may be absent.
@@ -51,11 +53,23 @@ const RULES_MAX: u64 = 1 << 20;
 impl<'a> Differ<'a> {
     pub fn new(frozen: &'a Frozen, whole: &'a Stack, uppers: usize, base: &'a Stack) -> Differ<'a> {
         let ignored = frozen.ignored.iter().map(|path| path.as_os_str().as_bytes()).collect();
-        Differ { whole, uppers, base, ignored, rules: HashMap::new() }
+        Differ { whole, uppers, base, ignored, rules: RefCell::default(), places: RefCell::default() }
+    }
+
+    /// Compares where nothing is ignored by name beforehand.
+    pub fn plain(whole: &'a Stack, uppers: usize, base: &'a Stack) -> Differ<'a> {
+        Differ {
+            whole,
+            uppers,
+            base,
+            ignored: HashSet::new(),
+            rules: RefCell::default(),
+            places: RefCell::default(),
+        }
     }
 
     /// Visits every path of the wanted classes that differs, or may.
-    pub fn run(&mut self, wanted: &[Class], visit: &mut dyn FnMut(Difference)) -> io::Result<()> {
+    pub fn run(&self, wanted: &[Class], visit: &mut dyn FnMut(Difference)) -> io::Result<()> {
         if self.uppers == 0 {
             return Ok(());
         }
@@ -101,7 +115,7 @@ impl<'a> Differ<'a> {
     }
 
     /// Returns the names in which the pair can differ: those in the task's layers, and all of the base's where it is hidden.
-    fn names(&self, pair: &Pair) -> io::Result<std::collections::BTreeSet<Vec<u8>>> {
+    fn names(&self, pair: &Pair) -> io::Result<BTreeSet<Vec<u8>>> {
         let mut names = match &pair.whole {
             Some(place) => self.whole.names(place, self.uppers)?,
             None => Default::default(),
@@ -113,10 +127,11 @@ impl<'a> Differ<'a> {
         Ok(names)
     }
 
-    fn ignores(&mut self, dir: &RelPath) -> io::Result<bool> {
+    fn ignores(&self, dir: &RelPath) -> io::Result<bool> {
         let whole = self.whole;
-        let read = move |path: &RelPath| -> Option<Vec<u8>> {
-            let found = whole.find(path).ok()??;
+        let places = &self.places;
+        let read = |path: &RelPath| -> Option<Vec<u8>> {
+            let found = whole.enter(&place(whole, places, path.parent())?, path.name()).ok()??;
             if found.print.kind != Kind::File {
                 return None;
             }
@@ -124,18 +139,44 @@ impl<'a> Differ<'a> {
             whole.content(&found).ok()?.take(RULES_MAX).read_to_end(&mut content).ok()?;
             Some(content)
         };
-        Ok(self.rules(dir.parent(), &read).ignores(dir, &read))
+        Ok(rules(&self.rules, dir.parent(), &read).ignores(dir, &read))
     }
+}
 
-    fn rules(&mut self, dir: Option<RelPath>, read: crate::ignores::Reader<'_>) -> Ignores {
-        if let Some(rules) = self.rules.get(&dir) {
-            return rules.clone();
-        }
-        let rules = match &dir {
-            None => Ignores::at_top(read),
-            Some(path) => self.rules(path.parent(), read).within(Some(path), read),
-        };
-        self.rules.insert(dir, rules.clone());
-        rules
+/// Returns the rules that hold in `dir`. They are asked for from the top down, so that each is made from its parent's.
+fn rules(
+    known: &RefCell<HashMap<Option<RelPath>, Ignores>>,
+    dir: Option<RelPath>,
+    read: Reader<'_>,
+) -> Ignores {
+    if let Some(rules) = known.borrow().get(&dir) {
+        return rules.clone();
     }
+    let made = match &dir {
+        None => Ignores::at_top(read),
+        Some(path) => rules(known, path.parent(), read).within(Some(path), read),
+    };
+    known.borrow_mut().insert(dir, made.clone());
+    made
+}
+
+/// Returns the merged directory `dir`; `None` where there is none. Remembered, because an agent's directories may be so deep
+/// that finding each from the top would take minutes.
+fn place(
+    whole: &Stack,
+    known: &RefCell<HashMap<Option<RelPath>, Option<Place>>>,
+    dir: Option<RelPath>,
+) -> Option<Place> {
+    if let Some(place) = known.borrow().get(&dir) {
+        return place.clone();
+    }
+    let found = match &dir {
+        None => whole.top().ok(),
+        Some(path) => place(whole, known, path.parent())
+            .and_then(|above| whole.enter(&above, path.name()).ok()?)
+            .filter(|found| found.print.kind == Kind::Dir)
+            .map(|found| found.place()),
+    };
+    known.borrow_mut().insert(dir, found.clone());
+    found
 }

@@ -24,7 +24,7 @@ pub fn restore(
 ) -> Result<(), SnapshotError> {
     std::fs::create_dir_all(layer)?;
     for (index, base) in frozen.iter().enumerate() {
-        let dir = layer.join(format!("folder-{index}"));
+        let dir = quire_sandbox::layer::folder(layer, index);
         std::fs::create_dir(&dir)?;
         let entries: Vec<&Entry> = snapshot.entries.iter().filter(|e| e.folder as usize == index).collect();
         one(&entries, base, &Rooted::open(&dir)?, owner, blobs)?;
@@ -70,7 +70,10 @@ fn one(
                     own(os(&dir))?;
                     dirs.insert(dir, found.print.mode);
                 }
-                _ => hidden = true,
+                _ => {
+                    hidden = true;
+                    break;
+                }
             }
         }
         if hidden {

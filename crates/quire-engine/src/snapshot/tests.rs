@@ -235,8 +235,83 @@ fn unchanged_files_are_not_read_again() {
     assert_ne!(second, first);
 }
 
+#[test]
+fn ignored_paths_are_taken_when_named() {
+    let mut case = case();
+    case.put("node_modules/p/old.js", "old");
+    case.put("src", "s");
+    let frozen = case.freeze();
+    let folder = case.layer();
+    let layer = case.layers[0].clone();
+    put(&folder, "sub/Cargo.toml", "x");
+    put(&folder, "sub/target/out", "made");
+    put(&layer, "ignored-0/node_modules/p/new.js", "new");
+    put(&layer, "ignored-0/node_modules/p/.git/HEAD", "ref");
+    whiteout(&layer.join("ignored-0/node_modules/p/old.js"));
+    for (named, expect) in [
+        ("node_modules/p/new.js", &["+node_modules/p/new.js"][..]),
+        ("sub/target", &["+sub/target", "+sub/target/out"][..]),
+        ("src", &[][..]),
+        (
+            "node_modules",
+            &[
+                "+node_modules/p/.git",
+                "+node_modules/p/.git/HEAD",
+                "+node_modules/p/new.js",
+                "-node_modules/p/old.js",
+            ][..],
+        ),
+    ] {
+        let only = [Part { folder: 0, path: RelPath::new(named).unwrap() }];
+        let folders = std::slice::from_ref(&case.folder);
+        let taken =
+            ignored(std::slice::from_ref(&frozen), folders, &case.layers, &only, case.store.blobs()).unwrap();
+        assert_eq!(shown(&Snapshot { entries: taken }), expect, "{named}");
+    }
+}
+
+/// What an agent does to annoy: directories that nobody may open, and a depth that no path can name.
+#[test]
+fn closed_and_bottomless_directories_stop_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let upper = temp.path().join("layer/folder-0");
+    put(&upper, "closed/in/file", "x");
+    let mut dir = std::os::fd::OwnedFd::from(File::open(&upper).unwrap());
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&dir, "deep", Mode::RWXU).unwrap();
+        dir = rustix::fs::openat(&dir, "deep", rustix::fs::OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    for closed in ["closed/in/file", "closed/in", "closed"] {
+        fs::set_permissions(upper.join(closed), fs::Permissions::from_mode(0)).unwrap();
+    }
+    let mut case = case();
+    let frozen = case.freeze();
+    case.layers = vec![temp.path().join("layer")];
+    let entries = shown(&case.snapshot(&frozen));
+    assert_eq!(entries[..3], ["+closed", "+closed/in", "+closed/in/file"]);
+    assert!(entries.len() > 500);
+    assert_eq!(fs::metadata(upper.join("closed")).unwrap().permissions().mode() & 0o777, 0);
+    crate::freeze::remove_tree(&temp.path().join("layer")).unwrap();
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+}
+
+/// Below a deleted directory there is nothing left to delete, at whatever depth.
+#[test]
+fn a_deep_deletion_is_restored_as_one() {
+    let mut case = case();
+    case.put("d/e/f/g", "x");
+    let frozen = case.freeze();
+    whiteout(&case.layer().join("d"));
+    let snapshot = case.snapshot(&frozen);
+    let fresh = case.home.join("restored");
+    restore(&snapshot, std::slice::from_ref(&frozen), &fresh, None, case.store.blobs()).unwrap();
+    case.layers = vec![fresh];
+    assert_eq!(case.snapshot(&frozen), snapshot);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
     /// Needs root, for real overlays.
     #[test]
     fn a_snapshot_restored_is_the_tree_the_agent_saw(

@@ -19,7 +19,7 @@ const PATCH_MAX: u64 = 64 << 20;
 
 /// Add, update, move and delete files by one patch; if any part does not fit, nothing is changed. `*** Begin Patch`, then
 /// `*** Add File: p` (each line with +), `*** Delete File: p`, or `*** Update File: p` (`*** Move to: q` may follow) with
-/// hunks of ` `, `-` and `+` lines in file order, each headed by `@@` or `@@ a line above it`; then `*** End Patch`.
+/// hunks of ` `, `-` and `+` lines in file order, each headed by `@@` or `@@ a line above it` (one of + lines alone goes to the file's end); then `*** End Patch`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApplyPatch {

@@ -235,11 +235,16 @@ impl Running {
         }
     }
 
-    /// Returns unseen output, and takes the end as told where there is one.
-    pub(super) fn show(&self) -> (Shown, Option<Ended>) {
+    /// Returns unseen output and how things stand: as they did after the wait, or ended if that came since. The end is
+    /// taken as told then.
+    pub(super) fn show(&self, waited: Waited) -> (Shown, Waited) {
         let mut state = lock(&self.state);
         state.told |= state.ended.is_some();
-        (state.output.show(), state.ended)
+        let waited = match (waited, state.ended) {
+            (Waited::Goes, Some(ended)) => Waited::Ended(ended),
+            _ => waited,
+        };
+        (state.output.show(), waited)
     }
 
     /// Lets it go on without a call that waits for it.
@@ -296,7 +301,7 @@ impl Running {
 
     /// Kills the command and everything of it: its session, its descendants, and the sessions those began. A daemon whose
     /// parents were gone before and that has a session of its own is nobody's any more, and goes on.
-    fn kill(&self) {
+    pub(super) fn kill(&self) {
         let leader = self.pid.as_raw_nonzero().get();
         let me = std::process::id() as i32;
         let mut doomed = BTreeSet::from([leader]);

@@ -98,7 +98,7 @@ fn write(here: &Here<'_>, running: &Arc<Running>, input: &str, wait: Duration) -
 }
 
 fn report(running: &Running, waited: Waited, note: &str) -> HandOutcome {
-    let (shown, _) = running.show();
+    let (shown, waited) = running.show(waited);
     let id = running.id;
     let (about, exit) = match waited {
         Waited::Ended(ended) if running.left_something() => {

@@ -25,14 +25,14 @@ const TIME_MAX: Duration = Duration::from_secs(30);
 const HEAP_MAX: usize = 64 << 20;
 
 /// Find lines by a regular expression (Rust syntax; (?i) ignores case), shown as `file:line:text`; with an empty
-/// `pattern`, find files by name. Obeys .gitignore. Shows at most 300 hits and 16,000 bytes, and counts the rest.
+/// `pattern`, find files by name. Hidden files count, .gitignore is obeyed. Shows at most 300 hits and 16,000 bytes, and counts the rest.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
     pattern: String,
-    /// Folder or file, usually the whole folder.
+    /// Folder or file.
     path: Option<String>,
-    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; with ! before it, all others.
+    /// Such as `*.rs` or `src/**/*.{ts,tsx}`; ! before it: all others.
     glob: Option<String>,
     /// Show only names of files.
     #[serde(default)]
@@ -44,7 +44,7 @@ impl Tool for Search {
     const ONLY_READS: bool = true;
 
     fn run(self, here: &Here<'_>) -> HandOutcome {
-        let matcher = match RegexMatcherBuilder::new().crlf(true).build(&self.pattern) {
+        let matcher = match RegexMatcherBuilder::new().multi_line(true).crlf(true).build(&self.pattern) {
             Ok(matcher) => matcher,
             Err(error) => {
                 return refused(format!(
@@ -273,6 +273,9 @@ mod tests {
                 ".hidden\nnotes/a b.txt\nsrc/lib.rs\nsrc/main.rs\n[4 files]",
             ),
             (json!({"pattern": "prose$"}), "notes/a b.txt:1:fn in prose\n[1 line]"),
+            (json!({"pattern": "^fn in prose$"}), "notes/a b.txt:1:fn in prose\n[1 line]"),
+            (json!({"pattern": "^fn other\\(\\) \\{\\}$"}), "src/lib.rs:2:fn other() {}\n[1 line]"),
+            (json!({"pattern": "^$", "path": "src"}), "[nothing found]"),
             (json!({"pattern": "caf"}), "latin:1:caf\u{fffd} fn\n[1 line]"),
             (json!({"pattern": "fn", "glob": "*.rs", "files": true}), "src/lib.rs\nsrc/main.rs\n[2 files]"),
             (json!({"pattern": "fn", "glob": "!*.{rs,txt}", "files": true}), ".hidden\nlatin\n[2 files]"),
@@ -327,6 +330,20 @@ mod tests {
             place.call("search", json!({"pattern": "fn main"})).text,
             "src/main.rs:1:fn main() {\n[1 line]"
         );
+    }
+
+    #[test]
+    fn a_link_is_followed_where_it_is_asked_for_by_name() {
+        let place = place();
+        std::os::unix::fs::symlink("src", place.path("dir-link")).unwrap();
+        std::os::unix::fs::symlink("src/lib.rs", place.path("file-link")).unwrap();
+        for (path, expect) in [
+            ("dir-link", "dir-link/lib.rs:2:fn other() {}\n[1 line]"),
+            ("file-link", "file-link:2:fn other() {}\n[1 line]"),
+            ("", "src/lib.rs:2:fn other() {}\n[1 line]"),
+        ] {
+            assert_eq!(place.call("search", json!({"pattern": "other", "path": path})).text, expect);
+        }
     }
 
     #[test]

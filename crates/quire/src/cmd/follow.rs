@@ -165,11 +165,9 @@ fn exit_of(why: &Why) -> Exit {
 fn ended(review: &Review, look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let id = review.task;
-    let state = match review.mark {
-        view::Mark::Accepted => "accepted",
-        _ => "ready",
-    };
-    let mut out = format!("Task {id} is {state}. {}. {}\n\n", review.extent(), review.folder_text());
+    let folder = if review.files.is_empty() { "" } else { review.folder_text() };
+    let head = format!("Task {id} is {}. {}. {folder}", review.state, review.extent());
+    let mut out = format!("{}\n", wrap(&head, width, ""));
     if !review.summary.is_empty() {
         out.push_str(&wrap(&clean(&review.summary), width, "  "));
     }
@@ -291,7 +289,7 @@ impl<'f> Live<'f> {
             }
             Glimpse::Output { text, .. } => {
                 let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-                self.progress.now().zip(line).map(|(now, line)| format!("{now}: {line}"))
+                self.progress.now().zip(line).map(|(now, line)| format!("{}: {line}", cut(now, 24)))
             }
             Glimpse::Copying { done, total } => {
                 Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
@@ -345,4 +343,73 @@ fn row(mark: char, text: &str, at_ms: u64, width: usize) -> String {
     let time = took(at_ms);
     let room = width.saturating_sub(columns(&time) + 6);
     format!("  {mark} {}  {time}", pad(&cut(text, room), TEXT_COLUMNS.min(room)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmd::review::tests::{PLAIN, sample};
+    use quire_core::message::Fault;
+
+    #[test]
+    fn the_end_at_80_columns() {
+        insta::assert_snapshot!(ended(&sample(), &PLAIN), @r"
+    Task 3 is ready, but a check fails. 6 files, +4 -2. Your folder has not changed.
+
+      Tax is now rounded once, after adding. The failing test passes; I ran all of
+      them twice.
+
+      - Not checked: negative amounts.
+      ✓ cargo test  passes, but: the agent changed tests/tax.rs
+      ✗ make lint  fails (exit 2)
+
+      Review   quire review 3        Accept   quire accept 3
+    ");
+        let nothing = Review { files: vec![], checks: vec![], state: "ready".into(), ..sample() };
+        insta::assert_snapshot!(ended(&nothing, &PLAIN), @r#"
+    Task 3 is ready. Nothing changed.
+
+      Tax is now rounded once, after adding. The failing test passes; I ran all of
+      them twice.
+
+      - Not checked: negative amounts.
+
+      Ask for more   quire revise 3 "..."
+    "#);
+    }
+
+    #[test]
+    fn a_line_is_a_mark_a_sentence_and_a_time() {
+        let rows = [
+            (
+                row('✓', "Read 14 files", 6_000, 80),
+                "  ✓ Read 14 files                                   0:06",
+            ),
+            (row('◐', "Running all 214 tests", 72_000, 40), "  ◐ Running all 214 tests           1:12"),
+            (row('◐', "Running all 214 tests and more", 72_000, 30), "  ◐ Running all 214 tes…  1:12"),
+        ];
+        for (row, expected) in rows {
+            assert_eq!(row, expected);
+        }
+        assert!(columns(&row('◐', &"日本語".repeat(40), 0, 60)) <= 60);
+    }
+
+    #[test]
+    fn each_reason_to_wait_has_its_exit_code() {
+        let fault = |kind| Why::Model(Fault { kind, message: String::new(), status: None });
+        let rows = [
+            (Why::NoModel, Exit::NoModel),
+            (fault(FaultKind::Key), Exit::NoModel),
+            (fault(FaultKind::Unreachable), Exit::NoModel),
+            (fault(FaultKind::TooLong), Exit::Failed),
+            (Why::Steps, Exit::NeedsYou),
+            (Why::Refused(String::new()), Exit::NeedsYou),
+            (Why::Trouble(Trouble::Sandbox, String::new()), Exit::NoSandbox),
+            (Why::Trouble(Trouble::Disk, String::new()), Exit::Trouble),
+            (Why::Trouble(Trouble::Folder, String::new()), Exit::NeedsYou),
+        ];
+        for (why, expected) in rows {
+            assert_eq!(exit_of(&why), expected, "{why:?}");
+        }
+    }
 }

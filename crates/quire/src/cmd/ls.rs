@@ -34,10 +34,11 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
     };
     let widest = |of: &dyn Fn(&TaskRow) -> usize, most| rows.iter().map(of).max().unwrap_or(0).min(most);
     let number = widest(&|row| row.task.to_string().len(), 20);
-    let state = widest(&|row| columns(&row.state), 26);
-    let place = widest(&|row| columns(&folder(row)), 20);
+    let (state_most, place_most) = if look.terminal { (26, 20) } else { (200, 200) };
+    let state = widest(&|row| columns(&row.state), state_most);
+    let place = widest(&|row| columns(&folder(row)), place_most);
     let title = if look.terminal {
-        look.width.saturating_sub(number + state + place + 14).max(16)
+        look.width.saturating_sub(number + state + place + 15).max(16)
     } else {
         widest(&|row| columns(&one_line(&row.title)), 200)
     };
@@ -65,4 +66,66 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quire_core::view::Mark;
+
+    fn row(task: u64, mark: Mark, state: &str, title: &str, age_ms: u64) -> TaskRow {
+        TaskRow {
+            task,
+            mark,
+            state: state.into(),
+            title: title.into(),
+            folder: "/home/ada/sites/bakery".into(),
+            age_ms,
+            worked_ms: 0,
+            steps: 0,
+            tokens: 0,
+        }
+    }
+
+    #[test]
+    fn the_list_at_80_columns() {
+        let rows = [
+            row(
+                12,
+                Mark::NeedsYou,
+                "needs you: the model's server refused the request",
+                "Switch\x1b[2J the parser",
+                0,
+            ),
+            row(
+                3,
+                Mark::Ready,
+                "ready",
+                "Add opening hours and an order form to the page, please, and a map",
+                360_000,
+            ),
+            row(4, Mark::Working, "working", "日本語の題名", 120_000),
+            row(1, Mark::Accepted, "accepted", "Rename\nphotos", 86_400_000),
+            row(2, Mark::Discarded, "discarded", "Try a dark header", 3_600_000),
+        ];
+        let home = Some(Path::new("/home/ada"));
+        let look = Look { terminal: true, color: false, width: 80 };
+        let shown = text(&rows, home, &look);
+        assert!(shown.lines().all(|line| columns(line) <= 80), "{shown}");
+        insta::assert_snapshot!(shown, @r"
+    NEEDS YOU 2
+     ? 12  Switch the parser          needs you: the model's se…  sites/bakery   now
+     ◆  3  Add opening hours and an…  ready                       sites/bakery    6m
+
+    WORKING 1
+     ◐  4  日本語の題名               working                     sites/bakery    2m
+
+    DONE 2
+     ✓  1  Rename photos              accepted                    sites/bakery    1d
+     –  2  Try a dark header          discarded                   sites/bakery    1h
+    ");
+        let whole = text(&rows, home, &Look { terminal: false, ..look });
+        assert!(whole.contains("please, and a map") && whole.contains("refused the request"));
+        assert!(!whole.contains('\x1b'));
+    }
 }

@@ -46,15 +46,15 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
 /// Returns the whole review as text for a person.
 pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     let width = look.width.clamp(40, 120);
-    let right = format!(
-        "{}, version {}, {}, {} tokens",
-        review.state,
-        review.version,
-        took(review.worked_ms),
-        thousands(review.tokens)
-    );
     let left = format!("{}  {}", review.task, one_line(&review.title));
-    let mut out = look.paint(BOLD, &ends(&left, &right, width));
+    let short = format!("{}, version {}, {}", review.state, review.version, took(review.worked_ms));
+    let long = format!("{short}, {} tokens", thousands(review.tokens));
+    // The title is worth more than the tokens, and a line of its own.
+    let fits = |right: &&String| columns(&left) + 2 + columns(right) <= width;
+    let mut out = match [&long, &short].into_iter().find(fits) {
+        Some(right) => look.paint(BOLD, &ends(&left, right, width)),
+        None => format!("{}\n   {long}", look.paint(BOLD, &cut(&left, width))),
+    };
     out.push('\n');
     let summary = clean(&review.summary);
     out.push_str(&wrap(
@@ -150,7 +150,8 @@ fn foot(review: &Review) -> String {
     }
     let widest = rows.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
     let rows = rows.iter().map(|(command, does)| format!("{}   {does}\n", pad(command, widest)));
-    format!("{}\n{}", review.folder_text(), rows.collect::<String>())
+    let folder = if review.files.is_empty() { String::new() } else { format!("{}\n", review.folder_text()) };
+    format!("{folder}{}", rows.collect::<String>())
 }
 
 /// Returns a file's name, how much of it changed, and its hunks.
@@ -214,4 +215,171 @@ fn painted_diff(diff: &str, look: &Look) -> String {
         format!("{}\n", look.paint(code, line))
     };
     diff.lines().map(paint).collect()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use quire_core::change::{Entry, Node};
+    use quire_core::event::Apart;
+    use quire_core::view::Mark;
+    use quire_core::{Hash, RelPath};
+
+    pub const PLAIN: Look = Look { terminal: false, color: false, width: 80 };
+
+    fn change(path: &[u8], was: Option<(&str, u32)>, now: Option<(&str, u32)>) -> FileChange {
+        let node = |(text, mode): (&str, u32)| Node::File {
+            blob: Hash::of(text.as_bytes()),
+            bytes: text.len() as u64,
+            mode,
+        };
+        let path = RelPath::new(path).unwrap();
+        let entry = Entry { folder: 0, path, was: was.map(node), now: now.map(node) };
+        FileChange::of(&entry, was.map(|(text, _)| text.as_bytes()), now.map(|(text, _)| text.as_bytes()))
+    }
+
+    fn check(command: &str, passed: bool, outcome: &str) -> CheckRow {
+        let output = "line 1\n\x1b[31mline 2\x1b[0m\n".to_owned();
+        CheckRow { command: command.into(), passed: Some(passed), outcome: outcome.into(), millis: 9, output }
+    }
+
+    /// A review with all that can stand in one; what came from outside tries to move the cursor.
+    pub fn sample() -> Review {
+        let long: String = (1..=30).map(|n| format!("line {n}\n")).collect();
+        let longer = long.replace("line 3\n", "line three\n").replace("line 28\n", "line 28\nline 28b\n");
+        Review {
+            task: 3,
+            title: "Fix the\x1b[2J failing rounding test".into(),
+            mark: Mark::Ready,
+            state: "ready, but a check fails".into(),
+            version: 1,
+            worked_ms: 125_000,
+            tokens: 48_210,
+            summary: "Tax is now rounded once, after adding. The failing test passes; I ran all of them twice.\n\n- Not checked: negative amounts.".into(),
+            checks: vec![
+                check("cargo test", true, "passes, but: the agent changed tests/tax.rs"),
+                check("make lint", false, "fails (exit 2)"),
+            ],
+            files: vec![
+                change(b"src/tax.rs", Some((&long, 0o644)), Some((&longer, 0o644))),
+                change(b"crlf.txt", Some(("a\r\n", 0o644)), Some(("a\n", 0o644))),
+                change(b"bad\x1b[31m\xff.txt", None, Some(("\u{202e}x\ty\n", 0o644))),
+                change(b"gone.txt", Some(("", 0o644)), None),
+                change(b"pic.png", Some(("\0", 0o644)), Some(("\0\0", 0o644))),
+                change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
+            ],
+            apart: Apart {
+                outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
+                ignored: Listing { paths: vec!["0/target".into()], total: 1 },
+                git: Listing { paths: vec!["0/.git/index".into()], total: 2 },
+            },
+            seen: Hash::of(b"seen"),
+            taken: Taken::No,
+        }
+    }
+
+    #[test]
+    fn a_review_at_80_columns() {
+        let shown = text(&sample(), &["/home/ada/code".into()], &PLAIN);
+        assert!(!shown.contains(['\x1b', '\u{202e}', '\r']));
+        insta::assert_snapshot!(shown, @r#"
+    3  Fix the failing rounding test       ready, but a check fails, version 1, 2:05
+    Tax is now rounded once, after adding. The failing test passes; I ran all of
+    them twice.
+
+    - Not checked: negative amounts.
+
+    CHECKS  ✓ cargo test  passes, but: the agent changed tests/tax.rs
+            ✗ make lint  fails (exit 2)
+              line 1
+              line 2
+    LOOK    gone.txt  is deleted
+            run.sh  can now be run as a program
+            .git  2 paths changed, which Accept does not take
+    APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
+            in ignored folders, not taken: 0/target
+
+    src/tax.rs  +2 -1
+        1   line 1
+        2   line 2
+        3 - line 3
+        3 + line three
+        4   line 4
+        5   line 5
+        6   line 6
+       ⋮
+       26   line 26
+       27   line 27
+       28   line 28
+       29 + line 28b
+       30   line 29
+       31   line 30
+
+    crlf.txt  +1 -1
+        1 - a␍
+        1 + a
+
+    bad\x1b[31m\xff.txt  new, +1
+        1 + <U+202E>x    y
+
+    gone.txt  deleted
+
+    pic.png  changed, binary, 2 B
+
+    run.sh  changed, can be run
+
+    Your folder has not changed.
+    quire accept 3                       take all
+    quire accept 3 PATH                  take a part
+    quire accept 3 --seen b40cd7704fee   take exactly this
+    quire revise 3 "..."                 ask for changes
+    quire discard 3                      drop it
+    "#);
+    }
+
+    #[test]
+    fn a_review_of_nothing_and_of_what_is_in_the_folder() {
+        let nothing = Review {
+            files: vec![],
+            checks: vec![],
+            apart: Apart::default(),
+            summary: String::new(),
+            ..sample()
+        };
+        insta::assert_snapshot!(text(&nothing, &["/f".into()], &PLAIN), @r#"
+    3  Fix the failing rounding test       ready, but a check fails, version 1, 2:05
+    The model ended without a word.
+
+    CHECKS  ○ not checked: there is no check (--check, or [checks] in quire.toml)
+
+    Nothing in the folder changed.
+
+    quire revise 3 "..."   ask for changes
+    quire discard 3        drop it
+    "#);
+        let files = vec![change(b"a", None, Some(("x\n", 0o644)))];
+        let part = Review { files, apart: Apart::default(), taken: Taken::Part, ..sample() };
+        let shown = text(&part, &["/f/one".into(), "/f/two".into()], &PLAIN);
+        let shown: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("one/a")).collect();
+        insta::assert_snapshot!(shown.join("\n"), @r#"
+    one/a  new, +1
+        1 + x
+
+    Part of it is in your folder.
+    quire accept 3                       take all
+    quire accept 3 PATH                  take a part
+    quire accept 3 --seen b40cd7704fee   take exactly this
+    quire undo 3                         take back what is in your folder
+    quire revise 3 "..."                 ask for changes
+    "#);
+    }
+
+    #[test]
+    fn colours_are_of_the_theme_and_only_on_a_terminal() {
+        let painted = text(&sample(), &["/f".into()], &Look { terminal: true, color: true, width: 80 });
+        assert!(painted.contains("\x1b[32m    3 + line three\x1b[0m\n"));
+        let codes =
+            painted.split("\x1b[").skip(1).filter_map(|rest| rest.split('m').next()).collect::<Vec<_>>();
+        assert!(codes.iter().all(|code| ["0", "1", "2", "31", "32", "33"].contains(code)), "{codes:?}");
+    }
 }
