@@ -90,6 +90,9 @@ const HOST_START: Duration = Duration::from_secs(10);
 
 pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
     let here = Surroundings::capture();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Before there is anything to tidy up.
+    let stop = Stop::listen(&runtime)?;
     let stage = Stage::new(&here).map_err(no_place)?;
     for sample in &SAMPLES {
         let content = |name: &str| match &args.from {
@@ -105,7 +108,8 @@ pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
          happens now, on this machine: the sandbox, each command in it, the files, the checks, accept and undo.",
     )?;
 
-    let journeys = journeys(&stage, &here, &told)?;
+    let inside = stage.surroundings(&here);
+    let journeys = journeys(Play::begin(runtime, stop, &inside)?, &stage, &inside, &told)?;
     let kept = stage.keep_folders().map_err(no_place)?;
     if face.json {
         print_json(json!({"recorded": true, "journeys": journeys, "kept": kept}))?;
@@ -116,15 +120,18 @@ pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
 }
 
 /// Plays all samples. When this returns, the host of this process has ended, and with it every driver and every sandbox.
-fn journeys(stage: &Stage, here: &Surroundings, told: &Told<'_>) -> Result<Vec<Value>, Failure> {
-    let inside = stage.surroundings(here);
-    let mut play = Play::begin(&inside)?;
+fn journeys(
+    mut play: Play,
+    stage: &Stage,
+    inside: &Surroundings,
+    told: &Told<'_>,
+) -> Result<Vec<Value>, Failure> {
     let rung = play.quire.prove_sandbox().map_err(|error| Failure { safe: SAFE.to_owned(), ..error.into() })?;
     told.text(&format!("The sandbox here: {rung}."))?;
     let mut done = vec![];
     for (n, sample) in SAMPLES.iter().enumerate() {
         told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
-        done.push(journey(sample, stage, &inside, &mut play, told)?);
+        done.push(journey(sample, stage, inside, &mut play, told)?);
     }
     Ok(done)
 }
@@ -144,6 +151,15 @@ struct Stop {
 }
 
 impl Stop {
+    fn listen(runtime: &Runtime) -> io::Result<Stop> {
+        let _entered = runtime.enter();
+        Ok(Stop {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
     async fn heard(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -154,16 +170,8 @@ impl Stop {
 }
 
 impl Play {
-    fn begin(inside: &Surroundings) -> Result<Play, Failure> {
+    fn begin(runtime: Runtime, stop: Stop, inside: &Surroundings) -> Result<Play, Failure> {
         let quire = Arc::new(Quire::open(inside)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let entered = runtime.enter();
-        let stop = Stop {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        };
-        drop(entered);
         let host = quire.clone();
         runtime.spawn(async move {
             // Whoever waits for it finds out that it does not answer.
@@ -205,7 +213,7 @@ fn journey(
     let tops = sample.paths().map(|path| path.split_inclusive('/').next().unwrap_or(path));
     let mut tops: Vec<&str> = tops.collect();
     tops.dedup();
-    told.text(&format!("The folder {}: {}", folder.display(), tops.join(", ")))?;
+    told.line(&format!("{}\n  {}", clean(&folder.display().to_string()), tops.join("  ")))?;
     told.line(&format!("\n$ quire \"{}\" --check \"{}\"", sample.words, sample.check))?;
 
     let options =
@@ -231,28 +239,25 @@ fn journey(
         return Err(Failure::new(Exit::Failed, what, SAFE, BROKEN));
     }
     let untouched = hash()?;
-    told.hash("the folder, before", before, "every name, mode and byte of it")?;
-    told.hash("the folder, now", untouched, "has not changed")?;
-    expect(untouched == before, "the folder changed before accept")?;
+    told.line("\nA hash over every name, mode and byte of the folder:")?;
+    told.line(&format!("  {}{}", pad("before", WHEN_COLUMNS), short(before)))?;
+    told.proved("now", untouched, untouched == before, "has not changed")?;
 
-    told.line(&format!("\n$ quire accept {id}"))?;
+    told.line(&format!("$ quire accept {id}"))?;
     let written = quire.accept(id, &[], Some(&review.seen.to_string()))?;
     let accepted = hash()?;
     let names: Vec<String> = written.files.iter().map(|file| one_line(&file.path.to_string())).collect();
-    told.hash("after accept", accepted, &format!("{} written", names.join(", ")))?;
-    expect(accepted != before, "accept wrote nothing")?;
+    told.proved("accepted", accepted, accepted != before, &format!("has {}", names.join(", ")))?;
 
     told.line(&format!("$ quire undo {id}"))?;
     quire.undo(id)?;
     let undone = hash()?;
-    told.hash("after undo", undone, "as it was before")?;
-    expect(undone == before, "undo did not bring the folder back")?;
+    told.proved("undone", undone, undone == before, "is as it was before")?;
 
     told.line(&format!("$ quire accept {id}"))?;
     quire.accept(id, &[], Some(&review.seen.to_string()))?;
     let again = hash()?;
-    told.hash("after accept", again, "there to be looked at")?;
-    expect(again == accepted, "a second accept did not write the same")?;
+    told.proved("accepted again", again, again == accepted, "has them again, to be looked at")?;
     Ok(json!({
         "words": sample.words,
         "folder": folder,
@@ -295,6 +300,8 @@ async fn connect(quire: &Quire) -> Link {
     }
 }
 
+/// Columns of the name of a moment.
+const WHEN_COLUMNS: usize = 16;
 const SAFE: &str = "No file of yours was touched, and what the demo made is removed.";
 const BROKEN: &str =
     "The demo needs only sh, awk, grep and the like. If those work here, this is a fault of quire's: please report it.";
@@ -312,15 +319,6 @@ fn stopped(why: &Why, what: &str) -> Failure {
 fn no_place(error: io::Error) -> Failure {
     let next = "Look at the disk and at the rights of ~/.cache; XDG_CACHE_HOME names another place.";
     Failure::new(Exit::Trouble, format!("The demo's folders cannot be made or read: {error}."), SAFE, next)
-}
-
-/// What the demo shows must be true, or it must not go on.
-fn expect(is_so: bool, else_what: &str) -> Result<(), Failure> {
-    if is_so {
-        return Ok(());
-    }
-    let next = "This is a fault of quire's: please report it, and do not use this version on files that matter.";
-    Err(Failure::new(Exit::Trouble, format!("The demo proved quire wrong: {else_what}."), SAFE, next))
 }
 
 /// Says something on stderr.
@@ -361,8 +359,8 @@ impl Told<'_> {
         for check in &review.checks {
             let said = one_line(&clean(&first_line(&check.output, self.width)));
             let line = format!("{}: \"{said}\"", review::check_line(check, self.width));
-            self.line(&self.face.out.paint(32, &line))?;
-            self.line("  run by quire itself, in a fresh sandbox of exactly these files")?;
+            self.line(&format!("  {}", self.face.out.paint(32, &line)))?;
+            self.line("    quire ran it itself, in a fresh sandbox of exactly these files")?;
         }
         let long = review.files.iter().any(|file| file.added + file.removed > 20);
         for file in &review.files {
@@ -371,12 +369,22 @@ impl Told<'_> {
                 false => self.line(review::change(file, folders, &self.face.out).trim_end())?,
             }
         }
-        self.line("")
+        Ok(())
     }
 
-    fn hash(&self, when: &str, hash: Hash, what: &str) -> io::Result<()> {
-        self.line(&format!("  {} {}  {what}", pad(when, 18), &hash.to_string()[..16]))
+    /// Shows what was proved of the folder; what the demo shows must be true, or it must not go on.
+    fn proved(&self, when: &str, hash: Hash, is_so: bool, what: &str) -> Result<(), Failure> {
+        if is_so {
+            return Ok(self.line(&format!("  {}{}  ✓ {what}", pad(when, WHEN_COLUMNS), short(hash)))?);
+        }
+        let next = "This is a fault of quire's: please report it, and keep this version away from files that matter.";
+        let what = format!("The demo proved quire wrong: it is not so that the folder {what}.");
+        Err(Failure::new(Exit::Trouble, what, SAFE, next))
     }
+}
+
+fn short(hash: Hash) -> String {
+    hash.to_string().chars().take(16).collect()
 }
 
 /// Returns what is said last: what is left, and how to go on with a real model.

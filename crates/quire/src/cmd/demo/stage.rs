@@ -34,10 +34,6 @@ impl Stage {
         Ok(stage)
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     pub fn folder(&self, sample: &Sample) -> PathBuf {
         self.dir.join(sample.name)
     }
