@@ -299,6 +299,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_its_target_and_never_a_change_of_a_file() {
+        let link = |target: &[u8]| Some(Node::Link { target: crate::change::LinkTarget(target.to_vec()) });
+        let text = |entry: &Entry, was: &[u8]| String::from_utf8(unified("0/", entry, was, b"")).unwrap();
+        let became = Entry { now: link(b"b"), ..entry(b"a", Some(b"x\n"), None) };
+        let expected = "diff --git a/0/a b/0/a\ndeleted file mode 100644\n--- a/0/a\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-x\n\
+                        diff --git a/0/a b/0/a\nnew file mode 120000\n--- /dev/null\n+++ b/0/a\n@@ -0,0 +1,1 @@\n+b\n\\ No newline at end of file\n";
+        assert_eq!(text(&became, b"x\n"), expected);
+        let moved = Entry { was: link(b"b"), ..became };
+        let moved = Entry { now: link(b"c"), ..moved };
+        assert!(text(&moved, b"").ends_with(
+            "@@ -1,1 +1,1 @@\n-b\n\\ No newline at end of file\n+c\n\\ No newline at end of file\n"
+        ));
+    }
+
+    #[test]
     fn changes_far_apart_are_hunks_of_their_own() {
         let was: String = (1..=40).map(|n| format!("{n}\n")).collect();
         let now = was.replace("\n5\n", "\nfive\n").replace("\n30\n", "\n30\n30b\n");

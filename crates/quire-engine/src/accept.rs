@@ -16,6 +16,7 @@ mod journal;
 mod plan;
 
 use crate::blob::{BlobError, Blobs};
+use crate::database::DiskKind;
 use crate::rooted::Rooted;
 use carry::{Carry, identity};
 use journal::{How, Journal, Place, Stage};
@@ -69,7 +70,7 @@ pub enum AcceptError {
     #[error("nothing was accepted under this number, or it was rolled back")]
     NotAccepted,
     #[error(transparent)]
-    Blob(#[from] BlobError),
+    Blob(BlobError),
     #[error("{0}")]
     Io(io::Error),
 }
@@ -79,6 +80,15 @@ impl From<io::Error> for AcceptError {
         match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AcceptError::Disk,
             _ => AcceptError::Io(e),
+        }
+    }
+}
+
+impl From<BlobError> for AcceptError {
+    fn from(e: BlobError) -> AcceptError {
+        match e {
+            BlobError::Disk(e) if e.kind == DiskKind::Full => AcceptError::Disk,
+            e => AcceptError::Blob(e),
         }
     }
 }
@@ -140,29 +150,32 @@ pub struct Report {
     pub kept: Vec<(u32, RelPath)>,
 }
 
-/// Returns the entries that a person named; none named: all. A new directory comes with what was named in it.
+/// Returns the entries that a person named, as [`select`] does; naming what was not changed is an error.
 pub fn choose(snapshot: &Snapshot, only: &[Part]) -> Result<Vec<Entry>, AcceptError> {
-    if only.is_empty() {
-        return Ok(snapshot.entries.clone());
+    match only.iter().find(|part| !snapshot.entries.iter().any(|e| is_part(e, part))) {
+        Some(part) => Err(AcceptError::NotChanged(part.path.clone())),
+        None => Ok(select(snapshot, only)),
     }
-    let named = |e: &Entry, t: &Part| e.folder == t.folder && e.path.is_within(&t.path);
-    for taken in only {
-        if !snapshot.entries.iter().any(|e| named(e, taken)) {
-            return Err(AcceptError::NotChanged(taken.path.clone()));
-        }
-    }
+}
+
+/// Returns the entries that a person named; none named: all. A new directory comes with what was named in it.
+pub fn select(snapshot: &Snapshot, only: &[Part]) -> Vec<Entry> {
     let holds = |e: &Entry| {
         matches!(e.now, Some(Node::Dir { .. }))
             && !matches!(e.was, Some(Node::Dir { .. }))
-            && only.iter().any(|t| t.folder == e.folder && t.path.is_within(&e.path))
+            && only.iter().any(|part| part.folder == e.folder && part.path.is_within(&e.path))
     };
-    let chosen = |e: &&Entry| only.iter().any(|t| named(e, t)) || holds(e);
-    Ok(snapshot.entries.iter().filter(chosen).cloned().collect())
+    let chosen = |e: &&Entry| only.is_empty() || only.iter().any(|part| is_part(e, part)) || holds(e);
+    snapshot.entries.iter().filter(chosen).cloned().collect()
+}
+
+fn is_part(entry: &Entry, part: &Part) -> bool {
+    entry.folder == part.folder && entry.path.is_within(&part.path)
 }
 
 /// Returns the entries with what earlier accepts of the same task left taken into account: the folder is expected as they
 /// left it, and what this version no longer changes is put back. `earlier` holds the entries accepted and not undone, oldest
-/// first.
+/// first; those from before the last accept of a whole version do not belong to it.
 pub fn following(chosen: Vec<Entry>, whole: bool, earlier: &[Entry]) -> Vec<Entry> {
     let mut left: std::collections::BTreeMap<(u32, RelPath), Entry> = Default::default();
     for entry in earlier {

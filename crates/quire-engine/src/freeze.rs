@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! folders/ID/folder       the path it is a copy of
-//! folders/ID/base/0/      everything, as it was the first time
+//! folders/ID/base/N/      everything, as it was the first time, and again after many deltas
 //! folders/ID/delta/N/     what changed, as an overlayfs layer
 //! folders/ID/state-N.json what the copy at N is made of; small
 //! folders/ID/manifest     the stat of every path as last copied; names its N
@@ -91,6 +91,9 @@ struct Manifest {
 /// clock that moves every few milliseconds.
 const RACY_NS: i64 = 100_000_000;
 
+/// Layers upon one base, before everything is copied anew: overlayfs refuses 500, and each makes every look-up slower.
+const DELTAS_MAX: usize = 32;
+
 /// Copies `folder`, an absolute and canonical path, or what changed in it since the last time. `progress` is told files
 /// copied and files to copy. Two at once on one folder wait for each other.
 pub fn freeze(
@@ -110,19 +113,25 @@ pub fn freeze(
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
     let root = Rooted::open(folder).map_err(folder_error)?;
+    let walk = survey(&root).map_err(folder_error)?;
+    let delta = match manifest(&dir).map_err(home_error)? {
+        None => first(&dir, &root, walk, 0, progress),
+        Some(manifest) => later(&dir, &root, walk, manifest, progress),
+    };
+    let delta = delta.map_err(folder_error)?;
+    open(home, id, delta)
+}
+
+/// Looks at every path; what changed just now gets no ctime, so that it is compared by content the next time.
+fn survey(root: &Rooted) -> io::Result<Walk> {
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
-    let mut walk = walk(&root).map_err(folder_error)?;
+    let mut walk = walk(root)?;
     for (_, print) in &mut walk.nodes {
         if print.ctime_ns > now_ns - RACY_NS {
             print.ctime_ns = 0;
         }
     }
-    let delta = match manifest(&dir).map_err(home_error)? {
-        None => first(&dir, &root, walk, progress),
-        Some(manifest) => later(&dir, &root, walk, manifest, progress),
-    };
-    let delta = delta.map_err(folder_error)?;
-    open(home, id, delta)
+    Ok(walk)
 }
 
 /// Returns a copy that was made before.
@@ -282,16 +291,24 @@ fn fill(
     Ok(filled)
 }
 
-fn first(dir: &Path, root: &Rooted, walk: Walk, progress: &(dyn Fn(u64, u64) + Sync)) -> io::Result<u64> {
+/// Copies everything into a base of its own, as the copy at `number`.
+fn first(
+    dir: &Path,
+    root: &Rooted,
+    walk: Walk,
+    number: u64,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> io::Result<u64> {
     let Walk { top, nodes, ignored, mut left_out } = walk;
     let (new, to) = begin_layer(dir)?;
     let filled = fill((root, &top), &to, nodes, &[], &|_| false, progress)?;
-    end_layer(&new, &to, &dir.join("base/0"))?;
+    end_layer(&new, &to, &dir.join("base").join(number.to_string()))?;
     left_out.extend(filled.left_out);
     left_out.sort();
     let (files, bytes) = count(&filled.nodes);
-    let state = State { base: 0, deltas: vec![], files, bytes, ignored, left_out, linked: filled.linked };
-    name(dir, &state, Manifest { delta: 0, top, nodes: filled.nodes })
+    let state =
+        State { base: number, deltas: vec![], files, bytes, ignored, left_out, linked: filled.linked };
+    name(dir, &state, Manifest { delta: number, top, nodes: filled.nodes })
 }
 
 fn later(
@@ -336,6 +353,10 @@ fn later(
             replace_manifest(dir, &Manifest { delta: old.delta, top, nodes: kept })?;
         }
         return Ok(old.delta);
+    }
+
+    if state.deltas.len() >= DELTAS_MAX {
+        return first(dir, root, survey(root)?, old.delta + 1, progress);
     }
 
     // Directories on the way to a change are part of the layer, with their own modes.

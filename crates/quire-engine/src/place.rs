@@ -5,7 +5,7 @@
 //! tasks/N/layers/K.boot  the boot in which an unsealed layer was begun; overlays are mounted without syncing
 //! tasks/N/run/           what the running sandbox needs; worthless afterwards
 //! tasks/N/out/           whole outputs, as the hand leaves them
-//! tasks/N/accept-A.json  the journal of an accept
+//! tasks/N/accept-A.*     the journal of an accept; undo-A.* likewise
 //! ```
 
 use std::fs;

@@ -293,9 +293,19 @@ impl Quire {
         let only: Vec<Part> = paths.iter().map(|path| part(&task, path)).collect::<Result<_, _>>()?;
         let mut earlier = vec![];
         for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
-            earlier.extend(accept::choose(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only)?);
+            if accept.only.is_empty() {
+                earlier.clear(); // a whole version leaves nothing of those before it
+            }
+            earlier.extend(accept::select(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only));
         }
-        let chosen = accept::choose(&load_snapshot(&self.store, &version.snapshot)?, &only)?;
+        let mut changed = load_snapshot(&self.store, &version.snapshot)?;
+        if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
+            // Ignored paths are taken when named, from the layers: a version does not have them.
+            let layers = self.place(id).layers_below(sealed.layer + 1);
+            let (frozen, folders) = (self.frozen(&task)?, &task.charter.folders);
+            changed.entries.extend(snapshot::ignored(&frozen, folders, &layers, &only, self.store.blobs())?);
+        }
+        let chosen = accept::choose(&changed, &only)?;
         let entries = accept::following(chosen, only.is_empty(), &earlier);
         let number = task.accepts.len() as u32;
         let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;

@@ -166,13 +166,13 @@ impl Reading<'_> {
         difference: Difference,
     ) -> Result<Option<Entry>, SnapshotError> {
         let Difference { path, was, now, .. } = difference;
-        let was = was.as_ref().map(|found| self.old(found)).transpose()?;
-        let now = now.as_ref().map(|found| self.new(found, was.as_ref())).transpose()?;
+        let was = was.as_ref().map(|found| self.node_before(found)).transpose()?;
+        let now = now.as_ref().map(|found| self.node_now(found, was.as_ref())).transpose()?;
         let path = below(within, path.as_bytes())?;
         Ok((was != now).then_some(Entry { folder: folder as u32, path, was, now }))
     }
 
-    fn old(&mut self, found: &Found) -> Result<Node, SnapshotError> {
+    fn node_before(&mut self, found: &Found) -> Result<Node, SnapshotError> {
         let mode = found.print.mode & TRAVELS;
         Ok(match found.print.kind {
             Kind::Dir => Node::Dir { mode },
@@ -188,7 +188,7 @@ impl Reading<'_> {
         })
     }
 
-    fn new(&mut self, found: &Found, was: Option<&Node>) -> Result<Node, SnapshotError> {
+    fn node_now(&mut self, found: &Found, was: Option<&Node>) -> Result<Node, SnapshotError> {
         let mode = found.print.mode & TRAVELS;
         let bytes = found.print.bytes;
         let same_size = match was {

@@ -262,6 +262,8 @@ impl Work {
         self.end_hands().await?;
         let layer = self.place.layer(task.layer);
         std::fs::create_dir_all(&layer).map_err(disk)?;
+        // What is accepted is read whole: a store into a mapped page need not show in a file's times.
+        *lock(&self.seen) = Seen::default();
         let (snapshot, _) = self.snapshot(task).await?;
         let (frozen, layers) = (self.frozen(task)?, self.place.layers_below(task.layer + 1));
         let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;

@@ -224,14 +224,14 @@ mod tests {
 
     #[test]
     fn a_name_cannot_lie_about_the_state() {
-        let rows: [(&[u8], Option<(u8, i32)>); 4] = [
-            (b"12 (sh) S 1 12 12", Some((b'S', 1))),
-            (b"12 (a) T 9 (b) R 7 12", Some((b'R', 7))),
-            (b"12 (sh)", None),
-            (b"", None),
+        let rows = [
+            ("12 (sh) S 1 12 12", Some((b'S', 1))),
+            ("12 (a) T 9 (b) R 7 12", Some((b'R', 7))),
+            ("12 (sh)", None),
+            ("", None),
         ];
         for (stat, expected) in rows {
-            assert_eq!(state(stat), expected);
+            assert_eq!(state(stat.as_bytes()), expected, "{stat}");
         }
     }
 }

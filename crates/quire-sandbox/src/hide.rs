@@ -217,14 +217,14 @@ impl FolderSecrets {
         let mut pending = vec![PathBuf::new()];
         while let Some(relative) = pending.pop() {
             let Ok(entries) = fs::read_dir(frozen.join(&relative)) else { continue };
+            // Of a hundred thousand names nearly all are nothing; no path is made for those.
             for entry in entries.flatten() {
-                let (name, path) = (entry.file_name(), relative.join(entry.file_name()));
-                let Ok(kind) = entry.file_type() else { continue };
-                let secret = self.hide.is_match(&path) || (!kind.is_dir() && is_secret(&name, &entry.path()));
-                if secret {
-                    found.push(path);
+                let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
+                let hidden = !self.hide.is_empty() && self.hide.is_match(relative.join(&name));
+                if hidden || (!kind.is_dir() && is_secret(&name, || entry.path())) {
+                    found.push(relative.join(&name));
                 } else if kind.is_dir() && name != ".git" {
-                    pending.push(path);
+                    pending.push(relative.join(&name));
                 }
             }
         }
@@ -233,22 +233,30 @@ impl FolderSecrets {
 }
 
 /// Returns whether a file with this name is a secret; `path` is where it can be read.
-fn is_secret(name: &OsStr, path: &Path) -> bool {
-    const KEYS: [&[u8]; 4] = [b"id_rsa", b"id_dsa", b"id_ecdsa", b"id_ed25519"];
-    const OTHERS: [&[u8]; 6] =
-        [b".netrc", b".pypirc", b".git-credentials", b".pgpass", b".vault-token", b".htpasswd"];
+fn is_secret(name: &OsStr, path: impl Fn() -> PathBuf) -> bool {
+    const NAMES: [&[u8]; 11] = [
+        b".env",
+        b".git-credentials",
+        b".htpasswd",
+        b".netrc",
+        b".pgpass",
+        b".pypirc",
+        b".vault-token",
+        b"id_dsa",
+        b"id_ecdsa",
+        b"id_ed25519",
+        b"id_rsa",
+    ];
+    const ENDS: [&[u8]; 4] = [b".p12", b".pfx", b".keystore", b".jks"];
+    const ENDS_OF_KEYS: [&[u8]; 4] = [b".pem", b".key", b".ppk", b".p8"];
+    const ENDS_OF_SAMPLES: [&[u8]; 5] = [b".example", b".sample", b".template", b".dist", b".defaults"];
     let name = name.as_bytes();
-    let is_env = name == b".env" || name.starts_with(b".env.");
-    let is_sample = [&b".example"[..], b".sample", b".template", b".dist", b".defaults"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    let may_hold_key = [&b".pem"[..], b".key", b".ppk", b".p8"].iter().any(|end| name.ends_with(end));
-    (is_env && !is_sample)
-        || KEYS.contains(&name)
-        || OTHERS.contains(&name)
-        || [&b".p12"[..], b".pfx", b".keystore", b".jks"].iter().any(|end| name.ends_with(end))
-        || (may_hold_key && holds(path, &[b"PRIVATE KEY", b"PuTTY-User-Key"]))
-        || (name == b".npmrc" && holds(path, &[b"_authToken", b"_password", b"_auth"]))
+    let ends = |all: &[&[u8]]| all.iter().any(|end| name.ends_with(end));
+    NAMES.contains(&name)
+        || (name.starts_with(b".env.") && !ends(&ENDS_OF_SAMPLES))
+        || ends(&ENDS)
+        || (ends(&ENDS_OF_KEYS) && holds(&path(), &[b"PRIVATE KEY", b"PuTTY-User-Key"]))
+        || (name == b".npmrc" && holds(&path(), &[b"_auth", b"_password"]))
 }
 
 /// Returns whether one of `words` stands in the first 64 KiB. What cannot be read is taken to hold it.

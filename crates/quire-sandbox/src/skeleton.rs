@@ -5,7 +5,7 @@
 //! made once more, empty and his, as deep as packages put their own into them; and the few files that are changed in
 //! place, rather than replaced, are copied.
 
-use rustix::fs::{Mode, OFlags, XattrFlags};
+use rustix::fs::XattrFlags;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -45,7 +45,7 @@ pub fn wants(part: &Path) -> bool {
 /// Fills the empty directory `made` for the lower directory `real`.
 pub fn fill(real: &Path, made: &Path) -> io::Result<()> {
     let above = u32::try_from(real.components().count().saturating_sub(2)).unwrap_or(DEPTH);
-    level(real, made, DEPTH.saturating_sub(above))?;
+    level(real, fs::read_dir(real)?, made, DEPTH.saturating_sub(above))?;
     if real == Path::new("/etc") && made.join("apt/apt.conf.d").is_dir() {
         // apt would give its downloads to a user that is not there.
         fs::write(made.join("apt/apt.conf.d/00quire"), "APT::Sandbox::User \"root\";\n")?;
@@ -53,29 +53,33 @@ pub fn fill(real: &Path, made: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn level(real: &Path, made: &Path, depth: u32) -> io::Result<()> {
+fn level(real: &Path, entries: fs::ReadDir, made: &Path, depth: u32) -> io::Result<()> {
     let files_change = CHANGED.iter().any(|changed| real == Path::new(changed)) || real.starts_with("/etc");
-    for entry in fs::read_dir(real)?.flatten() {
-        let (kind, path, made) = (entry.file_type()?, entry.path(), made.join(entry.file_name()));
+    for entry in entries.flatten() {
+        let kind = entry.file_type()?;
+        let made = || made.join(entry.file_name());
         if kind.is_dir() && depth > 0 {
+            let (path, made) = (entry.path(), made());
             fs::create_dir(&made)?;
-            if !can_be_read(&path) {
+            // Listing and entering are two rights, and both are needed.
+            let listed = fs::read_dir(&path).ok().filter(|_| fs::metadata(path.join(".")).is_ok());
+            let Some(listed) = listed else {
                 // A merged directory of which one side cannot be read cannot be used at all.
                 rustix::fs::setxattr(&made, "user.overlay.opaque", b"y", XattrFlags::empty())?;
                 continue;
-            }
+            };
             let mode = entry.metadata()?.mode() & 0o1777;
             if mode != 0o755 {
                 fs::set_permissions(&made, fs::Permissions::from_mode(mode | 0o700))?;
             }
-            level(&path, &made, depth - 1)?;
+            level(&path, listed, &made, depth - 1)?;
         } else if kind.is_file() && is_lock(&entry.file_name()) {
-            fs::write(&made, "")?;
+            fs::write(made(), "")?;
         } else if kind.is_file() && files_change && entry.metadata()?.len() <= FILE_MAX {
-            let copied = fs::copy(&path, &made);
+            let copied = fs::copy(entry.path(), made());
             if copied.is_err() && !real.starts_with("/etc") {
                 // A log or a list of root's: an empty one serves as well.
-                fs::write(&made, "")?;
+                fs::write(made(), "")?;
             }
         }
     }
@@ -84,13 +88,6 @@ fn level(real: &Path, made: &Path, depth: u32) -> io::Result<()> {
 
 fn is_lock(name: &std::ffi::OsStr) -> bool {
     ["lock", "Lock", "lock-frontend"].iter().any(|lock| name == *lock)
-}
-
-fn can_be_read(directory: &Path) -> bool {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Listing and entering are two rights, and both are needed.
-    rustix::fs::open(directory, flags, Mode::empty())
-        .is_ok_and(|opened| rustix::fs::statat(&opened, ".", rustix::fs::AtFlags::empty()).is_ok())
 }
 
 #[cfg(test)]
@@ -105,7 +102,7 @@ mod tests {
         fs::set_permissions(real.join("a"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(real.join("a/file"), "replaced, not changed").unwrap();
         fs::create_dir(&made).unwrap();
-        level(&real, &made, 2).unwrap();
+        level(&real, fs::read_dir(&real).unwrap(), &made, 2).unwrap();
         assert!(made.join("a/b").is_dir() && !made.join("a/b/c").exists() && !made.join("a/file").exists());
         assert_eq!(fs::metadata(made.join("a")).unwrap().mode() & 0o7777, 0o1777);
     }

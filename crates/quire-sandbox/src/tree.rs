@@ -219,18 +219,14 @@ impl<'a> Tree<'a> {
                 self.directory(&made)?;
             }
         }
-        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
-        for path in hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked) {
-            let Ok(real) = fs::symlink_metadata(&path) else { continue };
-            if self.spec.folders.iter().any(|folder| path.starts_with(&folder.at)) {
-                continue;
-            }
+        for path in self.shown_of(home) {
             let Some(made) = way(&path)? else { continue };
-            if real.is_symlink() {
-                if let Ok(target) = fs::read_link(&path) {
-                    let linked = symlink(target, &made);
-                    linked.during(format_args!("showing {}", path.display()))?;
-                }
+            // A link to what is visible stays one; a link within the homes is shown as what it leads to.
+            let (Ok(link), Ok(real)) = (fs::symlink_metadata(&path), fs::metadata(&path)) else { continue };
+            let outside = || fs::canonicalize(&path).is_ok_and(|end| !home.holds(&end));
+            if link.is_symlink() && outside() {
+                let linked = fs::read_link(&path).and_then(|target| symlink(target, &made));
+                linked.during(format_args!("showing {}", path.display()))?;
             } else if real.is_dir() {
                 self.directory(&made)?;
                 shown.push(path);
@@ -248,6 +244,17 @@ impl<'a> Tree<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns what is visible of the caller's home, none of it within another. Folders show themselves.
+    fn shown_of(&self, home: &Home) -> Vec<PathBuf> {
+        let asked = self.spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path)));
+        let mut shown: Vec<PathBuf> =
+            hide::TOOLS.iter().map(|tool| home.mine.join(tool)).chain(asked).collect();
+        shown.retain(|path| path.exists() && !self.is_frozen(path));
+        shown.sort();
+        shown.dedup_by(|inner, outer| inner.starts_with(outer));
+        shown
     }
 
     /// Lays what the kernel makes up, quire's own corner, and a private `/tmp`.
@@ -273,7 +280,7 @@ impl<'a> Tree<'a> {
         let tmp = self.spec.state.join("tmp");
         fs::create_dir_all(&tmp).during("making /tmp")?;
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).during("making /tmp")?;
-        self.bind(&tmp, Path::new("/tmp"), true)?;
+        self.bind(&tmp, Path::new("/tmp"))?;
         self.corner()
     }
 
@@ -299,7 +306,7 @@ impl<'a> Tree<'a> {
             .during("binding the quire binary")?;
         mounts::attach(&binary, &target).during("binding the quire binary")?;
         fs::create_dir_all(&self.spec.out).during("making the out directory")?;
-        self.bind(&self.spec.out, Path::new(OUT_INSIDE), true)?;
+        self.bind(&self.spec.out, Path::new(OUT_INSIDE))?;
 
         mounts::restrict(&memory, read_only, None).during("closing quire's corner")?;
         self.empty_file =
@@ -600,13 +607,12 @@ impl<'a> Tree<'a> {
     }
 
     /// Shows a directory of the real machine as it is, writable, given to root inside.
-    fn bind(&self, real: &Path, at: &Path, writable: bool) -> Result<(), Broken> {
+    fn bind(&self, real: &Path, at: &Path) -> Result<(), Broken> {
         chown(real, Some(self.owner), Some(self.owner))
             .during(format_args!("giving away {}", real.display()))?;
         let place = mounts::place(real).during(format_args!("opening {}", real.display()))?;
         let mount = mounts::copy(&place).during(format_args!("binding {}", real.display()))?;
-        let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, !writable);
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
         mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
     }

@@ -9,6 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn main() {
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    // On the main thread: there must be no other.
+    arguments.test_threads = Some(1);
+    let test = libtest_mimic::Trial::test("alone", || {
+        alone();
+        Ok(())
+    });
+    libtest_mimic::run(&arguments, vec![test]).exit();
+}
+
+fn alone() {
     let dir = tempfile::tempdir().unwrap();
     let env = vec![("PATH".to_owned(), std::env::var("PATH").unwrap())];
     let inside = Inside::new(dir.path().to_path_buf(), dir.path().to_path_buf(), env);

@@ -13,6 +13,14 @@ fn main() {
     if let Some(code) = quire_sandbox::tool::private_main(&args) {
         std::process::exit(code);
     }
+    let test = libtest_mimic::Trial::test("the_command_says_and_does_what_it_should", || {
+        the_command_says_and_does_what_it_should();
+        Ok(())
+    });
+    libtest_mimic::run(&libtest_mimic::Arguments::from_args(), vec![test]).exit();
+}
+
+fn the_command_says_and_does_what_it_should() {
     // How it is called, its exit code, what it says, and what is in `f` after.
     let rows: &[(&[&str], &str, i32, &str, &str)] = &[
         (&[CHANGE], "", 0, "Done:\nM f\nA n/g\n", "b\n"),

@@ -289,7 +289,8 @@ fn what_changed_in_the_folder_meanwhile_is_told_and_nothing_is_written() {
         put(f, "p/q", "agent's");
         put(f, "new", "agent's");
     };
-    let rows: &[(&str, Make, &[(&str, Drifted)])] = &[
+    type Row = (&'static str, Make, &'static [(&'static str, Drifted)]);
+    let rows: &[Row] = &[
         ("content", |f| put(f, "a", "person's"), &[("a", Changed)]),
         ("mode", |f| mode(f, "a", 0o600), &[("a", Changed)]),
         ("deleted", |f| fs::remove_file(f.join("a")).unwrap(), &[("a", Gone)]),

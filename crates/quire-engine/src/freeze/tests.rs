@@ -135,6 +135,24 @@ fn a_large_file_edited_in_place_is_known_to_be_no_copy_any_more() {
 }
 
 #[test]
+fn layers_do_not_grow_without_end() {
+    let case = case();
+    let mut copies = vec![];
+    for round in 0..DELTAS_MAX + 3 {
+        case.write("changing", &round.to_string());
+        case.write(&format!("f{round}"), "new");
+        let frozen = case.freeze();
+        assert_eq!(frozen.delta, round as u64);
+        assert!(frozen.lowers.len() <= DELTAS_MAX + 1);
+        assert_eq!(merged(&frozen), tree_of(&case.folder), "round {round}");
+        copies.push((frozen, tree_of(&case.folder)));
+    }
+    for (frozen, tree) in copies {
+        assert_eq!(merged(&frozen), tree, "older copies stay");
+    }
+}
+
+#[test]
 fn two_at_once_give_the_same_copy() {
     let case = case();
     for n in 0..200 {

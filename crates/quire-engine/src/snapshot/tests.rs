@@ -136,7 +136,7 @@ fn layers_are_read_by_overlayfs_rules() {
             "unreadable",
             |u| {
                 put(u, "secret", "s");
-                fs::set_permissions(u.join("secret"), fs::Permissions::from_mode(0)).unwrap();
+                fs::set_permissions(u.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
             },
             &["+secret"],
         ),
@@ -283,7 +283,7 @@ fn closed_and_bottomless_directories_stop_nothing() {
         dir = rustix::fs::openat(&dir, "deep", rustix::fs::OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
     for closed in ["closed/in/file", "closed/in", "closed"] {
-        fs::set_permissions(upper.join(closed), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(upper.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let mut case = case();
     let frozen = case.freeze();

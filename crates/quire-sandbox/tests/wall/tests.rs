@@ -88,10 +88,18 @@ fn homes_are_empty_but_for_tools(stage: &Stage) {
     }
     fs::create_dir_all(stage.home.join("notes")).unwrap();
     fs::write(stage.home.join("notes/n"), "note").unwrap();
+    fs::create_dir_all(stage.home.join("dots/go/bin")).unwrap();
+    fs::write(stage.home.join("dots/ignore"), "*.o").unwrap();
+    symlink("dots/ignore", stage.home.join(".gitignore")).unwrap();
+    symlink(stage.home.join("dots/go"), stage.home.join("go")).unwrap();
+    symlink("/usr", stage.home.join(".yarn")).unwrap();
     let mut spec = stage.spec.clone();
-    spec.show = vec!["~/notes".into()];
+    spec.show = ["~/notes", "~/.local/bin", "~/.gitconfig", "~/not-there"].map(PathBuf::from).to_vec();
     let live = Live::start(&spec).unwrap();
-    assert_eq!(live.yes("ls -A ~"), ".cargo\n.gitconfig\n.local\nnotes\nproject");
+    assert_eq!(live.yes("ls -A ~"), ".cargo\n.gitconfig\n.gitignore\n.local\n.yarn\ngo\nnotes\nproject");
+    live.yes(
+        "test -d ~/go/bin && test -d ~/.yarn/bin && test ! -e ~/dots && test \"$(cat ~/.gitignore)\" = '*.o'",
+    );
     assert_eq!(
         live.yes("cat ~/.cargo/config.toml ~/.gitconfig ~/.local/bin/tool ~/notes/n"),
         "[net][user]xnote"
@@ -124,6 +132,11 @@ fn secrets_are_hidden(stage: &Stage) {
     }
     fs::write(stage.base.join("outside.txt"), "SECRET").unwrap();
     symlink(".env", frozen.join("link")).unwrap();
+    // A secret by its name, wherever it really lies.
+    fs::write(stage.base.join("production"), "SECRET").unwrap();
+    for copy in [&frozen, &stage.folder().to_path_buf()] {
+        symlink(stage.base.join("production"), copy.join(".env.production")).unwrap();
+    }
     let mut spec = stage.spec.clone();
     spec.show = vec!["~/shown".into(), "~/.ssh".into()];
     spec.hide = vec!["*.private".into(), "only/here.txt".into(), "~/shown/.token".into()];
@@ -141,6 +154,8 @@ fn secrets_are_hidden(stage: &Stage) {
         "notes.private",
         "only/here.txt",
         "../../outside.txt",
+        "../../production",
+        ".env.production",
     ];
     for name in names {
         assert!(!live.run(&format!("cat {name}; grep -s '' {name} ./{name}")).1.contains("SECRET"), "{name}");
@@ -314,7 +329,6 @@ fn a_killed_host_leaves_nothing(stage: &Stage) {
     // The layer is there, and stands again.
     let live = stage.start();
     assert_eq!(live.yes("cat kept"), "kept");
-    let _ = stage;
 }
 
 fn hold(stage: &Stage) {
@@ -474,7 +488,6 @@ fn memory_is_bounded(stage: &Stage) {
 
 fn builds_work(stage: &Stage) {
     let mut spec = stage.spec.clone();
-    // The toolchain of whoever runs the tests, which lies in a home and so is bound by its real path.
     let live = Live::start(&spec).unwrap();
     live.yes("python3 -c 'import json, ssl, sqlite3, subprocess; subprocess.run([\"true\"], check=True)'");
     live.yes("git init -q . && git config user.email a@b && git config user.name n && git add -A && git commit -qm one && git status --short");

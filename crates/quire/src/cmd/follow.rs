@@ -295,7 +295,8 @@ impl<'f> Live<'f> {
                 Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
             }
             Glimpse::Retrying { attempt, of, after_ms, why } => {
-                Some(format!("{why}; again in {} ({attempt} of {of})", took(*after_ms)))
+                let pause = view::count(after_ms.div_ceil(1000).max(1), "second");
+                Some(format!("The model does not answer; try {attempt} of {of} in {pause}: {why}"))
             }
             Glimpse::Held(why) => Some(why.clone()),
         };

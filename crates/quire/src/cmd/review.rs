@@ -75,8 +75,13 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
     }
+    let mut close = false;
     for file in &review.files {
-        out.push('\n');
+        // Files of which there are no lines to show stand close together.
+        if !(close && file.hunks.is_empty()) {
+            out.push('\n');
+        }
+        close = file.hunks.is_empty();
         out.push_str(&change(file, folders, look));
     }
     if review.files.is_empty() {
@@ -323,9 +328,7 @@ pub mod tests {
         1 + <U+202E>x    y
 
     gone.txt  deleted
-
     pic.png  changed, binary, 2 B
-
     run.sh  changed, can be run
 
     Your folder has not changed.

@@ -1,0 +1,171 @@
+//! A task and the real folder: what changed there meanwhile, two tasks on one folder, several folders, and no git at all.
+
+use crate::model::{Model, Wire, say, shell};
+use crate::stage::Stage;
+use crate::tree::Tree;
+use std::fs;
+
+#[test]
+fn what_changed_meanwhile_is_never_overwritten() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo mine > a; rm b; echo new > c; echo mine > d"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    for name in ["a", "b", "d"] {
+        stage.file(name, "old\n");
+    }
+    stage.quire(&["change all"]).exits(0);
+    stage.file("a", "yours\n");
+    stage.file("b", "yours\n");
+    stage.file("c", "yours\n");
+    let yours = Tree::of(&stage.folder);
+    let refused = stage.quire(&["accept", "1"]).exits(7).tells(&[
+        "Nothing was written",
+        "a was changed",
+        "c has appeared",
+    ]);
+    assert_eq!(refused.out, "");
+    Tree::of(&stage.folder).assert_is(&yours, "after a refused accept");
+    stage.quire(&["accept", "1", "b"]).exits(7);
+    Tree::of(&stage.folder).assert_is(&yours, "after a refused accept of a part");
+    // What did not change can be taken.
+    stage.quire(&["accept", "1", "d"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&yours.clone().with_file(b"d", b"mine\n", 0o644), "after a part");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&yours, "after undo");
+}
+
+#[test]
+fn undo_does_not_take_what_was_written_since() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo mine > a; echo mine > b"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a", "old\n");
+    stage.quire(&["change both"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    stage.file("a", "mine, and then yours\n");
+    let yours = Tree::of(&stage.folder);
+    stage.quire(&["undo", "1"]).exits(7).tells(&["a was changed"]);
+    Tree::of(&stage.folder).assert_is(&yours, "after a refused undo");
+    assert_eq!(stage.state(1), "accepted");
+}
+
+#[test]
+fn two_tasks_on_one_folder_meet_at_accept() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match (asked.answered, asked.words[0].as_str()) {
+        (0, "the first") => shell("echo first >> both; echo 1 > one"),
+        (0, _) => shell("cat both; echo second >> both; echo 2 > two"),
+        _ => say("Done."),
+    });
+    stage.use_model(&model, Wire::Responses);
+    stage.file("both", "old\n");
+    model.hold_from(1);
+    stage.quire(&["run", "-b", "the first"]).exits(0);
+    stage.quire(&["run", "-b", "the second"]).exits(0);
+    model.wait_for(1, 2);
+    model.let_go();
+    stage.quire(&["watch", "1"]).exits(0);
+    stage.quire(&["watch", "2"]).exits(0);
+    let heard = model.asked();
+    let second = heard.iter().find(|asked| asked.answered == 1 && asked.words[0] == "the second").unwrap();
+    assert!(second.results[0].starts_with("old\n"), "each works on a copy of its own: {:?}", second.results);
+    stage.quire(&["accept", "1"]).exits(0);
+    stage.quire(&["accept", "2"]).exits(7).tells(&["both was changed"]);
+    stage.quire(&["accept", "2", "two"]).exits(0);
+    let read = |name: &str| fs::read_to_string(stage.folder.join(name)).unwrap();
+    assert_eq!(
+        (read("both").as_str(), read("one").as_str(), read("two").as_str()),
+        ("old\nfirst\n", "1\n", "2\n")
+    );
+    // A third one starts from what is there now.
+    stage.quire(&["the third"]).exits(0);
+    let heard = model.asked();
+    assert!(heard.last().unwrap().results[0].starts_with("old\nfirst\n"));
+}
+
+#[test]
+fn several_folders_are_one_task() {
+    let stage = Stage::set();
+    let further = stage.base().join("home/other");
+    fs::create_dir_all(&further).unwrap();
+    fs::write(further.join("b"), "old\n").unwrap();
+    let named = further.to_str().unwrap().to_owned();
+    let command = format!("echo new > a; echo new > {named}/b; echo new > {named}/c");
+    let model = Model::saying(vec![shell(&command), say("Both are changed.")]);
+    stage.use_model(&model, Wire::Messages);
+    stage.file("a", "old\n");
+    let before = (Tree::of(&stage.folder), Tree::of(&further));
+    stage.quire(&["change both", "--add-dir", "../other"]).exits(0);
+    assert!(model.asked()[0].body.contains(&named), "the model is told of both folders");
+    let files = stage.json(&["review", "1"])["review"]["files"].clone();
+    let rows: Vec<_> = files
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| (f["folder"].as_u64().unwrap(), f["path"].as_str().unwrap()))
+        .collect();
+    assert_eq!(rows, [(0, "a"), (1, "b"), (1, "c")]);
+    Tree::of(&further).assert_is(&before.1, "before accept");
+    // A part of the further folder, by its absolute path.
+    stage.quire(&["accept", "1", &format!("{named}/b")]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before.0, "the other folder");
+    assert_eq!(fs::read_to_string(further.join("b")).unwrap(), "new\n");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&further).assert_is(&before.1, "after undo of a part");
+    stage.quire(&["accept", "1"]).exits(0);
+    assert!(further.join("c").exists());
+    // What moved on in either folder stops an accept to both.
+    stage.quire(&["undo", "1"]).exits(0);
+    fs::write(further.join("b"), "yours\n").unwrap();
+    stage.quire(&["accept", "1"]).exits(7);
+    Tree::of(&stage.folder).assert_is(&before.0, "nothing was written to the first folder");
+}
+
+#[test]
+fn git_is_not_needed_and_its_files_are_not_taken() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("mkdir -p node_modules/x; echo x > node_modules/x/i.js; echo x > .git/HEAD; echo x > a"),
+        say("Done."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file(".git/HEAD", "ref: refs/heads/main\n");
+    stage.file(".gitignore", "node_modules\n");
+    stage.file("node_modules/y/i.js", "y\n");
+    let before = Tree::of(&stage.folder);
+    let mut run = stage.command(&["change a"]);
+    // No program at all is found by quire itself.
+    let ended = run.env("PATH", "/nowhere").output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    let apart = stage.json(&["review", "1"])["review"]["apart"].clone();
+    assert_eq!((&apart["git"]["total"], &apart["ignored"]["total"]), (&1.into(), &1.into()), "{apart}");
+    stage.quire(&["accept", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before.with_file(b"a", b"x\n", 0o644), "after accept");
+}
+
+#[test]
+fn large_files_and_long_names_travel() {
+    let stage = Stage::set();
+    let long = "n".repeat(250);
+    let command = format!(
+        "head -c 100000000 /dev/zero | tr '\\0' 'z' > big; printf x >> kept-big; echo 1 > {long}; ln -s {long} \"$(printf 'line\\nbreak')\""
+    );
+    let model = Model::saying(vec![shell(&command), say("It is large.")]);
+    stage.use_model(&model, Wire::Chat);
+    fs::write(stage.folder.join("kept-big"), vec![b'k'; 20 << 20]).unwrap();
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["make it large"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "before accept");
+    stage.quire(&["review", "1"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let big = [vec![b'k'; 20 << 20], vec![b'x']].concat();
+    let after = before
+        .clone()
+        .with_file(b"big", &vec![b'z'; 100_000_000], 0o644)
+        .with_file(b"kept-big", &big, 0o644)
+        .with_file(long.as_bytes(), b"1\n", 0o644)
+        .with_link(b"line\nbreak", long.as_bytes());
+    Tree::of(&stage.folder).assert_is(&after, "after accept");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after undo");
+}

@@ -1,0 +1,89 @@
+//! The host is killed ten times in the midst of a task of thirty steps, and the task ends as if nothing had happened.
+//!
+//! Every call leaves its own mark in `ran`, so that one that ran twice is seen, and does one piece of work. The model of this
+//! test does what a good one does: told that a call was interrupted, it asks for that piece again, in a call of its own.
+
+use crate::model::{Answer, Asked, Model, Wire, call, say};
+use crate::stage::Stage;
+use crate::tree::Tree;
+use quire_core::event::Event;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs;
+
+const PIECES: usize = 30;
+
+/// Answers whose first run waits to be killed in the midst of the call.
+const SLOW: [usize; 3] = [4, 13, 22];
+
+fn script(asked: &Asked) -> Answer {
+    let done = asked.results.iter().filter(|result| !result.contains("Interrupted")).count();
+    if done == PIECES {
+        return say("All pieces are there.");
+    }
+    let nth = asked.answered;
+    let wait = if SLOW.contains(&nth) { "echo at work; sleep 300" } else { "true" };
+    let command = format!("echo {nth} >> ran; {wait}; mkdir -p pieces; echo piece > pieces/{done}");
+    call("shell", json!({ "command": command }))
+}
+
+#[test]
+fn ten_kills_leave_no_trace() {
+    let stage = Stage::set();
+    let model = Model::new(script);
+    stage.use_model(&model, Wire::Responses);
+    stage.file("ran", "");
+    let before = Tree::of(&stage.folder);
+    model.hold_from(1);
+    let follower = stage.start(&["make thirty pieces"]);
+    // Each moment in turn: while the model is asked, right after it answered, and in the midst of a call.
+    for moment in [1, 3, 4, 7, 9, 13, 16, 18, 22, 25] {
+        model.wait_for(moment, 1);
+        let mut host = stage.host();
+        if SLOW.contains(&moment) {
+            host.follow(1);
+            model.hold_from(moment + 1);
+            host.wait_for_output("at work");
+        } else if moment % 2 == 0 {
+            // Whatever comes first: the reply on the disk, the call, its outcome.
+            model.hold_from(moment + 1);
+        }
+        host.kill();
+        // The follower starts the next host, which finds in the log what is owed.
+        model.hold_from(moment + 2);
+        if let Some(next) =
+            [1, 3, 4, 7, 9, 13, 16, 18, 22, 25, usize::MAX].iter().find(|next| **next > moment)
+        {
+            model.hold_from(*next);
+        }
+    }
+    let ended = follower.end().exits(0);
+    assert!(ended.out.contains("All pieces are there."), "{}", ended.out);
+
+    Tree::of(&stage.folder).assert_is(&before, "before accept");
+    stage.quire(&["accept", "1"]).exits(0);
+    let ran = fs::read_to_string(stage.folder.join("ran")).expect("marks");
+    let marks: Vec<usize> = ran.lines().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(marks.iter().collect::<BTreeSet<_>>().len(), marks.len(), "a call ran twice: {marks:?}");
+
+    let log = stage.log(1);
+    let interrupted = log.iter().filter(|logged| matches!(&logged.event, Event::Taken { .. })).count();
+    assert_eq!(interrupted, 11, "one driver, and one more after each kill");
+    let replies = log.iter().filter(|logged| matches!(logged.event, Event::Replied { .. })).count();
+    let asked = model.asked();
+    let told = asked.last().expect("requests").results.iter().filter(|r| r.contains("Interrupted")).count();
+    assert!(told >= SLOW.len(), "the model was told of {told} interrupted calls");
+    assert_eq!(replies, PIECES + told + 1);
+    // A call that was interrupted may have left its mark; all others have.
+    assert!(marks.len() >= PIECES && marks.len() <= PIECES + told, "{marks:?}");
+
+    let mut expected = before.clone().with_file(b"ran", ran.as_bytes(), 0o644).with_folder(b"pieces");
+    for piece in 0..PIECES {
+        expected = expected.with_file(format!("pieces/{piece}").as_bytes(), b"piece\n", 0o644);
+    }
+    Tree::of(&stage.folder).assert_is(&expected, "after accept");
+    for pair in asked.windows(2) {
+        let shared = pair[0].items.len().min(pair[1].items.len());
+        assert_eq!(pair[0].items[..shared], pair[1].items[..shared], "the conversation is one");
+    }
+}

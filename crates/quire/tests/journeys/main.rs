@@ -1,0 +1,13 @@
+//! Whole journeys through the built binary: a person's commands, a background host, real sandboxes, and a model whose
+//! every word the test has written. Each test has a home, a folder and a model server of its own.
+
+mod background;
+mod bad_input;
+mod checks;
+mod folders;
+mod kill;
+mod model;
+mod prompts;
+mod stage;
+mod tree;
+mod wires;
