@@ -152,7 +152,11 @@ impl<'a> Tree<'a> {
         parts.retain(|part| !not_shown(part) && part.is_dir());
         parts.sort();
         for part in parts {
-            let mut below = vec![self.real(&part)?];
+            let mut below = match self.real(&part) {
+                // Removed since it was listed, as directories for temporary files are.
+                Err(_) if !part.exists() => continue,
+                real => vec![real?],
+            };
             if !self.real_root && skeleton::wants(&part) {
                 let made = self.made(&format!("skeleton-{}", self.lowers))?;
                 self.lowers += 1;

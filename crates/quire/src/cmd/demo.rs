@@ -11,7 +11,7 @@ use crate::terminal::{clean, print};
 use quire_core::charter::{Edits, Model, Wire};
 use quire_core::event::{Trouble, Why};
 use quire_core::view::{Progress, Review, first_line, why_text};
-use quire_core::{Hash, Phase};
+use quire_core::{Event, Hash, Logged, Phase};
 use quire_engine::settings::{self, Options, Surroundings};
 use quire_engine::{EngineError, Heard, Link, Quire};
 use serde_json::{Value, json};
@@ -126,8 +126,6 @@ fn journeys(
     inside: &Surroundings,
     told: &Told<'_>,
 ) -> Result<Vec<Value>, Failure> {
-    let rung = play.quire.prove_sandbox().map_err(|error| Failure { safe: SAFE.to_owned(), ..error.into() })?;
-    told.text(&format!("The sandbox here: {rung}."))?;
     let mut done = vec![];
     for (n, sample) in SAMPLES.iter().enumerate() {
         told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
@@ -345,7 +343,10 @@ impl Told<'_> {
         self.face.out.paint(1, text)
     }
 
-    fn progress(&self, progress: &mut Progress, logged: &quire_core::Logged) -> io::Result<()> {
+    fn progress(&self, progress: &mut Progress, logged: &Logged) -> io::Result<()> {
+        if let Event::Equipped { rung, .. } = &logged.event {
+            self.line(&format!("  in a sandbox: {}", clean(rung)))?;
+        }
         for line in progress.apply(logged) {
             let mark = line.mark.symbol();
             self.line(&cut(&format!("  {mark} {}", one_line(&line.text)), self.width))?;
