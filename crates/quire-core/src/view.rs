@@ -257,7 +257,7 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
                 Trouble::Folder => format!("Put the folder right, then: {resume}"),
                 Trouble::Other => format!("Try again: {resume}"),
             };
-            (sentence(words), next)
+            (sentence(&capital(words.trim())), next)
         }
     };
     Told { what, safe: kept(task), next }
@@ -309,6 +309,16 @@ fn minutes(millis: u64) -> String {
 fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+}
+
+/// Returns `text` with a capital at its start, unless it starts with a path, an address or a quotation.
+fn capital(text: &str) -> String {
+    let first = text.split_whitespace().next().unwrap_or("");
+    if !first.chars().all(|c| c.is_alphabetic() || c == '\'') {
+        return text.to_owned();
+    }
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |c| c.to_uppercase().chain(letters).collect())
 }
 
 /// Returns the first line with anything in it, at most `most` characters long.

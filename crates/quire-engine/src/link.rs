@@ -39,7 +39,7 @@ pub struct Link {
 /// What a follower hears.
 #[derive(Clone, Debug)]
 pub enum Heard {
-    Event(Logged),
+    Event(Box<Logged>),
     Glimpse(Glimpse),
 }
 
@@ -173,7 +173,7 @@ impl Followed {
             }
             if let Some(logged) = self.ready.pop_front() {
                 self.after = logged.seq;
-                return Ok(Heard::Event(logged));
+                return Ok(Heard::Event(Box::new(logged)));
             }
             let Some(link) = &mut self.link else {
                 sleep(LOOK).await;

@@ -96,6 +96,9 @@ impl From<AppendError> for EngineError {
     }
 }
 
+/// What a file holds; absent where there is no file, or it is too large to be held.
+type Content = Option<Vec<u8>>;
+
 /// Files beyond this are not compared line by line for a review.
 const COMPARED_BYTES_MAX: u64 = 2 << 20;
 
@@ -409,7 +412,7 @@ impl Quire {
         frozen: &[Frozen],
         entry: &Entry,
         most: u64,
-    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), EngineError> {
+    ) -> Result<(Content, Content), EngineError> {
         let was = match &entry.was {
             Some(Node::File { bytes, .. }) if *bytes <= most => {
                 let base = frozen.get(entry.folder as usize);

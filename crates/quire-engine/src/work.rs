@@ -5,6 +5,7 @@ use crate::blob::BlobError;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
+use crate::keys::Secret;
 use crate::place::Place;
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
@@ -32,14 +33,16 @@ pub struct Work {
     pub client: quire_model::Client,
     /// The quire binary: the hand is this, started again.
     pub binary: PathBuf,
-    /// Returns the key for a model of this task.
-    pub key: Box<dyn Fn(&Charter, &Model) -> Option<crate::keys::Secret> + Send + Sync>,
+    pub key: KeyFor,
     pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
 }
+
+/// Returns the key for a model of a task's charter.
+pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
 
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
@@ -53,7 +56,7 @@ impl Work {
         home: PathBuf,
         task: u64,
         client: quire_model::Client,
-        key: Box<dyn Fn(&Charter, &Model) -> Option<crate::keys::Secret> + Send + Sync>,
+        key: KeyFor,
         show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     ) -> io::Result<Work> {
         Ok(Work {
@@ -124,7 +127,7 @@ impl Work {
         let images = self.images(&prompt).map_err(blob_trouble)?;
         let show = self.show.clone();
         let glimpse = move |glimpse: quire_model::Glimpse| show(glimpse.into());
-        let key = key.as_ref().map(crate::keys::Secret::expose);
+        let key = key.as_ref().map(Secret::expose);
         Ok(match self.client.ask(model, key, &prompt, &images, &glimpse).await {
             Ok(reply) => Event::Replied { reply },
             Err(fault) => Event::AskFailed { fault },

@@ -169,7 +169,7 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
     let plain = [Why::NoModel, Why::Person, Why::Steps, Why::Time, Why::Loop, Why::Silence];
     let mut all: Vec<Why> = plain.into_iter().chain([Why::Refused("not that".into())]).collect();
     all.extend(kinds.map(fault));
-    all.extend(troubles.map(|t| Why::Trouble(t, "It broke".into())));
+    all.extend(troubles.map(|t| Why::Trouble(t, "it broke".into())));
     let task = Log::new(3, charter(&[]), "x").task;
     let shown: Vec<String> = all
         .iter()
@@ -199,6 +199,21 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
     trouble with the folder: It broke. | Put the folder right, then: quire resume 3
     quire had trouble: It broke. | Try again: quire resume 3
     "#);
+}
+
+#[test]
+fn a_sentence_begins_with_a_capital_where_it_begins_with_a_word() {
+    let rows = [
+        ("the disk is full", "The disk is full"),
+        ("/srv/x is gone", "/srv/x is gone"),
+        ("http://a answers", "http://a answers"),
+        ("a.txt is gone", "a.txt is gone"),
+        ("élan", "Élan"),
+        ("", ""),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(capital(text), expected);
+    }
 }
 
 #[test]

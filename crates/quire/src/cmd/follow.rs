@@ -78,12 +78,14 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
     live.draw_past();
     let mut followed = link.follow(quire.store().clone(), id, last).await;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    while quire.task(id)?.phase == Phase::Working {
+    let mut works = quire.task(id)?.phase == Phase::Working;
+    while works {
         tokio::select! {
             heard = followed.next() => match heard.map_err(EngineError::from)? {
                 Heard::Event(logged) => {
                     last = logged.seq;
                     live.event(&logged, id)?;
+                    works = quire.task(id)?.phase == Phase::Working;
                 }
                 Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
             },
@@ -117,7 +119,10 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
                 print_json(object)?;
                 return Ok(exit_of(why));
             }
-            let what = format!("Task {id} {}: {}", standing(why), told.what);
+            let what = match why {
+                Why::Person => format!("Task {id} is paused."),
+                _ => format!("Task {id} {}: {}", standing(why), told.what),
+            };
             Err(Failure::new(exit_of(why), what, told.safe, told.next))
         }
         Phase::Ready | Phase::Accepted => {
@@ -143,7 +148,7 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
 
 fn standing(why: &Why) -> &'static str {
     match why {
-        Why::Person | Why::Steps | Why::Time => "is paused",
+        Why::Steps | Why::Time => "is paused",
         _ => "needs you",
     }
 }
