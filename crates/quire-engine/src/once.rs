@@ -5,6 +5,7 @@ use crate::hands::Hands;
 use crate::quire::{EngineError, Quire};
 use crate::settings::Resolved;
 use crate::snapshot::{self, Seen};
+use crate::work::hidden;
 use quire_core::Snapshot;
 use quire_core::event::Apart;
 use quire_sandbox::{FolderView, Rung, Spec};
@@ -66,7 +67,7 @@ impl Quire {
             out: scratch.join("out"),
             binary: std::env::current_exe().map_err(failed)?,
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
-            hide: limits.hide.clone(),
+            hide: hidden(&limits.hide, self.home()),
             show: limits.show.clone(),
             env: resolved.env.clone(),
             memory_bytes: limits.memory_bytes,

@@ -40,7 +40,15 @@ pub const UNKNOWN: Hash = Hash([0; 32]);
 /// and nothing else.
 #[derive(Debug, Default)]
 pub struct Seen {
-    hashes: HashMap<(u64, u64, i64, u64), Hash>,
+    hashes: HashMap<(u64, u64, i64, u64), Known>,
+}
+
+/// What is known of a file's content.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    hash: Hash,
+    /// Whether it was stored; what is as in the base need not be.
+    stored: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +190,8 @@ impl Reading<'_> {
             }
             _ => {
                 let lower = self.lower;
-                let blob = self.seen.hash(lower, found, |file| Ok(hash_of(file)?))?;
+                let compute = |file: &mut File| Ok(Known { hash: hash_of(file)?, stored: false });
+                let blob = self.seen.hash(lower, found, |_| true, compute)?;
                 Node::File { blob, bytes: found.print.bytes, mode }
             }
         })
@@ -191,8 +200,11 @@ impl Reading<'_> {
     fn node_now(&mut self, found: &Found, was: Option<&Node>) -> Result<Node, SnapshotError> {
         let mode = found.print.mode & TRAVELS;
         let bytes = found.print.bytes;
-        let same_size = match was {
-            Some(Node::File { blob, bytes: old, .. }) if *old == bytes => Some(*blob),
+        // Touched and not changed: nothing to store. With another mode it is in the snapshot, and so must its content be.
+        let untouched = match was {
+            Some(Node::File { blob, bytes: old, mode: before }) if (*old, *before) == (bytes, mode) => {
+                Some(*blob)
+            }
             _ => None,
         };
         Ok(match found.print.kind {
@@ -200,13 +212,15 @@ impl Reading<'_> {
             Kind::Link => Node::Link { target: LinkTarget(self.whole.link(found)?) },
             _ => {
                 let (whole, pack) = (self.whole, &mut *self.pack);
-                let blob = self.seen.hash(whole, found, |file| {
-                    // Touched and not changed: nothing to store.
-                    if same_size.is_some() && same_size == Some(hash_of(&mut *file)?) {
-                        return Ok(same_size.unwrap_or(UNKNOWN));
+                let enough = |known: &Known| known.stored || untouched == Some(known.hash);
+                let blob = self.seen.hash(whole, found, enough, |file| {
+                    if let Some(hash) = untouched
+                        && hash_of(&mut *file)? == hash
+                    {
+                        return Ok(Known { hash, stored: false });
                     }
                     io::Seek::rewind(file)?;
-                    Ok(pack.add(file)?.0)
+                    Ok(Known { hash: pack.add(file)?.0, stored: true })
                 })?;
                 Node::File { blob, bytes, mode }
             }
@@ -219,21 +233,24 @@ impl Seen {
         &mut self,
         stack: &Stack,
         found: &Found,
-        compute: impl FnOnce(&mut File) -> Result<Hash, SnapshotError>,
+        enough: impl FnOnce(&Known) -> bool,
+        compute: impl FnOnce(&mut File) -> Result<Known, SnapshotError>,
     ) -> Result<Hash, SnapshotError> {
-        if let Some(hash) = self.hashes.get(&key(&found.print)) {
-            return Ok(*hash);
+        if let Some(known) = self.hashes.get(&key(&found.print))
+            && enough(known)
+        {
+            return Ok(known.hash);
         }
-        let hash = compute(&mut stack.content(found)?)?;
+        let known = compute(&mut stack.content(found)?)?;
         // A mode that was lent for reading has moved the ctime. What changed just now may change again unseen, because
         // the kernel's stamps are milliseconds apart.
         if let Some(print) = stack.print(found)?
             && print.bytes == found.print.bytes
             && settled(&print)
         {
-            self.hashes.insert(key(&print), hash);
+            self.hashes.insert(key(&print), known);
         }
-        Ok(hash)
+        Ok(known.hash)
     }
 }
 

@@ -174,7 +174,7 @@ impl Work {
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
-            hide: charter.sandbox.hide.clone(),
+            hide: hidden(&charter.sandbox.hide, &self.home),
             show: charter.sandbox.show.clone(),
             env: charter.env.clone(),
             memory_bytes: charter.sandbox.memory_bytes,
@@ -360,6 +360,12 @@ impl Work {
         .await?;
         Ok(Some(Event::Restored { layer: number }))
     }
+}
+
+/// Returns what a sandbox hides: what the person said, and quire's own data, in which other tasks' files lie.
+pub fn hidden(hide: &[String], home: &Path) -> Vec<String> {
+    let home = home.to_str().map(str::to_owned);
+    hide.iter().cloned().chain(home).collect()
 }
 
 /// Reads a snapshot from its blob.

@@ -5,7 +5,10 @@ use crate::Spec;
 use crate::machine;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// What the name of each of our cgroups starts with; its spawner's pid follows.
+const NAME: &str = "quire-";
 
 /// The cgroups of one sandbox, removed when dropped; every process in them must have ended.
 pub struct Limits {
@@ -14,8 +17,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Makes what can be made. `name` must be new on this machine.
-    pub fn make(spec: &Spec, name: &str) -> Limits {
+    /// Makes what can be made, for the sandbox of this process.
+    pub fn make(spec: &Spec) -> Limits {
+        let name = format!("{NAME}{}", std::process::id());
         let mut limits = Limits { directories: Vec::new(), memory_is_bounded: false };
         let (Ok(own), Ok(mountinfo)) =
             (fs::read_to_string("/proc/self/cgroup"), fs::read("/proc/self/mountinfo"))
@@ -49,7 +53,8 @@ impl Limits {
                     vec![("pids.max", u64::from(spec.processes)), ("memory.max", spec.memory_bytes)]
                 }
             };
-            let directory = parent.join(name);
+            sweep(&parent);
+            let directory = parent.join(&name);
             if fs::create_dir(&directory).is_err() {
                 continue;
             }
@@ -73,7 +78,18 @@ impl Limits {
     }
 }
 
-fn existing(file: &std::path::Path, text: &str) -> io::Result<()> {
+/// Removes what spawners left that were killed. One in use refuses to be removed.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+fn existing(file: &Path, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(file)?, text.as_bytes())
 }
 

@@ -56,7 +56,8 @@ pub fn fill(real: &Path, made: &Path) -> io::Result<()> {
 fn level(real: &Path, entries: fs::ReadDir, made: &Path, depth: u32) -> io::Result<()> {
     let files_change = CHANGED.iter().any(|changed| real == Path::new(changed)) || real.starts_with("/etc");
     for entry in entries.flatten() {
-        let kind = entry.file_type()?;
+        // What is gone since it was listed is not there.
+        let (Ok(kind), Ok(stat)) = (entry.file_type(), entry.metadata()) else { continue };
         let made = || made.join(entry.file_name());
         if kind.is_dir() && depth > 0 {
             let (path, made) = (entry.path(), made());
@@ -68,14 +69,14 @@ fn level(real: &Path, entries: fs::ReadDir, made: &Path, depth: u32) -> io::Resu
                 rustix::fs::setxattr(&made, "user.overlay.opaque", b"y", XattrFlags::empty())?;
                 continue;
             };
-            let mode = entry.metadata()?.mode() & 0o1777;
+            let mode = stat.mode() & 0o1777;
             if mode != 0o755 {
                 fs::set_permissions(&made, fs::Permissions::from_mode(mode | 0o700))?;
             }
             level(&path, listed, &made, depth - 1)?;
         } else if kind.is_file() && is_lock(&entry.file_name()) {
             fs::write(made(), "")?;
-        } else if kind.is_file() && files_change && entry.metadata()?.len() <= FILE_MAX {
+        } else if kind.is_file() && files_change && stat.len() <= FILE_MAX {
             let copied = fs::copy(entry.path(), made());
             if copied.is_err() && !real.starts_with("/etc") {
                 // A log or a list of root's: an empty one serves as well.

@@ -57,7 +57,7 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
     }
     let spec = &order.spec;
     let real_root = rustix::process::geteuid().is_root();
-    let limits = Limits::make(spec, &format!("quire-{}", std::process::id()));
+    let limits = Limits::make(spec);
     if real_root {
         // SAFETY: there is one thread, and descriptors stay shared.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }

@@ -153,7 +153,7 @@ impl<'a> Tree<'a> {
         parts.sort();
         for part in parts {
             let mut below = match self.real(&part) {
-                // Removed since it was listed, as directories for temporary files are.
+                // Gone since it was listed: the machine is in use.
                 Err(_) if !part.exists() => continue,
                 real => vec![real?],
             };
@@ -187,9 +187,7 @@ impl<'a> Tree<'a> {
                 continue;
             }
             let Ok(mut inside) = fs::read_dir(&path) else { continue };
-            let has_mounts =
-                self.mounts.iter().any(|mount| mount.point != path && mount.point.starts_with(&path));
-            if has_mounts {
+            if !self.can_be_below(&path) {
                 let skeleton = self.scratch.join("root").join(path.strip_prefix("/").unwrap_or(&path));
                 outline_like(&path, &skeleton)?;
                 self.split(&path, home, parts)?;

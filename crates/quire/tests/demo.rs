@@ -46,7 +46,12 @@ impl Stage {
         let mut command = Command::new(self.path().join("quire"));
         command.args(arguments).env_clear().current_dir("/");
         command.env("HOME", self.path()).env("PATH", "/usr/local/bin:/usr/bin:/bin").env("TERM", "xterm");
-        command.uid(self.uid).gid(self.uid).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .uid(self.uid)
+            .gid(self.uid)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -150,7 +155,10 @@ fn both_journeys_are_told_and_nothing_else_is_left() {
 fn without_hashes(text: &str) -> String {
     let is_hash = |word: &str| word.len() == 16 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let word = |word| if is_hash(word) { "................" } else { word };
-    text.split(' ').map(|part| part.split('\n').map(word).collect::<Vec<_>>().join("\n")).collect::<Vec<_>>().join(" ")
+    text.split(' ')
+        .map(|part| part.split('\n').map(word).collect::<Vec<_>>().join("\n"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]

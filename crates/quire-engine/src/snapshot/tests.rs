@@ -228,11 +228,34 @@ fn unchanged_files_are_not_read_again() {
     assert_eq!(take(), first);
     assert_eq!(seen.hashes.len(), 1);
     let known = *seen.hashes.values().next().unwrap();
-    assert_eq!(known, Hash::of(b"one"));
+    assert_eq!(known.hash, Hash::of(b"one"));
     put(&upper, "a", "two");
     let second =
         snapshot(std::slice::from_ref(&frozen), &case.layers, &mut seen, case.store.blobs()).unwrap().0;
     assert_ne!(second, first);
+}
+
+#[test]
+fn every_content_that_a_snapshot_names_is_stored() {
+    let mut case = case();
+    case.put("mode", "the mode alone changes");
+    case.put("linked", "touched, and then linked");
+    let frozen = case.freeze();
+    let upper = case.layer();
+    put(&upper, "mode", "the mode alone changes");
+    fs::set_permissions(upper.join("mode"), fs::Permissions::from_mode(0o755)).unwrap();
+    put(&upper, "linked", "touched, and then linked");
+    fs::hard_link(upper.join("linked"), upper.join("new")).unwrap();
+    while fs::metadata(upper.join("linked")).unwrap().modified().unwrap().elapsed().unwrap().as_millis() < 25
+    {
+        std::thread::yield_now();
+    }
+    let snapshot = case.snapshot(&frozen);
+    assert_eq!(shown(&snapshot), ["mmode", "+new"]);
+    for entry in snapshot.entries {
+        let Some(Node::File { blob, .. }) = entry.now else { panic!("{entry:?}") };
+        assert!(case.store.blobs().has(&blob).unwrap(), "{}", entry.path);
+    }
 }
 
 #[test]

@@ -470,9 +470,12 @@ fn processes_are_bounded(stage: &Stage) {
     let mut spec = stage.spec.clone();
     spec.processes = 64;
     let live = Live::start(&spec).unwrap();
-    live.run("for i in $(seq 200); do sleep 86399.5 & done 2>/dev/null; wait -n");
+    // Both users run this at the same time.
+    let nap = format!("86399.5{}", rustix::process::geteuid().as_raw());
+    live.run(&format!("for i in $(seq 200); do sleep {nap} & done 2>/dev/null; wait -n"));
     let count = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-        fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(b"86399.5\0"))
+        fs::read(entry.path().join("cmdline"))
+            .is_ok_and(|line| line.ends_with(format!("sleep\0{nap}\0").as_bytes()))
     });
     let count = count.count();
     assert!((1..64).contains(&count), "{count}");

@@ -301,8 +301,7 @@ async fn connect(quire: &Quire) -> Link {
 /// Columns of the name of a moment.
 const WHEN_COLUMNS: usize = 16;
 const SAFE: &str = "No file of yours was touched, and what the demo made is removed.";
-const BROKEN: &str =
-    "The demo needs only sh, awk, grep and the like. If those work here, this is a fault of quire's: please report it.";
+const BROKEN: &str = "The demo needs only sh, awk, grep and the like. If those work here, this is a fault of quire's: please report it.";
 
 fn stopped(why: &Why, what: &str) -> Failure {
     let (exit, next) = match why {
@@ -407,7 +406,9 @@ fn end(kept: &Path, here: &Surroundings, told: &Told<'_>) -> String {
         for (command, does) in rows {
             text.push_str(&format!("  {}   {does}\n", pad(&command, widest)));
         }
-        text.push_str("A model server on this machine (Ollama, LM Studio, llama.cpp) is found by itself.\n\n");
+        text.push_str(
+            "A model server on this machine (Ollama, LM Studio, llama.cpp) is found by itself.\n\n",
+        );
     }
     text.push_str(&format!("The page: {}\n", page.display()));
     text.push_str(&format!("Both folders stay in {}; nothing else is left of this demo.\n", kept.display()));

@@ -125,7 +125,7 @@ fn several_folders_are_one_task() {
 fn git_is_not_needed_and_its_files_are_not_taken() {
     let stage = Stage::set();
     let model = Model::saying(vec![
-        shell("mkdir -p node_modules/x; echo x > node_modules/x/i.js; echo x > .git/HEAD; echo x > a"),
+        shell("echo x > node_modules/y/j.js; echo x > .git/HEAD; echo x > a"),
         say("Done."),
     ]);
     stage.use_model(&model, Wire::Chat);
@@ -134,13 +134,22 @@ fn git_is_not_needed_and_its_files_are_not_taken() {
     stage.file("node_modules/y/i.js", "y\n");
     let before = Tree::of(&stage.folder);
     let mut run = stage.command(&["change a"]);
-    // No program at all is found by quire itself.
+    // No program at all is found, neither by quire nor inside.
     let ended = run.env("PATH", "/nowhere").output().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
     let apart = stage.json(&["review", "1"])["review"]["apart"].clone();
     assert_eq!((&apart["git"]["total"], &apart["ignored"]["total"]), (&1.into(), &1.into()), "{apart}");
     stage.quire(&["accept", "1"]).exits(0);
-    Tree::of(&stage.folder).assert_is(&before.with_file(b"a", b"x\n", 0o644), "after accept");
+    let plain = before.clone().with_file(b"a", b"x\n", 0o644);
+    Tree::of(&stage.folder).assert_is(&plain, "after accept");
+    // What is ignored is taken where it is named.
+    stage.quire(&["accept", "1", "node_modules/y/j.js"]).exits(0);
+    let named = plain.clone().with_file(b"node_modules/y/j.js", b"x\n", 0o644);
+    Tree::of(&stage.folder).assert_is(&named, "after an accept by name");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&plain, "after its undo");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after both");
 }
 
 #[test]

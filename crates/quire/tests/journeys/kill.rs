@@ -10,11 +10,16 @@ use quire_core::event::Event;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 const PIECES: usize = 30;
 
 /// Answers whose first run waits to be killed in the midst of the call.
 const SLOW: [usize; 3] = [4, 13, 22];
+
+/// How often the model has answered when the host is killed: while the next answer is awaited (odd), right after it came
+/// (even), and in the midst of a call.
+const MOMENTS: [usize; 10] = [1, 3, 4, 7, 9, 13, 16, 18, 22, 25];
 
 fn script(asked: &Asked) -> Answer {
     let done = asked.results.iter().filter(|result| !result.contains("Interrupted")).count();
@@ -36,8 +41,7 @@ fn ten_kills_leave_no_trace() {
     let before = Tree::of(&stage.folder);
     model.hold_from(1);
     let follower = stage.start(&["make thirty pieces"]);
-    // Each moment in turn: while the model is asked, right after it answered, and in the midst of a call.
-    for moment in [1, 3, 4, 7, 9, 13, 16, 18, 22, 25] {
+    for (nth, moment) in MOMENTS.into_iter().enumerate() {
         model.wait_for(moment, 1);
         let mut host = stage.host();
         if SLOW.contains(&moment) {
@@ -50,12 +54,7 @@ fn ten_kills_leave_no_trace() {
         }
         host.kill();
         // The follower starts the next host, which finds in the log what is owed.
-        model.hold_from(moment + 2);
-        if let Some(next) =
-            [1, 3, 4, 7, 9, 13, 16, 18, 22, 25, usize::MAX].iter().find(|next| **next > moment)
-        {
-            model.hold_from(*next);
-        }
+        model.hold_from(MOMENTS.get(nth + 1).copied().unwrap_or(usize::MAX));
     }
     let ended = follower.end().exits(0);
     assert!(ended.out.contains("All pieces are there."), "{}", ended.out);
@@ -86,4 +85,40 @@ fn ten_kills_leave_no_trace() {
         let shared = pair[0].items.len().min(pair[1].items.len());
         assert_eq!(pair[0].items[..shared], pair[1].items[..shared], "the conversation is one");
     }
+}
+
+#[test]
+fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.answered {
+        0 => call(
+            "shell",
+            json!({ "command": "for n in $(seq 40); do echo new > f$n; echo new > sub/g$n; done; rm -r gone; chmod +x f1" }),
+        ),
+        _ => say("Many files."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    for name in ["f1", "f2", "sub/g3", "gone/a", "gone/deep/b"] {
+        stage.file(name, "old\n");
+    }
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["change many"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let after = Tree::of(&stage.folder);
+    let (mut at, mut killed) = (true, 0);
+    for nth in 0..24 {
+        let mut running = stage.start(&[if at { "undo" } else { "accept" }, "1"]);
+        // From before its beginning to past its end, wherever that is on this machine.
+        std::thread::sleep(Duration::from_millis(nth * 4));
+        killed += u32::from(running.child.try_wait().expect("a child").is_none());
+        running.signal(libc::SIGKILL);
+        running.end();
+        // Whatever command comes next does the recovery.
+        let state = stage.state(1);
+        let now = Tree::of(&stage.folder);
+        at = state == "accepted";
+        now.assert_is(if at { &after } else { &before }, &format!("kill {nth}, task {state}"));
+    }
+    assert!(killed > 3, "only {killed} were at work when they were killed");
+    stage.log(1);
 }

@@ -39,7 +39,7 @@ pub struct Asked {
     /// Request line and headers, in lower case.
     pub head: String,
     pub body: String,
-    /// The conversation's items, byte for byte.
+    /// The conversation's items, byte for byte but for the marks that tell a provider where to cache.
     pub items: Vec<String>,
     /// How often the model has answered in this conversation.
     pub answered: usize,
@@ -244,7 +244,7 @@ impl Asked {
             .unwrap_or_else(|error| panic!("{error}: {body}"))
             .input
             .iter()
-            .map(|item| item.get().to_owned())
+            .map(|item| item.get().replace(r#","cache_control":{"type":"ephemeral"}"#, ""))
             .collect();
         let mut asked = Asked { wire, head, body, items, answered: 0, words: vec![], results: vec![] };
         let mut is_models_turn = false;

@@ -6,7 +6,7 @@ use quire_core::{Logged, Task};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -441,9 +441,4 @@ fn gather(from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
 fn run(command: &mut Command) {
     let out = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
-}
-
-/// Gives a path to somebody else.
-pub fn give(path: &Path, id: u32) {
-    chown(path, Some(id), Some(id)).expect("a new owner");
 }
