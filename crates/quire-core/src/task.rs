@@ -531,7 +531,8 @@ impl Task {
         self.step += 1;
         self.usage.add(reply.usage);
         let reply = Arc::new(reply.clone());
-        if !reply.items.is_empty() {
+        // A recorded reply has no items of any wire's, and is part of the conversation all the same.
+        if !reply.items.is_empty() || !reply.is_empty() {
             self.transcript.push(Arc::new(PromptItem::Model(reply.clone())));
         }
         if !reply.text.trim().is_empty() {

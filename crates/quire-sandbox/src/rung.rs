@@ -40,8 +40,12 @@ pub fn rung(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, Star
         fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::Directories)?;
     }
     let found = probe(scratch, folder, binary);
-    let removed = [scratch, folder].map(|made| fs::remove_dir_all(made).map_err(StartError::Directories));
-    removed.into_iter().collect::<Result<(), _>>().and(found)
+    // Why there is no sandbox says more than what is left of one.
+    let removed = [scratch, folder].map(|made| {
+        let removed = crate::tidy::empty(made).and_then(|()| fs::remove_dir(made));
+        removed.map_err(StartError::Directories)
+    });
+    found.and_then(|rung| removed.into_iter().collect::<Result<(), _>>().map(|()| rung))
 }
 
 fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartError> {

@@ -80,7 +80,7 @@ pub enum Command {
     /// Show what works on this machine, proved by doing it
     Doctor(DoctorArgs),
     /// Show the whole journey with a recorded model: no key, no network
-    Demo,
+    Demo(DemoArgs),
     /// Run one command in a fresh sandbox and show what it would change
     Sandbox(SandboxArgs),
     /// Print completions for a shell
@@ -228,6 +228,13 @@ pub enum ModelsCommand {
 
 #[derive(Debug, Args)]
 pub struct DoctorArgs {}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where samples and tapes are read instead of those built in; for work on the demo itself
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub from: Option<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 pub struct SandboxArgs {

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod completions;
+pub mod demo;
 pub mod discard;
 pub mod doctor;
 pub mod follow;

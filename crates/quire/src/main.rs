@@ -62,6 +62,6 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Discard(args) => cmd::discard::discard(&args, &face),
         Command::Stop(args) => cmd::stop::stop(&args, &face),
         Command::Resume(args) => cmd::resume::resume(&args, &face),
-        command => Err(Failure::new(Exit::Trouble, format!("{command:?}"), "", "")),
+        Command::Demo(args) => cmd::demo::demo(&args, &face),
     }
 }

@@ -160,7 +160,7 @@ fn foot(review: &Review) -> String {
 }
 
 /// Returns a file's name, how much of it changed, and its hunks.
-fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
+pub fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
     let name = match folders.get(file.folder as usize) {
         Some(folder) if folders.len() > 1 => {
             let folder = folder.file_name().unwrap_or(folder.as_os_str());
