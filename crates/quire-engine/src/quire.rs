@@ -337,9 +337,12 @@ impl Quire {
             return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
         }
         let number = number as u32;
-        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs())?;
+        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs()).map_err(edited)?;
         self.store.append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
-        let report = self.carry(id, number, true, plan)?;
+        let report = self.carry(id, number, true, plan).map_err(|error| match error {
+            EngineError::Accept(error) => EngineError::Accept(edited(error)),
+            other => other,
+        })?;
         Ok(written(&task, number, true, &report))
     }
 
@@ -454,6 +457,14 @@ impl Quire {
     }
 }
 
+/// Drift that an undo meets is the person's later edits.
+fn edited(error: AcceptError) -> AcceptError {
+    match error {
+        AcceptError::Drift(drifts) => AcceptError::Edited(drifts),
+        other => other,
+    }
+}
+
 fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {
     let why = "quire was ended while it wrote; everything is as it was before".to_owned();
     match (outcome, undo) {
@@ -485,6 +496,7 @@ fn written(task: &Task, accept: u32, undo: bool, report: &Report) -> Written {
     let file = |w: &accept::Written| WrittenFile {
         folder: w.folder,
         path: w.path.clone(),
+        is_folder: w.is_folder,
         fate: match w.did {
             Did::Created => Fate::New,
             Did::Replaced | Did::Mode => Fate::Changed,

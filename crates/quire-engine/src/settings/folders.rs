@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub enum FolderError {
     #[error("There is no folder {}.", .0.display())]
     Missing(PathBuf),
+    #[error("The current folder is not there any more.")]
+    Left,
     #[error("{} is not a folder.", .0.display())]
     NotAFolder(PathBuf),
     #[error("The folder {} cannot be read: {source}.", .path.display())]
@@ -36,7 +38,10 @@ pub(super) fn resolve(
     let own = own.and_then(|own| fs::canonicalize(own).ok());
     let mut folders: Vec<PathBuf> = Vec::new();
     for given in std::iter::once(first.unwrap_or(cwd)).chain(further.iter().map(PathBuf::as_path)) {
-        let folder = readable(&cwd.join(given))?;
+        let folder = match readable(&cwd.join(given)) {
+            Err(FolderError::Missing(_)) if given == cwd => return Err(FolderError::Left),
+            readable => readable?,
+        };
         if own.as_ref().is_some_and(|own| folder.starts_with(own)) {
             return Err(FolderError::Own(folder));
         }
@@ -117,7 +122,12 @@ mod tests {
             (Some("a"), &["link"], false, "The folder /home/me/a was given twice."),
             (None, &[], false, "/home/me is your home folder; a task would copy and could change all of it."),
             (None, &[], true, "/home/me"),
-            (Some("data"), &[], true, "/home/me/data is where quire keeps its own data; no task can work on it."),
+            (
+                Some("data"),
+                &[],
+                true,
+                "/home/me/data is where quire keeps its own data; no task can work on it.",
+            ),
             (
                 Some("a"),
                 &["data/tasks"],
