@@ -22,6 +22,9 @@ const SLOW: [usize; 3] = [4, 13, 22];
 const MOMENTS: [usize; 10] = [1, 3, 4, 7, 9, 13, 16, 18, 22, 25];
 
 fn script(asked: &Asked) -> Answer {
+    if !asked.head.contains("authorization: bearer sk-lab\r\n") {
+        return Answer::Status(401, r#"{"error":{"message":"no key"}}"#);
+    }
     let done = asked.results.iter().filter(|result| !result.contains("Interrupted")).count();
     if done == PIECES {
         return say("All pieces are there.");
@@ -34,9 +37,11 @@ fn script(asked: &Asked) -> Answer {
 
 #[test]
 fn ten_kills_leave_no_trace() {
-    let stage = Stage::set();
+    let mut stage = Stage::set();
     let model = Model::new(script);
-    stage.use_model(&model, Wire::Responses);
+    // The key is nowhere but in the follower's memory, and so has to reach each new host.
+    stage.configure(&model, Wire::Responses, "key_env = \"LAB_KEY\"\n");
+    stage.env.push(("LAB_KEY".into(), "sk-lab".into()));
     stage.file("ran", "");
     let before = Tree::of(&stage.folder);
     model.hold_from(1);
