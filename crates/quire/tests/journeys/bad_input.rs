@@ -410,3 +410,27 @@ fn data_that_is_damaged_is_left_as_it_is() {
     assert!(fs::read(&database).unwrap() == bytes, "it was not touched");
     fs::remove_file(&database).unwrap();
 }
+
+#[test]
+fn a_stored_key_is_there_whoever_drives() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.head.contains("x-api-key: sk-stored\r\n") {
+        true => say("With the stored key."),
+        false => Answer::Status(401, r#"{"error":{"message":"no key"}}"#),
+    });
+    stage.configure(&model, Wire::Messages, "key_env = \"LAB_KEY\"\n");
+    stage.quire_with(&["models", "add", "lab"], b"sk-stored\n").exits(0);
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "say something"]).exits(0);
+    model.wait_for(0, 1);
+    // A host that nobody hands a key to.
+    stage.host().kill();
+    let mut alone = stage.start(&["host"]);
+    assert!(alone.next_line_of_stderr().contains("Driving the tasks"));
+    model.wait_for(0, 2);
+    model.let_go();
+    let ended = stage.quire(&["watch", "1"]).exits(0);
+    assert!(ended.out.contains("With the stored key."), "{}", ended.out);
+    alone.signal(libc::SIGINT);
+    alone.end().exits(130);
+}

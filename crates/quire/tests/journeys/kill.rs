@@ -115,10 +115,8 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
         let mut running = stage.start(&[if at { "undo" } else { "accept" }, "1"]);
         // From before its beginning to past its end, wherever that is on this machine.
         std::thread::sleep(Duration::from_millis(nth * 4));
-        if running.child.try_wait().expect("a child").is_none() {
-            killed += 1;
-            running.signal(libc::SIGKILL);
-        }
+        killed += u32::from(running.child.try_wait().expect("a child").is_none());
+        running.child.kill().expect("a child, also one that has ended");
         running.end();
         // Whatever command comes next does the recovery.
         let state = stage.state(1);
