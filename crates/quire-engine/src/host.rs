@@ -71,6 +71,9 @@ const RETIRE: Duration = Duration::from_secs(10);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// How long a new host waits for a face to hand over a task's key, before the task waits for a person.
+const KEY_WAITS: Duration = Duration::from_secs(5);
+
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     #[error("a host is running already")]
@@ -136,7 +139,16 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         build: build(),
     });
     for task in host.store.tasks()? {
-        host.drive_if_owed(task);
+        if host.lacks_key(task) {
+            // The face that started this host, or follows the task, has it and hands it over first.
+            let host = host.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(KEY_WAITS).await;
+                host.drive_if_owed(task);
+            });
+        } else {
+            host.drive_if_owed(task);
+        }
     }
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
@@ -239,6 +251,14 @@ impl Host {
                 host.drive_if_owed(task);
             }
         });
+    }
+
+    /// Returns whether the task's model needs a key that is not here.
+    fn lacks_key(&self, task: u64) -> bool {
+        self.store.task(task).is_ok_and(|task| {
+            let model = task.charter.model.as_ref().filter(|model| model.key_env.is_some());
+            model.is_some_and(|model| self.key(task.id, &task.charter, model).is_none())
+        })
     }
 
     /// Returns the key that a face gave for the task, else the stored one of its person.
