@@ -124,6 +124,13 @@ impl Hands {
         crate::freeze::remove_tree(&self.state)?;
         ended
     }
+
+    /// Ends everything inside, whose layer nobody will want again; blocks.
+    pub fn discard(self) -> std::io::Result<()> {
+        let ended = self.sandbox.discard();
+        crate::freeze::remove_tree(&self.state)?;
+        ended
+    }
 }
 
 struct Cancel<'a> {

@@ -128,7 +128,8 @@ fn journeys(
 ) -> Result<Vec<Value>, Failure> {
     let mut done = vec![];
     for (n, sample) in SAMPLES.iter().enumerate() {
-        told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
+        told.line("")?;
+        told.line(&told.bold(&format!("{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
         done.push(journey(sample, stage, inside, &mut play, told)?);
     }
     Ok(done)
@@ -172,9 +173,9 @@ impl Play {
         let quire = Arc::new(Quire::open(inside)?);
         let host = quire.clone();
         runtime.spawn(async move {
-            // Whoever waits for it finds out that it does not answer.
+            // Whoever waits for it finds out that it does not answer; this says why.
             if let Err(error) = host.host(false).await {
-                tracing::error!(%error, "the demo's host ended");
+                say(&format!("The demo's host ended: {error}."));
             }
         });
         Ok(Play { quire, runtime, stop })
