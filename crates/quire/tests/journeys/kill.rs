@@ -163,3 +163,18 @@ fn a_power_cut_goes_back_to_the_last_snapshot_and_the_model_is_told() {
     assert_eq!(fs::read_to_string(stage.folder.join("kept")).expect("kept"), "kept\n");
     assert!(!stage.folder.join("old").exists());
 }
+
+#[test]
+fn after_a_reboot_any_look_at_the_tasks_sets_them_going_again() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "do it"]).exits(0);
+    model.wait_for(0, 1);
+    stage.host().kill();
+    model.hold_from(usize::MAX);
+    stage.quire(&["ls"]).exits(0);
+    model.wait_for(0, 2);
+    stage.quire(&["watch", "1"]).exits(0);
+}
