@@ -308,10 +308,26 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
     Ok(all)
 }
 
-/// Returns how accept (or undo) `number` of a task ended; `None` while another process is at it. Never begun is `Before`.
-pub fn outcome(desk: &Desk, number: u32, undo: bool) -> Result<Option<Outcome>, AcceptError> {
+/// Returns how accept (or undo) `number` of a task on `folders`, which its log says was begun, ended; `None` while another
+/// process is at it. What never came to its journal is `Before`.
+pub fn outcome(
+    desk: &Desk,
+    folders: &[PathBuf],
+    number: u32,
+    undo: bool,
+) -> Result<Option<Outcome>, AcceptError> {
     let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
-    finish(&desk.home, &Place { dir: desk.dir.clone(), name }, &mut |_| {})
+    let place = Place { dir: desk.dir.clone(), name };
+    if matches!(place.stage(), None | Some(Stage::Before)) {
+        // Whoever wrote the beginning into the log had the folders locked before, and has until it ends. A folder that cannot
+        // be opened is written by nobody.
+        match Held::try_now(&desk.home, folders) {
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) | Err(AcceptError::Open { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    finish(&desk.home, &place, &mut |_| {})
 }
 
 /// Ends a journal. `None`: another process is at it.

@@ -172,10 +172,9 @@ impl Quire {
             task.accepts.iter().position(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing));
         let Some(number) = open else { return Ok(task) };
         let undo = task.accepts[number].state == AcceptState::Undoing;
-        match accept::outcome(&self.desk(id), number as u32, undo)? {
+        match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
             Some(outcome) => {
-                let event = conclusion(number as u32, undo, &outcome);
-                self.append(id, |_| Ok(vec![event.clone()]))?;
+                self.end_writing(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
                 Ok(self.store.task(id)?)
             }
             None => Ok(task),
@@ -342,17 +341,21 @@ impl Quire {
             (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
-        self.append(id, |_| Ok(vec![event.clone()]))?;
+        self.end_writing(id, accept, undo, event)?;
         Ok(done?)
     }
 
-    fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
-        let task = self.store.task(id)?;
+    /// Writes how an accept or undo ended, unless another process that looked at the task has done so already.
+    fn end_writing(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
         let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
-        if task.accepts.get(number as usize).is_some_and(|a| a.state == open) {
-            let event = conclusion(number, undo, &outcome);
-            self.append(id, |_| Ok(vec![event.clone()]))?;
-        }
+        self.append(id, |task| {
+            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
+            Ok(if is_open { vec![event.clone()] } else { vec![] })
+        })
+    }
+
+    fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
+        self.end_writing(id, number, undo, conclusion(number, undo, &outcome))?;
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });
         Ok(())

@@ -535,7 +535,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
             let e = case.accept(1, &case.entries()).unwrap_err();
             assert!(matches!(e, AcceptError::Disk), "{e}");
             assert_eq!(tree_of(&case.folder), before, "{files} files");
-            let ended = outcome(&case.desk, 1, false).unwrap();
+            let ended = outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
             assert_eq!(ended, Some(Outcome::Before { left: vec![] }));
             rustix::mount::unmount(&case.folder, rustix::mount::UnmountFlags::empty()).unwrap();
         });
@@ -636,7 +636,8 @@ fn killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
                 recovered.outcome.unwrap();
             }
             let is = tree_of(&case.folder);
-            match outcome(&case.desk, 1, what == "undo").unwrap().unwrap() {
+            match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, what == "undo").unwrap().unwrap()
+            {
                 Outcome::Before { left } => {
                     assert_eq!((left, is), (vec![], before), "{what}, killed at {at}");
                     befores += 1;
@@ -665,7 +666,7 @@ fn a_killed_recovery_is_recovered() {
             again += 1;
         }
         let is = tree_of(&case.folder);
-        match outcome(&case.desk, 1, false).unwrap().unwrap() {
+        match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap().unwrap() {
             Outcome::Before { .. } => assert_eq!(is, before, "{at}"),
             Outcome::After(_) => assert_eq!(is, after, "{at}"),
         }
