@@ -69,6 +69,9 @@ pub enum AcceptError {
     Journal { path: PathBuf, why: io::Error },
     #[error("nothing was accepted under this number, or it was rolled back")]
     NotAccepted,
+    /// Neither done nor rolled back. The journal stays, and the log says that it is being written.
+    #[error("what was begun could not be ended ({0}); the next command of quire's goes on with it")]
+    Unended(String),
     #[error(transparent)]
     Blob(BlobError),
     #[error("{0}")]
@@ -94,6 +97,15 @@ impl From<BlobError> for AcceptError {
 }
 
 impl AcceptError {
+    /// Says that what was begun is neither done nor rolled back, and why.
+    pub fn unended(self) -> AcceptError {
+        AcceptError::Unended(match self {
+            AcceptError::Disk => "the disk is full".into(),
+            AcceptError::Folder { path, why } => format!("{path}: {why}"),
+            other => other.to_string(),
+        })
+    }
+
     /// Says which path an input or output error was about.
     fn at(self, path: &RelPath) -> AcceptError {
         match self {
@@ -308,10 +320,25 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
     Ok(all)
 }
 
-/// Returns how accept (or undo) `number` of a task ended; `None` while another process is at it. Never begun is `Before`.
-pub fn outcome(desk: &Desk, number: u32, undo: bool) -> Result<Option<Outcome>, AcceptError> {
+/// Returns how accept (or undo) `number` of a task on `folders` ended; `None` while another process is at it. Never begun
+/// is `Before`.
+pub fn outcome(
+    desk: &Desk,
+    folders: &[PathBuf],
+    number: u32,
+    undo: bool,
+) -> Result<Option<Outcome>, AcceptError> {
     let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
-    finish(&desk.home, &Place { dir: desk.dir.clone(), name }, &mut |_| {})
+    let place = Place { dir: desk.dir.clone(), name };
+    if place.stage().is_none() {
+        // It may be about to begin: whoever planned it holds the folders until its end.
+        match Held::try_now(&desk.home, folders) {
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) | Err(AcceptError::Open { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    finish(&desk.home, &place, &mut |_| {})
 }
 
 /// Ends a journal. `None`: another process is at it.

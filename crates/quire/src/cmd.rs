@@ -49,6 +49,15 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
             follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
         }
     }
+    for half in quire.unended() {
+        let what = if half.undo { "undo" } else { "accept" };
+        if !face.json {
+            follow::say(&format!(
+                "Task {}: an {what} is half done, and is tried again: {}.",
+                half.task, half.why
+            ));
+        }
+    }
     Ok((quire, surroundings))
 }
 
