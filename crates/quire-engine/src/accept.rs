@@ -102,6 +102,7 @@ impl AcceptError {
         AcceptError::Unended(match self {
             AcceptError::Disk => "the disk is full".into(),
             AcceptError::Folder { path, why } => format!("{path}: {why}"),
+            AcceptError::Open { folder, why } => format!("{}: {why}", folder.display()),
             other => other.to_string(),
         })
     }

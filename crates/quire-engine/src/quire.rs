@@ -145,7 +145,7 @@ impl Quire {
                 Ok(outcome) => quire.conclude(one.task, one.number, one.undo, outcome)?,
                 // One folder that is away must not keep all other tasks from their person.
                 Err(error) => {
-                    let why = error.to_string();
+                    let why = error.unended().to_string();
                     quire.unended.push(Unended { task: one.task, undo: one.undo, why });
                 }
             }
