@@ -127,7 +127,8 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
 #[test]
 fn after_a_power_cut_the_folder_is_as_after_the_last_step() {
     let stage = Stage::set();
-    let model = Model::saying(vec![shell("echo kept > kept; echo new > name"), shell("cat name"), say("Done.")]);
+    let model =
+        Model::saying(vec![shell("echo kept > kept; echo new > name"), shell("cat name"), say("Done.")]);
     stage.use_model(&model, Wire::Chat);
     stage.file("name", "old\n");
     model.hold_from(1);
