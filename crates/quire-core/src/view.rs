@@ -157,8 +157,8 @@ fn needs(why: &Why, task: &Task) -> String {
     let words = match why {
         Why::NoModel => "no model",
         Why::Person => "paused",
-        Why::Steps => return used(&count(limits.steps.into(), "step")),
-        Why::Time => return used(&minutes(limits.time_ms)),
+        Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
+        Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Loop => "the model repeats itself",
         Why::Silence => "the model says nothing",
         Why::Refused(_) => "the model declined",
@@ -299,10 +299,6 @@ fn folder(task: &Task) -> String {
 /// Returns a count with its noun: `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-fn used(counted: &str) -> String {
-    if counted.starts_with("1 ") { format!("{counted} is used") } else { format!("{counted} are used") }
 }
 
 fn minutes(millis: u64) -> String {

@@ -71,6 +71,9 @@ pub enum AcceptError {
     Journal { path: PathBuf, why: io::Error },
     #[error("nothing was accepted under this number, or it was rolled back")]
     NotAccepted,
+    /// Neither done nor rolled back. The journal stays, and the log says that it is being written.
+    #[error("what was begun could not be ended ({0}); the next command of quire's goes on with it")]
+    Unended(String),
     #[error(transparent)]
     Blob(BlobError),
     #[error("{0}")]
@@ -96,6 +99,16 @@ impl From<BlobError> for AcceptError {
 }
 
 impl AcceptError {
+    /// Says that what was begun is neither done nor rolled back, and why.
+    pub fn unended(self) -> AcceptError {
+        AcceptError::Unended(match self {
+            AcceptError::Disk => "the disk is full".into(),
+            AcceptError::Folder { path, why } => format!("{path}: {why}"),
+            AcceptError::Open { folder, why } => format!("{}: {why}", folder.display()),
+            other => other.to_string(),
+        })
+    }
+
     /// Says which path an input or output error was about.
     fn at(self, path: &RelPath) -> AcceptError {
         match self {
@@ -312,10 +325,26 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
     Ok(all)
 }
 
-/// Returns how accept (or undo) `number` of a task ended; `None` while another process is at it. Never begun is `Before`.
-pub fn outcome(desk: &Desk, number: u32, undo: bool) -> Result<Option<Outcome>, AcceptError> {
+/// Returns how accept (or undo) `number` of a task on `folders`, which its log says was begun, ended; `None` while another
+/// process is at it. What never came to its journal is `Before`.
+pub fn outcome(
+    desk: &Desk,
+    folders: &[PathBuf],
+    number: u32,
+    undo: bool,
+) -> Result<Option<Outcome>, AcceptError> {
     let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
-    finish(&desk.home, &Place { dir: desk.dir.clone(), name }, &mut |_| {})
+    let place = Place { dir: desk.dir.clone(), name };
+    if matches!(place.stage(), None | Some(Stage::Before)) {
+        // Whoever wrote the beginning into the log had the folders locked before, and has until it ends. A folder that cannot
+        // be opened is written by nobody.
+        match Held::try_now(&desk.home, folders) {
+            Ok(None) => return Ok(None),
+            Ok(Some(_)) | Err(AcceptError::Open { .. }) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    finish(&desk.home, &place, &mut |_| {})
 }
 
 /// Ends a journal. `None`: another process is at it.

@@ -151,10 +151,20 @@ impl Work {
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
+        let (place, layer) = (self.place.clone(), task.layer);
+        blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
         let started = Arc::new(start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    /// Forgets a sandbox that is gone, unless the next one stands in its place already.
+    async fn let_go_of(&self, gone: &Arc<Hands>) {
+        let mut hands = self.hands.lock().await;
+        if hands.as_ref().is_some_and(|now| Arc::ptr_eq(now, gone)) {
+            hands.take();
+        }
     }
 
     fn spec(&self, task: &Task, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
@@ -191,7 +201,7 @@ impl Work {
         let outcome = match hands.call(&call.tool, &call.input, live).await {
             Ok(outcome) => self.take_over(outcome).await?,
             Err(Gone) => {
-                self.hands.lock().await.take();
+                self.let_go_of(&hands).await;
                 Outcome::refused(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
                      with the same files is there for your next call.",
@@ -240,7 +250,7 @@ impl Work {
             && hands.hold_still().await.is_err()
         {
             // It is gone, so nothing in it moves.
-            self.hands.lock().await.take();
+            self.let_go_of(hands).await;
         }
         let snapshot = self.snapshot(task).await;
         if let Some(hands) = hands {
@@ -302,7 +312,7 @@ impl Work {
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
         let hands = start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
-        blocking(move || hands.end().map_err(disk)).await?;
+        blocking(move || hands.discard().map_err(disk)).await?;
         let run = match run {
             Ok(run) => run,
             Err(Gone) => check::Run::lost(),

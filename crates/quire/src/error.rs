@@ -107,6 +107,9 @@ impl From<FolderError> for Failure {
             | FolderError::Left
             | FolderError::NotAFolder(_)
             | FolderError::Own(_) => (Exit::WrongUse, "Name a folder of yours: -C DIR".to_owned()),
+            FolderError::NotText(_) => {
+                (Exit::WrongUse, "Give it another name, or name another folder: -C DIR".to_owned())
+            }
             FolderError::Unreadable { .. } => {
                 (Exit::WrongUse, "Make it readable for you, or name another folder: -C DIR".to_owned())
             }

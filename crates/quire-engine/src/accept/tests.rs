@@ -399,6 +399,51 @@ fn a_save_in_the_midst_of_it_is_never_lost() {
     }
 }
 
+/// The worst moment for it: somebody's file has changed places with the new one, and nobody has looked at it yet.
+#[test]
+fn a_save_that_was_swapped_aside_when_quire_died_comes_back() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "agent's"));
+    let plan = case.plan(1, &entries).unwrap();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        carry_out(plan, case.store.blobs(), &mut |what| {
+            if what == "move in" {
+                put(&case.folder, "saved", "person's");
+                fs::rename(case.folder.join("saved"), case.folder.join("a")).unwrap();
+                let names = fs::read_dir(&case.folder).unwrap().map(|entry| entry.unwrap().path());
+                let aside = names.into_iter().find(|path| *path != case.folder.join("a")).unwrap();
+                let (cwd, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+                rustix::fs::renameat_with(cwd, &aside, cwd, case.folder.join("a"), flags).unwrap();
+                panic!("dies here");
+            }
+        })
+    }));
+    assert!(died.is_err());
+    let ended = recover(&case.desk.home).unwrap();
+    assert!(matches!(ended[0].outcome, Ok(Outcome::Before { .. })), "{ended:?}");
+    assert_eq!(fs::read_to_string(case.folder.join("a")).unwrap(), "person's");
+    assert_eq!(tree_of(&case.folder).len(), tree_of(&case.wanted).len(), "nothing is left beside it");
+}
+
+#[test]
+fn what_is_planned_and_not_begun_is_left_to_whoever_planned_it() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "agent's"));
+    let ended = || outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
+    let plan = case.plan(1, &entries).unwrap();
+    assert_eq!(ended(), None);
+    carry_out(plan, case.store.blobs(), &mut |what| {
+        if what == "begin" {
+            assert_eq!(ended(), None);
+        }
+    })
+    .unwrap();
+    assert!(matches!(ended(), Some(Outcome::After(_))));
+    // Where nobody holds the folder, it was never begun.
+    let never = outcome(&case.desk, std::slice::from_ref(&case.folder), 2, false).unwrap();
+    assert_eq!(never, Some(Outcome::Before { left: vec![] }));
+}
+
 #[test]
 fn parts_are_taken_with_the_folders_they_need() {
     let case = case();
@@ -535,7 +580,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
             let e = case.accept(1, &case.entries()).unwrap_err();
             assert!(matches!(e, AcceptError::Disk), "{e}");
             assert_eq!(tree_of(&case.folder), before, "{files} files");
-            let ended = outcome(&case.desk, 1, false).unwrap();
+            let ended = outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
             assert_eq!(ended, Some(Outcome::Before { left: vec![] }));
             rustix::mount::unmount(&case.folder, rustix::mount::UnmountFlags::empty()).unwrap();
         });
@@ -636,7 +681,8 @@ fn killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
                 recovered.outcome.unwrap();
             }
             let is = tree_of(&case.folder);
-            match outcome(&case.desk, 1, what == "undo").unwrap().unwrap() {
+            match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, what == "undo").unwrap().unwrap()
+            {
                 Outcome::Before { left } => {
                     assert_eq!((left, is), (vec![], before), "{what}, killed at {at}");
                     befores += 1;
@@ -665,7 +711,7 @@ fn a_killed_recovery_is_recovered() {
             again += 1;
         }
         let is = tree_of(&case.folder);
-        match outcome(&case.desk, 1, false).unwrap().unwrap() {
+        match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap().unwrap() {
             Outcome::Before { .. } => assert_eq!(is, before, "{at}"),
             Outcome::After(_) => assert_eq!(is, after, "{at}"),
         }

@@ -94,6 +94,29 @@ fn stop_pauses_and_resume_goes_on() {
 }
 
 #[test]
+fn stop_and_discard_end_what_runs() {
+    for command in ["stop", "discard"] {
+        let stage = Stage::set();
+        let model = Model::saying(vec![shell("echo at work; sleep 300"), say("Slept.")]);
+        stage.use_model(&model, Wire::Chat);
+        model.hold_from(0);
+        let follower = stage.start(&["sleep long"]);
+        model.wait_for(0, 1);
+        let mut host = stage.host();
+        host.follow(1);
+        model.let_go();
+        host.wait_for_output("at work");
+        let inside = stage.data().join("tasks/1/run");
+        assert!(fs::read_dir(&inside).expect("a sandbox").next().is_some());
+        stage.quire(&[command, "1"]).exits(0);
+        follower.end();
+        // The command would run for minutes; it ends with its sandbox, whose directory goes last.
+        while fs::read_dir(&inside).is_ok_and(|mut runs| runs.next().is_some()) {}
+        assert_eq!(model.asked().len(), 1, "{command}");
+    }
+}
+
+#[test]
 fn words_to_a_task_at_work_are_heard_by_it() {
     let stage = Stage::set();
     let model = Model::saying(vec![shell("true"), say("Done."), say("And done as well.")]);
@@ -186,4 +209,17 @@ fn the_result_alone_is_on_stdout() {
     assert!(!plain.out.contains('\x1b') && !plain.err.contains('\x1b'));
     let quiet = stage.quire(&["-q", "make one"]).exits(0);
     assert!(quiet.out.starts_with("Task 2 is ready.") && quiet.err.is_empty(), "{quiet:?}");
+}
+
+#[test]
+fn many_first_commands_at_once_share_one_host() {
+    let stage = &Stage::set();
+    let model = Model::saying(vec![shell("echo 1 > one"), say("It is there.")]);
+    stage.use_model(&model, Wire::Chat);
+    let all: Vec<_> = (0..8).map(|_| stage.start(&["make one"])).collect();
+    for one in all {
+        assert!(one.end().exits(0).out.contains("It is there."));
+    }
+    let rows = stage.json(&["ls"])["tasks"].as_array().expect("rows").len();
+    assert_eq!((rows, model.asked().len()), (8, 16), "each was driven once");
 }

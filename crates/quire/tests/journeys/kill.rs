@@ -3,7 +3,7 @@
 //! Every call leaves its own mark in `ran`, so that one that ran twice is seen, and does one piece of work. The model of this
 //! test does what a good one does: told that a call was interrupted, it asks for that piece again, in a call of its own.
 
-use crate::model::{Answer, Asked, Model, Wire, call, say};
+use crate::model::{Answer, Asked, Model, Wire, call, say, shell};
 use crate::stage::Stage;
 use crate::tree::Tree;
 use quire_core::event::Event;
@@ -22,6 +22,9 @@ const SLOW: [usize; 3] = [4, 13, 22];
 const MOMENTS: [usize; 10] = [1, 3, 4, 7, 9, 13, 16, 18, 22, 25];
 
 fn script(asked: &Asked) -> Answer {
+    if !asked.head.contains("authorization: bearer sk-lab\r\n") {
+        return Answer::Status(401, r#"{"error":{"message":"no key"}}"#);
+    }
     let done = asked.results.iter().filter(|result| !result.contains("Interrupted")).count();
     if done == PIECES {
         return say("All pieces are there.");
@@ -34,9 +37,11 @@ fn script(asked: &Asked) -> Answer {
 
 #[test]
 fn ten_kills_leave_no_trace() {
-    let stage = Stage::set();
+    let mut stage = Stage::set();
     let model = Model::new(script);
-    stage.use_model(&model, Wire::Responses);
+    // The key is nowhere but in the follower's memory, and so has to reach each new host.
+    stage.configure(&model, Wire::Responses, "key_env = \"LAB_KEY\"\n");
+    stage.env.push(("LAB_KEY".into(), "sk-lab".into()));
     stage.file("ran", "");
     let before = Tree::of(&stage.folder);
     model.hold_from(1);
@@ -111,7 +116,7 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
         // From before its beginning to past its end, wherever that is on this machine.
         std::thread::sleep(Duration::from_millis(nth * 4));
         killed += u32::from(running.child.try_wait().expect("a child").is_none());
-        running.signal(libc::SIGKILL);
+        running.child.kill().expect("a child, also one that has ended");
         running.end();
         // Whatever command comes next does the recovery.
         let state = stage.state(1);
@@ -121,4 +126,50 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
     }
     assert!(killed > 3, "only {killed} were at work when they were killed");
     stage.log(1);
+}
+
+#[test]
+fn after_a_reboot_any_look_at_the_tasks_sets_them_going_again() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "do it"]).exits(0);
+    model.wait_for(0, 1);
+    stage.host().kill();
+    model.hold_from(usize::MAX);
+    stage.quire(&["ls"]).exits(0);
+    model.wait_for(0, 2);
+    stage.quire(&["watch", "1"]).exits(0);
+}
+
+/// The machine loses its power in the midst of a turn: what the layer holds then is what a disk happened to keep of it.
+#[test]
+fn after_a_power_cut_the_folder_is_as_after_the_last_step() {
+    let stage = Stage::set();
+    let model =
+        Model::saying(vec![shell("echo kept > kept; echo new > name"), shell("cat name"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("name", "old\n");
+    model.hold_from(1);
+    stage.quire(&["run", "-b", "name it"]).exits(0);
+    model.wait_for(1, 1);
+    stage.host().kill();
+    let layers = stage.data().join("tasks/1/layers");
+    fs::write(layers.join("0/folder-0/name"), "").expect("a file that lost its content");
+    fs::remove_file(layers.join("0/folder-0/kept")).expect("a file that never reached the disk");
+    let boot = layers.join("0.boot");
+    assert_eq!(
+        fs::read_to_string(&boot).expect("a note of the boot"),
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("this boot")
+    );
+    fs::write(&boot, "another boot\n").expect("a note of another boot");
+    model.let_go();
+    stage.quire(&["watch", "1"]).exits(0);
+    let log = stage.log(1);
+    assert!(log.iter().any(|logged| matches!(logged.event, Event::Restored { layer: 0 })), "{log:?}");
+    assert!(model.asked().last().expect("requests").results.iter().any(|result| result.contains("new")));
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(fs::read_to_string(stage.folder.join("name")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(stage.folder.join("kept")).unwrap(), "kept\n");
 }
