@@ -16,7 +16,7 @@ use crate::{host, snapshot};
 use quire_core::charter::Model;
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
-use quire_core::view::{Fate, FileChange, Review, Written, WrittenFile};
+use quire_core::view::{Fate, FileChange, LeftOut, Review, Written, WrittenFile};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, diff};
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -290,7 +290,12 @@ impl Quire {
             let (was, now) = self.contents(&frozen, &entry, COMPARED_BYTES_MAX)?;
             files.push(FileChange::of(&entry, was.as_deref(), now.as_deref()));
         }
-        Ok(Review::of(&task, &version, files))
+        let left_out = (0u32..).zip(&frozen).flat_map(|(folder, frozen)| {
+            let left = frozen.left_out.iter();
+            left.map(move |left| LeftOut { folder, path: left.path.clone(), why: left.why.clone() })
+        });
+        let left_out = left_out.collect();
+        Ok(Review { left_out, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.

@@ -27,9 +27,21 @@ pub struct Review {
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
     pub apart: Apart,
+    /// What the private copy did not have, so that the task never saw it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
+}
+
+/// A path of a folder that could not be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Index into the task's folders.
+    pub folder: u32,
+    pub path: RelPath,
+    pub why: String,
 }
 
 /// Whether the version is in the real folder.
@@ -60,6 +72,7 @@ impl Review {
             checks: checks.collect(),
             files,
             apart: (*version.apart).clone(),
+            left_out: vec![],
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,
@@ -120,6 +133,8 @@ impl Review {
             Some((file.path.to_string(), why))
         };
         let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
+        let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
+        look.extend(self.left_out.iter().map(left_out));
         if self.apart.git.total > 0 {
             let paths = view::count(self.apart.git.total, "path");
             look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));
