@@ -47,9 +47,11 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
         one_line(&view::short_folder(&PathBuf::from(OsString::from_vec(raw)), home))
     };
     let widest = |of: &dyn Fn(&TaskRow) -> usize, most| rows.iter().map(of).max().unwrap_or(0).min(most);
+    // Under its heading, "needs you" need not be said again.
+    let says = |row: &TaskRow| row.state.strip_prefix("needs you: ").unwrap_or(&row.state).to_owned();
     let number = widest(&|row| row.task.to_string().len(), 20);
     let (state_most, place_most) = if look.terminal { (26, 20) } else { (200, 200) };
-    let state = widest(&|row| columns(&row.state), state_most);
+    let state = widest(&|row| columns(&says(row)), state_most);
     let place = widest(&|row| columns(&folder(row)), place_most);
     let title = if look.terminal {
         look.width.saturating_sub(number + state + place + 15).max(16)
@@ -72,7 +74,7 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
             row.mark.symbol(),
             row.task,
             pad(&cut(&one_line(&row.title), title), title),
-            pad(&cut(&row.state, state), state),
+            pad(&cut(&says(row), state), state),
             pad(&cut(&folder(row), place), place),
             ago(row.age_ms)
         );
@@ -128,7 +130,7 @@ mod tests {
         assert!(shown.lines().all(|line| columns(line) <= 80), "{shown}");
         insta::assert_snapshot!(shown, @r"
     NEEDS YOU 2
-     ? 12  Switch the parser          needs you: the model's se…  sites/bakery   now
+     ? 12  Switch the parser          the model's server refuse…  sites/bakery   now
      ◆  3  Add opening hours and an…  ready                       sites/bakery    6m
 
     WORKING 1
