@@ -8,6 +8,7 @@
 //! tasks/N/accept-A.*     the journal of an accept; undo-A.* likewise
 //! ```
 
+use crate::rooted::replace_file;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,10 +71,15 @@ impl Place {
         }
     }
 
-    /// Notes that the layer is begun, or whole, in this boot.
+    /// Notes that the layer is begun, or whole, in this boot. The note is on the disk when this returns: it must not be
+    /// lost with what it warns of.
     pub fn begin_layer(&self, number: u32) -> io::Result<()> {
         fs::create_dir_all(self.layer(number))?;
-        fs::write(self.boot_note(number), boot()?)
+        let boot = boot()?;
+        if fs::read_to_string(self.boot_note(number)).is_ok_and(|noted| noted == boot) {
+            return Ok(());
+        }
+        replace_file(&self.0.join("layers"), &format!("{number}.boot"), boot.as_bytes())
     }
 
     /// Removes everything but journals.

@@ -151,6 +151,8 @@ impl Work {
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
+        let (place, layer) = (self.place.clone(), task.layer);
+        blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
         let started = Arc::new(start(spec).await?);
         *hands = Some(started.clone());
