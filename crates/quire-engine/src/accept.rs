@@ -69,6 +69,9 @@ pub enum AcceptError {
     Journal { path: PathBuf, why: io::Error },
     #[error("nothing was accepted under this number, or it was rolled back")]
     NotAccepted,
+    /// Neither done nor rolled back. The journal stays, and the log says that it is being written.
+    #[error("what was begun could not be ended ({0}); the next command of quire's goes on with it")]
+    Unended(String),
     #[error(transparent)]
     Blob(BlobError),
     #[error("{0}")]
@@ -94,6 +97,16 @@ impl From<BlobError> for AcceptError {
 }
 
 impl AcceptError {
+    /// Says that what was begun is neither done nor rolled back, and why.
+    pub fn unended(self) -> AcceptError {
+        AcceptError::Unended(match self {
+            AcceptError::Disk => "the disk is full".into(),
+            AcceptError::Folder { path, why } => format!("{path}: {why}"),
+            AcceptError::Open { folder, why } => format!("{}: {why}", folder.display()),
+            other => other.to_string(),
+        })
+    }
+
     /// Says which path an input or output error was about.
     fn at(self, path: &RelPath) -> AcceptError {
         match self {

@@ -6,7 +6,7 @@
 //! begins anew whatever still follows.
 
 use crate::glimpse::Glimpse;
-use crate::store::{AppendError, ReadError, Store, Writer};
+use crate::store::{AppendError, ReadError, Writer};
 use crate::work::{Undone, Work};
 use quire_core::event::{Seq, Trouble};
 use quire_core::{Event, Phase, Task, Want, settle};
@@ -109,9 +109,14 @@ impl Driver {
             self.batch.extend(begun);
             let fresh: Vec<Want> = todo.into_iter().filter(|want| !self.running.contains(want)).collect();
             // A snapshot changes nothing outside, so it need not wait for the outcomes before it to be on the disk.
-            let hold = fresh == [Want::Snap] || fresh.is_empty() && self.flush.is_some();
+            let hold = self.task.phase == Phase::Working
+                && (fresh == [Want::Snap] || fresh.is_empty() && self.flush.is_some());
             if !hold && !self.batch.is_empty() && !self.commit().await? {
                 continue;
+            }
+            // Trouble with one want ends the others: a call that ran on would run in a task that waits.
+            if self.batch.is_empty() && self.task.phase != Phase::Working && !self.running.is_empty() {
+                self.stop_running().await;
             }
             let calls =
                 fresh.iter().filter(|want| matches!(want, Want::Call(_))).cloned().collect::<Vec<_>>();
@@ -128,6 +133,12 @@ impl Driver {
             let flush = self.flush.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
                 Some((want, answer)) = self.answers.recv() => self.take(&want, answer),
+                // One that panicked would never be answered.
+                Some(Err(error)) = self.jobs.join_next() => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
                 () = nudge.notified() => self.look_again().await?,
                 _ = self.retire.changed() => {}
                 () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
@@ -204,16 +215,21 @@ impl Driver {
         self.batch.clear();
         let kept = std::mem::take(&mut self.kept);
         if stopped {
-            self.jobs.shutdown().await;
-            while self.answers.try_recv().is_ok() {}
-            self.running.clear();
-            self.flush = None;
-            if let Err(why) = self.work.end_hands().await {
-                tracing::warn!(task = self.task.id, ?why, "the sandbox did not end well");
-            }
+            self.stop_running().await;
         }
         kept.into_iter().for_each(|event| self.answer(event));
         Ok(())
+    }
+
+    /// Ends what runs, and the sandbox with it; no answer to it is taken any more.
+    async fn stop_running(&mut self) {
+        self.jobs.shutdown().await;
+        while self.answers.try_recv().is_ok() {}
+        self.running.clear();
+        self.flush = None;
+        if let Err(why) = self.work.end_hands().await {
+            tracing::warn!(task = self.task.id, ?why, "the sandbox did not end well");
+        }
     }
 
     fn start(&mut self, want: Want) {
@@ -311,9 +327,4 @@ fn failed(error: &tokio::task::JoinError) -> Undone {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
-
-/// Returns whether a driver has anything to do for the task.
-pub fn is_owed(store: &Store, task: u64) -> Result<bool, ReadError> {
-    Ok(store.task(task)?.phase == Phase::Working)
 }

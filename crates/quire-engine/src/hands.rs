@@ -1,8 +1,9 @@
 //! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
 
-use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
+use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
 use quire_sandbox::{Sandbox, Spec, StartError};
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,7 +94,11 @@ impl Hands {
         }
         let cancel = Cancel { hands: self, id };
         let call = ToHand::Call { id, tool: tool.to_owned(), input: input.to_owned() };
-        self.sandbox.send(&call).map_err(|_| Gone)?;
+        match self.sandbox.send(&call) {
+            // The sandbox stands; the model can send its file in parts.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(too_long()),
+            sent => sent.map_err(|_| Gone)?,
+        }
         let outcome = outcome.await.map_err(|_| Gone);
         std::mem::forget(cancel);
         outcome
@@ -119,7 +124,7 @@ impl Hands {
     }
 
     /// Ends everything inside and makes the layer durable; blocks.
-    pub fn end(self) -> std::io::Result<()> {
+    pub fn end(self) -> io::Result<()> {
         let ended = self.sandbox.end();
         crate::freeze::remove_tree(&self.state)?;
         ended
@@ -131,6 +136,12 @@ impl Hands {
         crate::freeze::remove_tree(&self.state)?;
         ended
     }
+}
+
+fn too_long() -> HandOutcome {
+    let most = FRAME_MAX >> 20;
+    let text = format!("Not run: the input is longer than {most} MiB. Do it in smaller parts.");
+    HandOutcome { text, ok: false, exit: None, millis: 0, whole: None, images: vec![] }
 }
 
 struct Cancel<'a> {

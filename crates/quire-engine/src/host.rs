@@ -9,13 +9,17 @@
 use crate::driver;
 use crate::glimpse::Glimpse;
 use crate::keys::{Keys, Secret};
+use crate::place::Place;
 use crate::settings::Surroundings;
 use crate::store::Store;
 use crate::work::Work;
+use quire_core::Phase;
 use quire_core::charter::{Charter, Model};
+use quire_core::event::Seq;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -104,6 +108,9 @@ struct Host {
     keys: Mutex<HashMap<u64, Secret>>,
     /// The tasks that are driven now, with the way to nudge each driver.
     driven: Mutex<HashMap<u64, Arc<Notify>>>,
+    /// Where the logs of tasks stood when their drivers failed. What a driver wrote before it failed is no reason to drive
+    /// the task again; a nudge is, and whatever a person writes.
+    failed: Mutex<HashMap<u64, Seq>>,
     seen: broadcast::Sender<(u64, Glimpse)>,
     /// Tells every driver to come to an end.
     retire: watch::Sender<bool>,
@@ -133,21 +140,23 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         client: quire_model::Client::new(),
         keys: Mutex::default(),
         driven: Mutex::default(),
+        failed: Mutex::default(),
         seen: broadcast::channel(4096).0,
         retire: watch::channel(false).0,
         company: Mutex::new(0),
         build: build(),
     });
+    let mut mark = host.store.mark()?;
     for task in host.store.tasks()? {
         if host.lacks_key(task) {
             // The face that started this host, or follows the task, has it and hands it over first.
             let host = host.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(KEY_WAITS).await;
-                host.drive_if_owed(task);
+                host.look_at(task);
             });
         } else {
-            host.drive_if_owed(task);
+            host.look_at(task);
         }
     }
     let mut retire = host.retire.subscribe();
@@ -165,6 +174,15 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                 if inode(&path) != bound {
                     listener = listen(home).map_err(failed)?;
                     bound = inode(&path);
+                }
+                // Whoever wrote may have died before it nudged.
+                match host.store.news(mark) {
+                    Ok((tasks, now)) => {
+                        mark = now;
+                        let news = tasks.into_iter().filter(|task| !host.failed_at_its_end(*task));
+                        news.for_each(|task| host.look_at(task));
+                    }
+                    Err(error) => tracing::warn!(%error, "the logs cannot be read"),
                 }
                 if !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0 {
                     idle_since = Instant::now();
@@ -209,21 +227,37 @@ pub async fn connect(home: &Path) -> io::Result<UnixStream> {
 }
 
 impl Host {
-    fn drive_if_owed(self: &Arc<Host>, task: u64) {
+    /// Nudges the task's driver; where none is and one is owed, there is one after this.
+    fn look_at(self: &Arc<Host>, task: u64) {
         if let Some(nudge) = lock_of(&self.driven).get(&task) {
             nudge.notify_one();
             return;
         }
-        match driver::is_owed(&self.store, task) {
-            Ok(true) => self.drive(task),
-            Ok(false) => {}
+        match self.store.task(task).map(|task| task.phase) {
+            Ok(Phase::Working) => self.drive(task),
+            // Discarded while no host was there to clear up after it.
+            Ok(Phase::Discarded) => {
+                if let Err(error) = Place::of(&self.home, task).clear() {
+                    tracing::warn!(task, %error, "what a discarded task left stays on the disk");
+                }
+            }
+            Ok(_) => {}
             Err(error) => tracing::error!(task, %error, "a task cannot be read"),
         }
     }
 
+    fn failed_at_its_end(&self, task: u64) -> bool {
+        let failed = lock_of(&self.failed).get(&task).copied();
+        failed.is_some() && self.store.task(task).ok().map(|task| task.seq) == failed
+    }
+
     fn drive(self: &Arc<Host>, task: u64) {
         let nudge = Arc::new(Notify::new());
-        lock_of(&self.driven).insert(task, nudge.clone());
+        match lock_of(&self.driven).entry(task) {
+            // Somebody else was quicker; two drivers would fence each other off.
+            Entry::Occupied(driven) => return driven.get().notify_one(),
+            Entry::Vacant(free) => free.insert(nudge.clone()),
+        };
         let host = self.clone();
         tokio::spawn(async move {
             let (keys, seen) = (host.clone(), host.seen.clone());
@@ -243,12 +277,16 @@ impl Host {
             };
             match &ended {
                 Ok(()) => tracing::info!(task, "the task rests"),
-                Err(error) => tracing::error!(task, error, "the task's driver ended"),
+                Err(error) => {
+                    tracing::error!(task, error, "the task's driver ended");
+                    let at = host.store.task(task).map_or(0, |task| task.seq);
+                    lock_of(&host.failed).insert(task, at);
+                }
             }
             lock_of(&host.driven).remove(&task);
             // Words that came between the driver's last look and its end.
             if ended.is_ok() && !*host.retire.borrow() {
-                host.drive_if_owed(task);
+                host.look_at(task);
             }
         });
     }
@@ -301,7 +339,7 @@ impl Host {
                     let Ok(said) = serde_json::from_str(&line) else { return Ok(()) };
                     match said {
                         ToHost::Hello { .. } => {}
-                        ToHost::Nudge(task) => self.drive_if_owed(task),
+                        ToHost::Nudge(task) => self.look_at(task),
                         ToHost::Key { task, key } => {
                             if let Some(key) = Secret::new(&key) {
                                 lock_of(&self.keys).insert(task, key);

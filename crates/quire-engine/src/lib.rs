@@ -31,7 +31,7 @@ mod work;
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
-pub use quire::{EngineError, Quire, Recovered};
+pub use quire::{EngineError, Quire, Recovered, Unended};
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

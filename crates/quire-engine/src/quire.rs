@@ -29,6 +29,7 @@ pub struct Quire {
     home: PathBuf,
     log: PathBuf,
     recovered: Vec<Recovered>,
+    unended: Vec<Unended>,
 }
 
 /// An accept or undo that a process left half done when it died, and that was ended when the home was opened.
@@ -39,6 +40,15 @@ pub struct Recovered {
     pub undo: bool,
     /// Whether the folders are as after it; else they are as before.
     pub after: bool,
+}
+
+/// An accept or undo that was left half done and cannot be ended now: its folder is away, or cannot be written. It is tried
+/// again with each command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unended {
+    pub task: u64,
+    pub undo: bool,
+    pub why: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -126,12 +136,19 @@ impl Quire {
         let home = home(surroundings)?;
         let store = Store::open(&home)?;
         let home = home.canonicalize().map_err(|why| EngineError::Home { path: home.clone(), why })?;
-        let mut quire = Quire { store, log: log(surroundings, &home), home, recovered: vec![] };
+        let mut quire =
+            Quire { store, log: log(surroundings, &home), home, recovered: vec![], unended: vec![] };
         let ended = accept::recover(&quire.home)
             .map_err(|why| EngineError::Home { path: quire.home.clone(), why })?;
         for one in ended {
-            let outcome = one.outcome?;
-            quire.conclude(one.task, one.number, one.undo, outcome)?;
+            match one.outcome {
+                Ok(outcome) => quire.conclude(one.task, one.number, one.undo, outcome)?,
+                // One folder that is away must not keep all other tasks from their person.
+                Err(error) => {
+                    let why = error.unended().to_string();
+                    quire.unended.push(Unended { task: one.task, undo: one.undo, why });
+                }
+            }
         }
         Ok(quire)
     }
@@ -139,6 +156,11 @@ impl Quire {
     /// What was found half done when the home was opened.
     pub fn recovered(&self) -> &[Recovered] {
         &self.recovered
+    }
+
+    /// What was found half done when the home was opened, and still is.
+    pub fn unended(&self) -> &[Unended] {
+        &self.unended
     }
 
     pub fn home(&self) -> &Path {
@@ -162,7 +184,12 @@ impl Quire {
     }
 
     pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {
-        self.store.tasks()?.into_iter().map(|id| self.task(id)).collect()
+        let one = |id| match self.task(id) {
+            // What cannot be ended is told of when the home is opened.
+            Err(EngineError::Accept(_)) => Ok(self.store.task(id)?),
+            task => task,
+        };
+        self.store.tasks()?.into_iter().map(one).collect()
     }
 
     /// Returns a task. Where the log says that it is being written and no process is at it, that is ended first.
@@ -174,11 +201,20 @@ impl Quire {
         let undo = task.accepts[number].state == AcceptState::Undoing;
         match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
             Some(outcome) => {
-                self.end_writing(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
+                self.log_end(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
                 Ok(self.store.task(id)?)
             }
             None => Ok(task),
         }
+    }
+
+    /// Appends how an accept or undo ended, unless another process saw it too and already has.
+    fn log_end(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
+        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
+        self.append(id, |task| {
+            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
+            Ok(if is_open { vec![event.clone()] } else { vec![] })
+        })
     }
 
     pub fn events(&self, id: u64, after: Seq) -> Result<Vec<Logged>, EngineError> {
@@ -313,7 +349,7 @@ impl Quire {
         let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;
         let begin = Event::Accepting { accept: number, snapshot: version.snapshot, only };
         self.store.append(id, task.seq, Writer::Person, vec![begin]).wait()?;
-        let report = self.carry(id, number, false, plan)?;
+        let report = self.carry(&task, number, false, plan)?;
         Ok(written(&task, number, false, &report))
     }
 
@@ -329,33 +365,32 @@ impl Quire {
         let number = number as u32;
         let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs())?;
         self.store.append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
-        let report = self.carry(id, number, true, plan)?;
+        let report = self.carry(&task, number, true, plan)?;
         Ok(written(&task, number, true, &report))
     }
 
-    fn carry(&self, id: u64, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
-        let done = accept::carry_out(plan, self.store.blobs(), &mut |_| {});
+    fn carry(&self, task: &Task, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
+        let mut done = accept::carry_out(plan, self.store.blobs(), &mut |_| {});
+        if let Err(error) = done {
+            // Where even rolling back failed, the log must not say that all is as before.
+            done = match accept::outcome(&self.desk(task.id), &task.charter.folders, accept, undo) {
+                Ok(Some(Outcome::After(report))) => Ok(report),
+                Ok(Some(Outcome::Before { .. })) => Err(error),
+                Ok(None) | Err(_) => return Err(error.unended().into()),
+            };
+        }
         let event = match (&done, undo) {
             (Ok(_), false) => Event::Accepted { accept },
             (Ok(_), true) => Event::Undone { accept },
             (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
-        self.end_writing(id, accept, undo, event)?;
+        self.log_end(task.id, accept, undo, event)?;
         Ok(done?)
     }
 
-    /// Writes how an accept or undo ended, unless another process that looked at the task has done so already.
-    fn end_writing(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
-        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
-        self.append(id, |task| {
-            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
-            Ok(if is_open { vec![event.clone()] } else { vec![] })
-        })
-    }
-
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
-        self.end_writing(id, number, undo, conclusion(number, undo, &outcome))?;
+        self.log_end(id, number, undo, conclusion(number, undo, &outcome))?;
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });
         Ok(())

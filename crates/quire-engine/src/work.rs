@@ -159,6 +159,14 @@ impl Work {
         Ok(started)
     }
 
+    /// Forgets a sandbox that is gone, unless the next one stands in its place already.
+    async fn let_go_of(&self, gone: &Arc<Hands>) {
+        let mut hands = self.hands.lock().await;
+        if hands.as_ref().is_some_and(|now| Arc::ptr_eq(now, gone)) {
+            hands.take();
+        }
+    }
+
     fn spec(&self, task: &Task, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
         let state = self.place.run().map_err(disk)?;
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
@@ -193,7 +201,7 @@ impl Work {
         let outcome = match hands.call(&call.tool, &call.input, live).await {
             Ok(outcome) => self.take_over(outcome).await?,
             Err(Gone) => {
-                self.hands.lock().await.take();
+                self.let_go_of(&hands).await;
                 Outcome::refused(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
                      with the same files is there for your next call.",
@@ -242,7 +250,7 @@ impl Work {
             && hands.hold_still().await.is_err()
         {
             // It is gone, so nothing in it moves.
-            self.hands.lock().await.take();
+            self.let_go_of(hands).await;
         }
         let snapshot = self.snapshot(task).await;
         if let Some(hands) = hands {

@@ -49,6 +49,12 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
             follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
         }
     }
+    for half in quire.unended() {
+        let what = if half.undo { "undo" } else { "accept" };
+        if !face.json {
+            follow::say(&format!("Task {}, {what}: {}.", half.task, half.why));
+        }
+    }
     Ok((quire, surroundings))
 }
 
@@ -62,6 +68,15 @@ pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surrounding
     }
     link.nudge(task.id).await;
     Ok(link)
+}
+
+/// Tells the host, if one runs, that a task's log has news: what is stopped ends at once.
+pub fn nudge_host(quire: &Quire, task: u64) -> Result<(), Failure> {
+    wait(async {
+        if let Some(mut link) = quire.running_host().await {
+            link.nudge(task).await;
+        }
+    })
 }
 
 /// Returns what to say where a task waits for a model to be named.

@@ -379,6 +379,10 @@ impl Carry<'_> {
             }
             (How::Swap, Some(old)) => {
                 if !known(dir.as_fd(), aside, old)? {
+                    // Somebody's, that changed places with the new and was not put back: it goes back, and the new is dropped.
+                    if self.is_strange(operation, dir.as_fd())? && self.read_back(operation).is_ok() {
+                        rename(os_name, os_aside, RenameFlags::EXCHANGE)?;
+                    }
                     return Ok(true);
                 }
                 if print_in(dir.as_fd(), name)?.is_none() || self.read_back(operation).is_err() {
@@ -408,6 +412,24 @@ impl Carry<'_> {
             (_, None) => {}
         }
         Ok(true)
+    }
+
+    /// Returns whether what is aside is not what was written there, all of which was written before anything moved.
+    fn is_strange(&self, operation: &Operation, dir: BorrowedFd<'_>) -> Result<bool, AcceptError> {
+        let aside = operation.aside.as_bytes();
+        let (Some(print), Some(new)) = (print_in(dir, aside)?, operation.new.first()) else {
+            return Ok(false);
+        };
+        Ok(match &new.what {
+            What::Dir => print.kind != Kind::Dir,
+            What::Link { target } => print.kind != Kind::Link || link_in(dir, aside)? != target.0,
+            What::File { .. } if print.kind != Kind::File => true,
+            What::File { blob } => match open_beside(dir, operation, &operation.path, OFlags::RDONLY) {
+                Ok(file) => hash_of(File::from(file))? != *blob,
+                // A mode may forbid its owner to read.
+                Err(_) => false,
+            },
+        })
     }
 
     /// Removes what was written beside its place. What is old and aside is never touched by this.

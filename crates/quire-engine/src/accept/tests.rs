@@ -399,6 +399,51 @@ fn a_save_in_the_midst_of_it_is_never_lost() {
     }
 }
 
+/// The worst moment for it: somebody's file has changed places with the new one, and nobody has looked at it yet.
+#[test]
+fn a_save_that_was_swapped_aside_when_quire_died_comes_back() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "agent's"));
+    let plan = case.plan(1, &entries).unwrap();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        carry_out(plan, case.store.blobs(), &mut |what| {
+            if what == "move in" {
+                put(&case.folder, "saved", "person's");
+                fs::rename(case.folder.join("saved"), case.folder.join("a")).unwrap();
+                let names = fs::read_dir(&case.folder).unwrap().map(|entry| entry.unwrap().path());
+                let aside = names.into_iter().find(|path| *path != case.folder.join("a")).unwrap();
+                let (cwd, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+                rustix::fs::renameat_with(cwd, &aside, cwd, case.folder.join("a"), flags).unwrap();
+                panic!("dies here");
+            }
+        })
+    }));
+    assert!(died.is_err());
+    let ended = recover(&case.desk.home).unwrap();
+    assert!(matches!(ended[0].outcome, Ok(Outcome::Before { .. })), "{ended:?}");
+    assert_eq!(fs::read_to_string(case.folder.join("a")).unwrap(), "person's");
+    assert_eq!(tree_of(&case.folder).len(), tree_of(&case.wanted).len(), "nothing is left beside it");
+}
+
+#[test]
+fn what_is_planned_and_not_begun_is_left_to_whoever_planned_it() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "agent's"));
+    let ended = || outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
+    let plan = case.plan(1, &entries).unwrap();
+    assert_eq!(ended(), None);
+    carry_out(plan, case.store.blobs(), &mut |what| {
+        if what == "begin" {
+            assert_eq!(ended(), None);
+        }
+    })
+    .unwrap();
+    assert!(matches!(ended(), Some(Outcome::After(_))));
+    // Where nobody holds the folder, it was never begun.
+    let never = outcome(&case.desk, std::slice::from_ref(&case.folder), 2, false).unwrap();
+    assert_eq!(never, Some(Outcome::Before { left: vec![] }));
+}
+
 #[test]
 fn parts_are_taken_with_the_folders_they_need() {
     let case = case();

@@ -1,7 +1,7 @@
 //! `quire discard N`: drops a task. The real folder stays as it is.
 
 use crate::cli::TaskArgs;
-use crate::cmd::{Face, open, print_state};
+use crate::cmd::{Face, nudge_host, open, print_state};
 use crate::error::{Exit, Failure};
 use quire_core::task::Phase;
 
@@ -20,6 +20,7 @@ pub fn discard(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     // Twice is as good as once.
     if task.phase != Phase::Discarded {
         quire.discard(id)?;
+        nudge_host(&quire, id)?;
     }
     print_state(&quire.task(id)?, &format!("Task {id} is discarded. Your folder has not changed."), face)?;
     Ok(Exit::Done)

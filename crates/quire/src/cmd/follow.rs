@@ -1,7 +1,7 @@
 //! Following a task: what happens goes to stderr as it happens, redrawn in place on a terminal and in plain lines elsewhere;
 //! what came of it goes to stdout at the end. Ctrl-C leaves the task at work; a second one pauses it.
 
-use crate::cmd::{Face, event_json, home, print_json, review, to_host, wait};
+use crate::cmd::{Face, event_json, home, nudge_host, print_json, review, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
 use crate::terminal::{Look, clean, print, took};
@@ -52,6 +52,7 @@ pub fn follow(
         Until::Left => Ok(Exit::Interrupted),
         Until::LeftAndPaused => {
             quire.pause(id)?;
+            nudge_host(quire, id)?;
             say(&format!("Task {id} is paused. Go on: quire resume {id}"));
             Ok(Exit::Interrupted)
         }

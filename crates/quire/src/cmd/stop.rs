@@ -1,7 +1,7 @@
 //! `quire stop N`: pauses a task. Nothing that it did is lost.
 
 use crate::cli::TaskArgs;
-use crate::cmd::{Face, open, print_state};
+use crate::cmd::{Face, nudge_host, open, print_state};
 use crate::error::{Exit, Failure};
 use quire_core::task::Phase;
 use quire_core::view;
@@ -11,7 +11,10 @@ pub fn stop(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     let id = args.task;
     let task = quire.task(id)?;
     match task.phase {
-        Phase::Working => quire.pause(id)?,
+        Phase::Working => {
+            quire.pause(id)?;
+            nudge_host(&quire, id)?;
+        }
         Phase::Waiting(_) => {}
         Phase::Ready | Phase::Accepted | Phase::Discarded => {
             let what = format!("Task {id} is not at work: it is {}.", view::state(&task));

@@ -93,6 +93,9 @@ impl From<AcceptError> for Failure {
                 ("Both sides are kept.", "Look at the files that are named, then accept again.")
             }
             AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
+            AcceptError::Unended(_) => {
+                ("Nothing is lost: what was there before is kept.", "Mend that, then go on with it: quire ls")
+            }
             AcceptError::Disk => ("Your folder is as it was.", "Make room on the disk, then accept again."),
             _ => ("Your folder is as it was.", "Mend that, then try again."),
         };

@@ -94,6 +94,29 @@ fn stop_pauses_and_resume_goes_on() {
 }
 
 #[test]
+fn stop_and_discard_end_what_runs() {
+    for command in ["stop", "discard"] {
+        let stage = Stage::set();
+        let model = Model::saying(vec![shell("echo at work; sleep 300"), say("Slept.")]);
+        stage.use_model(&model, Wire::Chat);
+        model.hold_from(0);
+        let follower = stage.start(&["sleep long"]);
+        model.wait_for(0, 1);
+        let mut host = stage.host();
+        host.follow(1);
+        model.let_go();
+        host.wait_for_output("at work");
+        let inside = stage.data().join("tasks/1/run");
+        assert!(fs::read_dir(&inside).expect("a sandbox").next().is_some());
+        stage.quire(&[command, "1"]).exits(0);
+        follower.end();
+        // The command would run for minutes; it ends with its sandbox, whose directory goes last.
+        while fs::read_dir(&inside).is_ok_and(|mut runs| runs.next().is_some()) {}
+        assert_eq!(model.asked().len(), 1, "{command}");
+    }
+}
+
+#[test]
 fn words_to_a_task_at_work_are_heard_by_it() {
     let stage = Stage::set();
     let model = Model::saying(vec![shell("true"), say("Done."), say("And done as well.")]);
