@@ -279,12 +279,9 @@ impl Quire {
         })?;
         if !working {
             let begun = Instant::now();
-            // The sandbox of a turn that ended just now may still be leaving.
-            let leaving = |why: &io::Error| {
-                why.kind() == io::ErrorKind::DirectoryNotEmpty && begun.elapsed() < LEAVING_MAX
-            };
+            // The sandbox of a turn that ended just now may still be leaving, or its driver be clearing up as well.
             let mut cleared = self.place(id).clear();
-            while cleared.as_ref().is_err_and(leaving) {
+            while cleared.is_err() && begun.elapsed() < LEAVING_MAX {
                 std::thread::sleep(Duration::from_millis(20));
                 cleared = self.place(id).clear();
             }
