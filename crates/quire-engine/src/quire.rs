@@ -363,8 +363,17 @@ impl Quire {
         Ok(written(&task, number, false, &report))
     }
 
-    /// Takes the last accept back, and reads every file to prove it.
+    /// Takes the last accept that wrote anything back, and reads every file to prove it.
     pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
+        loop {
+            let written = self.undo_last(id)?;
+            if !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
         let task = self.task(id)?;
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
