@@ -157,8 +157,8 @@ fn needs(why: &Why, task: &Task) -> String {
     let words = match why {
         Why::NoModel => "no model",
         Why::Person => "paused",
-        Why::Steps => return format!("{} are used", count(limits.steps.into(), "step")),
-        Why::Time => return format!("{} are used", minutes(limits.time_ms)),
+        Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
+        Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Loop => "the model repeats itself",
         Why::Silence => "the model says nothing",
         Why::Refused(_) => "the model declined",

@@ -321,8 +321,8 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
     Ok(all)
 }
 
-/// Returns how accept (or undo) `number` of a task on `folders` ended; `None` while another process is at it. Never begun
-/// is `Before`.
+/// Returns how accept (or undo) `number` of a task on `folders`, which its log says was begun, ended; `None` while another
+/// process is at it. What never came to its journal is `Before`.
 pub fn outcome(
     desk: &Desk,
     folders: &[PathBuf],
@@ -331,8 +331,9 @@ pub fn outcome(
 ) -> Result<Option<Outcome>, AcceptError> {
     let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
     let place = Place { dir: desk.dir.clone(), name };
-    if place.stage().is_none() {
-        // It may be about to begin: whoever planned it holds the folders until its end.
+    if matches!(place.stage(), None | Some(Stage::Before)) {
+        // Whoever wrote the beginning into the log had the folders locked before, and has until it ends. A folder that cannot
+        // be opened is written by nobody.
         match Held::try_now(&desk.home, folders) {
             Ok(None) => return Ok(None),
             Ok(Some(_)) | Err(AcceptError::Open { .. }) => {}

@@ -129,6 +129,13 @@ impl Hands {
         crate::freeze::remove_tree(&self.state)?;
         ended
     }
+
+    /// Ends everything inside, whose layer nobody will want again; blocks.
+    pub fn discard(self) -> std::io::Result<()> {
+        let ended = self.sandbox.discard();
+        crate::freeze::remove_tree(&self.state)?;
+        ended
+    }
 }
 
 fn too_long() -> HandOutcome {

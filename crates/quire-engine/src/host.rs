@@ -74,6 +74,8 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 const RETIRE: Duration = Duration::from_secs(10);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
+/// How long a host leaves a task that nobody nudged about to the face that wrote: it may be about to hand over a key.
+const KEY_WAITS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -145,7 +147,12 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
     });
     let mut mark = host.store.mark()?;
     for task in host.store.tasks()? {
-        host.look_at(task);
+        if host.lacks_key(task) {
+            // The face that started this host, or follows the task, has it and hands it over first.
+            host.look_at_later(task);
+        } else {
+            host.look_at(task);
+        }
     }
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
@@ -168,7 +175,7 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                     Ok((tasks, now)) => {
                         mark = now;
                         let news = tasks.into_iter().filter(|task| !host.failed_at_its_end(*task));
-                        news.for_each(|task| host.look_at(task));
+                        news.for_each(|task| host.hear_of(task));
                     }
                     Err(error) => tracing::warn!(%error, "the logs cannot be read"),
                 }
@@ -215,6 +222,23 @@ pub async fn connect(home: &Path) -> io::Result<UnixStream> {
 }
 
 impl Host {
+    /// Looks at a task in whose log there is news. A face that wrote it hands a key over and nudges by itself; so where no
+    /// driver waits for the news, this only makes up for a face that died in between.
+    fn hear_of(self: &Arc<Host>, task: u64) {
+        match lock_of(&self.driven).get(&task) {
+            Some(nudge) => nudge.notify_one(),
+            None => self.look_at_later(task),
+        }
+    }
+
+    fn look_at_later(self: &Arc<Host>, task: u64) {
+        let host = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEY_WAITS).await;
+            host.look_at(task);
+        });
+    }
+
     /// Nudges the task's driver; where none is and one is owed, there is one after this.
     fn look_at(self: &Arc<Host>, task: u64) {
         if let Some(nudge) = lock_of(&self.driven).get(&task) {
@@ -277,6 +301,14 @@ impl Host {
                 host.look_at(task);
             }
         });
+    }
+
+    /// Returns whether the task's model needs a key that is not here.
+    fn lacks_key(&self, task: u64) -> bool {
+        self.store.task(task).is_ok_and(|task| {
+            let model = task.charter.model.as_ref().filter(|model| model.key_env.is_some());
+            model.is_some_and(|model| self.key(task.id, &task.charter, model).is_none())
+        })
     }
 
     /// Returns the key that a face gave for the task, else the stored one of its person.

@@ -38,6 +38,8 @@ pub struct Link {
     write: OwnedWriteHalf,
     /// The host's process.
     pid: u32,
+    /// What was handed over, for the next host where this one ends.
+    keys: Vec<(u64, Secret)>,
 }
 
 /// What a follower hears.
@@ -116,7 +118,8 @@ impl Link {
         let stream = host::connect(home).await.ok()?;
         let (read, write) = stream.into_split();
         let lines = BufReader::new(read).lines();
-        let mut link = Link { home: home.to_owned(), log: log.to_owned(), lines, write, pid: 0 };
+        let mut link =
+            Link { home: home.to_owned(), log: log.to_owned(), lines, write, pid: 0, keys: vec![] };
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
@@ -131,6 +134,7 @@ impl Link {
     /// Hands over the key for a task's model; the host keeps it in memory.
     pub async fn key(&mut self, task: u64, key: &Secret) {
         self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
+        self.keys.push((task, key.clone()));
     }
 
     /// Tells the host to end, and waits until its process is gone.
@@ -149,7 +153,7 @@ impl Link {
     /// Follows a task from the event after `after`.
     pub async fn follow(mut self, store: Store, task: u64, after: Seq) -> Followed {
         self.say(&ToHost::Follow(task)).await;
-        Followed { link: Some(self), store, task, after, ready: VecDeque::new() }
+        Followed { link: self, linked: true, store, task, after, ready: VecDeque::new() }
     }
 
     /// A host that is gone is found out by whoever listens.
@@ -168,7 +172,9 @@ impl Link {
 
 /// A task that is followed. The stream has no end: whoever follows stops when the task rests.
 pub struct Followed {
-    link: Option<Link>,
+    link: Link,
+    /// False once the host has hung up.
+    linked: bool,
     store: Store,
     task: u64,
     after: Seq,
@@ -186,24 +192,29 @@ impl Followed {
                 self.after = logged.seq;
                 return Ok(Heard::Event(Box::new(logged)));
             }
-            let Some(link) = &mut self.link else {
+            if !self.linked && self.link_again().await.is_err() {
                 sleep(LOOK).await;
                 continue;
-            };
-            match timeout(LOOK, link.hear()).await {
+            }
+            match timeout(LOOK, self.link.hear()).await {
                 Ok(Some(FromHost::Glimpse(glimpse))) => return Ok(Heard::Glimpse(glimpse)),
                 Ok(Some(FromHost::News | FromHost::Hello { .. })) | Err(_) => {}
-                Ok(None) => {
-                    let (home, log) = (link.home.clone(), link.log.clone());
-                    self.link = None;
-                    if let Ok(mut link) = Link::to_host(&home, &log).await {
-                        link.nudge(self.task).await;
-                        link.say(&ToHost::Follow(self.task)).await;
-                        self.link = Some(link);
-                    }
-                }
+                Ok(None) => self.linked = false,
             }
         }
+    }
+
+    /// Starts the next host, and gives it what the last one had from here. Begun anew where it was cancelled.
+    async fn link_again(&mut self) -> Result<(), LinkError> {
+        let mut link = Link::to_host(&self.link.home, &self.link.log).await?;
+        for (task, key) in &self.link.keys {
+            link.key(*task, key).await;
+        }
+        link.nudge(self.task).await;
+        link.say(&ToHost::Follow(self.task)).await;
+        self.link = link;
+        self.linked = true;
+        Ok(())
     }
 }
 

@@ -83,7 +83,7 @@ impl Quire {
             let poll = json!({ "id": 1, "action": "poll", "wait": 120 }).to_string();
             said = hands.call("job", &poll, live.clone()).await;
         }
-        hands.end().map_err(failed)?;
+        hands.discard().map_err(failed)?;
         let layers = [layer];
         let (_, changes) = snapshot::snapshot(&frozen, &layers, &mut Seen::default(), self.store().blobs())?;
         let apart = snapshot::apart(&frozen, &layers)?;

@@ -201,20 +201,11 @@ impl Quire {
         let undo = task.accepts[number].state == AcceptState::Undoing;
         match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
             Some(outcome) => {
-                self.log_end(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
+                self.end_writing(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
                 Ok(self.store.task(id)?)
             }
             None => Ok(task),
         }
-    }
-
-    /// Appends how an accept or undo ended, unless another process saw it too and already has.
-    fn log_end(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
-        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
-        self.append(id, |task| {
-            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
-            Ok(if is_open { vec![event.clone()] } else { vec![] })
-        })
     }
 
     pub fn events(&self, id: u64, after: Seq) -> Result<Vec<Logged>, EngineError> {
@@ -385,12 +376,21 @@ impl Quire {
             (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
-        self.log_end(task.id, accept, undo, event)?;
+        self.end_writing(task.id, accept, undo, event)?;
         Ok(done?)
     }
 
+    /// Writes how an accept or undo ended, unless another process that looked at the task has done so already.
+    fn end_writing(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
+        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
+        self.append(id, |task| {
+            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
+            Ok(if is_open { vec![event.clone()] } else { vec![] })
+        })
+    }
+
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
-        self.log_end(id, number, undo, conclusion(number, undo, &outcome))?;
+        self.end_writing(id, number, undo, conclusion(number, undo, &outcome))?;
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });
         Ok(())

@@ -302,8 +302,9 @@ impl Settings {
 }
 
 /// Variables that commands see inside besides `LC_*`: the language, the time, who one is, and where tools are that do not
-/// stand where they usually do. Anything else, and above all every key, stays outside.
-const INSIDE: [&str; 16] = [
+/// stand where they usually do. Anything else, and above all every key, stays outside. A driver finds the person's own
+/// instructions and stored keys by these too.
+const INSIDE: [&str; 17] = [
     "PATH",
     "HOME",
     "USER",
@@ -320,6 +321,7 @@ const INSIDE: [&str; 16] = [
     "NVM_DIR",
     "PYENV_ROOT",
     "VIRTUAL_ENV",
+    "XDG_CONFIG_HOME",
 ];
 
 fn inside(env: &BTreeMap<String, String>) -> Vec<(String, String)> {

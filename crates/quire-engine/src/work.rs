@@ -312,7 +312,7 @@ impl Work {
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
         let hands = start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
-        blocking(move || hands.end().map_err(disk)).await?;
+        blocking(move || hands.discard().map_err(disk)).await?;
         let run = match run {
             Ok(run) => run,
             Err(Gone) => check::Run::lost(),

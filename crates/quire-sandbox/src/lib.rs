@@ -10,6 +10,7 @@
 mod bury;
 mod confine;
 mod cover;
+mod durable;
 mod enter;
 mod frame;
 mod hand;

@@ -2,7 +2,7 @@
 
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, SPAWNER, Spec, frame, hand, tidy};
+use crate::{BIN_INSIDE, SPAWNER, Spec, durable, frame, hand, tidy};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -175,12 +175,13 @@ impl Sandbox {
     /// directory. Must not be called from `heard`.
     pub fn end(mut self) -> io::Result<()> {
         self.stop();
-        let layer = rustix::fs::open(
-            &self.layer,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        rustix::fs::syncfs(&layer)?;
+        durable::sync(&self.layer)?;
+        tidy::empty(&self.state)
+    }
+
+    /// As [`Sandbox::end`], for a layer that nobody will want again: it is not brought onto the disk.
+    pub fn discard(mut self) -> io::Result<()> {
+        self.stop();
         tidy::empty(&self.state)
     }
 

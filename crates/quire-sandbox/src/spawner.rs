@@ -37,6 +37,8 @@ pub struct Order {
 pub fn main() -> i32 {
     // SAFETY: there is one thread, and nothing above the standard three is ours.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    // What is made here is for those inside, whatever the person's own umask keeps to himself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return 1 };
     let socket = UnixStream::from(socket);
     let Ok(Some(order)) = frame::read::<Order>(&socket) else { return 1 };

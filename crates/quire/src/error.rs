@@ -106,6 +106,9 @@ impl From<FolderError> for Failure {
             FolderError::Missing(_) | FolderError::NotAFolder(_) => {
                 (Exit::WrongUse, "Name a folder that is there: -C DIR".to_owned())
             }
+            FolderError::NotText(_) => {
+                (Exit::WrongUse, "Give it another name, or name another folder: -C DIR".to_owned())
+            }
             FolderError::Unreadable { .. } => {
                 (Exit::WrongUse, "Make it readable for you, or name another folder: -C DIR".to_owned())
             }

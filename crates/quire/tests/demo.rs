@@ -195,6 +195,20 @@ fn the_persons_own_settings_and_tasks_are_neither_read_nor_touched() {
 }
 
 #[test]
+fn a_umask_that_closes_all_to_others_is_no_hindrance() {
+    for uid in [0, ORDINARY] {
+        let stage = Stage::set(uid);
+        let plain = stage.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 077 && exec \"$0\" demo --quiet"]).arg(plain.get_program());
+        command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.uid(uid).gid(uid).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let done = Done::of(command.spawn().unwrap(), String::new());
+        assert_eq!((done.status.code(), done.err.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
 fn a_recording_that_does_not_fit_fails_loudly() {
     let cut = |text: &str| text.rsplit_once(",\n{").unwrap().0.to_owned() + "\n]}\n";
     type Change<'c> = &'c dyn Fn(&str) -> String;

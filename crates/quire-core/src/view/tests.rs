@@ -146,7 +146,7 @@ fn what_waits_for_a_person_comes_first() {
     NEEDS YOU ? 7 | needs you: the model is busy | paused /home/ada/code/invoice
     NEEDS YOU ◆ 6 | ready, but a check fails | a failing one /home/ada/code/invoice
     NEEDS YOU ◆ 5 | ready | ready /home/ada/code/invoice
-    NEEDS YOU ‖ 8 | needs you: 200 steps are used | paused /home/ada/code/invoice
+    NEEDS YOU ‖ 8 | needs you: 200 steps used up | paused /home/ada/code/invoice
     NEEDS YOU ‖ 4 | paused | paused /home/ada/code/invoice
     WORKING ◐ 1 | working | at work /home/ada/code/invoice
     DONE ✓ 2 | accepted | ready /home/ada/code/invoice
@@ -182,8 +182,8 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
     insta::assert_snapshot!(shown.join("\n"), @r#"
     no model: No model is named, and none was found. | Name one (see: quire models): quire resume 3 -m PROVIDER/MODEL. Without one: quire demo
     paused: It was paused. | Go on: quire resume 3
-    200 steps are used: The limit of 200 steps is reached. | Allow as many again: quire resume 3. To say something first: quire revise 3 "..."
-    60 minutes are used: The limit of 60 minutes is reached. | Allow as much again: quire resume 3. To say something first: quire revise 3 "..."
+    200 steps used up: The limit of 200 steps is reached. | Allow as many again: quire resume 3. To say something first: quire revise 3 "..."
+    60 minutes used up: The limit of 60 minutes is reached. | Allow as much again: quire resume 3. To say something first: quire revise 3 "..."
     the model repeats itself: The model made the same calls with the same outcomes again and again, so quire stopped it. | Say what it should try instead: quire revise 3 "..."
     the model says nothing: The model answered with nothing several times. | Try again: quire resume 3. If it stays silent, name another model (quire models).
     the model declined: The model declined to go on: not that. | Say it in another way: quire revise 3 "..."

@@ -11,6 +11,9 @@ pub enum FolderError {
     Missing(PathBuf),
     #[error("{} is not a folder.", .0.display())]
     NotAFolder(PathBuf),
+    /// A task's log is text.
+    #[error("The name of the folder {} is not UTF-8.", .0.display())]
+    NotText(PathBuf),
     #[error("The folder {} cannot be read: {source}.", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("The folder {} lies within {}.", .inner.display(), .outer.display())]
@@ -71,6 +74,9 @@ fn readable(given: &Path) -> Result<PathBuf, FolderError> {
     })?;
     if !fs::metadata(&folder).map_err(unreadable)?.is_dir() {
         return Err(FolderError::NotAFolder(folder));
+    }
+    if folder.to_str().is_none() {
+        return Err(FolderError::NotText(folder));
     }
     rustix::fs::access(&folder, rustix::fs::Access::READ_OK | rustix::fs::Access::EXEC_OK)
         .map_err(|e| unreadable(e.into()))?;

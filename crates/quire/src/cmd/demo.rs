@@ -114,7 +114,7 @@ pub fn demo(args: &DemoArgs, face: &Face) -> Result<Exit, Failure> {
     if face.json {
         print_json(json!({"recorded": true, "journeys": journeys, "kept": kept}))?;
     } else {
-        print(&clean(&end(&kept, &here, &told)))?;
+        print(&end(&kept, &here, &told))?;
     }
     Ok(Exit::Done)
 }
@@ -128,7 +128,8 @@ fn journeys(
 ) -> Result<Vec<Value>, Failure> {
     let mut done = vec![];
     for (n, sample) in SAMPLES.iter().enumerate() {
-        told.line(&told.bold(&format!("\n{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
+        told.line("")?;
+        told.line(&told.bold(&format!("{} of {}: {}", n + 1, SAMPLES.len(), sample.heading)))?;
         done.push(journey(sample, stage, inside, &mut play, told)?);
     }
     Ok(done)
@@ -172,15 +173,15 @@ impl Play {
         let quire = Arc::new(Quire::open(inside)?);
         let host = quire.clone();
         runtime.spawn(async move {
-            // Whoever waits for it finds out that it does not answer.
+            // Whoever waits for it finds out that it does not answer; this says why.
             if let Err(error) = host.host(false).await {
-                tracing::error!(%error, "the demo's host ended");
+                say(&format!("The demo's host ended: {error}."));
             }
         });
         Ok(Play { quire, runtime, stop })
     }
 
-    /// Follows a task until it rests, and tells what happens.
+    /// Follows a task until it rests or the demo is stopped.
     fn follow(&mut self, id: u64, told: &Told<'_>) -> Result<(), Failure> {
         let (runtime, quire, stop) = (&self.runtime, &self.quire, &mut self.stop);
         runtime.block_on(async {
@@ -268,6 +269,7 @@ fn journey(
     }))
 }
 
+/// Hands a task to the host and tells what happens, until the task rests.
 async fn until_rest(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failure> {
     let mut link = tokio::time::timeout(HOST_START, connect(quire)).await.map_err(|_| {
         Failure::new(Exit::Trouble, "The demo's host does not answer.", SAFE, "Try again: quire demo")
@@ -389,13 +391,14 @@ fn short(hash: Hash) -> String {
 
 /// Returns what is said last: what is left, and how to go on with a real model.
 fn end(kept: &Path, here: &Surroundings, told: &Told<'_>) -> String {
+    let shown = |path: &Path| clean(&path.display().to_string());
     let page = kept.join(SAMPLES[0].name).join("index.html");
     let mut text = String::new();
     if !told.face.quiet {
         let exe = std::env::current_exe().unwrap_or_else(|_| "quire".into());
         let path = here.env.get("PATH").map(String::as_str).unwrap_or_default();
         let found = std::env::split_paths(path).any(|dir| dir.join("quire").is_file());
-        let quire = if found { "quire".to_owned() } else { exe.display().to_string() };
+        let quire = if found { "quire".to_owned() } else { shown(&exe) };
         let rows = [
             (format!("{quire} doctor"), "what works on this machine"),
             (format!("{quire} models add openai"), "store a key (or anthropic, openrouter)"),
@@ -410,8 +413,8 @@ fn end(kept: &Path, here: &Surroundings, told: &Told<'_>) -> String {
             "A model server on this machine (Ollama, LM Studio, llama.cpp) is found by itself.\n\n",
         );
     }
-    text.push_str(&format!("The page: {}\n", page.display()));
-    text.push_str(&format!("Both folders stay in {}; nothing else is left of this demo.\n", kept.display()));
+    text.push_str(&format!("The page: {}\n", shown(&page)));
+    text.push_str(&format!("Both folders stay in {}; nothing else is left of this demo.\n", shown(kept)));
     text
 }
 

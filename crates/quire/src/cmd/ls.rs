@@ -1,19 +1,22 @@
 //! `quire ls`: the tasks; those that need a person first.
 
-use crate::cmd::{Face, follow, home, open, print_json};
+use crate::cmd::{Face, follow, home, open, print_json, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad};
 use crate::terminal::{Look, ago, print};
 use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
+use quire_core::{Phase, Task};
+use quire_engine::keys::Keys;
 use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 pub fn ls(face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
-    let rows = view::rows(&quire.tasks()?, follow::now_ms());
+    let (quire, here) = open(face)?;
+    let tasks = quire.tasks()?;
+    let rows = view::rows(&tasks, follow::now_ms());
     if face.json {
         print_json(json!({"tasks": rows}))?;
     } else if rows.is_empty() {
@@ -22,6 +25,17 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
         }
     } else {
         print(&text(&rows, home().as_deref(), &face.out))?;
+    }
+    // After a reboot nothing drives what is at work until a command asks for it.
+    let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
+    if !at_work.is_empty() {
+        let keys = Keys::read(&here)?;
+        wait(async {
+            for task in at_work {
+                to_host(&quire, task, &keys, &here).await?;
+            }
+            Ok::<(), Failure>(())
+        })??;
     }
     Ok(Exit::Done)
 }

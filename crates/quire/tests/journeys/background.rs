@@ -210,3 +210,16 @@ fn the_result_alone_is_on_stdout() {
     let quiet = stage.quire(&["-q", "make one"]).exits(0);
     assert!(quiet.out.starts_with("Task 2 is ready.") && quiet.err.is_empty(), "{quiet:?}");
 }
+
+#[test]
+fn many_first_commands_at_once_share_one_host() {
+    let stage = &Stage::set();
+    let model = Model::saying(vec![shell("echo 1 > one"), say("It is there.")]);
+    stage.use_model(&model, Wire::Chat);
+    let all: Vec<_> = (0..8).map(|_| stage.start(&["make one"])).collect();
+    for one in all {
+        assert!(one.end().exits(0).out.contains("It is there."));
+    }
+    let rows = stage.json(&["ls"])["tasks"].as_array().expect("rows").len();
+    assert_eq!((rows, model.asked().len()), (8, 16), "each was driven once");
+}

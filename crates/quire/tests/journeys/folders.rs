@@ -178,3 +178,66 @@ fn large_files_and_long_names_travel() {
     stage.quire(&["undo", "1"]).exits(0);
     Tree::of(&stage.folder).assert_is(&before, "after undo");
 }
+
+#[test]
+fn of_two_accepts_at_once_one_writes() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("for n in $(seq 50); do echo new > f$n; done"), say("Fifty.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("f1", "old\n");
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["make fifty"]).exits(0);
+    for _ in 0..8 {
+        let both: Vec<_> = (0..2).map(|_| stage.start(&["accept", "1"])).collect();
+        // Whoever looks meanwhile must not take it for the work of a dead process.
+        let looks: Vec<_> = (0..3).map(|_| stage.start(&["ls"])).collect();
+        let codes: Vec<_> = both.into_iter().map(|one| one.end().code).collect();
+        looks.into_iter().for_each(|look| drop(look.end().exits(0)));
+        assert!(codes.contains(&Some(0)), "{codes:?}");
+        assert_eq!(stage.state(1), "accepted");
+        assert_eq!(fs::read_to_string(stage.folder.join("f50")).unwrap(), "new\n");
+        while stage.state(1) == "accepted" {
+            stage.quire(&["undo", "1"]).exits(0);
+        }
+        Tree::of(&stage.folder).assert_is(&before, "after undo");
+    }
+    stage.log(1);
+}
+
+#[test]
+fn a_folder_that_is_gone_or_another_is_told() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo new > a"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    let (folder, away) = (stage.base().join("home/work"), stage.base().join("home/away"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("a"), "old\n").unwrap();
+    stage.quire(&["-C", "../work", "change it"]).exits(0);
+    fs::rename(&folder, &away).unwrap();
+    let gone = stage.quire(&["accept", "1"]);
+    assert!(matches!(gone.code, Some(7 | 8)), "{gone:?}");
+    gone.tells(&["work"]);
+    assert!(!folder.exists());
+    // A link to somewhere else is not the folder that was worked on.
+    std::os::unix::fs::symlink(&stage.folder, &folder).unwrap();
+    let another = stage.quire(&["accept", "1"]);
+    assert!(matches!(another.code, Some(7 | 8)), "{another:?}");
+    assert!(!stage.folder.join("a").exists());
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&away, &folder).unwrap();
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), "new\n");
+}
+
+#[test]
+fn a_folder_whose_name_is_not_text_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let stage = Stage::set();
+    let model = Model::saying(vec![]);
+    stage.use_model(&model, Wire::Chat);
+    let folder = stage.base().join(std::ffi::OsStr::from_bytes(b"home/caf\xe9"));
+    fs::create_dir(&folder).unwrap();
+    let refused = stage.command(&["change it"]).current_dir(&folder).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(2) && said.contains("is not UTF-8"), "{said}");
+}

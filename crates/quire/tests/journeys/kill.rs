@@ -22,6 +22,9 @@ const SLOW: [usize; 3] = [4, 13, 22];
 const MOMENTS: [usize; 10] = [1, 3, 4, 7, 9, 13, 16, 18, 22, 25];
 
 fn script(asked: &Asked) -> Answer {
+    if !asked.head.contains("authorization: bearer sk-lab\r\n") {
+        return Answer::Status(401, r#"{"error":{"message":"no key"}}"#);
+    }
     let done = asked.results.iter().filter(|result| !result.contains("Interrupted")).count();
     if done == PIECES {
         return say("All pieces are there.");
@@ -34,9 +37,11 @@ fn script(asked: &Asked) -> Answer {
 
 #[test]
 fn ten_kills_leave_no_trace() {
-    let stage = Stage::set();
+    let mut stage = Stage::set();
     let model = Model::new(script);
-    stage.use_model(&model, Wire::Responses);
+    // The key is nowhere but in the follower's memory, and so has to reach each new host.
+    stage.configure(&model, Wire::Responses, "key_env = \"LAB_KEY\"\n");
+    stage.env.push(("LAB_KEY".into(), "sk-lab".into()));
     stage.file("ran", "");
     let before = Tree::of(&stage.folder);
     model.hold_from(1);
@@ -111,7 +116,7 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
         // From before its beginning to past its end, wherever that is on this machine.
         std::thread::sleep(Duration::from_millis(nth * 4));
         killed += u32::from(running.child.try_wait().expect("a child").is_none());
-        running.signal(libc::SIGKILL);
+        running.child.kill().expect("a child, also one that has ended");
         running.end();
         // Whatever command comes next does the recovery.
         let state = stage.state(1);
@@ -121,6 +126,21 @@ fn an_accept_or_undo_that_is_killed_ends_before_or_after() {
     }
     assert!(killed > 3, "only {killed} were at work when they were killed");
     stage.log(1);
+}
+
+#[test]
+fn after_a_reboot_any_look_at_the_tasks_sets_them_going_again() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "do it"]).exits(0);
+    model.wait_for(0, 1);
+    stage.host().kill();
+    model.hold_from(usize::MAX);
+    stage.quire(&["ls"]).exits(0);
+    model.wait_for(0, 2);
+    stage.quire(&["watch", "1"]).exits(0);
 }
 
 /// The machine loses its power in the midst of a turn: what the layer holds then is what a disk happened to keep of it.

@@ -1,9 +1,10 @@
 //! What a model is sent: little at first, and then always the same bytes with something added, so that its provider's cache
 //! holds.
 
-use crate::model::{Answer, Asked, Model, Wire, say, shell};
+use crate::model::{Answer, Asked, Model, Wire, call, calls, say, shell};
 use crate::stage::Stage;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -80,4 +81,57 @@ fn chat_extends_the_last_request() {
 #[test]
 fn messages_extend_the_last_request() {
     holds(Wire::Messages);
+}
+
+#[test]
+fn instructions_of_the_person_and_the_folder_are_told() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Understood.")]);
+    stage.use_model(&model, Wire::Messages);
+    stage.file("AGENTS.md", "Write \"colour\", never \"color\".\n");
+    std::fs::write(stage.base().join("config/quire/AGENTS.md"), "Be brief.\n").expect("a file");
+    stage.quire(&["write something"]).exits(0);
+    let body = &model.asked()[0].body;
+    assert!(body.contains("never \\\"color\\\"") && body.contains("Be brief."), "{body}");
+}
+
+#[test]
+fn images_reach_models_that_see() {
+    /// One white pixel.
+    const PIXEL: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mP8/x8AAwMCAO+ip1sAAAAASUVORK5CYII=";
+    for wire in Wire::ALL {
+        let stage = Stage::set();
+        let model = Model::saying(vec![
+            shell(&format!("echo {PIXEL} | base64 -d > pixel.png")),
+            call("read", json!({ "path": "pixel.png" })),
+            say("It is white."),
+        ]);
+        let more = "[providers.lab.models.\"lab-model\"]\nimages = true\n[providers.lab.models.\"gpt-lab\"]\nimages = true\n";
+        stage.configure(&model, wire, more);
+        stage.quire(&["which colour is it?"]).exits(0);
+        let asked = model.asked();
+        assert!(asked[2].body.contains(PIXEL), "{}: {}", wire.name(), asked[2].items.join("\n"));
+    }
+}
+
+#[test]
+fn calls_of_one_reply_take_effect_in_their_order() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        calls(&[
+            ("shell", json!({ "command": "sleep 0.1; echo 1 > n" })),
+            ("read", json!({ "path": "n" })),
+            ("write", json!({ "path": "n", "content": "2\n" })),
+            ("read", json!({ "path": "n" })),
+            ("shell", json!({ "command": "cat n; rm n" })),
+            ("search", json!({ "pattern": "", "glob": "n" })),
+        ]),
+        say("In order."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["count to two"]).exits(0);
+    let results = model.asked()[1].results.clone();
+    assert!(results[1].contains("1\t1") && results[3].contains("1\t2"), "{results:#?}");
+    assert!(results[4].starts_with("2\n") && !results[5].contains("n\n"), "{results:#?}");
 }

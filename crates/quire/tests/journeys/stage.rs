@@ -284,6 +284,9 @@ impl Drop for Stage {
         if let Person::User { name, .. } = &self.person {
             let _ = Command::new("userdel").arg(name).stderr(Stdio::null()).status();
         }
+        // The kernel's own directories of a layer are closed to all but root.
+        let _ =
+            Command::new("chmod").args(["-R", "u+rwX"]).arg(self.base.path()).stderr(Stdio::null()).status();
         if thread::panicking() {
             let log = fs::read_to_string(self.data().join("host.log")).unwrap_or_default();
             eprintln!("the host's log:\n{log}");
