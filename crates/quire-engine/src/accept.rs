@@ -52,7 +52,7 @@ pub enum Drifted {
 pub enum AcceptError {
     #[error("{} not what the task started from; nothing was written", paths(.0))]
     Drift(Vec<Drift>),
-    #[error("{0} was not changed by this version; nothing was written")]
+    #[error("This version does not change `{0}`.")]
     NotChanged(RelPath),
     #[error("the disk is full; everything is as it was before")]
     Disk,

@@ -113,19 +113,25 @@ pub fn freeze(
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
     let root = Rooted::open(folder).map_err(folder_error)?;
-    let walk = survey(&root).map_err(folder_error)?;
+    let own = own(home, folder);
+    let walk = survey(&root, own.as_ref()).map_err(folder_error)?;
     let delta = match manifest(&dir).map_err(home_error)? {
         None => first(&dir, &root, walk, 0, progress),
-        Some(manifest) => later(&dir, &root, walk, manifest, progress),
+        Some(manifest) => later(&dir, &root, own.as_ref(), walk, manifest, progress),
     };
     let delta = delta.map_err(folder_error)?;
     open(home, id, delta)
 }
 
+/// Returns where in `folder` the data directory lies, if it does.
+fn own(home: &Path, folder: &Path) -> Option<RelPath> {
+    RelPath::new(home.strip_prefix(folder).ok()?.as_os_str().as_bytes())
+}
+
 /// Looks at every path; what changed just now gets no ctime, so that it is compared by content the next time.
-fn survey(root: &Rooted) -> io::Result<Walk> {
+fn survey(root: &Rooted, own: Option<&RelPath>) -> io::Result<Walk> {
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
-    let mut walk = walk(root)?;
+    let mut walk = walk(root, own)?;
     for (_, print) in &mut walk.nodes {
         if print.ctime_ns > now_ns - RACY_NS {
             print.ctime_ns = 0;
@@ -314,6 +320,7 @@ fn first(
 fn later(
     dir: &Path,
     root: &Rooted,
+    own: Option<&RelPath>,
     walk: Walk,
     old: Manifest,
     progress: &(dyn Fn(u64, u64) + Sync),
@@ -356,7 +363,7 @@ fn later(
     }
 
     if state.deltas.len() >= DELTAS_MAX {
-        return first(dir, root, survey(root)?, old.delta + 1, progress);
+        return first(dir, root, survey(root, own)?, old.delta + 1, progress);
     }
 
     // Directories on the way to a change are part of the layer, with their own modes.

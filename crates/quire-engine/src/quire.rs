@@ -201,11 +201,20 @@ impl Quire {
         let undo = task.accepts[number].state == AcceptState::Undoing;
         match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
             Some(outcome) => {
-                self.end_writing(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
+                self.log_end(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
                 Ok(self.store.task(id)?)
             }
             None => Ok(task),
         }
+    }
+
+    /// Appends how an accept or undo ended, unless another process saw it too and already has.
+    fn log_end(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
+        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
+        self.append(id, |task| {
+            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
+            Ok(if is_open { vec![event.clone()] } else { vec![] })
+        })
     }
 
     pub fn events(&self, id: u64, after: Seq) -> Result<Vec<Logged>, EngineError> {
@@ -344,8 +353,17 @@ impl Quire {
         Ok(written(&task, number, false, &report))
     }
 
-    /// Takes the last accept back, and reads every file to prove it.
+    /// Takes the last accept that wrote anything back, and reads every file to prove it.
     pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
+        loop {
+            let written = self.undo_last(id)?;
+            if !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
         let task = self.task(id)?;
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
@@ -376,21 +394,12 @@ impl Quire {
             (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
-        self.end_writing(task.id, accept, undo, event)?;
+        self.log_end(task.id, accept, undo, event)?;
         Ok(done?)
     }
 
-    /// Writes how an accept or undo ended, unless another process that looked at the task has done so already.
-    fn end_writing(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
-        let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
-        self.append(id, |task| {
-            let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
-            Ok(if is_open { vec![event.clone()] } else { vec![] })
-        })
-    }
-
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
-        self.end_writing(id, number, undo, conclusion(number, undo, &outcome))?;
+        self.log_end(id, number, undo, conclusion(number, undo, &outcome))?;
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });
         Ok(())

@@ -162,6 +162,7 @@ pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolve
         &options.further,
         &surroundings.cwd,
         home.as_deref(),
+        crate::quire::home(surroundings).ok().as_deref(),
         options.confirmed,
     )?;
     let settings = read(options, Some(&folders[0]), surroundings)?;

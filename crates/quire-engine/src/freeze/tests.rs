@@ -102,6 +102,20 @@ fn everything_a_person_has_is_in_the_copy() {
 }
 
 #[test]
+fn quires_own_data_within_the_folder_is_left_out() {
+    let case = case();
+    case.write("a", "1");
+    case.write("share/quire/quire.db", "not to be opened");
+    let home = case.folder.join("share/quire");
+    for _ in 0..2 {
+        let frozen = freeze(&home, &case.folder, &quiet).unwrap();
+        assert_eq!(merged(&frozen).into_keys().collect::<Vec<_>>(), ["a", "share"]);
+        assert_eq!(frozen.left_out.iter().map(|l| l.path.to_string()).collect::<Vec<_>>(), ["share/quire"]);
+        case.write("share/quire/later", "more of its own");
+    }
+}
+
+#[test]
 fn what_did_not_change_makes_no_layer() {
     let case = case();
     case.write("a", "1");

@@ -34,7 +34,9 @@ pub fn read_small(root: &Rooted, path: &RelPath) -> Option<Vec<u8>> {
     Some(content)
 }
 
-pub fn walk(root: &Rooted) -> io::Result<Walk> {
+/// Looks at all of `root`, but for `own`: the data directory, whose files are never even opened. A process that closes a
+/// database's file loses its locks on it (POSIX), and another would then take the log away from under it.
+pub fn walk(root: &Rooted, own: Option<&RelPath>) -> io::Result<Walk> {
     let top = root.print(None)?.ok_or(io::ErrorKind::NotFound)?;
     let mut walk = Walk { top, nodes: vec![], ignored: vec![], left_out: vec![] };
     let read = |path: &RelPath| read_small(root, path);
@@ -63,6 +65,10 @@ pub fn walk(root: &Rooted) -> io::Result<Walk> {
             let path = below(dir.as_ref(), &name)?;
             if path.as_bytes().len() > PATH_MAX {
                 walk.left_out.push(LeftOut { path, why: "its path is too long".into() });
+                continue;
+            }
+            if own == Some(&path) {
+                walk.left_out.push(LeftOut { path, why: "quire's own data".into() });
                 continue;
             }
             let print = match root.print(Some(&path)) {

@@ -20,22 +20,29 @@ pub enum FolderError {
     Nested { outer: PathBuf, inner: PathBuf },
     #[error("The folder {} was given twice.", .0.display())]
     Twice(PathBuf),
+    #[error("{} is where quire keeps its own data; no task can work on it.", .0.display())]
+    Own(PathBuf),
     /// Not wrong, but only with a person's yes.
     #[error("{} is {what}; a task would copy and could change all of it.", .folder.display())]
     NeedsConfirmation { folder: PathBuf, what: &'static str },
 }
 
-/// Returns the canonical folders of a task: `first` (absent: `cwd`), then `further`.
+/// Returns the canonical folders of a task: `first` (absent: `cwd`), then `further`. `own` is the data directory.
 pub(super) fn resolve(
     first: Option<&Path>,
     further: &[PathBuf],
     cwd: &Path,
     home: Option<&Path>,
+    own: Option<&Path>,
     confirmed: bool,
 ) -> Result<Vec<PathBuf>, FolderError> {
+    let own = own.and_then(|own| fs::canonicalize(own).ok());
     let mut folders: Vec<PathBuf> = Vec::new();
     for given in std::iter::once(first.unwrap_or(cwd)).chain(further.iter().map(PathBuf::as_path)) {
         let folder = readable(&cwd.join(given))?;
+        if own.as_ref().is_some_and(|own| folder.starts_with(own)) {
+            return Err(FolderError::Own(folder));
+        }
         for other in &folders {
             if *other == folder {
                 return Err(FolderError::Twice(folder));
@@ -95,10 +102,11 @@ mod tests {
         fs::create_dir_all(top.join("home/me/ab")).unwrap();
         fs::write(top.join("home/me/file"), "").unwrap();
         std::os::unix::fs::symlink("a", top.join("home/me/link")).unwrap();
-        let me = top.join("home/me");
+        let (me, own) = (top.join("home/me"), top.join("home/me/data"));
+        fs::create_dir_all(own.join("tasks")).unwrap();
         let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let told = |first: Option<&str>, further: &[&str], cwd: &Path, confirmed: bool| {
-            let found = resolve(first.map(Path::new), &paths(further), cwd, Some(&me), confirmed);
+            let found = resolve(first.map(Path::new), &paths(further), cwd, Some(&me), Some(&own), confirmed);
             let found =
                 found.map(|f| f.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(" "));
             found.unwrap_or_else(|e| e.to_string()).replace(&top.display().to_string(), "")
@@ -115,6 +123,18 @@ mod tests {
             (Some("a"), &["link"], false, "The folder /home/me/a was given twice."),
             (None, &[], false, "/home/me is your home folder; a task would copy and could change all of it."),
             (None, &[], true, "/home/me"),
+            (
+                Some("data"),
+                &[],
+                true,
+                "/home/me/data is where quire keeps its own data; no task can work on it.",
+            ),
+            (
+                Some("a"),
+                &["data/tasks"],
+                true,
+                "/home/me/data/tasks is where quire keeps its own data; no task can work on it.",
+            ),
             (
                 Some(".."),
                 &[],

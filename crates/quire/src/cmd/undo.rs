@@ -21,6 +21,9 @@ pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     for (name, file) in names.iter().zip(&written.files) {
         text.push_str(&format!("  {}  {}\n", pad(name, widest), file.what(true)));
     }
+    if quire.task(id)?.last_accept().is_some() {
+        text.push_str(&format!("What you accepted before that stays. Take that back too: quire undo {id}\n"));
+    }
     text.push_str(&format!("Accept it again: quire accept {id}\n"));
     print(&text)?;
     Ok(Exit::Done)

@@ -409,21 +409,6 @@ fn data_that_is_damaged_is_left_as_it_is() {
 }
 
 #[test]
-fn a_half_done_accept_whose_folder_is_away_keeps_nobody_else_away() {
-    let stage = Stage::set();
-    let model = Model::saying(vec![shell("echo 1 > one"), say("It is there.")]);
-    stage.use_model(&model, Wire::Chat);
-    stage.quire(&["make one"]).exits(0);
-    let journal = stage.data().join("tasks/1/accept-0.commit");
-    fs::write(&journal, r#"{"folders":["/nowhere/at/all"],"operations":[],"kept":[]}"#).expect("a journal");
-    let told = stage.quire(&["ls"]).exits(0);
-    assert!(told.err.contains("Task 1, accept: what was begun could not be ended"), "{told:?}");
-    assert!(told.out.contains("make one"), "{told:?}");
-    stage.quire(&["review", "1"]).exits(0);
-    assert!(journal.exists());
-}
-
-#[test]
 fn a_stored_key_is_there_whoever_drives() {
     let stage = Stage::set();
     let model = Model::new(|asked| match asked.head.contains("x-api-key: sk-stored\r\n") {
@@ -445,4 +430,19 @@ fn a_stored_key_is_there_whoever_drives() {
     assert!(ended.out.contains("With the stored key."), "{}", ended.out);
     alone.signal(libc::SIGINT);
     alone.end().exits(130);
+}
+
+#[test]
+fn a_half_done_accept_whose_folder_is_away_keeps_nobody_else_away() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo 1 > one"), say("It is there.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["make one"]).exits(0);
+    let journal = stage.data().join("tasks/1/accept-0.commit");
+    fs::write(&journal, r#"{"folders":["/nowhere/at/all"],"operations":[],"kept":[]}"#).expect("a journal");
+    let told = stage.quire(&["ls"]).exits(0);
+    assert!(told.err.contains("Task 1, accept: what was begun could not be ended"), "{told:?}");
+    assert!(told.out.contains("make one"), "{told:?}");
+    stage.quire(&["review", "1"]).exits(0);
+    assert!(journal.exists());
 }
