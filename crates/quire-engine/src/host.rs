@@ -33,8 +33,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-/// What a face says to the host: one JSON object a line.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a face says to the host: one JSON object a line. It cannot be printed, since it may be a key.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHost {
     Hello {
@@ -162,7 +162,11 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => host.clone().welcome(stream),
-                Err(error) => tracing::warn!(%error, "a face could not be heard"),
+                Err(error) => {
+                    tracing::warn!(%error, "a face could not be heard");
+                    // Where descriptors are short the next try would fail at once, and fill the log.
+                    tokio::time::sleep(ROUND).await;
+                }
             },
             _ = round.tick() => {
                 // A socket that somebody cleaned away would leave the host running and out of reach.
