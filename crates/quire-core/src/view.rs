@@ -5,7 +5,7 @@ mod progress;
 mod review;
 
 pub use progress::{Line, LineMark, Progress};
-pub use review::{CheckRow, Fate, FileChange, Review, Shape, Taken, Written, WrittenFile};
+pub use review::{CheckRow, Fate, FileChange, LeftOut, Review, Shape, Taken, Written, WrittenFile};
 
 use crate::bytes::escape;
 use crate::event::{Trouble, Why};

@@ -52,6 +52,8 @@ pub enum Drifted {
 pub enum AcceptError {
     #[error("{} not what the task started from; nothing was written", paths(.0))]
     Drift(Vec<Drift>),
+    #[error("{} not what was accepted; nothing was written", paths(.0))]
+    Edited(Vec<Drift>),
     #[error("This version does not change `{0}`.")]
     NotChanged(RelPath),
     #[error("the disk is full; everything is as it was before")]
@@ -144,6 +146,8 @@ pub struct Written {
     pub folder: u32,
     pub path: RelPath,
     pub did: Did,
+    /// A folder is there now, or was before it was deleted.
+    pub is_folder: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -400,7 +404,10 @@ fn report(journal: &Journal) -> Report {
                 (_, true, false) => Did::Deleted,
                 (_, false, _) => Did::Created,
             };
-            written.push(Written { folder: operation.folder, path: (*path).clone(), did });
+            let mut items = operation.new.iter().chain(&operation.old);
+            let is_folder =
+                items.find(|item| item.path == **path).is_some_and(|item| item.what == journal::What::Dir);
+            written.push(Written { folder: operation.folder, path: (*path).clone(), did, is_folder });
         }
     }
     written.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));

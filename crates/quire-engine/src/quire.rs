@@ -16,7 +16,7 @@ use crate::{host, snapshot};
 use quire_core::charter::Model;
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
-use quire_core::view::{Fate, FileChange, Review, Written, WrittenFile};
+use quire_core::view::{Fate, FileChange, LeftOut, Review, Written, WrittenFile};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, diff};
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -300,7 +300,12 @@ impl Quire {
             let (was, now) = self.contents(&frozen, &entry, COMPARED_BYTES_MAX)?;
             files.push(FileChange::of(&entry, was.as_deref(), now.as_deref()));
         }
-        Ok(Review::of(&task, &version, files))
+        let left_out = (0u32..).zip(&frozen).flat_map(|(folder, frozen)| {
+            let left = frozen.left_out.iter();
+            left.map(move |left| LeftOut { folder, path: left.path.clone(), why: left.why.clone() })
+        });
+        let left_out = left_out.collect();
+        Ok(Review { left_out, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.
@@ -382,9 +387,12 @@ impl Quire {
             return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
         }
         let number = number as u32;
-        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs())?;
+        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs()).map_err(edited)?;
         self.store.append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
-        let report = self.carry(&task, number, true, plan)?;
+        let report = self.carry(&task, number, true, plan).map_err(|error| match error {
+            EngineError::Accept(error) => EngineError::Accept(edited(error)),
+            other => other,
+        })?;
         Ok(written(&task, number, true, &report))
     }
 
@@ -502,6 +510,14 @@ impl Quire {
     }
 }
 
+/// Drift that an undo meets is the person's later edits.
+fn edited(error: AcceptError) -> AcceptError {
+    match error {
+        AcceptError::Drift(drifts) => AcceptError::Edited(drifts),
+        other => other,
+    }
+}
+
 fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {
     let why = "quire was ended while it wrote; everything is as it was before".to_owned();
     match (outcome, undo) {
@@ -533,6 +549,7 @@ fn written(task: &Task, accept: u32, undo: bool, report: &Report) -> Written {
     let file = |w: &accept::Written| WrittenFile {
         folder: w.folder,
         path: w.path.clone(),
+        is_folder: w.is_folder,
         fate: match w.did {
             Did::Created => Fate::New,
             Did::Replaced | Did::Mode => Fate::Changed,

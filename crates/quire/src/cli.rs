@@ -318,6 +318,14 @@ fn no_command(word: &str) -> Failure {
     if let Some(later) = later::command(word) {
         return later;
     }
+    if word.is_empty() {
+        return Failure::new(
+            Exit::WrongUse,
+            "The task is empty.",
+            "Nothing was started or changed.",
+            "Say in words what should be done: quire \"make me a homepage from notes.txt\"",
+        );
+    }
     let names = command_names();
     let what = match nearest(word, names.iter().map(String::as_str)) {
         Some(name) => format!("`{word}` is no command. Did you mean `quire {name}`?"),
@@ -348,15 +356,44 @@ fn wrong_use(wrong: &clap::Error, command: Option<&str>) -> Failure {
     {
         return later;
     }
+    let help = command.filter(|c| command_names().iter().any(|name| name == c) && *c != "help");
+    let help = help.map_or("quire help".to_owned(), |command| format!("quire help {command}"));
+    if let Some(what) = wrong_value(wrong, &context) {
+        return Failure::new(
+            Exit::WrongUse,
+            what,
+            "Nothing was started or changed.",
+            format!("Read: {help}"),
+        );
+    }
+    if command == Some("sandbox") && wrong.kind() == ErrorKind::UnknownArgument {
+        let next = "Put `--` before the command: quire sandbox -- CMD...";
+        let what = format!("`{}` is no option.", context(ContextKind::InvalidArg).unwrap_or_default());
+        return Failure::new(Exit::WrongUse, what, "Nothing was started or changed.", next);
+    }
     let said = wrong.render().to_string();
     let what =
         said.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
     let what = what.strip_prefix("error: ").unwrap_or(&what);
     let tip = said.lines().find_map(|line| line.trim().strip_prefix("tip: "));
-    let help = command.filter(|c| command_names().iter().any(|name| name == c) && *c != "help");
-    let help = help.map_or("quire help".to_owned(), |command| format!("quire help {command}"));
+    // clap's advice to pass an option as a value has never helped anybody who mistyped one.
+    let tip = tip.filter(|tip| !tip.contains("as a value"));
     let next = tip.map_or(format!("Read: {help}"), |tip| format!("Tip: {tip}. Read: {help}"));
     Failure::new(Exit::WrongUse, sentence(what), "Nothing was started or changed.", next)
+}
+
+/// Returns what is wrong with a value, where clap speaks of types and ranges.
+fn wrong_value<'a>(wrong: &clap::Error, context: &impl Fn(ContextKind) -> Option<&'a str>) -> Option<String> {
+    if wrong.kind() != ErrorKind::ValueValidation {
+        return None;
+    }
+    let (argument, value) = (context(ContextKind::InvalidArg)?, context(ContextKind::InvalidValue)?);
+    match argument {
+        "<N>" => Some(format!("`{value}` is no task's number.")),
+        "--max-steps <N>" => Some(format!("`--max-steps` takes a whole number above 0, not `{value}`.")),
+        "<TASK>" => Some("The task is empty.".to_owned()),
+        _ => None,
+    }
 }
 
 fn sentence(text: &str) -> String {

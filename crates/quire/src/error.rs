@@ -103,9 +103,10 @@ impl From<SettingsError> for Failure {
 impl From<FolderError> for Failure {
     fn from(error: FolderError) -> Failure {
         let (exit, next) = match &error {
-            FolderError::Missing(_) | FolderError::NotAFolder(_) | FolderError::Own(_) => {
-                (Exit::WrongUse, "Name a folder of yours: -C DIR".to_owned())
-            }
+            FolderError::Missing(_)
+            | FolderError::Left
+            | FolderError::NotAFolder(_)
+            | FolderError::Own(_) => (Exit::WrongUse, "Name a folder of yours: -C DIR".to_owned()),
             FolderError::NotText(_) => {
                 (Exit::WrongUse, "Give it another name, or name another folder: -C DIR".to_owned())
             }

@@ -27,9 +27,21 @@ pub struct Review {
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
     pub apart: Apart,
+    /// What the private copy did not have, so that the task never saw it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
+}
+
+/// A path of a folder that could not be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Index into the task's folders.
+    pub folder: u32,
+    pub path: RelPath,
+    pub why: String,
 }
 
 /// Whether the version is in the real folder.
@@ -60,6 +72,7 @@ impl Review {
             checks: checks.collect(),
             files,
             apart: (*version.apart).clone(),
+            left_out: vec![],
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,
@@ -88,7 +101,8 @@ impl Review {
         if self.files.is_empty() {
             return "Nothing changed".to_owned();
         }
-        let files = view::count(self.files.len() as u64, "file");
+        let folders = self.files.iter().filter(|file| file.shape == Shape::Folder).count();
+        let files = counted(self.files.len() - folders, folders);
         match self.lines() {
             (0, 0) => files,
             (added, removed) => format!("{files}, {}", plus_minus(added, removed)),
@@ -119,11 +133,22 @@ impl Review {
             Some((file.path.to_string(), why))
         };
         let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
+        let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
+        look.extend(self.left_out.iter().map(left_out));
         if self.apart.git.total > 0 {
             let paths = view::count(self.apart.git.total, "path");
             look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));
         }
         look
+    }
+}
+
+/// Returns `2 files`, `1 folder`, `2 files and 1 folder`.
+fn counted(files: usize, folders: usize) -> String {
+    match (view::count(files as u64, "file"), view::count(folders as u64, "folder")) {
+        (counted, _) if folders == 0 => counted,
+        (_, counted) if files == 0 => counted,
+        (files, folders) => format!("{files} and {folders}"),
     }
 }
 
@@ -315,12 +340,16 @@ pub struct WrittenFile {
     pub path: RelPath,
     /// What the path underwent now: an undo deletes what its accept made new.
     pub fate: Fate,
+    /// A folder, not a file, was made or deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_folder: bool,
 }
 
 impl Written {
     /// Returns what happened: `2 files written to code/invoice.`
     pub fn text(&self, home: Option<&std::path::Path>) -> String {
-        let files = view::count(self.files.len() as u64, "file");
+        let folders = self.files.iter().filter(|file| file.is_folder).count();
+        let files = counted(self.files.len() - folders, folders);
         let folder = match self.folders.as_slice() {
             [] => "your folder".to_owned(),
             [one] => view::short_folder(one, home),
@@ -333,7 +362,7 @@ impl Written {
             (false, 0) => format!("Nothing had to be written to {folder}."),
             (true, 0) => format!("Nothing had to be put back in {folder}."),
             (false, _) => format!("{files} written to {folder}."),
-            (true, 1) => format!("1 file in {folder} is as it was."),
+            (true, 1) => format!("{files} in {folder} is as it was."),
             (true, _) => format!("{files} in {folder} are as they were."),
         }
     }

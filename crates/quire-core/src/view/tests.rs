@@ -438,7 +438,7 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
     let shown: Vec<String> = [head, review.summary.clone()].into_iter().chain(checks).chain(look).collect();
     assert!(review.fails());
     insta::assert_snapshot!(shown.join("\n"), @r"
-    ready, but a check fails | 12 files, +3 -4 | Your folder has not changed.
+    ready, but a check fails | 10 files and 2 folders, +3 -4 | Your folder has not changed.
     It is mended.
     ✓ cargo test passes, but: a test was removed; Cargo.toml changed
     ✗ make fails (it did not end)
@@ -488,15 +488,23 @@ fn what_was_written_is_said() {
         undo,
         files: files
             .iter()
-            .map(|(path, fate)| WrittenFile { folder: 0, path: RelPath::new(*path).unwrap(), fate: *fate })
+            .map(|(path, fate)| WrittenFile {
+                folder: 0,
+                path: RelPath::new(*path).unwrap(),
+                fate: *fate,
+                is_folder: path.starts_with("dir"),
+            })
             .collect(),
         folders: folders.iter().map(Into::into).collect(),
     };
     let home = Some(Path::new("/home/ada"));
     let (one, two) = ([("a", Fate::New)], [("a", Fate::New), ("b", Fate::Deleted)]);
+    let mixed = [("a", Fate::New), ("dir", Fate::New), ("b", Fate::New)];
     let (site, both) = (["/home/ada/site"], ["/home/ada/site", "/srv"]);
     let rows = [
         (written(false, &two, &site), "2 files written to site."),
+        (written(false, &mixed, &site), "2 files and 1 folder written to site."),
+        (written(true, &mixed[1..2], &site), "1 folder in site is as it was."),
         (written(false, &one, &both), "1 file written to site and 1 other folder."),
         (written(false, &[], &["/home/ada"]), "Nothing had to be written to /home/ada."),
         (written(true, &two, &["/srv/x"]), "2 files in /srv/x are as they were."),

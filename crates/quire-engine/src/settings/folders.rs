@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub enum FolderError {
     #[error("There is no folder {}.", .0.display())]
     Missing(PathBuf),
+    #[error("The current folder is not there any more.")]
+    Left,
     #[error("{} is not a folder.", .0.display())]
     NotAFolder(PathBuf),
     /// A task's log is text.
@@ -39,7 +41,10 @@ pub(super) fn resolve(
     let own = own.and_then(|own| fs::canonicalize(own).ok());
     let mut folders: Vec<PathBuf> = Vec::new();
     for given in std::iter::once(first.unwrap_or(cwd)).chain(further.iter().map(PathBuf::as_path)) {
-        let folder = readable(&cwd.join(given))?;
+        let folder = match readable(&cwd.join(given)) {
+            Err(FolderError::Missing(_)) if given == cwd => return Err(FolderError::Left),
+            readable => readable?,
+        };
         if own.as_ref().is_some_and(|own| folder.starts_with(own)) {
             return Err(FolderError::Own(folder));
         }

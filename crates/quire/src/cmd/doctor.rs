@@ -3,10 +3,10 @@
 use crate::cmd::{Face, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
-use quire_engine::Quire;
 use quire_engine::keys::Keys;
 use quire_engine::models::{self, Found};
 use quire_engine::settings::{self, Options, Surroundings};
+use quire_engine::{EngineError, Quire};
 use serde::Serialize;
 use serde_json::json;
 
@@ -65,7 +65,10 @@ pub fn doctor(face: &Face) -> Result<Exit, Failure> {
             name: "data",
             works: false,
             says: error.to_string(),
-            next: "Move the directory away and keep it, or name another with QUIRE_HOME.".into(),
+            next: match error {
+                EngineError::NoPlace => "Set HOME.".into(),
+                _ => "Move the directory away and keep it, or name another with QUIRE_HOME.".into(),
+            },
         }),
     }
     rows.push(models_row(&surroundings)?);

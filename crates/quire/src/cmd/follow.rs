@@ -93,7 +93,8 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
             _ = tick.tick() => live.redraw(),
             _ = interrupts.recv() => {
                 live.clear();
-                say(&format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it."));
+                let left = format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it.");
+                say(fitted(&left, face).trim_end());
                 let again = tokio::time::timeout(AGAIN, interrupts.recv()).await;
                 return Ok(if again.is_ok() { Until::LeftAndPaused } else { Until::Left });
             }
@@ -202,11 +203,16 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Returns a sentence for stderr, broken between words where a terminal is narrow.
+fn fitted(text: &str, face: &Face) -> String {
+    if face.err.terminal { wrap(text, face.err.width, "") } else { text.to_owned() }
+}
+
 /// Tells where a task works, and what it may use.
 fn say_opened(task: &Task, face: &Face) {
     if !face.quiet && !face.json {
         let opened = view::opened_text(task, home().as_deref());
-        say(&clean(&format!("{opened} Ctrl-C leaves it running.")));
+        say(fitted(&clean(&format!("{opened} Ctrl-C leaves it running.")), face).trim_end());
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Exit, Failure};
 use crate::layout::{cut, one_line, thousands};
 use crate::pager;
 use crate::terminal::size;
-use quire_core::event::{Event, Logged, Verdict};
+use quire_core::event::{Event, Logged, Verdict, Why};
 use quire_core::message::{Call, Outcome};
 use quire_core::view::{count, first_line};
 
@@ -36,6 +36,20 @@ pub fn log(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn why_words(why: &Why) -> String {
+    match why {
+        Why::NoModel => "there is no model".to_owned(),
+        Why::Person => "by a person".to_owned(),
+        Why::Steps => "all steps are used".to_owned(),
+        Why::Time => "all time is used".to_owned(),
+        Why::Loop => "the model repeats itself".to_owned(),
+        Why::Silence => "the model says nothing".to_owned(),
+        Why::Refused(reason) => format!("the model declined: {reason}"),
+        Why::Model(fault) => fault.message.clone(),
+        Why::Trouble(_, told) => told.clone(),
+    }
+}
+
 /// Returns the local time of an event.
 fn time(logged: &Logged) -> String {
     let at = i64::try_from(logged.at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -62,7 +76,8 @@ fn told(event: &Event, calls: &[Call]) -> String {
         }
         Event::Frozen { bases } => {
             let (files, bytes) = bases.iter().fold((0, 0), |(f, b), base| (f + base.files, b + base.bytes));
-            format!("frozen: {} files, {}", thousands(files), size(bytes))
+            let noun = if files == 1 { "file" } else { "files" };
+            format!("frozen: {} {noun}, {}", thousands(files), size(bytes))
         }
         Event::Asked { heard } => format!("asked the model, told up to {heard}"),
         Event::AskFailed { fault } => format!("no answer: {}", words(&fault.message)),
@@ -72,7 +87,12 @@ fn told(event: &Event, calls: &[Call]) -> String {
                 calls => format!(", {}", count(calls as u64, "call")),
             };
             let tokens = thousands(reply.usage.input + reply.usage.output);
-            format!("replied{asks}, {tokens} tokens: {}", words(&reply.text))
+            let said = if reply.text.trim().is_empty() {
+                String::new()
+            } else {
+                format!(": {}", words(&reply.text))
+            };
+            format!("replied{asks}, {tokens} tokens{said}")
         }
         Event::Judged { verdicts } => {
             let refused: Vec<String> = verdicts
@@ -104,7 +124,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("presented version {version}, {}", snapshot.short())
         }
         Event::Said { words: said } => format!("said: {}", words(said)),
-        Event::Paused { why } => format!("paused: {}", words(&format!("{why:?}"))),
+        Event::Paused { why } => format!("paused: {}", words(&why_words(why))),
         Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),
         Event::Resumed { model: None } => "resumed".to_owned(),
         Event::Accepting { accept, snapshot, only } => {

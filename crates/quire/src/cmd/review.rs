@@ -20,6 +20,9 @@ const RED: u8 = 31;
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
 
+/// Most paths under LOOK: more than these nobody looks at one by one.
+const LOOK_MAX: usize = 20;
+
 pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open(face)?;
     let id = args.task.task;
@@ -64,10 +67,17 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     ));
     out.push('\n');
     out.push_str(&checks(&review.checks, look, width));
-    for (n, (path, why)) in review.look().iter().enumerate() {
+    let deserve = review.look();
+    for (n, (path, why)) in deserve.iter().take(LOOK_MAX).enumerate() {
         let head = if n == 0 { "LOOK    " } else { "        " };
         let line = cut(&format!("{}  {}", one_line(path), one_line(why)), width - 8);
         out.push_str(&format!("{head}{}\n", look.paint(YELLOW, &line)));
+    }
+    if deserve.len() > LOOK_MAX {
+        out.push_str(&format!(
+            "        and {} more; --json has them all\n",
+            thousands((deserve.len() - LOOK_MAX) as u64)
+        ));
     }
     let apart =
         [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
@@ -227,7 +237,7 @@ pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
     use quire_core::event::Apart;
-    use quire_core::view::Mark;
+    use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
 
     pub const PLAIN: Look = Look { terminal: false, color: false, width: 80 };
@@ -273,6 +283,7 @@ pub mod tests {
                 change(b"pic.png", Some(("\0", 0o644)), Some(("\0\0", 0o644))),
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
+            left_out: vec![],
             apart: Apart {
                 outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
@@ -375,6 +386,20 @@ pub mod tests {
     quire undo 3                         take back what is in your folder
     quire revise 3 "..."                 ask for changes
     "#);
+    }
+
+    #[test]
+    fn what_the_copy_did_not_have_is_told_but_not_without_end() {
+        let left = |n: usize| LeftOut {
+            folder: 0,
+            path: RelPath::new(format!("secret{n}")).unwrap(),
+            why: "cannot be read".into(),
+        };
+        let left_out = (0..=LOOK_MAX).map(left).collect();
+        let review = Review { files: vec![], apart: Apart::default(), left_out, ..sample() };
+        let shown = text(&review, &["/f".into()], &PLAIN);
+        assert!(shown.contains("LOOK    secret0  was not in the copy: cannot be read\n"), "{shown}");
+        assert!(shown.contains("        and 1 more; --json has them all\n"), "{shown}");
     }
 
     #[test]

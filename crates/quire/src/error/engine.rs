@@ -54,7 +54,7 @@ impl From<EngineError> for Failure {
 impl From<AcceptError> for Failure {
     fn from(error: AcceptError) -> Failure {
         let (exit, what) = match &error {
-            AcceptError::Drift(drifts) => {
+            AcceptError::Drift(drifts) | AcceptError::Edited(drifts) => {
                 let rows: Vec<String> = drifts
                     .iter()
                     .take(20)
@@ -68,6 +68,10 @@ impl From<AcceptError> for Failure {
                         format!("{} {what}", drift.path)
                     })
                     .collect();
+                let since = match &error {
+                    AcceptError::Edited(_) => "you accepted",
+                    _ => "the task began",
+                };
                 let more = if drifts.len() > 20 {
                     format!(", and {} more", drifts.len() - 20)
                 } else {
@@ -75,7 +79,7 @@ impl From<AcceptError> for Failure {
                 };
                 (
                     Exit::FolderChanged,
-                    format!("Your folder changed since the task began: {}{more}.", rows.join(", ")),
+                    format!("Your folder changed since {since}: {}{more}.", rows.join(", ")),
                 )
             }
             AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
@@ -88,6 +92,10 @@ impl From<AcceptError> for Failure {
             AcceptError::Drift(_) => (
                 "Nothing was written; your edits are as you made them.",
                 "Take the files that did not change by name, or ask the task to start from yours: quire revise N \"...\"",
+            ),
+            AcceptError::Edited(_) => (
+                "Nothing was written; your edits are as you made them.",
+                "Move your edits aside, put the files back as you accepted them, then undo again.",
             ),
             AcceptError::Touched(_) => {
                 ("Both sides are kept.", "Look at the files that are named, then accept again.")

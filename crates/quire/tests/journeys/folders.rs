@@ -44,7 +44,7 @@ fn undo_does_not_take_what_was_written_since() {
     stage.quire(&["accept", "1"]).exits(0);
     stage.file("a", "mine, and then yours\n");
     let yours = Tree::of(&stage.folder);
-    stage.quire(&["undo", "1"]).exits(7).tells(&["a was changed"]);
+    stage.quire(&["undo", "1"]).exits(7).tells(&["since you accepted: a was changed"]);
     Tree::of(&stage.folder).assert_is(&yours, "after a refused undo");
     assert_eq!(stage.state(1), "accepted");
 }
@@ -110,6 +110,8 @@ fn several_folders_are_one_task() {
     stage.quire(&["accept", "1", &format!("{named}/b")]).exits(0);
     Tree::of(&stage.folder).assert_is(&before.0, "the other folder");
     assert_eq!(fs::read_to_string(further.join("b")).unwrap(), "new\n");
+    // Once more, with nothing to write: one undo takes back what was written all the same.
+    stage.quire(&["accept", "1", &format!("{named}/b")]).exits(0);
     stage.quire(&["undo", "1"]).exits(0);
     Tree::of(&further).assert_is(&before.1, "after undo of a part");
     stage.quire(&["accept", "1"]).exits(0);
