@@ -417,7 +417,16 @@ fn report(journal: &Journal) -> Report {
 /// Folders held open, and locked against every other accept and undo.
 struct Held {
     roots: Vec<Rooted>,
-    _locks: Vec<File>,
+    locks: Vec<File>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for lock in &self.locks {
+            // Closing is not enough where another thread has just forked: its child holds the same lock until it execs.
+            let _ = rustix::fs::flock(lock, FlockOperation::Unlock);
+        }
+    }
 }
 
 impl Held {
@@ -451,7 +460,7 @@ impl Held {
             }
             locks.push(file);
         }
-        Ok(Some(Held { roots, _locks: locks }))
+        Ok(Some(Held { roots, locks }))
     }
 }
 

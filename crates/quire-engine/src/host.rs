@@ -33,8 +33,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
-/// What a face says to the host: one JSON object a line.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a face says to the host: one JSON object a line. It cannot be printed, since it may be a key.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHost {
     Hello {
@@ -74,8 +74,7 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 const RETIRE: Duration = Duration::from_secs(10);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
-
-/// How long a new host waits for a face to hand over a task's key, before the task waits for a person.
+/// How long a host leaves a task that nobody nudged about to the face that wrote: it may be about to hand over a key.
 const KEY_WAITS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
@@ -150,11 +149,7 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
     for task in host.store.tasks()? {
         if host.lacks_key(task) {
             // The face that started this host, or follows the task, has it and hands it over first.
-            let host = host.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(KEY_WAITS).await;
-                host.look_at(task);
-            });
+            host.look_at_later(task);
         } else {
             host.look_at(task);
         }
@@ -167,7 +162,11 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => host.clone().welcome(stream),
-                Err(error) => tracing::warn!(%error, "a face could not be heard"),
+                Err(error) => {
+                    tracing::warn!(%error, "a face could not be heard");
+                    // Where descriptors are short the next try would fail at once, and fill the log.
+                    tokio::time::sleep(ROUND).await;
+                }
             },
             _ = round.tick() => {
                 // A socket that somebody cleaned away would leave the host running and out of reach.
@@ -180,7 +179,7 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                     Ok((tasks, now)) => {
                         mark = now;
                         let news = tasks.into_iter().filter(|task| !host.failed_at_its_end(*task));
-                        news.for_each(|task| host.look_at(task));
+                        news.for_each(|task| host.hear_of(task));
                     }
                     Err(error) => tracing::warn!(%error, "the logs cannot be read"),
                 }
@@ -227,6 +226,23 @@ pub async fn connect(home: &Path) -> io::Result<UnixStream> {
 }
 
 impl Host {
+    /// Looks at a task in whose log there is news. A face that wrote it hands a key over and nudges by itself; so where no
+    /// driver waits for the news, this only makes up for a face that died in between.
+    fn hear_of(self: &Arc<Host>, task: u64) {
+        match lock_of(&self.driven).get(&task) {
+            Some(nudge) => nudge.notify_one(),
+            None => self.look_at_later(task),
+        }
+    }
+
+    fn look_at_later(self: &Arc<Host>, task: u64) {
+        let host = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(KEY_WAITS).await;
+            host.look_at(task);
+        });
+    }
+
     /// Nudges the task's driver; where none is and one is owed, there is one after this.
     fn look_at(self: &Arc<Host>, task: u64) {
         if let Some(nudge) = lock_of(&self.driven).get(&task) {

@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// See the module.
 pub struct Quire {
@@ -109,6 +110,8 @@ impl From<AppendError> for EngineError {
 /// What a file holds; absent where there is no file, or it is too large to be held.
 type Content = Option<Vec<u8>>;
 
+/// How long a sandbox may take to leave a task that is discarded.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
 const COMPARED_BYTES_MAX: u64 = 2 << 20;
 
@@ -275,7 +278,14 @@ impl Quire {
             Ok(vec![Event::Discarded {}])
         })?;
         if !working {
-            self.place(id).clear().map_err(|why| EngineError::Home { path: self.home.clone(), why })?;
+            let begun = Instant::now();
+            // The sandbox of a turn that ended just now may still be leaving, or its driver be clearing up as well.
+            let mut cleared = self.place(id).clear();
+            while cleared.is_err() && begun.elapsed() < LEAVING_MAX {
+                std::thread::sleep(Duration::from_millis(20));
+                cleared = self.place(id).clear();
+            }
+            cleared.map_err(|why| EngineError::Home { path: self.home.clone(), why })?;
         }
         Ok(())
     }

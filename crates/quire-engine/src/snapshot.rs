@@ -10,7 +10,7 @@
 mod differ;
 mod restore;
 
-pub use restore::restore;
+pub use restore::{restore, upon};
 
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;

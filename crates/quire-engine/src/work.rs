@@ -362,6 +362,10 @@ impl Work {
             if let Some(id) = snapshot {
                 let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
                 let snapshot = work.load_snapshot(&id)?;
+                let (seen, sealed) = (&mut Seen::default(), work.place.layers_below(number));
+                let (_, sealed) = snapshot::snapshot(&frozen, &sealed, seen, work.store.blobs())
+                    .map_err(snapshot_trouble)?;
+                let snapshot = snapshot::upon(snapshot, &sealed);
                 snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs())
                     .map_err(snapshot_trouble)?;
             }

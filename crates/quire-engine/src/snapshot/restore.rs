@@ -1,7 +1,7 @@
 //! Making a layer out of a snapshot: for going on after a power cut, for checks, and for returning to an earlier step.
 
 use super::SnapshotError;
-use crate::blob::Blobs;
+use crate::blob::{BlobError, Blobs};
 use crate::freeze::Frozen;
 use crate::rooted::{Kind, Rooted};
 use quire_core::{Entry, Node, RelPath, Snapshot};
@@ -12,6 +12,16 @@ use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+/// Returns the snapshot as it must be restored upon layers that show `sealed`: what those changed, and what in the snapshot
+/// is as in the base again, is put back.
+pub fn upon(snapshot: Snapshot, sealed: &Snapshot) -> Snapshot {
+    let key = |entry: &Entry| (entry.folder, entry.path.clone());
+    let mut all: BTreeMap<_, Entry> =
+        sealed.entries.iter().map(|e| (key(e), Entry { now: e.was.clone(), ..e.clone() })).collect();
+    all.extend(snapshot.entries.into_iter().map(|e| (key(&e), e)));
+    Snapshot { entries: all.into_values().collect() }
+}
 
 /// Makes the fresh layer `layer`, whose `folder-N` directories over the frozen folders show exactly what the snapshot
 /// holds. `owner` is the uid and gid of everything in it where the sandbox's owners are shifted. Durable when it returns.
@@ -98,7 +108,16 @@ fn one(
                 let made =
                     rustix::fs::openat(to, path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
                 let mut made = File::from(made);
-                io::copy(&mut blobs.open(blob)?, &mut made)?;
+                match blobs.open(blob) {
+                    Ok(mut content) => io::copy(&mut content, &mut made)?,
+                    // What is as in the base is not stored again.
+                    Err(BlobError::Missing(_)) if entry.was == entry.now => {
+                        let found =
+                            lower.find(&entry.path)?.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+                        io::copy(&mut lower.content(&found)?, &mut made)?
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(*mode)).map_err(io::Error::from)?;
             }
         }

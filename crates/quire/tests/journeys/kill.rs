@@ -143,22 +143,33 @@ fn after_a_reboot_any_look_at_the_tasks_sets_them_going_again() {
     stage.quire(&["watch", "1"]).exits(0);
 }
 
-/// The machine loses its power in the midst of a turn: what the layer holds then is what a disk happened to keep of it.
+/// The machine loses its power in the midst of the second turn: what the layer holds then is what a disk happened to keep
+/// of it, and the first turn's is sealed below.
 #[test]
 fn after_a_power_cut_the_folder_is_as_after_the_last_step() {
     let stage = Stage::set();
-    let model =
-        Model::saying(vec![shell("echo kept > kept; echo new > name"), shell("cat name"), say("Done.")]);
+    let model = Model::saying(vec![
+        shell("echo first > name; echo first > back; echo first > made; rm gone"),
+        say("A first try."),
+        shell("echo kept > kept; echo new > name; echo old > back; rm made; echo old > gone"),
+        shell("cat name"),
+        say("Done."),
+    ]);
     stage.use_model(&model, Wire::Chat);
-    stage.file("name", "old\n");
-    model.hold_from(1);
-    stage.quire(&["run", "-b", "name it"]).exits(0);
-    model.wait_for(1, 1);
+    for name in ["name", "back", "gone"] {
+        stage.file(name, "old\n");
+    }
+    stage.quire(&["name it"]).exits(0);
+    model.hold_from(3);
+    let reviser = stage.start(&["revise", "1", "otherwise"]);
+    model.wait_for(3, 1);
+    reviser.signal(libc::SIGINT);
+    reviser.end().exits(130);
     stage.host().kill();
     let layers = stage.data().join("tasks/1/layers");
-    fs::write(layers.join("0/folder-0/name"), "").expect("a file that lost its content");
-    fs::remove_file(layers.join("0/folder-0/kept")).expect("a file that never reached the disk");
-    let boot = layers.join("0.boot");
+    fs::write(layers.join("1/folder-0/name"), "").expect("a file that lost its content");
+    fs::remove_file(layers.join("1/folder-0/kept")).expect("a file that never reached the disk");
+    let boot = layers.join("1.boot");
     assert_eq!(
         fs::read_to_string(&boot).expect("a note of the boot"),
         fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("this boot")
@@ -167,9 +178,11 @@ fn after_a_power_cut_the_folder_is_as_after_the_last_step() {
     model.let_go();
     stage.quire(&["watch", "1"]).exits(0);
     let log = stage.log(1);
-    assert!(log.iter().any(|logged| matches!(logged.event, Event::Restored { layer: 0 })), "{log:?}");
+    assert!(log.iter().any(|logged| matches!(logged.event, Event::Restored { layer: 1 })), "{log:?}");
     assert!(model.asked().last().expect("requests").results.iter().any(|result| result.contains("new")));
     stage.quire(&["accept", "1"]).exits(0);
-    assert_eq!(fs::read_to_string(stage.folder.join("name")).unwrap(), "new\n");
-    assert_eq!(fs::read_to_string(stage.folder.join("kept")).unwrap(), "kept\n");
+    for (name, content) in [("name", "new\n"), ("kept", "kept\n"), ("back", "old\n"), ("gone", "old\n")] {
+        assert_eq!(fs::read_to_string(stage.folder.join(name)).unwrap(), content, "{name}");
+    }
+    assert!(!stage.folder.join("made").exists());
 }
