@@ -476,6 +476,12 @@ impl Task {
         }
     }
 
+    /// Returns how long the task may go on working, in milliseconds.
+    pub fn time_left_ms(&self, now_ms: u64) -> u64 {
+        let working = self.worked_ms.saturating_add(now_ms.saturating_sub(self.last_ms));
+        self.time_granted_ms.saturating_sub(working)
+    }
+
     /// Returns the number of the accept that an undo would take back.
     pub fn last_accept(&self) -> Option<usize> {
         self.accepts.iter().rposition(|a| a.state == AcceptState::Done)

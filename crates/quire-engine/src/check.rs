@@ -6,7 +6,6 @@
 use crate::hands::{Gone, Hands};
 use quire_core::event::{Apart, Proof};
 use quire_core::{Hash, RelPath, Snapshot};
-use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How a check's command ended.
@@ -33,12 +32,7 @@ const TIME_MAX: Duration = Duration::from_secs(15 * 60);
 /// Runs `command` in a fresh sandbox and waits for its end.
 pub async fn run(hands: &Hands, command: &str) -> Result<Run, Gone> {
     let begun = Instant::now();
-    let mut said = hands.call("shell", &json!({ "command": command }).to_string(), |_| {}).await?;
-    // The shell tool lets long commands go on as jobs; the first command of a sandbox is job 1.
-    while said.exit.is_none() && said.ok && begun.elapsed() < TIME_MAX {
-        said =
-            hands.call("job", &json!({ "id": 1, "action": "poll", "wait": 120 }).to_string(), |_| {}).await?;
-    }
+    let said = hands.command(command, TIME_MAX, |_| {}).await?;
     Ok(Run { exit: said.exit, output: said.text, whole: said.whole, took: begun.elapsed() })
 }
 

@@ -8,7 +8,7 @@
 use crate::glimpse::Glimpse;
 use crate::store::{AppendError, ReadError, Writer};
 use crate::work::{Undone, Work};
-use quire_core::event::{Seq, Trouble};
+use quire_core::event::{Seq, Trouble, Why};
 use quire_core::{Event, Phase, Task, Want, settle};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -131,6 +131,7 @@ impl Driver {
                 return Ok(());
             }
             let flush = self.flush.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let time_left = Duration::from_millis(self.task.time_left_ms(now_ms()));
             tokio::select! {
                 Some((want, answer)) = self.answers.recv() => self.take(&want, answer),
                 // One that panicked would never be answered.
@@ -142,6 +143,10 @@ impl Driver {
                 () = nudge.notified() => self.look_again().await?,
                 _ = self.retire.changed() => {}
                 () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
+                // A long call or check does not overrun the person's limit.
+                () = sleep(time_left), if self.task.phase == Phase::Working => {
+                    self.answer(Event::Paused { why: Why::Time });
+                }
             }
         }
     }

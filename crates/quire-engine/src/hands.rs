@@ -2,11 +2,13 @@
 
 use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
 use quire_sandbox::{Sandbox, Spec, StartError};
+use serde_json::json;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// One sandbox and what is awaited from it.
@@ -74,6 +76,24 @@ impl Hands {
         let ear = Ear(waiting.clone());
         let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
         Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone() })
+    }
+
+    /// Runs a shell command as the first call of a fresh sandbox, and waits for its end, at most about `most` long; after
+    /// that the outcome has no exit code.
+    pub async fn command(
+        &self,
+        command: &str,
+        most: Duration,
+        live: impl Fn(String) + Send + Clone + 'static,
+    ) -> Result<HandOutcome, Gone> {
+        let begun = Instant::now();
+        let mut said = self.call("shell", &json!({ "command": command }).to_string(), live.clone()).await?;
+        // The shell tool lets long commands go on as jobs; the first command of a sandbox is job 1.
+        while said.exit.is_none() && said.ok && begun.elapsed() < most {
+            let poll = json!({ "id": 1, "action": "poll", "wait": 120 }).to_string();
+            said = self.call("job", &poll, live.clone()).await?;
+        }
+        Ok(said)
     }
 
     /// Runs a tool inside and returns what came of it. `live` is given output on the way. Dropping the future ends the call.

@@ -9,8 +9,8 @@ use crate::work::hidden;
 use quire_core::Snapshot;
 use quire_core::event::Apart;
 use quire_sandbox::{FolderView, Rung, Spec};
-use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What came of the command.
 #[derive(Debug)]
@@ -74,15 +74,7 @@ impl Quire {
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
         })?;
-        let mut said = hands.call("shell", &json!({ "command": command }).to_string(), live.clone()).await;
-        // A long command goes on as a job; the first one of a sandbox is job 1.
-        while let Ok(outcome) = &said
-            && outcome.ok
-            && outcome.exit.is_none()
-        {
-            let poll = json!({ "id": 1, "action": "poll", "wait": 120 }).to_string();
-            said = hands.call("job", &poll, live.clone()).await;
-        }
+        let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;
         let layers = [layer];
         let (_, changes) = snapshot::snapshot(&frozen, &layers, &mut Seen::default(), self.store().blobs())?;

@@ -139,6 +139,11 @@ impl Quire {
         let home = home(surroundings)?;
         let store = Store::open(&home)?;
         let home = home.canonicalize().map_err(|why| EngineError::Home { path: home.clone(), why })?;
+        // Sandboxes are told in text what to hide, and this before all.
+        if home.to_str().is_none() {
+            let why = io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8");
+            return Err(EngineError::Home { path: home, why });
+        }
         let mut quire =
             Quire { store, log: log(surroundings, &home), home, recovered: vec![], unended: vec![] };
         let ended = accept::recover(&quire.home)

@@ -211,12 +211,13 @@ impl FolderSecrets {
         Ok(FolderSecrets { hide: set.build()? })
     }
 
-    /// Returns the paths below `frozen` to hide, relative to it. Only names are read, except where content decides.
-    pub fn below(&self, frozen: &Path) -> Vec<PathBuf> {
+    /// Returns the paths of a folder to hide, relative to `root`, as far as they lie below `start` of it. Only names are
+    /// read, except where content decides.
+    pub fn below(&self, root: &Path, start: &Path) -> Vec<PathBuf> {
         let mut found = Vec::new();
-        let mut pending = vec![PathBuf::new()];
+        let mut pending = vec![start.to_path_buf()];
         while let Some(relative) = pending.pop() {
-            let Ok(entries) = fs::read_dir(frozen.join(&relative)) else { continue };
+            let Ok(entries) = fs::read_dir(root.join(&relative)) else { continue };
             // Of a hundred thousand names nearly all are nothing; no path is made for those.
             for entry in entries.flatten() {
                 let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
@@ -230,6 +231,13 @@ impl FolderSecrets {
         }
         found
     }
+}
+
+/// Returns whether an ignored directory holds only what a package manager or compiler put there: published files by the
+/// hundred thousand, whose keys are for tests. They are not searched.
+pub fn is_of_packages(ignored: &Path) -> bool {
+    const NAMES: [&str; 7] = ["node_modules", "target", ".venv", "venv", "__pycache__", ".tox", ".gradle"];
+    ignored.file_name().is_some_and(|name| NAMES.iter().any(|known| name == *known))
 }
 
 /// Returns whether a file with this name is a secret; `path` is where it can be read.
@@ -295,11 +303,12 @@ mod tests {
             fs::write(path, content).unwrap();
         }
         let secrets = FolderSecrets::new(&["notes/private.txt", "*.secret"]).unwrap();
-        let mut found = secrets.below(dir.path());
+        let mut found = secrets.below(dir.path(), Path::new(""));
         found.sort();
         let mut expected: Vec<PathBuf> =
             rows.iter().filter(|row| row.2).map(|row| PathBuf::from(row.0)).collect();
         expected.sort();
         assert_eq!(found, expected);
+        assert_eq!(secrets.below(dir.path(), Path::new("web")), [Path::new("web/.env.production")]);
     }
 }

@@ -400,10 +400,13 @@ impl<'a> Tree<'a> {
             .map_err(|error| Broken(format!("a pattern to hide files by cannot be used: {error}")))?;
         for folder in &spec.folders {
             for frozen in &folder.frozen {
-                for secret in secrets.below(frozen) {
-                    // A link in the folder leads to a file of the machine's, or to another name in the folder.
-                    names.push(folder.at.join(secret));
-                }
+                // A link in the folder leads to a file of the machine's, or to another name in the folder.
+                names
+                    .extend(secrets.below(frozen, Path::new("")).iter().map(|secret| folder.at.join(secret)));
+            }
+            // Ignored directories are not in the frozen copy, but shown as they are.
+            for ignored in folder.ignored.iter().filter(|ignored| !hide::is_of_packages(ignored)) {
+                names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));
             }
         }
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());

@@ -141,8 +141,14 @@ fn secrets_are_hidden(stage: &Stage) {
     spec.show = vec!["~/shown".into(), "~/.ssh".into()];
     spec.hide = vec!["*.private".into(), "only/here.txt".into(), "~/shown/.token".into()];
     spec.hide.push(stage.base.join("outside.txt").to_str().unwrap().into());
+    // An ignored directory is not in the frozen copy.
+    let ignored = stage.folder().join("deploy/prod");
+    fs::create_dir_all(&ignored).unwrap();
+    fs::write(ignored.join(".env"), "SECRET").unwrap();
+    spec.folders[0].ignored = vec!["deploy".into()];
     let live = Live::start(&spec).unwrap();
     let names = [
+        "deploy/prod/.env",
         "~/.cargo/credentials.toml",
         "~/.config/git/credentials",
         "~/.local/share/keyrings/login",

@@ -117,6 +117,18 @@ fn stop_and_discard_end_what_runs() {
 }
 
 #[test]
+fn a_long_call_does_not_overrun_the_time_limit() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("sleep 300"), say("Slept.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["run", "sleep long", "--max-time", "1s"]).exits(3).tells(&["1 second", "quire resume 1"]);
+    stage.quire(&["resume", "1"]).exits(0);
+    let ended = stage.quire(&["watch", "1"]).exits(0);
+    assert!(ended.out.contains("Slept."), "{}", ended.out);
+    assert!(model.asked()[1].results[0].contains("Interrupted"), "the model was told");
+}
+
+#[test]
 fn words_to_a_task_at_work_are_heard_by_it() {
     let stage = Stage::set();
     let model = Model::saying(vec![shell("true"), say("Done."), say("And done as well.")]);
