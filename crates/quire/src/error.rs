@@ -106,6 +106,7 @@ impl From<FolderError> for Failure {
             FolderError::Missing(_)
             | FolderError::Left
             | FolderError::NotAFolder(_)
+            | FolderError::System(_)
             | FolderError::Own(_) => (Exit::WrongUse, "Name a folder of yours: -C DIR".to_owned()),
             FolderError::NotText(_) => {
                 (Exit::WrongUse, "Give it another name, or name another folder: -C DIR".to_owned())

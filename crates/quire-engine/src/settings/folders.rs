@@ -24,6 +24,8 @@ pub enum FolderError {
     Twice(PathBuf),
     #[error("{} is where quire keeps its own data; no task can work on it.", .0.display())]
     Own(PathBuf),
+    #[error("{} shows the running system; it is not a folder of files.", .0.display())]
+    System(PathBuf),
     /// Not wrong, but only with a person's yes.
     #[error("{} is {what}; a task would copy and could change all of it.", .folder.display())]
     NeedsConfirmation { folder: PathBuf, what: &'static str },
@@ -47,6 +49,9 @@ pub(super) fn resolve(
         };
         if own.as_ref().is_some_and(|own| folder.starts_with(own)) {
             return Err(FolderError::Own(folder));
+        }
+        if ["/proc", "/sys"].iter().any(|system| folder.starts_with(system)) {
+            return Err(FolderError::System(folder));
         }
         for other in &folders {
             if *other == folder {
@@ -122,6 +127,7 @@ mod tests {
             (Some("gone"), &[], false, "There is no folder /home/me/gone."),
             (Some("file"), &[], false, "/home/me/file is not a folder."),
             (Some("file/x"), &[], false, "/home/me/file/x is not a folder."),
+            (Some("/sys"), &[], true, "/sys shows the running system; it is not a folder of files."),
             (Some("a"), &["gone"], false, "There is no folder /home/me/gone."),
             (Some("a"), &["a/inner"], false, "The folder /home/me/a/inner lies within /home/me/a."),
             (Some("a/inner"), &["a"], false, "The folder /home/me/a/inner lies within /home/me/a."),
