@@ -297,6 +297,11 @@ impl Host {
                     tracing::error!(task, error, "the task's driver ended");
                     let at = host.store.task(task).map_or(0, |task| task.seq);
                     lock_of(&host.failed).insert(task, at);
+                    // Whoever follows would wait without a word.
+                    let why = format!(
+                        "Nobody drives the task: {error}. Nothing of it is lost. Drive it again: quire watch {task}"
+                    );
+                    let _ = host.seen.send((task, Glimpse::Held(why)));
                 }
             }
             lock_of(&host.driven).remove(&task);
