@@ -19,6 +19,9 @@ pub struct Hands {
     state: PathBuf,
 }
 
+/// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
+const STILL: Duration = Duration::from_secs(20);
+
 /// The sandbox is gone, and with it whatever was asked of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the sandbox ended unexpectedly")]
@@ -124,7 +127,8 @@ impl Hands {
         outcome
     }
 
-    /// Stops every process inside until [`Hands::go_on`], so that files hold still.
+    /// Stops every process inside until [`Hands::go_on`], so that files hold still. A hand that does not answer counts as
+    /// gone, and who asked lets go of it, which ends it.
     pub async fn hold_still(&self) -> Result<(), Gone> {
         let (sender, still) = oneshot::channel();
         {
@@ -135,7 +139,10 @@ impl Hands {
             waiting.still = Some(sender);
         }
         self.sandbox.send(&ToHand::Freeze).map_err(|_| Gone)?;
-        still.await.map_err(|_| Gone)
+        match tokio::time::timeout(STILL, still).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Gone),
+        }
     }
 
     pub fn go_on(&self) {

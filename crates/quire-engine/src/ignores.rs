@@ -13,6 +13,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Largest `.gitignore` that is read, in bytes.
+pub const RULES_MAX: u64 = 1 << 20;
+
 /// Ignored by name alone: no person keeps work in these.
 const BY_NAME: &[&[u8]] = &[
     b"node_modules",

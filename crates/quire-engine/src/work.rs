@@ -245,12 +245,13 @@ impl Work {
 
     /// Records the folders, holding every process in the sandbox still for the moment.
     pub async fn snap(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
-        let hands = self.hands.lock().await.clone();
-        if let Some(hands) = &hands
-            && hands.hold_still().await.is_err()
+        let mut hands = self.hands.lock().await.clone();
+        if let Some(live) = &hands
+            && live.hold_still().await.is_err()
         {
-            // It is gone, so nothing in it moves.
-            self.let_go_of(hands).await;
+            // It is gone, or ends with the last who holds it, so nothing in it moves.
+            self.let_go_of(live).await;
+            hands = None;
         }
         let snapshot = self.snapshot(task).await;
         if let Some(hands) = hands {

@@ -137,7 +137,16 @@ impl Hand {
     fn say(&self, words: &FromHand) {
         let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the host is gone the main thread finds out, and everything ends.
-        let _ = frame::write(&*voice, words);
+        let said = frame::write(&*voice, words);
+        // What no frame holds must not leave its call without an end.
+        if let (Err(error), FromHand::Done { id, .. }) = (said, words)
+            && error.kind() == io::ErrorKind::InvalidInput
+        {
+            let text = "It ran, but its outcome is too long to be told. Ask for less of it.".into();
+            let outcome =
+                HandOutcome { text, ok: false, exit: None, millis: 0, whole: None, images: Vec::new() };
+            let _ = frame::write(&*voice, &FromHand::Done { id: *id, outcome });
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a folder holds, by one stat of each name: the list that is copied, and later compared with.
 
-use crate::ignores::Ignores;
+use crate::ignores::{Ignores, RULES_MAX};
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
 use serde::{Deserialize, Serialize};
@@ -22,9 +22,6 @@ pub struct LeftOut {
     /// In words for a person.
     pub why: String,
 }
-
-/// Largest `.gitignore` that is read, in bytes.
-const RULES_MAX: u64 = 1 << 20;
 
 /// Reads a small regular file, as the rules about ignored directories want it.
 pub fn read_small(root: &Rooted, path: &RelPath) -> Option<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Where layers differ from the base they stand on, without a look at anything they do not touch.
 
 use crate::freeze::Frozen;
-use crate::ignores::{Ignores, Reader};
+use crate::ignores::{Ignores, RULES_MAX, Reader};
 use crate::rooted::{Kind, below};
 use crate::stack::{Found, Place, Stack};
 use quire_core::RelPath;
@@ -46,9 +46,6 @@ struct Pair {
     whole: Option<Place>,
     base: Option<Place>,
 }
-
-/// Largest `.gitignore` that is read, in bytes.
-const RULES_MAX: u64 = 1 << 20;
 
 impl<'a> Differ<'a> {
     pub fn new(frozen: &'a Frozen, whole: &'a Stack, uppers: usize, base: &'a Stack) -> Differ<'a> {

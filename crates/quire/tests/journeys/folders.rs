@@ -243,3 +243,34 @@ fn a_folder_whose_name_is_not_text_is_refused() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(refused.status.code() == Some(2) && said.contains("is not UTF-8"), "{said}");
 }
+
+#[test]
+fn what_is_ignored_is_taken_when_it_is_named() {
+    let stage = Stage::set();
+    let answers = vec![
+        shell("mkdir -p build; echo one > build/made; echo a > a"),
+        say("Made."),
+        shell("echo two > build/made"),
+        say("Made anew."),
+    ];
+    let model = Model::saying(answers);
+    stage.use_model(&model, Wire::Chat);
+    stage.file(".gitignore", "build/\n");
+    stage.file("build/kept", "kept\n");
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["make it"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    assert!(!stage.folder.join("build/made").exists(), "not by default");
+    let made = || fs::read_to_string(stage.folder.join("build/made")).expect("made");
+    stage.quire(&["accept", "1", "build/made"]).exits(0);
+    assert_eq!(made(), "one\n");
+    // It is there already, and ignored directories are compared with the folder as it is now.
+    stage.quire(&["accept", "1", "build/made"]).exits(2).tells(&["Nothing was written"]);
+    stage.quire(&["revise", "1", "anew"]).exits(0);
+    stage.quire(&["accept", "1", "build/made"]).exits(0);
+    assert_eq!(made(), "two\n");
+    while stage.state(1) == "accepted" {
+        stage.quire(&["undo", "1"]).exits(0);
+    }
+    Tree::of(&stage.folder).assert_is(&before, "after all undos");
+}
