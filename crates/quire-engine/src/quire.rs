@@ -452,7 +452,7 @@ impl Quire {
 
     /// Is the host, until told to stop; see [`host::run`].
     pub async fn host(&self, leaves: bool) -> Result<(), EngineError> {
-        Ok(host::run(self.store.clone(), &self.home, leaves).await?)
+        Ok(host::run(self.store.clone(), &self.home, &self.log, leaves).await?)
     }
 
     /// Appends what `events` makes of the task as it stands; a task that moved on meanwhile is looked at again.
