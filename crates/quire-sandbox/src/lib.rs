@@ -28,6 +28,7 @@ mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+mod still;
 mod tidy;
 pub mod tool;
 mod tree;
