@@ -382,11 +382,7 @@ impl<'a> Tree<'a> {
         }
         names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
         names.extend(hide::host_keys());
-        let (machine, patterns): (Vec<&str>, Vec<&str>) = spec
-            .hide
-            .iter()
-            .map(String::as_str)
-            .partition(|entry| entry.starts_with('/') || entry.starts_with("~/"));
+        let (machine, patterns) = hide::patterns(&spec.hide);
         names.extend(
             machine
                 .iter()
