@@ -18,6 +18,7 @@ mod hide;
 mod idmap;
 pub mod layer;
 mod limits;
+mod links;
 mod machine;
 mod mounts;
 mod process;

@@ -6,6 +6,7 @@
 //! masked last, over everything else.
 
 use crate::hide::{self, FolderSecrets};
+use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::{
@@ -405,6 +406,7 @@ impl<'a> Tree<'a> {
                 names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));
             }
         }
+        names.extend(links::to(&names, &spec.folders));
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
