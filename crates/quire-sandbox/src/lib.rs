@@ -10,9 +10,11 @@
 mod bury;
 mod confine;
 mod cover;
+mod door;
 mod durable;
 mod enter;
 mod frame;
+mod gate;
 mod hand;
 mod hide;
 mod idmap;
@@ -35,9 +37,10 @@ mod tree;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
-pub use spec::{FolderView, Spec};
+pub use spec::{Door, FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;
