@@ -194,6 +194,7 @@ impl Work {
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
+            gate: None,
         })
     }
 
