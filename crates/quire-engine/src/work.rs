@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the work on one task shares while its driver lives.
@@ -42,6 +43,8 @@ pub struct Work {
     masks: OnceLock<Arc<Masks>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
+    /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
+    open: AtomicU32,
 }
 
 /// Returns the key for a model of a task's charter.
@@ -75,6 +78,7 @@ impl Work {
             seen: Mutex::default(),
             masks: OnceLock::new(),
             hands: tokio::sync::Mutex::default(),
+            open: AtomicU32::new(0),
         })
     }
 
@@ -152,6 +156,11 @@ impl Work {
     /// Returns the turn's sandbox, started where there is none.
     pub async fn hands(self: &Arc<Work>, task: &Task) -> Result<Arc<Hands>, Undone> {
         let mut hands = self.hands.lock().await;
+        // Made ahead for a turn that has ended meanwhile, it would serve the next one on a layer that is sealed.
+        if task.layer < self.open.load(Ordering::Relaxed) {
+            let late = "A sandbox was asked for after its turn had ended.";
+            return Err(Why::Trouble(Trouble::Other, late.into()));
+        }
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
@@ -292,6 +301,7 @@ impl Work {
 
     /// Ends the turn's sandbox and records what it leaves.
     pub async fn seal(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.open.store(task.layer + 1, Ordering::Relaxed);
         self.end_hands().await?;
         let layer = self.place.layer(task.layer);
         std::fs::create_dir_all(&layer).map_err(disk)?;
@@ -467,4 +477,27 @@ fn blob_trouble(error: BlobError) -> Undone {
 
 fn snapshot_trouble(error: SnapshotError) -> Undone {
     Why::Trouble(Trouble::Disk, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// What asks for a sandbox beside the request may come to it only after the turn was sealed.
+    #[tokio::test]
+    async fn a_sandbox_that_is_asked_for_after_its_turn_is_not_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&home).unwrap();
+        let id = testing::begun(&store, &home, &folder).await;
+        let task = store.task(id).unwrap();
+        let client = quire_model::Client::new();
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Arc::new(work);
+        work.seal(&task).await.unwrap();
+        assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
+        assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
 }

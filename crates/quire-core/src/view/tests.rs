@@ -114,7 +114,7 @@ fn what_waits_for_a_person_comes_first() {
     let ready =
         |id| Log::started(id, &[], "ready").then([reply("done", &[])]).presented(&[], Apart::default());
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
     ];
     let failing = Log::started(6, &["make"], "a failing one").then([reply("done", &[])]);
@@ -221,7 +221,7 @@ fn what_is_safe_depends_on_what_was_done() {
     let worked = Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
     assert_eq!(kept(&worked.task), "All that was done so far is kept. Your folder has not changed.");
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
         Event::Said { words: "more".into() },
     ];
@@ -464,7 +464,7 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
 #[test]
 fn what_is_in_the_folder_is_said() {
     let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
-    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only };
+    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only, ignored: None };
     let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
     let accepted = || Event::Accepted { accept: 0 };
     let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
