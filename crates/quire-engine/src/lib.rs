@@ -14,6 +14,7 @@ mod ignores;
 pub mod instructions;
 pub mod keys;
 pub mod link;
+mod masked;
 pub mod models;
 pub mod nearest;
 mod once;

@@ -552,3 +552,25 @@ fn a_folder_that_is_large_is_copied_after_a_yes() {
     other.push(Event::Resumed { model: None }, 1).unwrap();
     assert!(!other.copies_all, "that was about something else");
 }
+
+#[test]
+fn added_lines_that_look_like_secrets_are_to_be_looked_at() {
+    let token = ["glpat", "-a1B2c3D4e5F6g7H8i9J0"].concat();
+    let was = format!("one\nold = {token}\n");
+    let now = format!("zero\none\nold = {token}\nnew = {token}\nalso = {token}\n");
+    let node = |content: &str| Node::File {
+        blob: Hash::of(content.as_bytes()),
+        bytes: content.len() as u64,
+        mode: 0o644,
+    };
+    let path = RelPath::new("settings.py").unwrap();
+    let entry = Entry { folder: 0, path, was: Some(node(&was)), now: Some(node(&now)) };
+    let change = FileChange::of(&entry, Some(was.as_bytes()), Some(now.as_bytes()));
+    assert_eq!(change.secrets.iter().map(|secret| secret.line).collect::<Vec<_>>(), [4, 5]);
+    let log = Log::started(3, &[], "add it").then([reply("Done.", &[])]);
+    let log = log.presented(&[], Apart::default());
+    let version = log.task.version().unwrap().clone();
+    let look = Review::of(&log.task, &version, vec![change]).look();
+    let why = "line 4 holds what looks like a secret (GitLab token), and 1 more";
+    assert_eq!(look, [("settings.py".to_owned(), why.to_owned())]);
+}
