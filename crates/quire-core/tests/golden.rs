@@ -96,6 +96,7 @@ fn samples() -> Vec<Event> {
         Event::Undone { accept: 0 },
         Event::UndoFailed { accept: 0, why: "a.txt was edited since".into() },
         Event::Discarded {},
+        Event::Cleared {},
     ]
 }
 
@@ -127,6 +128,7 @@ fn file(event: &Event) -> &'static str {
         Event::Undone { .. } => "undone",
         Event::UndoFailed { .. } => "undo_failed",
         Event::Discarded {} => "discarded",
+        Event::Cleared {} => "cleared",
     }
 }
 

@@ -110,6 +110,8 @@ impl From<AppendError> for EngineError {
 /// What a file holds; absent where there is no file, or it is too large to be held.
 type Content = Option<Vec<u8>>;
 
+const CLEARED: &str =
+    "was accepted more than 30 days ago, and what it left beside your folder is cleared away";
 /// How long a sandbox may take to leave a task that is discarded.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
@@ -236,6 +238,7 @@ impl Quire {
             let mut events = vec![Event::Said { words: words.to_owned() }];
             match &task.phase {
                 Phase::Discarded => return Err("was discarded"),
+                _ if task.cleared => return Err(CLEARED),
                 Phase::Waiting(_) if task.charter.model.is_some() => {
                     events.push(Event::Resumed { model: None })
                 }
@@ -276,6 +279,9 @@ impl Quire {
             working = task.phase == Phase::Working;
             if task.phase == Phase::Discarded {
                 return Ok(vec![]);
+            }
+            if task.cleared {
+                return Err(CLEARED);
             }
             if task.last_accept().is_some() {
                 return Err("is in your folder; undo it first, then discard it");
@@ -397,6 +403,9 @@ impl Quire {
 
     fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
         let task = self.task(id)?;
+        if task.cleared {
+            return Err(EngineError::Not { task: id, why: CLEARED });
+        }
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
         };
@@ -478,6 +487,7 @@ impl Quire {
     fn reviewable(&self, task: &Task) -> Result<std::sync::Arc<quire_core::task::Version>, EngineError> {
         match (task.version(), &task.phase) {
             (_, Phase::Discarded) => Err(EngineError::Not { task: task.id, why: "was discarded" }),
+            _ if task.cleared => Err(EngineError::Not { task: task.id, why: CLEARED }),
             (Some(version), _) => Ok(version.clone()),
             (None, _) => Err(EngineError::Not { task: task.id, why: "has no version to review yet" }),
         }
