@@ -41,7 +41,7 @@ struct Row {
 
 /// Opens what writers of packs hold shared, and a sweep alone.
 pub(super) fn lock(dir: &Path, how: FlockOperation) -> io::Result<File> {
-    let file = lock_file(&dir.join("lock"))?;
+    let file = lock_file(&dir.with_extension("lock"))?;
     flock(&file, how)?;
     Ok(file)
 }
