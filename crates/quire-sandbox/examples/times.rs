@@ -3,7 +3,7 @@
 //! as an ordinary user; compare only runs on a quiet machine.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Spec, start};
+use quire_sandbox::{FolderView, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::process::Command;
@@ -30,10 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         fs::write(directory.join(format!("f{file}")), "x")?;
     }
     let home = std::env::var("HOME").unwrap_or_else(|_| "/root".into());
-    let spec = Spec {
+    let mut spec = Spec {
         state: place("state"),
         layer: place("layer"),
         layers: Vec::new(),
+        skeleton: Vec::new(),
         out: place("out"),
         binary: std::env::current_exe()?,
         folders: vec![FolderView { at: place("folder"), frozen: vec![place("base")], ignored: Vec::new() }],
@@ -45,8 +46,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         disk_bytes: 16 << 30,
     };
     let (mut stands, mut ends) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
+    skeleton(&place("system"), &|_, _| ())?;
+    println!("skeleton, once {:>14.2?}", begun.elapsed());
     for _ in 0..STARTS {
         let begun = Instant::now();
+        let held = skeleton(&place("system"), &|_, _| ())?;
+        spec.skeleton.clone_from(&held.layers);
         let sandbox = start(&spec, drop)?;
         stands.push(begun.elapsed());
         let begun = Instant::now();

@@ -37,6 +37,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
+pub use skeleton::{Skeleton, skeleton};
 pub use spec::{FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.

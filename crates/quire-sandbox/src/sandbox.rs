@@ -88,8 +88,11 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
 fn check(spec: &Spec) -> Result<(), StartError> {
     let wrong = |path: &Path, why| Err(StartError::Spec { path: path.to_path_buf(), why });
     let folders = spec.folders.iter().flat_map(|folder| folder.frozen.iter().chain([&folder.at]));
-    for path in
-        [&spec.state, &spec.layer, &spec.out, &spec.binary].into_iter().chain(&spec.layers).chain(folders)
+    for path in [&spec.state, &spec.layer, &spec.out, &spec.binary]
+        .into_iter()
+        .chain(&spec.layers)
+        .chain(&spec.skeleton)
+        .chain(folders)
     {
         if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
             return wrong(path, "is not an absolute path");

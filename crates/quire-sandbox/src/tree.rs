@@ -8,9 +8,7 @@
 use crate::hide::{self, FolderSecrets};
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
-use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, skeleton, tidy,
-};
+use crate::{BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, tidy};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -157,11 +155,12 @@ impl<'a> Tree<'a> {
                 Err(_) if !part.exists() => continue,
                 real => vec![real?],
             };
-            if !self.real_root && skeleton::wants(&part) {
-                let made = self.made(&format!("skeleton-{}", self.lowers))?;
-                self.lowers += 1;
-                skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
-                below.insert(0, open(&made)?);
+            if !self.real_root {
+                let inside = part.strip_prefix("/").unwrap_or(&part);
+                let made =
+                    self.spec.skeleton.iter().map(|layer| layer.join(inside)).filter(|made| made.is_dir());
+                let made: Vec<OwnedFd> = made.map(|made| open(&made)).collect::<Result<_, _>>()?;
+                below.splice(0..0, made);
             }
             self.lay_machine(&part, below)?;
         }
@@ -409,7 +408,13 @@ impl<'a> Tree<'a> {
                 names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));
             }
         }
-        names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
+        names.extend(
+            [&spec.state, &spec.layer, &spec.out]
+                .into_iter()
+                .chain(&spec.layers)
+                .chain(&spec.skeleton)
+                .cloned(),
+        );
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
         // What the real machine does not have cannot be seen; that most are missing is to be found out quickly.
@@ -554,13 +559,14 @@ impl<'a> Tree<'a> {
             }
         }
         let user_marks = !self.real_root;
-        if lowers.is_empty() || !self.spec.layers.iter().any(|sealed| sealed.starts_with(at)) {
-            lowers.extend(below);
-        } else {
-            // No overlay takes a lower directory that lies in another one, as sealed layers lie in the machine. An overlay
+        let lies_within = |layers: &[PathBuf]| layers.iter().any(|layer| layer.starts_with(at));
+        let tangled = (!lowers.is_empty() && lies_within(&self.spec.layers))
+            || (below.len() > 1 && lies_within(&self.spec.skeleton));
+        lowers.extend(below);
+        if tangled && let Some(machine) = lowers.pop() {
+            // No overlay takes a lower directory that lies in another one, as quire's layers lie in the machine. An overlay
             // of the machine alone is a file system of its own, in which they do not lie.
-            let mut alone = below;
-            alone.push(open(&self.made(&format!("nothing-{}", self.lowers))?)?);
+            let alone = [machine, open(&self.made(&format!("nothing-{}", self.lowers))?)?];
             let machine = Overlay { lowers: &alone, writable: None, user_marks }.mount()?;
             self.keep(&machine, true)?;
             lowers.push(machine);

@@ -306,6 +306,10 @@ impl<'f> Live<'f> {
             Glimpse::Copying { done, total } => {
                 Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
             }
+            Glimpse::Preparing { done, total } => {
+                let (done, total) = (thousands(*done), thousands(*total));
+                Some(format!("Preparing the machine's view, once: {done} of {total} entries"))
+            }
             Glimpse::Retrying { attempt, of, after_ms, why } => {
                 let pause = view::count(after_ms.div_ceil(1000).max(1), "second");
                 Some(format!("The model does not answer; try {attempt} of {of} in {pause}: {why}"))
