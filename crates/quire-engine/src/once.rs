@@ -74,6 +74,7 @@ impl Quire {
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
+            gate: None,
         };
         let hands = Hands::start(spec, self.home(), &|_, _| ())?;
         let said = hands.command(command, Duration::MAX, live).await;

@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 8 << 30,
         processes: 4096,
         disk_bytes: 16 << 30,
+        gate: None,
     };
     let (say, heard) = channel();
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;

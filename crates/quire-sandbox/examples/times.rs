@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 4 << 30,
         processes: 1024,
         disk_bytes: 16 << 30,
+        gate: None,
     };
     let (mut stands, mut ends) = (Vec::new(), Vec::new());
     let begun = Instant::now();

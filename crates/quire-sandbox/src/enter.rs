@@ -1,16 +1,22 @@
 //! The way in: from a process in fresh namespaces, whose directory is the root of the built tree, to the hand.
 
 use crate::mounts::{self, During};
+use crate::spawner::Outset;
 use crate::tree::Broken;
-use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Spec, confine, process};
+use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Spec, confine, frame, gate, process};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Becomes the hand. Returns only what stopped it.
-pub fn enter(spec: &Spec, memory_is_bounded: bool) -> Result<std::convert::Infallible, Broken> {
+pub fn enter(
+    spec: &Spec,
+    socket: &UnixStream,
+    memory_is_bounded: bool,
+) -> Result<std::convert::Infallible, Broken> {
     // The tree came from outside with its mounts locked together; a copy of it may become the root.
     let here = mounts::place(Path::new(".")).during("opening the new root")?;
     let root = mounts::copy_all(&here).during("copying the new root")?;
@@ -22,6 +28,10 @@ pub fn enter(spec: &Spec, memory_is_bounded: bool) -> Result<std::convert::Infal
     rustix::process::chdir("/").during("entering the new root")?;
 
     loopback_up().during("starting the loopback device")?;
+    if spec.gate.is_some() {
+        let sockets = gate::open().during("opening the way out")?;
+        frame::write_with(socket, &Outset::Gate, &sockets).during("handing over the way out")?;
+    }
     rustix::system::sethostname(b"quire").during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;

@@ -10,14 +10,18 @@
 mod bury;
 mod confine;
 mod cover;
+mod door;
 mod durable;
+pub mod egress;
 mod enter;
 mod frame;
+mod gate;
 mod hand;
 mod hide;
 mod idmap;
 pub mod layer;
 mod limits;
+mod links;
 mod machine;
 mod mounts;
 mod process;
@@ -35,10 +39,12 @@ mod tree;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use gate::{Gate, PROXY, TRANSPARENT};
+pub use hide::folder_secrets;
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use skeleton::{Skeleton, skeleton};
-pub use spec::{FolderView, Spec};
+pub use spec::{Door, FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;

@@ -55,6 +55,7 @@ impl Stage {
             memory_bytes: 2 << 30,
             processes: 512,
             disk_bytes: 4 << 30,
+            gate: None,
         };
         Stage { base, home, spec, _skeleton: skeleton }
     }

@@ -20,6 +20,8 @@ pub const ALL: &[(&str, Test)] = &[
     ("quires_own_directories_are_hidden", quires_own_directories_are_hidden),
     ("a_folder_in_a_hidden_place_is_refused", a_folder_in_a_hidden_place_is_refused),
     ("there_is_no_network", there_is_no_network),
+    ("nothing_is_reached_directly", crate::door::nothing_is_reached_directly),
+    ("the_way_out_is_accepted_outside", crate::door::the_way_out_is_accepted_outside),
     ("the_kernel_is_closed", the_kernel_is_closed),
     ("the_hand_is_closed", the_hand_is_closed),
     ("devices_are_few", devices_are_few),
