@@ -24,6 +24,7 @@ mod limits;
 mod links;
 mod machine;
 mod mounts;
+mod own;
 mod process;
 pub mod protocol;
 mod rung;
@@ -32,6 +33,7 @@ mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+mod sudo;
 mod tidy;
 pub mod tool;
 mod tree;
@@ -54,6 +56,8 @@ pub const OUT_INSIDE: &str = "/run/quire/out";
 
 const QUIRE_INSIDE: &str = "/run/quire";
 const BIN_INSIDE: &str = "/run/quire/bin";
+/// What must be found before the machine's own programs.
+const FIRST_INSIDE: &str = "/run/quire/first";
 
 /// The private first arguments.
 const SPAWNER: &str = "sandbox-spawner";
@@ -62,9 +66,18 @@ const HAND: &str = "sandbox-hand";
 /// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
 /// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
 pub fn private_main(args: &[OsString]) -> Option<i32> {
+    if args
+        .first()
+        .map(std::path::Path::new)
+        .and_then(|name| name.file_name())
+        .is_some_and(|name| name == "sudo")
+    {
+        return Some(sudo::main(&args[1..]));
+    }
     match args.get(1).and_then(|first| first.to_str()) {
         Some(SPAWNER) => Some(spawner::main()),
         Some(HAND) => Some(hand::main()),
+        Some(own::NAME) => Some(own::main()),
         _ => tool::private_main(args),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, tidy};
+use crate::{BIN_INSIDE, FIRST_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, tidy};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -128,10 +128,12 @@ fn check(spec: &Spec) -> Result<(), StartError> {
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
     match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => path.push_str(&format!(":{BIN_INSIDE}")),
+        Some((_, path)) => *path = format!("{FIRST_INSIDE}:{path}:{BIN_INSIDE}"),
         None => env.push((
             "PATH".into(),
-            format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"),
+            format!(
+                "{FIRST_INSIDE}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"
+            ),
         )),
     }
     door::tell(spec, &mut env);

@@ -300,10 +300,13 @@ impl<'a> Tree<'a> {
         let corner = Path::new(QUIRE_INSIDE);
         let memory =
             self.memory(corner, &[("mode", "0755".into()), ("size", "64k".into())], MountAttrFlags::empty())?;
-        for (name, mode) in [("bin", 0o755), ("out", 0o755), ("empty", 0o755), ("empty/directory", 0)] {
+        for (name, mode) in
+            [("bin", 0o755), ("first", 0o755), ("out", 0o755), ("empty", 0o755), ("empty/directory", 0)]
+        {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(mode)).during("making quire's corner")?;
         }
         rustix::fs::symlinkat("quire", &memory, "bin/apply_patch").during("making quire's corner")?;
+        rustix::fs::symlinkat("../bin/quire", &memory, "first/sudo").during("making quire's corner")?;
         file(memory.as_fd(), Path::new("bin/quire"), 0o755).during("making quire's corner")?;
         file(memory.as_fd(), Path::new("empty/file"), 0).during("making quire's corner")?;
 

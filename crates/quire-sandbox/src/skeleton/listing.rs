@@ -1,6 +1,7 @@
 //! What a skeleton holds: directories to be the person's, and the files that are changed in place.
 
 use crate::machine::{self, Mount};
+use crate::{BIN_INSIDE, own};
 use quire_core::Hash;
 use quire_core::bytes::escape;
 use std::collections::HashSet;
@@ -146,6 +147,10 @@ pub fn files() -> Vec<Entry> {
     if list.has("etc/apt/apt.conf.d") {
         // apt would give its downloads to a user that is not there.
         list.push("etc/apt/apt.conf.d/00quire".into(), Kind::Text("APT::Sandbox::User \"root\";\n".into()));
+    }
+    if list.has("etc/dpkg/dpkg.cfg.d") {
+        let hook = format!("pre-invoke={BIN_INSIDE}/quire {}\n", own::NAME);
+        list.push("etc/dpkg/dpkg.cfg.d/00quire".into(), Kind::Text(hook));
     }
     for directory in CHANGED {
         list.with_files(Path::new(directory), &|_| true);
