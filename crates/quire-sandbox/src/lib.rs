@@ -35,6 +35,7 @@ mod tree;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use limits::{Breach, limits_told};
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use spec::{FolderView, Spec};
