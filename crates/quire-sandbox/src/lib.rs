@@ -43,6 +43,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
+pub use limits::{Breach, limits_told};
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use skeleton::{Skeleton, skeleton};
