@@ -43,6 +43,26 @@ pub fn enter(
     become_hand()
 }
 
+/// What the kernel tells of the whole machine and of the people at it, and what is put in its place: its memory, keys and
+/// log, interrupts (which time each stroke of a key), firmware, and the power that others' work takes.
+const TOLD: [(&str, &str); 15] = [
+    ("proc/kcore", "file"),
+    ("proc/keys", "file"),
+    ("proc/key-users", "file"),
+    ("proc/timer_list", "file"),
+    ("proc/kmsg", "file"),
+    ("proc/sched_debug", "file"),
+    ("proc/latency_stats", "file"),
+    ("proc/kpagecount", "file"),
+    ("proc/interrupts", "file"),
+    ("proc/acpi", "directory"),
+    ("proc/asound", "directory"),
+    ("proc/scsi", "directory"),
+    ("sys/firmware", "directory"),
+    ("sys/devices/virtual/powercap", "directory"),
+    ("sys/devices/virtual/dmi", "directory"),
+];
+
 /// Mounts what belongs to the new namespaces: processes, devices' and drivers' state, terminals.
 fn kernel_files(root: std::os::fd::BorrowedFd<'_>, memory: u64) -> Result<(), Broken> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -66,22 +86,18 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, memory: u64) -> Result<(), Br
     bound_namespaces(root, memory);
 
     // Some of these ask only for the owner, not for a privilege: whoever root inside may be, they are closed.
-    for name in ["sys", "sysrq-trigger", "irq", "bus", "fs"] {
+    for name in ["sys", "sysrq-trigger", "irq", "bus", "fs", "pressure"] {
         let Ok(place) = mounts::within(root, &Path::new("proc").join(name)) else { continue };
         let closed = mounts::copy(&place).during(format_args!("closing /proc/{name}"))?;
         mounts::restrict(&closed, read_only, None).during(format_args!("closing /proc/{name}"))?;
         mounts::attach(&closed, &place).during(format_args!("closing /proc/{name}"))?;
     }
     let empty = Path::new(QUIRE_INSIDE).join("empty");
-    let told =
-        ["kcore", "keys", "key-users", "timer_list", "kmsg", "sched_debug", "latency_stats", "kpagecount"];
-    for (name, nothing) in
-        told.map(|name| (name, "file")).into_iter().chain([("acpi", "directory"), ("scsi", "directory")])
-    {
-        let Ok(place) = mounts::within(root, &Path::new("proc").join(name)) else { continue };
+    for (name, nothing) in TOLD {
+        let Ok(place) = mounts::within(root, Path::new(name)) else { continue };
         let nothing = mounts::within(root, &empty.join(nothing)).during("opening an empty file")?;
         let nothing = mounts::copy(&nothing).during("copying an empty file")?;
-        mounts::attach(&nothing, &place).during(format_args!("hiding /proc/{name}"))?;
+        mounts::attach(&nothing, &place).during(format_args!("hiding /{name}"))?;
     }
     Ok(())
 }
