@@ -22,6 +22,7 @@ pub mod layer;
 mod limits;
 mod machine;
 mod mounts;
+mod ports;
 mod process;
 pub mod protocol;
 mod rung;

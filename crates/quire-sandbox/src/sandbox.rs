@@ -2,7 +2,7 @@
 
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, tidy};
+use crate::{BIN_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, ports, tidy};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -166,7 +166,10 @@ fn listen(
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
-        while let Ok(Some(words)) = frame::read::<FromHand>(ear) {
+        while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
+            if let FromHand::Connected { socket, .. } = &mut words {
+                *socket = ports::connected(passed).ok();
+            }
             heard(words);
         }
         Ok(())

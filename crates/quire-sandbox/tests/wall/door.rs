@@ -1,6 +1,7 @@
 //! The network of a sandbox: none of the machine's, and a way out only through the sockets that it was given.
 
 use crate::stage::{Live, Stage};
+use quire_sandbox::protocol::{FromHand, Port, ToHand};
 use quire_sandbox::{Door, Gate};
 use std::fs;
 use std::io::{Read, Write};
@@ -265,4 +266,43 @@ pub fn the_authority_is_trusted_inside_only(stage: &Stage) {
     assert_eq!(fs::read(&own).unwrap(), b"own\n");
     let live = stage.start();
     live.no("ls /usr/local/share/ca-certificates/quire.crt");
+}
+
+/// What listens inside is told, and reached only through the hand.
+pub fn ports_are_reached_through_the_hand_only(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    spec.gate = Some(Door::default());
+    let live = Live::start(&spec).unwrap();
+    // It may be told before the call is done.
+    let listening_after = |command: &str| {
+        let input = serde_json::json!({ "command": command, "background": true }).to_string();
+        live.sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input }).unwrap();
+        loop {
+            if let FromHand::Listening { ports } = live.hear() {
+                return ports;
+            }
+        }
+    };
+    live.yes("echo hello > /tmp/page");
+    let ports = listening_after("cd /tmp && echo $$ > pid && exec python3 -m http.server 8123");
+    assert_eq!(ports, [Port { port: 8123, program: "python3".into() }]);
+    let connect = |id, port| {
+        live.sandbox.send(&ToHand::Connect { id, port }).unwrap();
+        loop {
+            if let FromHand::Connected { id: answered, why, socket } = live.hear() {
+                assert_eq!(answered, id);
+                return socket.ok_or(why);
+            }
+        }
+    };
+    let mut page = connect(7, 8123).unwrap();
+    page.set_nonblocking(false).unwrap();
+    page.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
+    let mut got = String::new();
+    page.read_to_string(&mut got).unwrap();
+    assert!(got.starts_with("HTTP/1.0 200") && got.ends_with("\r\n\r\nhello\n"), "{got}");
+    assert!(connect(8, 8124).unwrap_err().contains("refused"));
+    // The same port of the machine is nobody's.
+    assert!(std::net::TcpStream::connect(("127.0.0.1", 8123)).is_err());
+    assert_eq!(listening_after("kill $(cat /tmp/pid)"), []);
 }

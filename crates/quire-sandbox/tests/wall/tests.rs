@@ -24,6 +24,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("the_way_out_is_accepted_outside", crate::door::the_way_out_is_accepted_outside),
     ("names_are_resolved_by_the_way_out", crate::door::names_are_resolved_by_the_way_out),
     ("programs_are_told_of_the_way_out", crate::door::programs_are_told_of_the_way_out),
+    ("ports_are_reached_through_the_hand_only", crate::door::ports_are_reached_through_the_hand_only),
     ("the_authority_is_trusted_inside_only", crate::door::the_authority_is_trusted_inside_only),
     ("the_kernel_is_closed", the_kernel_is_closed),
     ("the_hand_is_closed", the_hand_is_closed),
