@@ -11,6 +11,7 @@ pub mod diff;
 pub mod event;
 pub mod message;
 pub mod prompt;
+pub mod secret;
 pub mod task;
 pub mod view;
 pub mod want;

@@ -6,6 +6,7 @@
 //! masked last, over everything else.
 
 use crate::hide::{self, FolderSecrets};
+use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::{
@@ -390,11 +391,7 @@ impl<'a> Tree<'a> {
         }
         names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
         names.extend(hide::host_keys());
-        let (machine, patterns): (Vec<&str>, Vec<&str>) = spec
-            .hide
-            .iter()
-            .map(String::as_str)
-            .partition(|entry| entry.starts_with('/') || entry.starts_with("~/"));
+        let (machine, patterns) = hide::patterns(&spec.hide);
         names.extend(
             machine
                 .iter()
@@ -417,6 +414,7 @@ impl<'a> Tree<'a> {
                 names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));
             }
         }
+        names.extend(links::to(&names, &spec.folders));
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
