@@ -43,6 +43,8 @@ pub struct Task {
     pub versions: Vec<Arc<Version>>,
     pub accepts: Vec<Accept>,
     pub plan: Vec<PlanStep>,
+    /// How the model said that its result can be tried.
+    pub serving: Option<Arc<Serving>>,
     pub usage: Usage,
     pub opened_ms: u64,
     pub last_ms: u64,
@@ -95,6 +97,12 @@ pub(crate) enum CallState {
     Done(Arc<Outcome>),
 }
 
+impl CallState {
+    fn went_well(&self) -> bool {
+        matches!(self, CallState::Done(outcome) if outcome.ok)
+    }
+}
+
 /// What the end of a sandbox left: what checks run on.
 #[derive(Clone, Debug)]
 pub struct Sealed {
@@ -117,6 +125,7 @@ pub struct Version {
     pub proofs: Vec<Arc<Proof>>,
     /// Sealed layers up to this one hold the version.
     pub layer: u32,
+    pub serving: Option<Arc<Serving>>,
     pub at_ms: u64,
 }
 
@@ -146,6 +155,18 @@ pub struct PlanStep {
     pub step: String,
     /// `pending`, `doing` or `done`.
     pub status: String,
+}
+
+/// How a version can be tried in a browser, as the model says it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Serving {
+    /// A command line for the first folder.
+    pub command: String,
+    /// What it then listens on.
+    pub port: u16,
+    /// The page to open first.
+    #[serde(default)]
+    pub path: String,
 }
 
 /// An event that cannot follow. Nothing changed.
@@ -204,6 +225,7 @@ impl Task {
             versions: vec![],
             accepts: vec![],
             plan: vec![],
+            serving: None,
             usage: Usage::default(),
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
@@ -424,6 +446,7 @@ impl Task {
                     apart: sealed.apart.clone(),
                     proofs: sealed.proofs.clone(),
                     layer: sealed.layer,
+                    serving: self.serving.clone(),
                     at_ms: self.last_ms,
                 }));
                 self.phase = Phase::Ready;
@@ -611,6 +634,14 @@ impl Task {
             }
             if let Ok(plan) = serde_json::from_str::<Plan>(&call.input) {
                 self.plan = plan.steps;
+            }
+        }
+        let outcomes = open.calls.iter().zip(&reply.calls);
+        for call in outcomes.filter(|(state, _)| state.went_well()).map(|(_, call)| call) {
+            if call.tool == "serve"
+                && let Ok(serving) = serde_json::from_str(&call.input)
+            {
+                self.serving = Some(Arc::new(serving));
             }
         }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {

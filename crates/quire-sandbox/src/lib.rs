@@ -25,6 +25,8 @@ mod links;
 mod machine;
 mod mounts;
 mod own;
+mod pages;
+mod ports;
 mod process;
 pub mod protocol;
 mod rung;
@@ -63,6 +65,12 @@ const FIRST_INSIDE: &str = "/run/quire/first";
 /// The private first arguments.
 const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
+const PAGES: &str = "sandbox-pages";
+
+/// Returns the command line that serves the current directory's files at a port, inside.
+pub fn pages(port: u16) -> String {
+    format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
+}
 
 /// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
 /// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
@@ -79,6 +87,7 @@ pub fn private_main(args: &[OsString]) -> Option<i32> {
         Some(SPAWNER) => Some(spawner::main()),
         Some(HAND) => Some(hand::main()),
         Some(own::NAME) => Some(own::main()),
+        Some(PAGES) => Some(pages::main(&args[2..])),
         _ => tool::private_main(args),
     }
 }

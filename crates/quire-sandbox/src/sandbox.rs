@@ -3,7 +3,7 @@
 use crate::limits::{Breach, Ledger};
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, FIRST_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, tidy};
+use crate::{BIN_INSIDE, FIRST_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, ports, tidy};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -179,10 +179,14 @@ fn listen(
         lock(met).begin().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
-        while let Ok(Some(mut words)) = frame::read::<FromHand>(ear) {
-            if let FromHand::Done { outcome, .. } = &mut words {
+        while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
+            match &mut words {
+                FromHand::Connected { socket, .. } => *socket = ports::connected(passed).ok(),
                 // A breach is told before anything ends by it, so it is here by now.
-                lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                FromHand::Done { outcome, .. } => {
+                    lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                }
+                _ => {}
             }
             heard(words);
         }
