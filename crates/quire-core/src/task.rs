@@ -29,6 +29,8 @@ pub struct Task {
     pub tools: Arc<[ToolSpec]>,
     pub rung: String,
     pub bases: Option<Arc<[Base]>>,
+    /// The person said that the folders are to be copied, however large they are.
+    pub copies_all: bool,
     /// What the model has been told and has said, up to the last request.
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
@@ -215,6 +217,7 @@ impl Task {
             tools: Arc::from([]),
             rung: String::new(),
             bases: None,
+            copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
@@ -472,6 +475,7 @@ impl Task {
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
+                self.copies_all |= matches!(self.phase, Phase::Waiting(Why::Copy { .. }));
                 self.phase = Phase::Working;
                 self.grant();
             }

@@ -35,6 +35,7 @@ mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+mod still;
 mod sudo;
 mod tidy;
 pub mod tool;
