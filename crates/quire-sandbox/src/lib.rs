@@ -11,6 +11,7 @@ mod bury;
 mod confine;
 mod cover;
 mod durable;
+pub mod egress;
 mod enter;
 mod frame;
 mod hand;
