@@ -120,6 +120,10 @@ pub enum Event {
         accept: u32,
         snapshot: Hash,
         only: Vec<Part>,
+        /// A snapshot of the named paths in ignored directories that the task itself made: a version does not have them,
+        /// and a later accept must know what this one left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ignored: Option<Hash>,
     },
     Accepted {
         accept: u32,

@@ -12,6 +12,7 @@ pub mod event;
 pub mod message;
 pub mod net;
 pub mod prompt;
+pub mod secret;
 pub mod task;
 pub mod view;
 pub mod want;

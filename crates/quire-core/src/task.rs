@@ -131,6 +131,8 @@ pub struct Accept {
     pub snapshot: Hash,
     /// Empty: everything.
     pub only: Vec<Part>,
+    /// What was taken besides, of ignored directories that the task made: a snapshot.
+    pub ignored: Option<Hash>,
     pub state: AcceptState,
 }
 
@@ -509,10 +511,11 @@ impl Task {
                 self.phase = Phase::Working;
                 self.grant();
             }
-            Event::Accepting { snapshot, only, .. } => {
+            Event::Accepting { snapshot, only, ignored, .. } => {
                 self.accepts.push(Accept {
                     snapshot: *snapshot,
                     only: only.clone(),
+                    ignored: *ignored,
                     state: AcceptState::Begun,
                 });
             }

@@ -7,6 +7,7 @@
 
 use crate::event::{Event, Verdict, Why};
 use crate::message::Call;
+use crate::secret;
 use crate::task::{CallState, Phase, Stage, Task};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +96,14 @@ fn judge(task: &Task, place: usize, call: &Call) -> Verdict {
             call.tool,
             names.join(", ")
         ));
+    }
+    // Written into a file, a mask would destroy the secret that it stands for.
+    if call.input.contains(secret::MASK) {
+        return Verdict::Refuse(
+            "Not run: it holds a mask that quire put in the place of a secret. You cannot see the secret; leave its line as it \
+             is, and change only other lines."
+                .into(),
+        );
     }
     let input = if call.input.trim().is_empty() { "{}" } else { &call.input };
     match serde_json::from_str::<serde_json::Value>(input) {

@@ -109,7 +109,7 @@ fn samples() -> Vec<Event> {
         Event::Paused { why: Why::Trouble(Trouble::Disk, "No space is left.".into()) },
         Event::Restored { layer: 0 },
         Event::Resumed { model: None },
-        Event::Accepting { accept: 0, snapshot: hash, only: vec![Part { folder: 0, path }] },
+        Event::Accepting { accept: 0, snapshot: hash, only: vec![Part { folder: 0, path }], ignored: None },
         Event::Accepted { accept: 0 },
         Event::AcceptFailed { accept: 0, why: "No space is left.".into() },
         Event::Undoing { accept: 0 },

@@ -73,6 +73,7 @@ impl Quire {
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
+            gate: None,
         })?;
         let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;

@@ -6,6 +6,7 @@ use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
 use crate::keys::Secret;
+use crate::masked::{self, Masked};
 use crate::place::Place;
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
@@ -14,6 +15,7 @@ use crate::{check, instructions};
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
+use quire_core::secret::Masks;
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError};
@@ -22,7 +24,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the work on one task shares while its driver lives.
 pub struct Work {
@@ -37,8 +40,11 @@ pub struct Work {
     pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
+    masks: OnceLock<Arc<Masks>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
+    /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
+    open: AtomicU32,
 }
 
 /// Returns the key for a model of a task's charter.
@@ -70,7 +76,9 @@ impl Work {
             show,
             frozen: Mutex::default(),
             seen: Mutex::default(),
+            masks: OnceLock::new(),
             hands: tokio::sync::Mutex::default(),
+            open: AtomicU32::new(0),
         })
     }
 
@@ -148,6 +156,11 @@ impl Work {
     /// Returns the turn's sandbox, started where there is none.
     pub async fn hands(self: &Arc<Work>, task: &Task) -> Result<Arc<Hands>, Undone> {
         let mut hands = self.hands.lock().await;
+        // Made ahead for a turn that has ended meanwhile, it would serve the next one on a layer that is sealed.
+        if task.layer < self.open.load(Ordering::Relaxed) {
+            let late = "A sandbox was asked for after its turn had ended.";
+            return Err(Why::Trouble(Trouble::Other, late.into()));
+        }
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
@@ -190,16 +203,21 @@ impl Work {
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
+            gate: None,
         })
     }
 
     /// Runs a tool call in the turn's sandbox.
     pub async fn call(self: &Arc<Work>, task: &Task, place: u32, call: &Call) -> Result<Event, Undone> {
         let hands = self.hands(task).await?;
-        let show = self.show.clone();
-        let live = move |text| show(Glimpse::Output { call: place, text });
+        let (show, masks) = (self.show.clone(), self.masks(task).await?);
+        let seen = masks.clone();
+        let live = move |text: String| {
+            let text = seen.mask(&text).unwrap_or(text);
+            show(Glimpse::Output { call: place, text });
+        };
         let outcome = match hands.call(&call.tool, &call.input, live).await {
-            Ok(outcome) => self.take_over(outcome).await?,
+            Ok(outcome) => self.take_over(outcome, masks).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
                 Outcome::refused(
@@ -211,10 +229,22 @@ impl Work {
         Ok(Event::Returned { call: place, outcome })
     }
 
-    /// Turns what the hand said into an outcome. Files it names are opened without following links, and bounded.
-    async fn take_over(self: &Arc<Work>, said: HandOutcome) -> Result<Outcome, Undone> {
+    /// Returns what finds secrets in the task's outputs.
+    async fn masks(self: &Arc<Work>, task: &Task) -> Result<Arc<Masks>, Undone> {
+        if let Some(masks) = self.masks.get() {
+            return Ok(masks.clone());
+        }
+        let lowers: Vec<Vec<PathBuf>> = self.frozen(task)?.iter().map(|f| f.lowers.clone()).collect();
+        let (work, hide) = (self.clone(), task.charter.sandbox.hide.clone());
+        let masks = move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide))).clone();
+        blocking(move || Ok(masks())).await
+    }
+
+    /// Turns what the hand said into an outcome without secrets. Files it names are opened without following links, and
+    /// bounded.
+    async fn take_over(self: &Arc<Work>, said: HandOutcome, masks: Arc<Masks>) -> Result<Outcome, Undone> {
         let mut outcome = Outcome {
-            text: said.text,
+            text: masks.mask(&said.text).unwrap_or(said.text),
             ok: said.ok,
             exit: said.exit,
             millis: said.millis,
@@ -226,15 +256,13 @@ impl Work {
         }
         let work = self.clone();
         blocking(move || {
-            let take = |name: &str| -> Result<Option<Hash>, Undone> {
-                let Some(file) = left_behind(&work.place.out(), name) else { return Ok(None) };
-                keep(&work.store, file).map(Some).map_err(blob_trouble)
-            };
-            if let Some(name) = &said.whole {
-                outcome.whole = take(name)?;
+            if let Some(file) = said.whole.and_then(|name| left_behind(&work.place.out(), &name)) {
+                let kept = keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble)?;
+                outcome.whole = Some(kept);
             }
             for image in said.images {
-                if let Some(blob) = take(&image.file)? {
+                if let Some(file) = left_behind(&work.place.out(), &image.file) {
+                    let blob = keep(&work.store, file).map_err(blob_trouble)?;
                     outcome.images.push(Image { media_type: image.media_type, blob });
                 }
             }
@@ -273,6 +301,7 @@ impl Work {
 
     /// Ends the turn's sandbox and records what it leaves.
     pub async fn seal(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.open.store(task.layer + 1, Ordering::Relaxed);
         self.end_hands().await?;
         let layer = self.place.layer(task.layer);
         std::fs::create_dir_all(&layer).map_err(disk)?;
@@ -314,8 +343,9 @@ impl Work {
         let hands = start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
+        let masks = self.masks(task).await?;
         let run = match run {
-            Ok(run) => run,
+            Ok(run) => run.masked(&masks),
             Err(Gone) => check::Run::lost(),
         };
         let whole = match &run.whole {
@@ -323,7 +353,8 @@ impl Work {
                 let (work, name) = (self.clone(), name.clone());
                 blocking(move || {
                     let file = left_behind(&work.place.out(), &name);
-                    file.map(|file| keep(&work.store, file)).transpose().map_err(blob_trouble)
+                    let keep = |file| keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble);
+                    file.map(keep).transpose()
                 })
                 .await?
             }
@@ -446,4 +477,27 @@ fn blob_trouble(error: BlobError) -> Undone {
 
 fn snapshot_trouble(error: SnapshotError) -> Undone {
     Why::Trouble(Trouble::Disk, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// What asks for a sandbox beside the request may come to it only after the turn was sealed.
+    #[tokio::test]
+    async fn a_sandbox_that_is_asked_for_after_its_turn_is_not_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&home).unwrap();
+        let id = testing::begun(&store, &home, &folder).await;
+        let task = store.task(id).unwrap();
+        let client = quire_model::Client::new();
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Arc::new(work);
+        work.seal(&task).await.unwrap();
+        assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
+        assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
 }

@@ -42,18 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 8 << 30,
         processes: 4096,
         disk_bytes: 16 << 30,
+        gate: None,
     };
     let (say, heard) = channel();
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;
     let input = format!("{{\"command\":{command:?}}}");
     sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input })?;
     loop {
-        match heard.recv()? {
-            FromHand::Done { outcome, .. } => {
-                println!("{}", outcome.text);
-                break;
-            }
-            FromHand::Live { .. } | FromHand::Ready | FromHand::Still => {}
+        if let FromHand::Done { outcome, .. } = heard.recv()? {
+            println!("{}", outcome.text);
+            break;
         }
     }
     Ok(sandbox.end()?)

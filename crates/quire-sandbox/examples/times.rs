@@ -3,7 +3,7 @@
 //! as an ordinary user; compare only runs on a quiet machine.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Spec, start};
+use quire_sandbox::{Door, FolderView, Spec, start};
 use std::error::Error;
 use std::fs;
 use std::process::Command;
@@ -43,17 +43,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 4 << 30,
         processes: 1024,
         disk_bytes: 16 << 30,
+        gate: None,
     };
-    let (mut stands, mut ends) = (Vec::new(), Vec::new());
+    let with_way_out = Spec { gate: Some(Door::default()), ..spec.clone() };
+    let (mut stands, mut stands_with, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        let begun = Instant::now();
-        let sandbox = start(&spec, drop)?;
-        stands.push(begun.elapsed());
-        let begun = Instant::now();
-        drop(sandbox);
-        ends.push(begun.elapsed());
+        for (spec, stands) in [(&spec, &mut stands), (&with_way_out, &mut stands_with)] {
+            let begun = Instant::now();
+            let sandbox = start(spec, drop)?;
+            stands.push(begun.elapsed());
+            let begun = Instant::now();
+            drop(sandbox);
+            ends.push(begun.elapsed());
+        }
     }
     println!("stands         {}", told(stands));
+    println!("  with a gate  {}", told(stands_with));
     println!("ends, unsynced {}", told(ends));
 
     let (say, heard) = channel();

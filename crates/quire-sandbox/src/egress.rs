@@ -4,9 +4,9 @@
 //! ([`Gate`]), so nothing inside stands between a program and this policy, and nothing inside can be tampered with. Runs in the
 //! host process, on its async runtime; the hand never sees it. Everything that is read from a connection is hostile input.
 
+use crate::gate::Gate;
 use std::fmt;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// What a task may reach.
@@ -101,19 +101,6 @@ impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Upstream(..)")
     }
-}
-
-/// Sockets that listen in the sandbox's network and are accepted from outside.
-#[derive(Debug)]
-pub struct Gate {
-    /// HTTP proxy (`CONNECT` and absolute form) and SOCKS5, told apart by the first byte.
-    pub proxy: OwnedFd,
-    /// Transparent, port 80: the name is the request's `Host`.
-    pub http: OwnedFd,
-    /// Transparent, port 443: the name is the handshake's SNI.
-    pub tls: OwnedFd,
-    pub dns: OwnedFd,
-    pub dns_tcp: OwnedFd,
 }
 
 /// What a connection came to.

@@ -10,17 +10,21 @@
 mod bury;
 mod confine;
 mod cover;
+mod door;
 mod durable;
 pub mod egress;
 mod enter;
 mod frame;
+mod gate;
 mod hand;
 mod hide;
 mod idmap;
 pub mod layer;
 mod limits;
+mod links;
 mod machine;
 mod mounts;
+mod ports;
 mod process;
 pub mod protocol;
 mod rung;
@@ -36,9 +40,11 @@ mod tree;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use gate::{Gate, PROXY, TRANSPARENT};
+pub use hide::folder_secrets;
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
-pub use spec::{FolderView, Spec};
+pub use spec::{Door, FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;

@@ -66,6 +66,7 @@ fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartEr
         memory_bytes: 64 << 20,
         processes: 16,
         disk_bytes: 1 << 20,
+        gate: None,
     };
     start(&spec, drop)?.end().map_err(StartError::Directories)?;
     crate::tidy::empty(&scratch).map_err(StartError::Directories)?;

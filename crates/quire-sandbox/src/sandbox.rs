@@ -2,7 +2,7 @@
 
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, SPAWNER, Spec, durable, frame, hand, tidy};
+use crate::{BIN_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, ports, tidy};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -41,6 +41,7 @@ const SEND_TIME: Duration = Duration::from_secs(10);
 /// A sandbox that stands. Dropping it ends it.
 pub struct Sandbox {
     voice: Mutex<UnixStream>,
+    gate: Mutex<Option<Gate>>,
     reader: Option<JoinHandle<()>>,
     state: PathBuf,
     layer: PathBuf,
@@ -71,14 +72,18 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
         }
     });
     let reader = reader.map_err(StartError::Spawner)?;
-    let sandbox = Sandbox {
+    let mut sandbox = Sandbox {
         voice: Mutex::new(ours),
+        gate: Mutex::default(),
         reader: Some(reader),
         state: spec.state.clone(),
         layer: spec.layer.clone(),
     };
     match outset.recv_timeout(START_TIME) {
-        Ok(Ok(())) => Ok(sandbox),
+        Ok(Ok(gate)) => {
+            sandbox.gate = Mutex::new(gate);
+            Ok(sandbox)
+        }
         Ok(Err(error)) => Err(error),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(StartError::Slow),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(StartError::Ended),
@@ -126,6 +131,7 @@ fn brief(spec: &Spec) -> hand::Brief {
             format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"),
         )),
     }
+    door::tell(spec, &mut env);
     let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
     hand::Brief { folder, env }
 }
@@ -137,7 +143,7 @@ fn listen(
     theirs: OwnedFd,
     order: &Order,
     brief: &hand::Brief,
-    stands: &mpsc::Sender<Result<(), StartError>>,
+    stands: &mpsc::Sender<Result<Option<Gate>, StartError>>,
     heard: impl Fn(FromHand),
 ) -> Result<(), StartError> {
     let mut command = Command::new(binary);
@@ -146,15 +152,24 @@ fn listen(
     drop(command); // which holds their end of the socket
     let outcome = (|| {
         let told = frame::write(ear, order).and_then(|()| frame::write(ear, brief));
+        let mut sockets = Vec::new();
         // Where the spawner ended early it may have said why.
-        match frame::read::<Outset>(ear) {
-            Ok(Some(Outset::Ready)) => told.map_err(StartError::Spawner)?,
-            Ok(Some(Outset::Broken(what))) => return Err(StartError::Refused(what)),
-            Ok(None) | Err(_) => return Err(StartError::Ended),
+        loop {
+            match frame::read_with::<Outset, { gate::COUNT }>(ear) {
+                Ok(Some((Outset::Gate, passed))) => sockets = passed,
+                Ok(Some((Outset::Ready, _))) => break told.map_err(StartError::Spawner)?,
+                Ok(Some((Outset::Broken(what), _))) => return Err(StartError::Refused(what)),
+                Ok(None) | Err(_) => return Err(StartError::Ended),
+            }
         }
-        let _ = stands.send(Ok(()));
+        let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
+        let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
+        let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
-        while let Ok(Some(words)) = frame::read::<FromHand>(ear) {
+        while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
+            if let FromHand::Connected { socket, .. } = &mut words {
+                *socket = ports::connected(passed).ok();
+            }
             heard(words);
         }
         Ok(())
@@ -169,6 +184,12 @@ impl Sandbox {
     pub fn send(&self, words: &ToHand) -> io::Result<()> {
         let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
         frame::write(&*voice, words)
+    }
+
+    /// Takes the sockets of the way out, once; `None` where [`Spec::gate`] is. Until they are served, whoever connects
+    /// inside waits.
+    pub fn gate(&self) -> Option<Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Kills every process inside, waits until all are gone, brings the layer onto the disk, and empties the state

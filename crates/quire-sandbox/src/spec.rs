@@ -39,6 +39,15 @@ pub struct Spec {
     pub processes: u32,
     /// Longest file that can be written, in bytes.
     pub disk_bytes: u64,
+    /// The way out; `None` where there is none.
+    pub gate: Option<Door>,
+}
+
+/// The way out of a sandbox, whose sockets [`crate::Sandbox::gate`] gives.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Door {
+    /// A certificate authority, as PEM, that programs inside trust beside the machine's.
+    pub authority: Option<String>,
 }
 
 /// A folder as the sandbox sees it: frozen content with the layers' changes above it, at the folder's own path.

@@ -6,10 +6,12 @@
 //! masked last, over everything else.
 
 use crate::hide::{self, FolderSecrets};
+use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, idmap, layer, skeleton, tidy,
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, skeleton,
+    tidy,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -122,7 +124,9 @@ impl<'a> Tree<'a> {
             empty_file: None,
             empty_directory: None,
         };
-        let below = if real_root {
+        let door = tree.made("door")?;
+        door::fill(&door, spec, if real_root { owner } else { 0 })?;
+        let mut below = if real_root {
             let cover = tree.made("cover")?;
             cover::fill(&cover, owner)?;
             vec![open(&cover)?, tree.real(Path::new("/"))?]
@@ -131,6 +135,7 @@ impl<'a> Tree<'a> {
             outline(&skeleton)?;
             vec![open(&skeleton)?]
         };
+        below.insert(0, open(&door)?);
         let new_root = tree.made("new")?;
         let place = mounts::place(&new_root).during("opening the new root")?;
         tree.root = tree.lay(Path::new("/"), &place, |of| layer::machine(of, Path::new("/")), below)?;
@@ -162,6 +167,10 @@ impl<'a> Tree<'a> {
                 self.lowers += 1;
                 skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
                 below.insert(0, open(&made)?);
+            }
+            let door = self.scratch.join("door").join(part.strip_prefix("/").unwrap_or(&part));
+            if door.is_dir() {
+                below.insert(0, open(&door)?);
             }
             self.lay_machine(&part, below)?;
         }
@@ -382,11 +391,7 @@ impl<'a> Tree<'a> {
         }
         names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
         names.extend(hide::host_keys());
-        let (machine, patterns): (Vec<&str>, Vec<&str>) = spec
-            .hide
-            .iter()
-            .map(String::as_str)
-            .partition(|entry| entry.starts_with('/') || entry.starts_with("~/"));
+        let (machine, patterns) = hide::patterns(&spec.hide);
         names.extend(
             machine
                 .iter()
@@ -409,6 +414,7 @@ impl<'a> Tree<'a> {
                 names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));
             }
         }
+        names.extend(links::to(&names, &spec.folders));
         names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 

@@ -6,6 +6,7 @@ use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
+use crate::secret;
 use crate::task::{AcceptState, Task, Version};
 use crate::view::{self, Mark};
 use serde::Serialize;
@@ -137,6 +138,18 @@ impl Review {
             Some((file.path.to_string(), why))
         };
         let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
+        for file in &self.files {
+            // A file full of them is one thing to look at.
+            if let Some(first) = file.secrets.first() {
+                let more = match file.secrets.len() - 1 {
+                    0 => String::new(),
+                    more => format!(", and {more} more"),
+                };
+                let why =
+                    format!("line {} holds what looks like a secret ({}){more}", first.line, first.kind);
+                look.push((file.path.to_string(), why));
+            }
+        }
         let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
         look.extend(self.left_out.iter().map(left_out));
         if self.apart.git.total > 0 {
@@ -228,7 +241,34 @@ pub struct FileChange {
     pub target: Option<String>,
     /// The file's size now, or before it was deleted.
     pub bytes: u64,
+    /// Added lines that hold what looks like a secret. Only in text that is compared line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretLine>,
     pub hunks: Vec<Hunk>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretLine {
+    /// In the file as it is now, from 1.
+    pub line: usize,
+    /// In words, such as `GitHub token`.
+    pub kind: &'static str,
+}
+
+/// Returns what looks like a secret in added lines.
+fn secrets(hunks: &[Hunk]) -> Vec<SecretLine> {
+    let mut found = vec![];
+    for hunk in hunks {
+        let now = hunk.lines.iter().filter(|line| line.kind != diff::Kind::Removed);
+        for (line, number) in now.zip(hunk.now_start..) {
+            if line.kind == diff::Kind::Added
+                && let Some(kind) = secret::first_by_form(&line.text)
+            {
+                found.push(SecretLine { line: number, kind });
+            }
+        }
+    }
+    found
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -297,6 +337,7 @@ impl FileChange {
                 Some(Node::File { bytes, .. }) => *bytes,
                 _ => 0,
             },
+            secrets: secrets(&hunks),
             hunks,
         }
     }

@@ -118,7 +118,7 @@ fn what_waits_for_a_person_comes_first() {
     let ready =
         |id| Log::started(id, &[], "ready").then([reply("done", &[])]).presented(&[], Apart::default());
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
     ];
     let failing = Log::started(6, &["make"], "a failing one").then([reply("done", &[])]);
@@ -272,7 +272,7 @@ fn what_is_safe_depends_on_what_was_done() {
     let worked = Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
     assert_eq!(kept(&worked.task), "All that was done so far is kept. Your folder has not changed.");
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
         Event::Said { words: "more".into() },
     ];
@@ -515,7 +515,7 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
 #[test]
 fn what_is_in_the_folder_is_said() {
     let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
-    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only };
+    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only, ignored: None };
     let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
     let accepted = || Event::Accepted { accept: 0 };
     let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
@@ -567,4 +567,26 @@ fn what_was_written_is_said() {
     }
     let task = Log::new(3, charter(&[]), "x").task;
     assert_eq!(opened_text(&task, home), "Task 3 in code/invoice, up to 200 steps and 60 minutes.");
+}
+
+#[test]
+fn added_lines_that_look_like_secrets_are_to_be_looked_at() {
+    let token = ["glpat", "-a1B2c3D4e5F6g7H8i9J0"].concat();
+    let was = format!("one\nold = {token}\n");
+    let now = format!("zero\none\nold = {token}\nnew = {token}\nalso = {token}\n");
+    let node = |content: &str| Node::File {
+        blob: Hash::of(content.as_bytes()),
+        bytes: content.len() as u64,
+        mode: 0o644,
+    };
+    let path = RelPath::new("settings.py").unwrap();
+    let entry = Entry { folder: 0, path, was: Some(node(&was)), now: Some(node(&now)) };
+    let change = FileChange::of(&entry, Some(was.as_bytes()), Some(now.as_bytes()));
+    assert_eq!(change.secrets.iter().map(|secret| secret.line).collect::<Vec<_>>(), [4, 5]);
+    let log = Log::started(3, &[], "add it").then([reply("Done.", &[])]);
+    let log = log.presented(&[], Apart::default());
+    let version = log.task.version().unwrap().clone();
+    let look = Review::of(&log.task, &version, vec![change]).look();
+    let why = "line 4 holds what looks like a secret (GitLab token), and 1 more";
+    assert_eq!(look, [("settings.py".to_owned(), why.to_owned())]);
 }

@@ -51,6 +51,7 @@ impl Stage {
             memory_bytes: 2 << 30,
             processes: 512,
             disk_bytes: 4 << 30,
+            gate: None,
         };
         Stage { base, home, spec }
     }
@@ -89,7 +90,7 @@ impl Live {
                     let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
                     return (outcome.exit.unwrap_or(-1), said.to_owned());
                 }
-                FromHand::Live { .. } => {}
+                FromHand::Live { .. } | FromHand::Listening { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -138,7 +138,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Paused { why } => format!("paused: {}", words(&why_words(why))),
         Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),
         Event::Resumed { model: None } => "resumed".to_owned(),
-        Event::Accepting { accept, snapshot, only } => {
+        Event::Accepting { accept, snapshot, only, .. } => {
             let part = if only.is_empty() { "all".to_owned() } else { count(only.len() as u64, "path") };
             format!("accept {accept} begun: {part} of {}", snapshot.short())
         }
