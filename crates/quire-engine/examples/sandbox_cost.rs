@@ -5,7 +5,7 @@
 
 use quire_engine::freeze;
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{Door, FolderView, Sandbox, Spec, start};
+use quire_sandbox::{Door, FolderView, Sandbox, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,9 @@ impl Lab {
     fn sandbox(&self, run: usize) -> Tried<(Sandbox, Receiver<FromHand>)> {
         let folder = self.folder();
         let frozen = freeze::freeze(&self.home(), &folder, &|_, _| {})?;
+        // Made once for a machine and its user, not for a folder.
+        let system = self.base.parent().unwrap_or(&self.base).join("system");
+        let skeleton = skeleton(&system, &|_, _| {})?;
         let place = |name: &str| self.base.join(format!("run-{run}")).join(name);
         fs::create_dir_all(place("out"))?;
         let env = ["HOME", "PATH", "LANG", "CARGO_HOME", "RUSTUP_HOME"];
@@ -103,6 +106,7 @@ impl Lab {
             state: place("state"),
             layer: place("layer"),
             layers: Vec::new(),
+            skeleton: skeleton.layers.clone(),
             out: place("out"),
             binary: std::env::current_exe()?,
             folders: vec![FolderView { at: folder, frozen: frozen.lowers, ignored: frozen.ignored }],

@@ -162,6 +162,7 @@ fn exit_of(why: &Why) -> Exit {
         Why::Model(fault) if fault.kind == FaultKind::TooLong => Exit::Failed,
         Why::Model(_) => Exit::NoModel,
         Why::Person
+        | Why::Reach
         | Why::Steps
         | Why::Time
         | Why::Loop
@@ -284,6 +285,11 @@ impl<'f> Live<'f> {
         self.text.clear();
         for line in self.progress.apply(logged) {
             self.line(&line);
+        }
+        if let (Event::ReachAsked { reach, host, port }, true) = (&logged.event, self.is_shown()) {
+            // Named, because there may be another question by the time that it is answered.
+            let question = view::question(id, *reach, host, *port, true);
+            say(&format!("    {}", one_line(&question.commands())));
         }
         self.stream(logged, id)?;
         if matches!(logged.event, Event::Presented { .. } | Event::Paused { .. }) {
