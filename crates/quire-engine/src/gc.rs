@@ -58,6 +58,10 @@ impl Quire {
         let at_home = |why| EngineError::Home { path: self.home().to_owned(), why };
         let lock = lock_file(&self.home().join("gc.lock")).map_err(at_home)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|e| at_home(e.into()))?;
+        if !only_look {
+            // Its time says when this was done last; one that fails is not tried again at once.
+            lock.set_modified(now).map_err(at_home)?;
+        }
         let mut clearing = Clearing { quire: self, now, only_look, watch, cleared: Cleared::default() };
         clearing.leftovers().map_err(at_home)?;
         let live = clearing.tasks()?;
@@ -67,17 +71,13 @@ impl Quire {
             self.store().blobs().sweep(&live.blobs, before, only_look, &mut *clearing.watch)?;
         clearing.cleared.contents = blobs;
         clearing.cleared.bytes += bytes;
-        if !only_look {
-            // Its time says when a host last did this.
-            lock.set_modified(now).map_err(at_home)?;
-        }
         Ok(clearing.cleared)
     }
 }
 
-/// Returns whether the last clearing is longer ago than `age`.
+/// Returns whether the last clearing is longer ago than `age`. Where there was none, age begins now.
 pub fn is_due(home: &Path, age: Duration) -> bool {
-    let last = fs::metadata(home.join("gc.lock")).and_then(|meta| meta.modified());
+    let last = lock_file(&home.join("gc.lock")).and_then(|lock| lock.metadata()?.modified());
     last.is_ok_and(|last| last.elapsed().is_ok_and(|since| since > age))
 }
 

@@ -29,6 +29,7 @@ mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod uninstall;
 mod usage;
 mod work;
 

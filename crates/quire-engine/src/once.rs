@@ -65,6 +65,16 @@ pub(crate) fn any(home: &Path) -> io::Result<bool> {
     Ok(any)
 }
 
+/// Returns the state directories of all commands' sandboxes.
+pub(crate) fn states(home: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut states = vec![];
+    each(home, &mut |scratch, _| {
+        states.push(scratch.join("run"));
+        Ok(())
+    })?;
+    Ok(states)
+}
+
 /// Visits the directory of every command, with whether its process lives.
 fn each(home: &Path, visit: &mut dyn FnMut(&Path, bool) -> io::Result<()>) -> io::Result<()> {
     let all = match std::fs::read_dir(home.join("once")) {
@@ -119,10 +129,11 @@ impl Quire {
         };
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
-        let hands = Hands::start(&Spec {
+        let spec = Spec {
             state: scratch.join("run"),
             layer: layer.clone(),
             layers: vec![],
+            skeleton: vec![],
             out: scratch.join("out"),
             binary: std::env::current_exe().map_err(failed)?,
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
@@ -133,7 +144,8 @@ impl Quire {
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
             gate: None,
-        })?;
+        };
+        let hands = Hands::start(spec, self.home(), &|_, _| ())?;
         let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;
         let layers = [layer];

@@ -126,7 +126,8 @@ pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
         .ok_or(EngineError::NoPlace)
 }
 
-fn log(surroundings: &Surroundings, home: &Path) -> PathBuf {
+/// Returns where the host's log lies.
+pub(crate) fn log(surroundings: &Surroundings, home: &Path) -> PathBuf {
     let absolute = |name: &str| surroundings.env.get(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(surroundings.home()?.join(".local/state")));
     match (absolute("QUIRE_HOME"), state) {
@@ -173,8 +174,17 @@ impl Quire {
         &self.unended
     }
 
+    /// Returns the home as a host sees it that has its store open.
+    pub(crate) fn of_host(store: Store, home: &Path, log: &Path) -> Quire {
+        Quire { store, home: home.to_owned(), log: log.to_owned(), recovered: vec![], unended: vec![] }
+    }
+
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     pub fn store(&self) -> &Store {
@@ -189,7 +199,7 @@ impl Quire {
         words: &str,
     ) -> Result<u64, EngineError> {
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
-        let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
+        let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
         Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
 
@@ -253,6 +263,16 @@ impl Quire {
             Phase::Working => Ok(vec![Event::Paused { why: quire_core::event::Why::Person }]),
             Phase::Waiting(_) => Ok(vec![]),
             _ => Err("is not at work"),
+        })
+    }
+
+    /// Answers the question of that number. The same answer again changes nothing.
+    pub fn answer(&self, id: u64, reach: u32, allow: bool) -> Result<(), EngineError> {
+        self.append(id, |task| match task.reaches.get(reach as usize) {
+            _ if task.phase == Phase::Discarded => Err("was discarded"),
+            None => Err("did not ask that"),
+            Some(asked) if asked.allow == Some(allow) => Ok(vec![]),
+            Some(_) => Ok(vec![Event::ReachAnswered { reach, allow }]),
         })
     }
 

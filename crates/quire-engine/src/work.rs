@@ -171,9 +171,15 @@ impl Work {
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(start(spec).await?);
+        let started = Arc::new(self.start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    async fn start(&self, spec: Spec) -> Result<Hands, Undone> {
+        let (home, show) = (self.home.clone(), self.show.clone());
+        let progress = move |done, total| show(Glimpse::Preparing { done, total });
+        blocking(move || Hands::start(spec, &home, &progress).map_err(sandbox_trouble)).await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -198,6 +204,7 @@ impl Work {
             state,
             layer,
             layers,
+            skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
@@ -344,7 +351,7 @@ impl Work {
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = start(inside).await?;
+        let hands = self.start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
@@ -429,10 +436,6 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     let (hash, _) = pack.add(content)?;
     pack.finish()?;
     Ok(hash)
-}
-
-async fn start(spec: Spec) -> Result<Hands, Undone> {
-    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
 }
 
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.

@@ -16,6 +16,7 @@ mod patch;
 mod plan;
 mod read;
 mod search;
+mod serve;
 mod shell;
 mod write;
 
@@ -41,6 +42,7 @@ const TOOLS: &[Entry] = &[
     entry::<read::Read>(),
     entry::<search::Search>(),
     entry::<plan::Plan>(),
+    entry::<serve::Serve>(),
     entry::<apply_patch::ApplyPatch>(),
     entry::<edit::Edit>(),
     entry::<write::Write>(),
@@ -393,8 +395,8 @@ mod tests {
     #[test]
     fn what_a_model_is_told_of_the_tools_is_short() {
         for (edits, names) in [
-            (Edits::ApplyPatch, "shell job read search plan apply_patch"),
-            (Edits::EditAndWrite, "shell job read search plan edit write"),
+            (Edits::ApplyPatch, "shell job read search plan serve apply_patch"),
+            (Edits::EditAndWrite, "shell job read search plan serve edit write"),
         ] {
             let all = specs(edits, true);
             assert_eq!(all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" "), names);
