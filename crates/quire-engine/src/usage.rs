@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 /// Counts space, over as many places as it is shown.
 #[derive(Debug, Default)]
 pub struct Usage {
-    /// Files with several names: how many of them were seen, of how many, and their space.
-    linked: HashMap<(u64, u64), (u64, u64, u64)>,
+    /// What was counted: how many of its names were seen, of how many, and its space.
+    counted: HashMap<(u64, u64), (u64, u64, u64)>,
 }
 
 impl Usage {
@@ -21,25 +21,24 @@ impl Usage {
         let mut open: Vec<PathBuf> = vec![path.to_owned()];
         while let Some(path) = open.pop() {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let (bytes, links) = (meta.blocks() * 512, if meta.is_dir() { 1 } else { meta.nlink() });
+            match self.counted.entry((meta.dev(), meta.ino())) {
+                Entry::Occupied(mut seen) => seen.get_mut().0 += 1,
+                Entry::Vacant(new) => {
+                    new.insert((1, links, bytes));
+                    total += bytes;
+                }
+            }
             if meta.is_dir() {
                 open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
-            } else if meta.nlink() > 1 {
-                match self.linked.entry((meta.dev(), meta.ino())) {
-                    Entry::Occupied(mut seen) => {
-                        seen.get_mut().0 += 1;
-                        continue;
-                    }
-                    Entry::Vacant(new) => new.insert((1, meta.nlink(), meta.blocks() * 512)),
-                };
             }
-            total += meta.blocks() * 512;
         }
         total
     }
 
     /// Returns what of all that was counted stays on the disk when it is removed, because it has names elsewhere.
     pub fn shared(&self) -> u64 {
-        self.linked.values().filter(|(seen, links, _)| seen < links).map(|(.., bytes)| bytes).sum()
+        self.counted.values().filter(|(seen, links, _)| seen < links).map(|(.., bytes)| bytes).sum()
     }
 }
 
