@@ -202,10 +202,11 @@ impl Work {
             Ok(outcome) => self.take_over(outcome).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
-                Outcome::refused(
+                Outcome::refused(format!(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
-                     with the same files is there for your next call.",
-                )
+                     with the same files is there for your next call.{}",
+                    hands.limits_met()
+                ))
             }
         };
         Ok(Event::Returned { call: place, outcome })
@@ -312,12 +313,11 @@ impl Work {
         freeze::remove_tree(&scratch).map_err(disk)?;
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
         let hands = start(inside).await?;
-        let run = check::run(&hands, &spec.command).await;
-        blocking(move || hands.discard().map_err(disk)).await?;
-        let run = match run {
+        let run = match check::run(&hands, &spec.command).await {
             Ok(run) => run,
-            Err(Gone) => check::Run::lost(),
+            Err(Gone) => check::Run::lost(&hands.limits_met()),
         };
+        blocking(move || hands.discard().map_err(disk)).await?;
         let whole = match &run.whole {
             Some(name) => {
                 let (work, name) = (self.clone(), name.clone());

@@ -4,6 +4,8 @@
 //! for half of the rows would be missing.
 //! Probes do no harm where the wall fails: they open and close.
 
+#[path = "escape/h_limits.rs"]
+mod h_limits;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -23,19 +25,22 @@ fn main() -> ExitCode {
         return ExitCode::from(code as u8);
     }
     if let Some(one) = std::env::var_os("WALL_TEST") {
-        let (_, test) = tests::ALL
-            .iter()
-            .chain(tests::HELPERS)
+        let (_, test) = all()
+            .chain(tests::HELPERS.iter().copied())
             .find(|(name, _)| *name == one)
             .expect("a test of that name");
         test(&stage::Stage::set());
         return ExitCode::SUCCESS;
     }
-    let trials = tests::ALL.iter().flat_map(|(name, _)| {
+    let trials = all().flat_map(|(name, _)| {
         [(0, "root"), (ORDINARY, "user")]
             .map(|(uid, who)| libtest_mimic::Trial::test(format!("{who}::{name}"), move || run(name, uid)))
     });
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn all() -> impl Iterator<Item = (&'static str, tests::Test)> {
+    tests::ALL.iter().copied().chain(h_limits::CASES.iter().map(|(_, name, _, test)| (*name, *test)))
 }
 
 /// Runs one test in a process of its own, with a home of its own, as `uid`.

@@ -226,8 +226,8 @@ impl<'a> Watch<'a> {
             *sessions.entry(process.session).or_default() += process.threads;
         });
         let largest = sessions.into_iter().max_by_key(|(_, threads)| *threads).map(|(session, _)| session);
-        let of_it = all.iter().filter(|process| Some(process.session) == largest).map(|process| process.pid);
-        self.end(of_it.collect(), &Breach::Processes { limit, ended: true });
+        let of_it = |process: &Process| Some(process.session) == largest;
+        self.end(of_it, &Breach::Processes { limit, ended: true });
     }
 
     fn look_at_memory(&mut self, all: &[Process]) {
@@ -255,7 +255,7 @@ impl<'a> Watch<'a> {
         let largest = largest.max_by_key(|(memory, _)| memory.own + memory.files);
         let Some((_, largest)) = largest else { return };
         let (pid, ended) = (largest.pid, largest.name.clone());
-        self.end(vec![pid], &Breach::Memory { used, limit, ended });
+        self.end(|process| process.pid == pid, &Breach::Memory { used, limit, ended });
     }
 
     fn look_at_disk(&mut self, growth: &BTreeMap<i32, u64>) {
@@ -266,7 +266,11 @@ impl<'a> Watch<'a> {
         // Others may be what fills it, and the hand is also told for what its children wrote long ago.
         let wrote = growth.values().sum::<u64>();
         if room.free.bytes < reserve && wrote.min(fell) >= NOTHING_MUCH {
-            self.end(writers(growth), &Breach::Reserve { free: room.free.bytes, reserve });
+            let writers = writers(growth);
+            self.end(
+                |process| writers.contains(&process.pid),
+                &Breach::Reserve { free: room.free.bytes, reserve },
+            );
         }
         if self.disk.wants_walk(&room) {
             self.disk.room = Some(room);
@@ -292,19 +296,20 @@ impl<'a> Watch<'a> {
         };
         if ended {
             // Small files are hardly anything to write, so that who makes them is not known by it.
-            self.end(if bytes { writers(&growth) } else { Vec::new() }, &breach);
+            let writers = if bytes { writers(&growth) } else { Vec::new() };
+            self.end(|process| writers.contains(&process.pid), &breach);
         } else if grew {
             self.tell(&breach);
         }
     }
 
-    /// Tells a breach and kills these processes; all of them, where nothing is left of them or killing did not help.
-    fn end(&mut self, doomed: Vec<i32>, breach: &Breach) {
+    /// Tells a breach and kills these processes; all of them, where there is none of these or killing did not help.
+    fn end(&mut self, doomed: impl Fn(&Process) -> bool, breach: &Breach) {
         self.tell(breach);
         let again = std::mem::replace(&mut self.since_kill, 0) < LOOKS_SECOND;
         match &self.processes {
-            Some(processes) if again || !doomed.iter().any(|pid| *pid > 1) => processes.kill_all(),
-            Some(processes) => doomed.iter().for_each(|pid| processes.kill(*pid)),
+            Some(processes) if again || !processes.all().iter().any(&doomed) => processes.kill_all(|_| true),
+            Some(processes) => processes.kill_all(doomed),
             // Nobody can be told from others, so the sandbox goes.
             None => self.watched.first.kill(),
         }
