@@ -21,7 +21,8 @@ pub struct Run {
 impl Run {
     /// Returns the outcome of a check whose sandbox ended under it.
     pub fn lost(limits_met: &str) -> Run {
-        let output = format!("The sandbox ended while the check ran, perhaps for lack of memory.{limits_met}");
+        let output =
+            format!("The sandbox ended while the check ran, perhaps for lack of memory.{limits_met}");
         Run { exit: None, output, whole: None, took: Duration::ZERO }
     }
 }
