@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// The first frame that comes back. `Ready` is what the hand itself says, so the two must agree in JSON.
+/// The first frames that come back. `Gate` carries the sockets of the way out, where there is one. `Ready` is what the hand itself says, so the two must agree in JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outset {
+    Gate,
     Ready,
     Broken(String),
 }
@@ -81,7 +82,7 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
         process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
     else {
         drop(release);
-        let Err(Broken(what)) = inside(spec, real_root, &go, limits.memory_is_bounded());
+        let Err(Broken(what)) = inside(spec, socket, real_root, &go, limits.memory_is_bounded());
         let _ = frame::write(socket, &Outset::Broken(what));
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
@@ -96,6 +97,7 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
 /// The child's side, up to the moment where it is the hand.
 fn inside(
     spec: &Spec,
+    socket: &UnixStream,
     real_root: bool,
     go: &OwnedFd,
     memory_is_bounded: bool,
@@ -117,7 +119,7 @@ fn inside(
         let root = tree::build(spec, real_root)?;
         rustix::process::fchdir(&root).during("entering the new root")?;
     }
-    enter::enter(spec, memory_is_bounded)
+    enter::enter(spec, socket, memory_is_bounded)
 }
 
 /// The first process inside: whatever happens here, it is killed and waited for, and with it every other.

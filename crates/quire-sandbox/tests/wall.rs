@@ -4,8 +4,8 @@
 //! for half of the rows would be missing.
 //! Probes do no harm where the wall fails: they open and close.
 
-#[path = "escape/h_limits.rs"]
-mod h_limits;
+#[path = "wall/door.rs"]
+mod door;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -16,31 +16,25 @@ mod tools;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
-
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     if let Some(code) = quire_sandbox::private_main(&args) {
         return ExitCode::from(code as u8);
     }
     if let Some(one) = std::env::var_os("WALL_TEST") {
-        let (_, test) = all()
-            .chain(tests::HELPERS.iter().copied())
+        let (_, test) = tests::ALL
+            .iter()
+            .chain(tests::HELPERS)
             .find(|(name, _)| *name == one)
             .expect("a test of that name");
         test(&stage::Stage::set());
         return ExitCode::SUCCESS;
     }
-    let trials = all().flat_map(|(name, _)| {
-        [(0, "root"), (ORDINARY, "user")]
+    let trials = tests::ALL.iter().flat_map(|(name, _)| {
+        [(0, "root"), (stage::ORDINARY, "user")]
             .map(|(uid, who)| libtest_mimic::Trial::test(format!("{who}::{name}"), move || run(name, uid)))
     });
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
-}
-
-fn all() -> impl Iterator<Item = (&'static str, tests::Test)> {
-    tests::ALL.iter().copied().chain(h_limits::CASES.iter().map(|(_, name, _, test)| (*name, *test)))
 }
 
 /// Runs one test in a process of its own, with a home of its own, as `uid`.
@@ -55,7 +49,8 @@ fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
         std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).current_dir("/").uid(uid).gid(uid);
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", stage::system());
+    command.current_dir("/").uid(uid).gid(uid);
     let status = command.status().expect("a test's process");
     if status.success() { Ok(()) } else { Err(format!("{status}").into()) }
 }

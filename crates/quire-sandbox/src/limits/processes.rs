@@ -50,8 +50,8 @@ impl Processes {
     pub fn of(first: i32) -> Option<Processes> {
         let open = |path: String, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let proc = open(format!("/proc/{first}/root/proc"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-        const PROC: i64 = 0x9fa0; // linux/magic.h
-        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type as i64 == PROC);
+        const PROC: rustix::fs::FsWord = 0x9fa0; // linux/magic.h
+        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type == PROC);
         // In the view of another pid namespace there is no entry for whoever asks from outside of it.
         if !is_proc || readlinkat(&proc, "self", []).is_ok() {
             return None;
@@ -158,8 +158,8 @@ impl Processes {
 }
 
 fn is_in_memory(place: impl AsFd) -> bool {
-    const TMPFS: i64 = 0x0102_1994; // linux/magic.h
-    fstatfs(place).is_ok_and(|stat| stat.f_type as i64 == TMPFS)
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994; // linux/magic.h
+    fstatfs(place).is_ok_and(|stat| stat.f_type == TMPFS)
 }
 
 /// Reads proc_pid_stat(5).

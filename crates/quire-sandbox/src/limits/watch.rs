@@ -8,7 +8,7 @@
 
 use super::cgroup::Limits;
 use super::disk::{self, Room, Size, Walk, Walked};
-use super::ledger::Counter;
+use super::ledger::{BEGUN, Counter};
 use super::processes::{Memory, Process, Processes};
 use super::{Breach, Means};
 use crate::mounts::During;
@@ -64,7 +64,9 @@ pub fn watch(watched: &Watched<'_>) -> Result<(), Broken> {
     watched.channel.set_nonblocking(true).during("watching the sandbox")?;
     let mut watch = Watch::new(watched);
     let ended = watch.on();
-    watch.disk.walk.take().map(Walk::give_up);
+    if let Some(walk) = watch.disk.walk.take() {
+        walk.give_up();
+    }
     // The hand itself may have been what was killed; who asks why it is gone learns it.
     if watch.killed.as_mut().is_some_and(Counter::grew) {
         watch.tell(&Breach::Killed { limit: watched.spec.memory_bytes });
@@ -78,6 +80,8 @@ struct Watch<'a> {
     disk: Disk,
     /// What each process had written when it was last looked at.
     written: BTreeMap<i32, u64>,
+    /// Calls that were begun and did not come back.
+    calls: usize,
     /// Bytes free on the disk at the last look.
     free: u64,
     nameless: u64,
@@ -128,6 +132,7 @@ impl<'a> Watch<'a> {
         Watch {
             watched,
             processes: None,
+            calls: 0,
             free: disk.room.map_or(0, |room| room.free.bytes),
             disk,
             written: BTreeMap::new(),
@@ -165,10 +170,18 @@ impl<'a> Watch<'a> {
                 return Ok(());
             }
             if came[2] {
-                if matches!(rustix::io::read(self.watched.channel, &mut [0; 256]), Ok(0)) {
-                    return Ok(());
+                let mut heard = [0; 256];
+                let heard = match rustix::io::read(self.watched.channel, &mut heard) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => &heard[..length],
+                    Err(_) => &[],
+                };
+                let begun = heard.iter().filter(|byte| **byte == BEGUN).count();
+                // It may be long from a call's beginning to its first process.
+                self.calls = (self.calls + begun).saturating_sub(heard.len() - begun);
+                if begun > 0 {
+                    self.told.clear();
                 }
-                self.told.clear();
                 if self.processes.is_none() {
                     self.processes = Processes::of(self.watched.first.pid);
                 }
@@ -198,7 +211,7 @@ impl<'a> Watch<'a> {
         }
         self.look_at_disk(&growth);
         // Where nobody can be seen, there may be somebody.
-        self.processes.is_none() || all.len() > 1
+        self.calls > 0 || self.processes.is_none() || all.len() > 1
     }
 
     /// Returns what each process has written since the last look.
@@ -233,7 +246,7 @@ impl<'a> Watch<'a> {
     fn look_at_memory(&mut self, all: &[Process]) {
         let Some(processes) = &self.processes else { return };
         let limit = self.watched.spec.memory_bytes;
-        if self.looks % LOOKS_OPEN == 0 {
+        if self.looks.is_multiple_of(LOOKS_OPEN) {
             self.nameless = processes.nameless().memory;
         }
         let files = processes.files_in_memory() + self.nameless;
