@@ -164,7 +164,7 @@ pub enum Refusal {
     Denied,
     #[error("is on a port that is not on this task's list")]
     Port,
-    #[error("resolves to {0}, which is not a public address")]
+    #[error("leads to {0}, which is not a public address")]
     Private(IpAddr),
     #[error("was asked for, but the connection names {0}")]
     OtherName(String),
