@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 /// Longest time until something listens.
@@ -66,8 +66,14 @@ pub struct Stand {
     pub plain: bool,
 }
 
-/// A command that runs, and how it ended.
-type Running = tokio::task::JoinHandle<Result<HandOutcome, Gone>>;
+/// A command that runs, and how it ended. Dropping it ends it.
+struct Running(JoinHandle<Result<HandOutcome, Gone>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl Quire {
     /// Starts a sandbox of a version, or of what the task has now where it has none yet.
@@ -131,24 +137,21 @@ impl Stand {
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> ServeError {
         let (hands, command) = (self.hands.clone(), self.serving.command.clone());
-        let mut running: Running =
-            tokio::spawn(async move { hands.command(&command, Duration::MAX, live).await });
-        let opened = self.wait_until_open(&mut running).await;
-        let ended = match opened {
+        let mut running =
+            Running(tokio::spawn(async move { hands.command(&command, Duration::MAX, live).await }));
+        match self.wait_until_open(&mut running).await {
             Ok(()) => {
                 ready();
                 self.forward(&listener, &mut running).await
             }
             Err(error) => error,
-        };
-        running.abort();
-        ended
+        }
     }
 
     async fn wait_until_open(&self, running: &mut Running) -> Result<(), ServeError> {
         let begun = Instant::now();
         while self.hands.connect(self.serving.port).await.is_err() {
-            if running.is_finished() {
+            if running.0.is_finished() {
                 // It may have left its server behind, which then had the time to begin.
                 let ended = self.ended(running).await;
                 return self.hands.connect(self.serving.port).await.map(drop).map_err(|_| ended);
@@ -166,7 +169,7 @@ impl Stand {
     async fn forward(&self, listener: &TcpListener, running: &mut Running) -> ServeError {
         let free = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
-        let mut left_behind = running.is_finished();
+        let mut left_behind = running.0.is_finished();
         loop {
             tokio::select! {
                 ended = self.ended(running), if !left_behind => {
@@ -198,7 +201,7 @@ impl Stand {
 
     /// Waits for the end of the command.
     async fn ended(&self, running: &mut Running) -> ServeError {
-        let said = running.await;
+        let said = (&mut running.0).await;
         let (exit, output) = match said {
             Ok(Ok(said)) => (said.exit, said.text),
             Ok(Err(_)) | Err(_) => (None, String::new()),

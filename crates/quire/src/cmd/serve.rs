@@ -15,7 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn serve(args: &ServeArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open(face)?;
     wait(async {
-        let (mut interrupt, mut end) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut end = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         // Before a sandbox is made in vain.
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port.unwrap_or(0)));
         let listener = TcpListener::bind(at).await.map_err(|error| taken(&at, &error))?;
@@ -33,6 +35,7 @@ pub fn serve(args: &ServeArgs, face: &Face) -> Result<Exit, Failure> {
             ended = stand.run(listener, ready, live) => Some(ended),
             _ = interrupt.recv() => None,
             _ = end.recv() => None,
+            _ = hang_up.recv() => None,
         };
         stand.end().await?;
         match ended {
