@@ -10,6 +10,7 @@ pub mod charter;
 pub mod diff;
 pub mod event;
 pub mod message;
+pub mod net;
 pub mod prompt;
 pub mod secret;
 pub mod task;

@@ -20,6 +20,8 @@ pub enum Glimpse {
     Copying { done: u64, total: u64 },
     /// What programs in the sandbox listen on now.
     Listening(Vec<Port>),
+    /// The sandbox's view of the machine is being made, once: entries done, entries in all.
+    Preparing { done: u64, total: u64 },
     /// Nothing can be written down just now, so nothing goes on until it can.
     Held(String),
 }

@@ -53,6 +53,8 @@ pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
 
+/// More than this of one folder is copied only when its person says so, in bytes.
+const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -96,12 +98,14 @@ impl Work {
     }
 
     /// Copies the folders.
-    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
+        let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &charter.folders {
+        for folder in &task.charter.folders {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
@@ -167,7 +171,7 @@ impl Work {
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(start(spec).await?);
+        let started = Arc::new(self.start(spec).await?);
         let (mut ports, show) = (started.ports(), self.show.clone());
         tokio::spawn(async move {
             while ports.changed().await.is_ok() {
@@ -177,6 +181,12 @@ impl Work {
         });
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    async fn start(&self, spec: Spec) -> Result<Hands, Undone> {
+        let (home, show) = (self.home.clone(), self.show.clone());
+        let progress = move |done, total| show(Glimpse::Preparing { done, total });
+        blocking(move || Hands::start(spec, &home, &progress).map_err(sandbox_trouble)).await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -201,6 +211,7 @@ impl Work {
             state,
             layer,
             layers,
+            skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
@@ -347,7 +358,7 @@ impl Work {
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = start(inside).await?;
+        let hands = self.start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
@@ -432,7 +443,7 @@ impl Work {
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }
         let spec = self.spec(task, top, layers)?;
-        start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }).await
+        self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }).await
     }
 }
 
@@ -453,10 +464,6 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     let (hash, _) = pack.add(content)?;
     pack.finish()?;
     Ok(hash)
-}
-
-async fn start(spec: Spec) -> Result<Hands, Undone> {
-    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
 }
 
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
@@ -493,6 +500,7 @@ fn disk(error: io::Error) -> Undone {
 
 fn freeze_trouble(error: FreezeError) -> Undone {
     let kind = match error {
+        FreezeError::Large { bytes } => return Why::Copy { bytes },
         FreezeError::Folder { .. } => Trouble::Folder,
         FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
     };

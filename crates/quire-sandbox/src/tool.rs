@@ -178,6 +178,11 @@ pub fn overlaps(tool: &str) -> bool {
     TOOLS.iter().any(|t| t.name == tool && t.only_reads)
 }
 
+/// Returns whether this tool writes the folders' files in the hand's own threads.
+pub fn writes(tool: &str) -> bool {
+    TOOLS.iter().any(|t| t.name == tool && t.edits.is_some())
+}
+
 /// Runs the command that goes by the name in `args[0]` and returns its exit code, or `None` where that is no name of
 /// ours. Commands work in the current folder.
 pub fn private_main(args: &[OsString]) -> Option<i32> {

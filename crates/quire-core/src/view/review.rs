@@ -5,7 +5,7 @@ use crate::bytes::{Hash, escape};
 use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Proof};
+use crate::event::{Apart, Connection, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Serving, Task, Version};
 use crate::view::{self, Mark};
@@ -34,6 +34,9 @@ pub struct Review {
     /// How it can be tried in a browser, as the model says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
+    /// What the task reached or tried to, all its turns together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Connection>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
@@ -78,6 +81,7 @@ impl Review {
             apart: (*version.apart).clone(),
             left_out: vec![],
             serving: version.serving.as_deref().cloned(),
+            reached: task.reached.to_vec(),
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,
