@@ -22,6 +22,7 @@ mod place;
 mod plain_file;
 pub mod quire;
 mod rooted;
+mod serve;
 pub mod settings;
 pub mod snapshot;
 mod stack;
@@ -34,6 +35,8 @@ pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
+pub use quire_sandbox::protocol::Port;
+pub use serve::{ServeError, Stand};
 
 pub use quire_sandbox::limits_told;
 

@@ -68,7 +68,8 @@ const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
 const PAGES: &str = "sandbox-pages";
 
-/// Returns the command line that serves the current directory's files at a port, inside.
+/// Returns the command line that serves the current directory's files at a port, inside. It ends at once, with exit code 3,
+/// where there is no `index.html`.
 pub fn pages(port: u16) -> String {
     format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
 }
