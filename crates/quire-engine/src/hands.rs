@@ -1,5 +1,6 @@
 //! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
 
+use quire_sandbox::egress::{Egress, EgressError};
 use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
 use quire_sandbox::{Sandbox, Spec, StartError};
 use serde_json::json;
@@ -17,6 +18,8 @@ pub struct Hands {
     waiting: Arc<Mutex<Waiting>>,
     next: AtomicU32,
     state: PathBuf,
+    /// Open while this is kept; it ends after the sandbox.
+    way: Option<Arc<Egress>>,
 }
 
 /// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
@@ -78,7 +81,16 @@ impl Hands {
         let waiting = Arc::<Mutex<Waiting>>::default();
         let ear = Ear(waiting.clone());
         let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
-        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone() })
+        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone(), way: None })
+    }
+
+    /// Lets the sandbox out by `way`, which begins to accept what waits at its door. Must be called within the async runtime.
+    pub fn open(&mut self, way: Arc<Egress>) -> Result<(), EgressError> {
+        if let Some(gate) = self.sandbox.gate() {
+            way.serve(gate)?;
+        }
+        self.way = Some(way);
+        Ok(())
     }
 
     /// Runs a shell command as the first call of a fresh sandbox, and waits for its end, at most about `most` long; after

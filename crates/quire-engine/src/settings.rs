@@ -170,7 +170,10 @@ pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolve
         crate::quire::home(surroundings).ok().as_deref(),
         options.confirmed,
     )?;
-    let settings = read(options, Some(&folders[0]), surroundings)?;
+    let mut settings = read(options, Some(&folders[0]), surroundings)?;
+    if matches!(settings.sandbox.net, Net::Only { registries: true, .. }) {
+        settings.sandbox.named = crate::reach::named(home.as_deref(), &surroundings.env);
+    }
     Ok(Resolved { folders, settings, env: inside(&surroundings.env) })
 }
 

@@ -8,6 +8,7 @@ use crate::hands::{Gone, Hands};
 use crate::keys::Secret;
 use crate::masked::{self, Masked};
 use crate::place::Place;
+use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
 use crate::store::Store;
@@ -37,6 +38,9 @@ pub struct Work {
     /// The quire binary: the hand is this, started again.
     pub binary: PathBuf,
     pub key: KeyFor,
+    pub secret: SecretFor,
+    /// What its sandboxes reach.
+    pub reach: Reach,
     pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
@@ -49,6 +53,9 @@ pub struct Work {
 
 /// Returns the key for a model of a task's charter.
 pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
+
+/// Returns the value of a secret of a task's charter.
+pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>;
 
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
@@ -63,6 +70,7 @@ impl Work {
         task: u64,
         client: quire_model::Client,
         key: KeyFor,
+        secret: SecretFor,
         show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     ) -> io::Result<Work> {
         Ok(Work {
@@ -73,6 +81,8 @@ impl Work {
             task,
             client,
             key,
+            secret,
+            reach: Reach::default(),
             show,
             frozen: Mutex::default(),
             seen: Mutex::default(),
@@ -166,8 +176,10 @@ impl Work {
         }
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
-        let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(start(spec).await?);
+        let way = self.way(task)?;
+        let spec =
+            self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
+        let started = Arc::new(start(spec, way).await?);
         *hands = Some(started.clone());
         Ok(started)
     }
@@ -180,7 +192,20 @@ impl Work {
         }
     }
 
-    fn spec(&self, task: &Task, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
+    /// Returns a way out for one of the task's sandboxes, where it may have one.
+    fn way(&self, task: &Task) -> Result<Option<Way>, Undone> {
+        let seed = format!("{} {}", task.id, task.opened_ms);
+        let way = self.reach.way(&task.charter, &seed, |name| (self.secret)(&task.charter, name));
+        way.map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))
+    }
+
+    fn spec(
+        &self,
+        task: &Task,
+        layer: PathBuf,
+        layers: Vec<PathBuf>,
+        way: Option<&Way>,
+    ) -> Result<Spec, Undone> {
         let state = self.place.run().map_err(disk)?;
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
         let frozen = self.frozen(task)?;
@@ -199,11 +224,11 @@ impl Work {
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),
             show: charter.sandbox.show.clone(),
-            env: charter.env.clone(),
+            env: charter.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
-            gate: None,
+            gate: way.map(Way::door),
         })
     }
 
@@ -236,7 +261,11 @@ impl Work {
         }
         let lowers: Vec<Vec<PathBuf>> = self.frozen(task)?.iter().map(|f| f.lowers.clone()).collect();
         let (work, hide) = (self.clone(), task.charter.sandbox.hide.clone());
-        let masks = move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide))).clone();
+        let secrets = task.charter.secrets.iter().filter_map(|rule| (self.secret)(&task.charter, &rule.name));
+        // A server may send back what it was sent.
+        let secrets: Vec<String> = secrets.map(|secret| secret.expose().to_owned()).collect();
+        let masks =
+            move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide, secrets))).clone();
         blocking(move || Ok(masks())).await
     }
 
@@ -339,8 +368,10 @@ impl Work {
         };
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
-        let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = start(inside).await?;
+        let way = self.way(task)?;
+        let below = self.place.layers_below(sealed.layer + 1);
+        let inside = self.spec(task, scratch.clone(), below, way.as_ref())?;
+        let hands = start(inside, way).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
@@ -427,8 +458,15 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     Ok(hash)
 }
 
-async fn start(spec: Spec) -> Result<Hands, Undone> {
-    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
+async fn start(spec: Spec, way: Option<Way>) -> Result<Hands, Undone> {
+    blocking(move || {
+        let mut hands = Hands::start(&spec).map_err(sandbox_trouble)?;
+        if let Some(way) = way {
+            hands.open(way.egress).map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))?;
+        }
+        Ok(hands)
+    })
+    .await
 }
 
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
@@ -494,7 +532,16 @@ mod tests {
         let id = testing::begun(&store, &home, &folder).await;
         let task = store.task(id).unwrap();
         let client = quire_model::Client::new();
-        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Work::new(
+            store,
+            home,
+            id,
+            client,
+            Box::new(|_, _| None),
+            Box::new(|_, _| None),
+            Arc::new(|_| {}),
+        )
+        .unwrap();
         let work = Arc::new(work);
         work.seal(&task).await.unwrap();
         assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
