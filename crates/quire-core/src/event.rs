@@ -286,6 +286,10 @@ pub enum Why {
     Refused(String),
     /// The model did not answer.
     Model(Fault),
+    /// The folders are so large that a person is asked before they are copied; `resume` is the yes.
+    Copy {
+        bytes: u64,
+    },
     /// quire could not go on: no sandbox, full disk, folder gone. In words for a person.
     Trouble(Trouble, String),
 }

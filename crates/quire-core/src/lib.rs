@@ -22,5 +22,5 @@ pub use change::{Entry, Node, Snapshot};
 pub use charter::Charter;
 pub use event::{Event, Logged};
 pub use message::{Call, Item, Outcome, Prompt, PromptItem, Reply, ToolSpec, Usage};
-pub use task::{Phase, Refusal, Task};
+pub use task::{Phase, Refusal, Serving, Task};
 pub use want::{Want, settle, want};

@@ -30,6 +30,8 @@ pub struct Task {
     pub tools: Arc<[ToolSpec]>,
     pub rung: String,
     pub bases: Option<Arc<[Base]>>,
+    /// The person said that the folders are to be copied, however large they are.
+    pub copies_all: bool,
     /// What the model has been told and has said, up to the last request.
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
@@ -44,6 +46,8 @@ pub struct Task {
     pub versions: Vec<Arc<Version>>,
     pub accepts: Vec<Accept>,
     pub plan: Vec<PlanStep>,
+    /// How the model said that its result can be tried.
+    pub serving: Option<Arc<Serving>>,
     /// What the person was asked, in order: the place is the question's number.
     pub reaches: Arc<Vec<Reach>>,
     /// All connections so far, counted together; bounded.
@@ -100,6 +104,12 @@ pub(crate) enum CallState {
     Done(Arc<Outcome>),
 }
 
+impl CallState {
+    fn went_well(&self) -> bool {
+        matches!(self, CallState::Done(outcome) if outcome.ok)
+    }
+}
+
 /// What the end of a sandbox left: what checks run on.
 #[derive(Clone, Debug)]
 pub struct Sealed {
@@ -122,6 +132,7 @@ pub struct Version {
     pub proofs: Vec<Arc<Proof>>,
     /// Sealed layers up to this one hold the version.
     pub layer: u32,
+    pub serving: Option<Arc<Serving>>,
     pub at_ms: u64,
 }
 
@@ -162,6 +173,18 @@ pub struct PlanStep {
     pub step: String,
     /// `pending`, `doing` or `done`.
     pub status: String,
+}
+
+/// How a version can be tried in a browser, as the model says it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Serving {
+    /// A command line for the first folder.
+    pub command: String,
+    /// What it then listens on.
+    pub port: u16,
+    /// The page to open first.
+    #[serde(default)]
+    pub path: String,
 }
 
 /// An event that cannot follow. Nothing changed.
@@ -215,6 +238,7 @@ impl Task {
             tools: Arc::from([]),
             rung: String::new(),
             bases: None,
+            copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
@@ -225,6 +249,7 @@ impl Task {
             versions: vec![],
             accepts: vec![],
             plan: vec![],
+            serving: None,
             reaches: Arc::default(),
             reached: Arc::default(),
             usage: Usage::default(),
@@ -463,6 +488,7 @@ impl Task {
                     apart: sealed.apart.clone(),
                     proofs: sealed.proofs.clone(),
                     layer: sealed.layer,
+                    serving: self.serving.clone(),
                     at_ms: self.last_ms,
                 }));
                 self.phase = Phase::Ready;
@@ -508,6 +534,7 @@ impl Task {
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
+                self.copies_all |= matches!(self.phase, Phase::Waiting(Why::Copy { .. }));
                 self.phase = Phase::Working;
                 self.grant();
             }
@@ -688,6 +715,14 @@ impl Task {
             }
             if let Ok(plan) = serde_json::from_str::<Plan>(&call.input) {
                 self.plan = plan.steps;
+            }
+        }
+        let outcomes = open.calls.iter().zip(&reply.calls);
+        for call in outcomes.filter(|(state, _)| state.went_well()).map(|(_, call)| call) {
+            if call.tool == "serve"
+                && let Ok(serving) = serde_json::from_str(&call.input)
+            {
+                self.serving = Some(Arc::new(serving));
             }
         }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {

@@ -6,7 +6,7 @@ mod reach;
 mod review;
 
 pub use progress::{Line, LineMark, Progress};
-pub use reach::{Question, question, questions, reached_text, refused_text, size};
+pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{CheckRow, Fate, FileChange, LeftOut, Review, Shape, Taken, Written, WrittenFile};
 
 use crate::bytes::escape;
@@ -170,6 +170,7 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Loop => "the model repeats itself",
         Why::Silence => "the model says nothing",
+        Why::Copy { bytes } => return format!("{} to copy", size(*bytes)),
         Why::Refused(_) => "the model declined",
         Why::Model(fault) => match fault.kind {
             FaultKind::NoKey => "the model's key is missing",
@@ -245,6 +246,12 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             },
             format!("Say it in another way: quire revise {id} \"...\""),
         ),
+        Why::Copy { bytes } => (
+            format!("To copy the folder takes {} on the disk, once.", size(*bytes)),
+            format!(
+                "Copy it: {resume}. Or name what need not be copied in .gitignore, and: quire discard {id}"
+            ),
+        ),
         Why::Model(fault) => {
             let next = match fault.kind {
                 FaultKind::NoKey | FaultKind::Key => {
@@ -317,6 +324,22 @@ fn folder(task: &Task) -> String {
 /// Returns a count with its noun: `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Returns a size on a disk: `812 bytes`, `4.0 kB`, `12 GB`; in steps of a thousand, as disks are sold.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        match value {
+            _ if unit == "bytes" && bytes < 1000 => return count(bytes, "byte"),
+            _ if unit == "bytes" => {}
+            ..9.95 => return format!("{value:.1} {unit}"),
+            ..999.5 => return format!("{value:.0} {unit}"),
+            _ => {}
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.0} PB")
 }
 
 fn minutes(millis: u64) -> String {

@@ -2,11 +2,11 @@
 
 use quire_sandbox::egress::{Egress, EgressError};
 use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
-use quire_sandbox::{Sandbox, Spec, StartError};
+use quire_sandbox::{Sandbox, Skeleton, Spec, StartError, skeleton};
 use serde_json::json;
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ pub struct Hands {
     state: PathBuf,
     /// Open while this is kept; it ends after the sandbox.
     way: Option<Arc<Egress>>,
+    /// What it stands on.
+    _skeleton: Skeleton,
 }
 
 /// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
@@ -76,12 +78,16 @@ impl Drop for Ear {
 }
 
 impl Hands {
-    /// Starts a sandbox; blocks until it takes calls.
-    pub fn start(spec: &Spec) -> Result<Hands, StartError> {
+    /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
+    /// where it has to be made, `progress` is told entries made and entries to make.
+    pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
+        let skeleton = skeleton(&home.join("system"), progress).map_err(StartError::Directories)?;
+        spec.skeleton.clone_from(&skeleton.layers);
         let waiting = Arc::<Mutex<Waiting>>::default();
         let ear = Ear(waiting.clone());
-        let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
-        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone(), way: None })
+        let sandbox = quire_sandbox::start(&spec, move |said| ear.hear(said))?;
+        let next = AtomicU32::new(1);
+        Ok(Hands { sandbox, waiting, next, state: spec.state, way: None, _skeleton: skeleton })
     }
 
     /// Lets the sandbox out by `way`, which begins to accept what waits at its door. Must be called within the async runtime.

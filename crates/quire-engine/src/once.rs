@@ -68,10 +68,11 @@ impl Quire {
         let layer = scratch.join("layer");
         let reach = Reach::default();
         let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
-        let mut hands = Hands::start(&Spec {
+        let spec = Spec {
             state: scratch.join("run"),
             layer: layer.clone(),
             layers: vec![],
+            skeleton: vec![],
             out: scratch.join("out"),
             binary: std::env::current_exe().map_err(failed)?,
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
@@ -82,7 +83,8 @@ impl Quire {
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
             gate: way.as_ref().map(Way::door),
-        })?;
+        };
+        let mut hands = Hands::start(spec, self.home(), &|_, _| ())?;
         if let Some(way) = way {
             hands.open(way.egress)?;
         }

@@ -60,6 +60,8 @@ pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
 
+/// More than this of one folder is copied only when its person says so, in bytes.
+const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -106,12 +108,14 @@ impl Work {
     }
 
     /// Copies the folders.
-    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
+        let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &charter.folders {
+        for folder in &task.charter.folders {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
@@ -179,9 +183,22 @@ impl Work {
         let way = self.way(task)?;
         let spec =
             self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
-        let started = Arc::new(start(spec, way).await?);
+        let started = Arc::new(self.start(spec, way).await?);
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    async fn start(&self, spec: Spec, way: Option<Way>) -> Result<Hands, Undone> {
+        let (home, show) = (self.home.clone(), self.show.clone());
+        let progress = move |done, total| show(Glimpse::Preparing { done, total });
+        blocking(move || {
+            let mut hands = Hands::start(spec, &home, &progress).map_err(sandbox_trouble)?;
+            if let Some(way) = way {
+                hands.open(way.egress).map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))?;
+            }
+            Ok(hands)
+        })
+        .await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -219,6 +236,7 @@ impl Work {
             state,
             layer,
             layers,
+            skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
@@ -371,7 +389,7 @@ impl Work {
         let way = self.way(task)?;
         let below = self.place.layers_below(sealed.layer + 1);
         let inside = self.spec(task, scratch.clone(), below, way.as_ref())?;
-        let hands = start(inside, way).await?;
+        let hands = self.start(inside, way).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
@@ -458,17 +476,6 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     Ok(hash)
 }
 
-async fn start(spec: Spec, way: Option<Way>) -> Result<Hands, Undone> {
-    blocking(move || {
-        let mut hands = Hands::start(&spec).map_err(sandbox_trouble)?;
-        if let Some(way) = way {
-            hands.open(way.egress).map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))?;
-        }
-        Ok(hands)
-    })
-    .await
-}
-
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
 fn left_behind(out: &Path, name: &str) -> Option<std::io::Take<File>> {
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
@@ -503,6 +510,7 @@ fn disk(error: io::Error) -> Undone {
 
 fn freeze_trouble(error: FreezeError) -> Undone {
     let kind = match error {
+        FreezeError::Large { bytes } => return Why::Copy { bytes },
         FreezeError::Folder { .. } => Trouble::Folder,
         FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
     };

@@ -3,7 +3,7 @@
 //! empty folder. HOME and PATH are taken over.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Spec, start};
+use quire_sandbox::{FolderView, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -25,10 +25,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let env =
         ["HOME", "PATH", "LANG"].iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?)));
+    let skeleton = skeleton(&scratch.join("system"), &|_, _| ())?;
     let spec = Spec {
         state: scratch.join("state"),
         layer: scratch.join("layer"),
         layers: Vec::new(),
+        skeleton: skeleton.layers.clone(),
         out: scratch.join("out"),
         binary: std::env::current_exe()?,
         folders: vec![FolderView {

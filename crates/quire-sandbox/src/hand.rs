@@ -6,6 +6,7 @@
 
 use crate::ports;
 use crate::protocol::{FromHand, HandOutcome, Port, ToHand};
+use crate::still::Still;
 use crate::tool::{self, Inside};
 use crate::{OUT_INSIDE, frame, spawner};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +17,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the hand is told before its first call; the second frame on the socket.
@@ -136,19 +137,21 @@ impl Hand {
                 }
             }
             ToHand::Freeze => {
-                self.still.set(true);
-                freeze();
-                self.say(&FromHand::Still);
+                // One that cannot say so is let go of.
+                if self.still.hold(FREEZE_TIME) {
+                    freeze();
+                    self.say(&FromHand::Still);
+                }
             }
             ToHand::Thaw => {
                 signal_all(Signal::CONT);
-                self.still.set(false);
+                self.still.release();
             }
         }
     }
 
     fn call(&self, id: u32, tool: &str, input: &str) {
-        self.still.wait_until_over();
+        let _writing = self.still.begin(tool::writes(tool));
         let live = |text: &str| self.say(&FromHand::Live { id, text: text.to_owned() });
         let outcome = tool::run(&self.inside, id, tool, input, &live);
         self.say(&FromHand::Done { id, outcome });
@@ -191,25 +194,6 @@ impl Hand {
                 HandOutcome { text, ok: false, exit: None, millis: 0, whole: None, images: Vec::new() };
             let _ = frame::write(&*voice, &FromHand::Done { id: *id, outcome });
         }
-    }
-}
-
-/// Whether files must hold still now; no call starts meanwhile.
-#[derive(Default)]
-struct Still {
-    now: Mutex<bool>,
-    over: Condvar,
-}
-
-impl Still {
-    fn set(&self, now: bool) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        self.over.notify_all();
-    }
-
-    fn wait_until_over(&self) {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.over.wait_while(now, |now| *now).unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -78,6 +78,13 @@ pub struct HandOutcome {
     pub images: Vec<HandImage>,
 }
 
+impl HandOutcome {
+    /// Adds a line to what is said.
+    pub(crate) fn add(&mut self, line: &impl std::fmt::Display) {
+        self.text = format!("{}\n{line}", self.text.trim_end_matches('\n'));
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HandImage {
     pub media_type: String,

@@ -57,6 +57,7 @@ fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartEr
         state: scratch.join("state"),
         layer: scratch.join("layer"),
         layers: Vec::new(),
+        skeleton: Vec::new(),
         out: scratch.join("out"),
         binary,
         folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],

@@ -303,6 +303,7 @@ impl Progress {
                     None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
                 }
             }
+            "serve" => format!("{} how to serve it", verb("Saying", "Said")),
             "job" => {
                 let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);
                 format!("{} background command {id}", verb("Looking after", "Looked after"))

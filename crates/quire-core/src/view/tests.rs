@@ -570,6 +570,41 @@ fn what_was_written_is_said() {
 }
 
 #[test]
+fn sizes_are_short() {
+    for (bytes, shown) in [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (12_345_678_901, "12 GB"),
+        (5_100_000_000_000, "5.1 TB"),
+        (u64::MAX, "18447 PB"),
+    ] {
+        assert_eq!(size(bytes), shown, "{bytes}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_large_is_copied_after_a_yes() {
+    let bytes = 12_300_000_000;
+    let task = Log::started(4, &[], "film").then([Event::Paused { why: Why::Copy { bytes } }]).task;
+    assert_eq!((mark(&task), state(&task).as_str()), (Mark::NeedsYou, "needs you: 12 GB to copy"));
+    let told = why_text(&Why::Copy { bytes }, &task);
+    assert_eq!(told.what, "To copy the folder takes 12 GB on the disk, once.");
+    assert!(!task.copies_all);
+    let mut resumed = task.clone();
+    resumed.push(Event::Resumed { model: None }, 1).unwrap();
+    assert!(resumed.copies_all);
+    let mut other = Log::started(4, &[], "film").then([Event::Paused { why: Why::Person }]).task;
+    other.push(Event::Resumed { model: None }, 1).unwrap();
+    assert!(!other.copies_all, "that was about something else");
+}
+
+#[test]
 fn added_lines_that_look_like_secrets_are_to_be_looked_at() {
     let token = ["glpat", "-a1B2c3D4e5F6g7H8i9J0"].concat();
     let was = format!("one\nold = {token}\n");

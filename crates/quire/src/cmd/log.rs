@@ -45,6 +45,7 @@ fn why_words(why: &Why) -> String {
         Why::Time => "all time is used".to_owned(),
         Why::Loop => "the model repeats itself".to_owned(),
         Why::Silence => "the model says nothing".to_owned(),
+        Why::Copy { bytes } => format!("{} to copy", quire_core::view::size(*bytes)),
         Why::Refused(reason) => format!("the model declined: {reason}"),
         Why::Model(fault) => fault.message.clone(),
         Why::Trouble(_, told) => told.clone(),
