@@ -4,7 +4,7 @@
 use crate::keys::Secret;
 use quire_core::charter::{Charter, Net};
 use quire_core::event::{Connection, Event, Refused};
-use quire_core::net::is_host;
+use quire_core::net::{HostRule, is_host};
 use quire_core::task::Reach as Asked;
 use quire_sandbox::Door;
 use quire_sandbox::egress::{self, Allow, Brokered, Egress, EgressError, Limits, Policy, Refusal, Traffic};
@@ -176,8 +176,15 @@ fn reason(why: &Refusal) -> Refused {
         Refusal::Private(_) => Refused::Private,
         Refusal::OtherName(_) | Refusal::NoName => Refused::Name,
         Refusal::Malformed => Refused::Malformed,
+        Refusal::Unserved => Refused::Unserved,
         Refusal::Limit(_) => Refused::Limit,
     }
+}
+
+/// Returns whether `host`, as settings name it, is a package registry.
+pub fn is_registry(host: &str) -> bool {
+    let Ok(meant) = HostRule::parse(host) else { return false };
+    egress::REGISTRIES.iter().any(|(host, _)| HostRule::parse(host).is_ok_and(|rule| rule.covers(&meant)))
 }
 
 /// Returns the hosts that the package managers of this machine are set to, for a charter.
