@@ -49,6 +49,12 @@ pub enum ToHost {
         task: u64,
         key: String,
     },
+    /// A secret that a task's commands may use, kept in memory.
+    Secret {
+        task: u64,
+        name: String,
+        value: String,
+    },
     /// Send what is to be seen of this task from now on.
     Follow(u64),
     /// Say what the tasks' programs listen on.
@@ -111,6 +117,8 @@ struct Host {
     home: PathBuf,
     client: quire_model::Client,
     keys: Mutex<HashMap<u64, Secret>>,
+    /// By task and name.
+    secrets: Mutex<HashMap<u64, HashMap<String, Secret>>>,
     /// The tasks that are driven now, with the way to nudge each driver.
     driven: Mutex<HashMap<u64, Arc<Notify>>>,
     /// Where the logs of tasks stood when their drivers failed. What a driver wrote before it failed is no reason to drive
@@ -231,6 +239,7 @@ impl Host {
             home: home.to_owned(),
             client: quire_model::Client::new(),
             keys: Mutex::default(),
+            secrets: Mutex::default(),
             driven: Mutex::default(),
             failed: Mutex::default(),
             seen: broadcast::channel(4096).0,
@@ -291,25 +300,29 @@ impl Host {
         };
         let host = self.clone();
         tokio::spawn(async move {
-            let (keys, seen, shown) = (host.clone(), host.seen.clone(), host.clone());
+            let (keys, secrets, seen, shown) = (host.clone(), host.clone(), host.seen.clone(), host.clone());
             let key = Box::new(move |charter: &Charter, model: &Model| keys.key(task, charter, model));
+            let secret = Box::new(move |charter: &Charter, name: &str| secrets.secret(task, charter, name));
             let show = Arc::new(move |glimpse| {
                 shown.keep_ports(task, &glimpse);
                 // Nobody watches: nothing is lost.
                 let _ = seen.send((task, glimpse));
             });
             let client = host.client.clone();
-            let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
-                // In a task of its own, so that one that panics ends alone.
-                Ok(work) => {
-                    match tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe())).await {
-                        Ok(Err(Ended::Fenced)) => Err(None),
-                        Ok(ended) => ended.map_err(|e| Some(e.to_string())),
-                        Err(e) => Err(Some(e.to_string())),
+            let ended =
+                match Work::new(host.store.clone(), host.home.clone(), task, client, key, secret, show) {
+                    // In a task of its own, so that one that panics ends alone.
+                    Ok(work) => {
+                        match tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe()))
+                            .await
+                        {
+                            Ok(Err(Ended::Fenced)) => Err(None),
+                            Ok(ended) => ended.map_err(|e| Some(e.to_string())),
+                            Err(e) => Err(Some(e.to_string())),
+                        }
                     }
-                }
-                Err(error) => Err(Some(error.to_string())),
-            };
+                    Err(error) => Err(Some(error.to_string())),
+                };
             match &ended {
                 Ok(()) => tracing::info!(task, "the task rests"),
                 Err(None) => tracing::info!(task, "{}", Ended::Fenced),
@@ -358,6 +371,7 @@ impl Host {
         let mut keys = lock_of(&self.keys);
         if !self.store.task(task).is_ok_and(|task| may_ask(&task.phase)) {
             keys.remove(&task);
+            lock_of(&self.secrets).remove(&task);
         }
     }
 
@@ -372,12 +386,23 @@ impl Host {
         }
     }
 
-    /// Returns whether the task's model needs a key that is not here.
+    /// Returns whether the task's model needs a key that is not here, or its commands a secret.
     fn lacks_key(&self, task: u64) -> bool {
         self.store.task(task).is_ok_and(|task| {
             let model = task.charter.model.as_ref().filter(|model| model.key_env.is_some());
+            let lacks = |name: &str| self.secret(task.id, &task.charter, name).is_none();
             model.is_some_and(|model| self.key(task.id, &task.charter, model).is_none())
+                || task.charter.secrets.iter().any(|rule| lacks(&rule.name))
         })
+    }
+
+    /// Returns the secret that a face gave for the task, else the stored one of its person.
+    fn secret(&self, task: u64, charter: &Charter, name: &str) -> Option<Secret> {
+        if let Some(secret) = lock_of(&self.secrets).get(&task).and_then(|secrets| secrets.get(name)) {
+            return Some(secret.clone());
+        }
+        let surroundings = stored_by(charter);
+        Keys::read(&surroundings).ok()?.secret(name, &surroundings)
     }
 
     /// Returns the key that a face gave for the task, else the stored one of its person.
@@ -385,7 +410,7 @@ impl Host {
         if let Some(key) = lock_of(&self.keys).get(&task) {
             return Some(key.clone());
         }
-        let surroundings = Surroundings { env: charter.env.iter().cloned().collect(), cwd: PathBuf::new() };
+        let surroundings = stored_by(charter);
         let stored = Keys::read(&surroundings);
         stored.ok()?.find(&model.provider, model.key_env.as_deref(), &surroundings)
     }
@@ -427,6 +452,12 @@ impl Host {
                                 self.forget_key(task);
                             }
                         }
+                        ToHost::Secret { task, name, value } => {
+                            if let Some(value) = Secret::new(&value) {
+                                lock_of(&self.secrets).entry(task).or_default().insert(name, value);
+                                self.forget_key(task);
+                            }
+                        }
                         ToHost::Follow(task) => {
                             followed = Some(task);
                             let ports = lock_of(&self.listening).get(&task).cloned();
@@ -459,6 +490,11 @@ impl Host {
             }
         }
     }
+}
+
+/// Returns where the person of a task keeps what is stored.
+fn stored_by(charter: &Charter) -> Surroundings {
+    Surroundings { env: charter.env.iter().cloned().collect(), cwd: PathBuf::new() }
 }
 
 /// Returns whether a task's model may be asked without another word of its person's.

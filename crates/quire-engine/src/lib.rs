@@ -21,6 +21,7 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+mod reach;
 mod rooted;
 mod serve;
 pub mod settings;
