@@ -48,7 +48,7 @@ impl Ear {
     fn hear(&self, said: FromHand) {
         let mut waiting = lock(&self.0);
         match said {
-            FromHand::Ready => {}
+            FromHand::Ready | FromHand::Listening { .. } | FromHand::Connected { .. } => {}
             FromHand::Live { id, text } => {
                 if let Some(call) = waiting.calls.get(&id) {
                     (call.live)(text);

@@ -187,7 +187,7 @@ impl Quire {
         words: &str,
     ) -> Result<u64, EngineError> {
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
-        let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
+        let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
         Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
 
@@ -250,6 +250,16 @@ impl Quire {
             Phase::Working => Ok(vec![Event::Paused { why: quire_core::event::Why::Person }]),
             Phase::Waiting(_) => Ok(vec![]),
             _ => Err("is not at work"),
+        })
+    }
+
+    /// Answers the question of that number. The same answer again changes nothing.
+    pub fn answer(&self, id: u64, reach: u32, allow: bool) -> Result<(), EngineError> {
+        self.append(id, |task| match task.reaches.get(reach as usize) {
+            _ if task.phase == Phase::Discarded => Err("was discarded"),
+            None => Err("did not ask that"),
+            Some(asked) if asked.allow == Some(allow) => Ok(vec![]),
+            Some(_) => Ok(vec![Event::ReachAnswered { reach, allow }]),
         })
     }
 

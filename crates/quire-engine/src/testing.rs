@@ -33,11 +33,12 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        secrets: vec![],
     };
     let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
     let first = vec![
-        Event::Opened { charter, words: "tidy up".into() },
+        Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
         Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into() },
         Event::Frozen { bases: vec![base] },
     ];

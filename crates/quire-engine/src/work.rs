@@ -53,6 +53,8 @@ pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
 
+/// More than this of one folder is copied only when its person says so, in bytes.
+const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -96,12 +98,14 @@ impl Work {
     }
 
     /// Copies the folders.
-    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
+        let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &charter.folders {
+        for folder in &task.charter.folders {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
@@ -468,6 +472,7 @@ fn disk(error: io::Error) -> Undone {
 
 fn freeze_trouble(error: FreezeError) -> Undone {
     let kind = match error {
+        FreezeError::Large { bytes } => return Why::Copy { bytes },
         FreezeError::Folder { .. } => Trouble::Folder,
         FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
     };

@@ -51,12 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = format!("{{\"command\":{command:?}}}");
     sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input })?;
     loop {
-        match heard.recv()? {
-            FromHand::Done { outcome, .. } => {
-                println!("{}", outcome.text);
-                break;
-            }
-            FromHand::Live { .. } | FromHand::Ready | FromHand::Still => {}
+        if let FromHand::Done { outcome, .. } = heard.recv()? {
+            println!("{}", outcome.text);
+            break;
         }
     }
     Ok(sandbox.end()?)

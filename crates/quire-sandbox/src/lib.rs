@@ -25,6 +25,8 @@ mod links;
 mod machine;
 mod mounts;
 mod own;
+mod pages;
+mod ports;
 mod process;
 pub mod protocol;
 mod rung;
@@ -33,6 +35,7 @@ mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+mod still;
 mod sudo;
 mod tidy;
 pub mod tool;
@@ -43,6 +46,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
+pub use limits::{Breach, limits_told};
 pub use rung::{Rung, rung};
 pub use sandbox::{Sandbox, StartError, start};
 pub use skeleton::{Skeleton, skeleton};
@@ -62,6 +66,12 @@ const FIRST_INSIDE: &str = "/run/quire/first";
 /// The private first arguments.
 const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
+const PAGES: &str = "sandbox-pages";
+
+/// Returns the command line that serves the current directory's files at a port, inside.
+pub fn pages(port: u16) -> String {
+    format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
+}
 
 /// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
 /// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
@@ -78,6 +88,7 @@ pub fn private_main(args: &[OsString]) -> Option<i32> {
         Some(SPAWNER) => Some(spawner::main()),
         Some(HAND) => Some(hand::main()),
         Some(own::NAME) => Some(own::main()),
+        Some(PAGES) => Some(pages::main(&args[2..])),
         _ => tool::private_main(args),
     }
 }

@@ -46,6 +46,7 @@ const FORBIDDEN: &[c_long] = &[
     SYS_reboot,
     SYS_request_key,
     SYS_set_mempolicy,
+    SYS_set_mempolicy_home_node,
     SYS_setdomainname,
     SYS_sethostname,
     SYS_setns,
@@ -188,10 +189,11 @@ fn filter(alone: bool) -> Vec<sock_filter> {
         rules.when(BPF_JSET, NEW_NAMESPACE | CLONE_NEWTIME, NO);
         rules.answer(ALLOW);
     });
-    // Typing into a terminal that is another's. The kernel looks at 32 bits, so must the filter.
+    // Typing into a terminal that is another's; and line disciplines, old drivers that the kernel loads for whoever asks.
+    // The kernel looks at 32 bits, so must the filter.
     filter.call(SYS_ioctl, |rules| {
         rules.load(argument(1));
-        for request in [TIOCSTI, TIOCLINUX] {
+        for request in [TIOCSTI, TIOCLINUX, TIOCSETD] {
             rules.when(BPF_JEQ, request as u32, NO);
         }
         rules.answer(ALLOW);
@@ -222,7 +224,17 @@ fn filter(alone: bool) -> Vec<sock_filter> {
         for kind in [SOCK_RAW as u32, OLD_PACKET] {
             rules.when(BPF_JEQ, kind, NO);
         }
-        rules.answer(ALLOW);
+        rules.load(argument(2));
+        for protocol in [IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6] {
+            rules.when(BPF_JEQ, protocol as u32, ALLOW);
+        }
+        rules.answer(NOT_BUILT);
+    });
+    // It makes two sockets of any family before it finds that most have no pairs.
+    filter.call(SYS_socketpair, |rules| {
+        rules.load(argument(0));
+        rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
+        rules.answer(NO);
     });
     filter.answer(ALLOW);
     filter.0
@@ -316,6 +328,7 @@ mod tests {
             (SYS_ioctl, [0, TIOCGWINSZ, 0], ALLOW),
             (SYS_ioctl, [0, TIOCSTI | high, 0], NO),
             (SYS_ioctl, [0, TIOCLINUX, 0], NO),
+            (SYS_ioctl, [0, TIOCSETD, 0], NO),
             (SYS_socket, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
             (SYS_socket, [AF_INET as u64, (SOCK_STREAM | SOCK_CLOEXEC) as u64, 0], ALLOW),
             (SYS_socket, [AF_INET6 as u64, SOCK_DGRAM as u64, 0], ALLOW),
@@ -325,6 +338,12 @@ mod tests {
             (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_NETFILTER as u64], NOT_BUILT),
             (SYS_socket, [AF_ALG as u64, SOCK_SEQPACKET as u64, 0], NO),
             (SYS_socket, [AF_VSOCK as u64, SOCK_STREAM as u64, 0], NO),
+            (SYS_socket, [AF_INET6 as u64, SOCK_STREAM as u64, IPPROTO_TCP as u64], ALLOW),
+            (SYS_socket, [AF_INET as u64, SOCK_DGRAM as u64, IPPROTO_ICMP as u64], ALLOW),
+            (SYS_socket, [AF_INET as u64, SOCK_STREAM as u64, IPPROTO_MPTCP as u64], NOT_BUILT),
+            (SYS_socket, [AF_INET as u64, SOCK_STREAM as u64, IPPROTO_SCTP as u64], NOT_BUILT),
+            (SYS_socketpair, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
+            (SYS_socketpair, [AF_TIPC as u64, SOCK_SEQPACKET as u64, 0], NO),
         ];
         for (number, arguments, expected) in rows {
             assert_eq!(answer(ARCHITECTURE, number as u32, arguments), expected, "{number} {arguments:?}");

@@ -276,7 +276,10 @@ impl<'a> Tree<'a> {
             owned.iter().cloned().chain(more).collect()
         };
         let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        self.memory(Path::new("/run"), &with_owner(&[("mode", "0755"), ("size", "64m")]), quiet)?;
+        // Together less than all memory, or full ones would leave processes nothing.
+        let mut run = with_owner(&[("mode", "0755")]);
+        run.push(("size", (self.spec.memory_bytes / 8).min(64 << 20).to_string()));
+        self.memory(Path::new("/run"), &run, quiet)?;
         self.memory(
             Path::new("/dev"),
             &[("mode", "0755".into()), ("size", "64k".into())],

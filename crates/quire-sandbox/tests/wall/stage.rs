@@ -94,7 +94,7 @@ impl Live {
                     let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
                     return (outcome.exit.unwrap_or(-1), said.to_owned());
                 }
-                FromHand::Live { .. } => {}
+                FromHand::Live { .. } | FromHand::Listening { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
