@@ -174,9 +174,10 @@ E"#,
     ),
     row(
         "nginx",
-        "serves a page from workers of its own user",
+        "serves a page from workers of another user",
         &["nginx", "curl"],
-        "nginx; echo a page of mine > /var/www/html/mine.txt; curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1/mine.txt",
+        "sed -i 's/80 default_server/8080/' /etc/nginx/sites-available/default; nginx; echo a page of mine > /var/www/html/mine.txt
+         curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8080/mine.txt",
         "a page of mine",
     ),
     row(
