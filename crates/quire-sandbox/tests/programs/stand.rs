@@ -129,13 +129,9 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
         folders: vec![FolderView { at: at("home/project"), frozen: vec![at("frozen")], ignored: Vec::new() }],
         hide: Vec::new(),
         show: Vec::new(),
-        env: [
-            ("HOME", home.as_str()),
-            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
-            ("LANG", "C.UTF-8"),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .to_vec(),
+        env: [("HOME", home.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec(),
         memory_bytes: 4 << 30,
         processes: 1024,
         disk_bytes: 10 << 30,
