@@ -7,10 +7,12 @@
 //! directory's descriptor.
 
 use crate::driver::{self, Ended};
+use crate::gc::{self, Cleared};
 use crate::glimpse::Glimpse;
 use crate::hostlog;
 use crate::keys::{Keys, Secret};
 use crate::place::Place;
+use crate::quire::Quire;
 use crate::settings::Surroundings;
 use crate::store::{Store, Writer};
 use crate::work::Work;
@@ -33,6 +35,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// What a face says to the host: one JSON object a line. It cannot be printed, since it may be a key.
@@ -84,6 +87,8 @@ const HEARD_BYTES_MAX: u64 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long running tool calls may go on when a host is told to end; after that they count as interrupted.
 const RETIRE: Duration = Duration::from_secs(10);
+/// How often a host clears away what is past its age, while it drives nothing.
+const CLEARED: Duration = Duration::from_secs(24 * 3600);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a host leaves a task that nobody nudged about to the face that wrote: it may be about to hand over a key.
@@ -161,6 +166,7 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();
+    let mut clearing: Option<JoinHandle<()>> = None;
     let mut round = tokio::time::interval(ROUND);
     loop {
         tokio::select! {
@@ -190,6 +196,12 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
                     }
                     Err(error) => tracing::warn!(%error, "the logs cannot be read"),
                 }
+                if lock_of(&host.driven).is_empty()
+                    && clearing.as_ref().is_none_or(|clearing| clearing.is_finished())
+                    && gc::is_due(home, CLEARED)
+                {
+                    clearing = Some(clear(Quire::of_host(host.store.clone(), home, log)));
+                }
                 if !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0 {
                     idle_since = Instant::now();
                 } else if leaves && idle_since.elapsed() > IDLE {
@@ -209,6 +221,15 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Clears away what is past its age, beside everything else.
+fn clear(quire: Quire) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || match quire.clear(false) {
+        Ok(cleared) if cleared == Cleared::default() => {}
+        Ok(cleared) => tracing::info!(?cleared, "cleared away"),
+        Err(error) => tracing::warn!(%error, "what is past its age could not be cleared away"),
+    })
 }
 
 /// Binds the socket, in the place of one that a dead host left.

@@ -11,6 +11,10 @@ use crate::work::hidden;
 use quire_core::Snapshot;
 use quire_core::event::{Apart, Connection, Event};
 use quire_sandbox::{FolderView, Rung, Spec};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +32,71 @@ pub struct Once {
     pub folders: Vec<PathBuf>,
 }
 
+/// Makes the directory of a command, after it removed those of killed ones. It is locked until what this returns is dropped.
+fn begin(home: &Path, scratch: &Path) -> io::Result<File> {
+    sweep(home)?;
+    loop {
+        std::fs::create_dir_all(scratch)?;
+        let held = File::open(scratch)?;
+        flock(&held, FlockOperation::LockShared)?;
+        // Another command's sweep may have come in between.
+        let there = std::fs::metadata(scratch).map(|meta| (meta.dev(), meta.ino())).ok();
+        let here = held.metadata()?;
+        if there == Some((here.dev(), here.ino())) {
+            return Ok(held);
+        }
+    }
+}
+
+/// Ends and removes what killed commands left.
+pub(crate) fn sweep(home: &Path) -> io::Result<()> {
+    each(home, &mut |scratch, alive| {
+        if alive {
+            return Ok(());
+        }
+        quire_sandbox::bury(&scratch.join("run"))?;
+        freeze::remove_tree(scratch)
+    })
+}
+
+/// Returns whether a command runs in a sandbox of its own.
+pub(crate) fn any(home: &Path) -> io::Result<bool> {
+    let mut any = false;
+    each(home, &mut |_, alive| {
+        any |= alive;
+        Ok(())
+    })?;
+    Ok(any)
+}
+
+/// Returns the state directories of all commands' sandboxes.
+pub(crate) fn states(home: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut states = vec![];
+    each(home, &mut |scratch, _| {
+        states.push(scratch.join("run"));
+        Ok(())
+    })?;
+    Ok(states)
+}
+
+/// Visits the directory of every command, with whether its process lives.
+fn each(home: &Path, visit: &mut dyn FnMut(&Path, bool) -> io::Result<()>) -> io::Result<()> {
+    let all = match std::fs::read_dir(home.join("once")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        all => all?,
+    };
+    for scratch in all {
+        let scratch = scratch?.path();
+        let held = match File::open(&scratch) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            held => held?,
+        };
+        let alive = flock(&held, FlockOperation::NonBlockingLockExclusive).is_err();
+        visit(&scratch, alive)?;
+    }
+    Ok(())
+}
+
 impl Quire {
     /// Runs a shell command on a copy of the folders and drops what it did. `live` is given output as it comes.
     pub async fn once(
@@ -39,7 +108,7 @@ impl Quire {
     ) -> Result<Once, EngineError> {
         let scratch = self.home().join("once").join(std::process::id().to_string());
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
-        freeze::remove_tree(&scratch).map_err(failed)?;
+        let _held = begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let done = self.once_in(&scratch, resolved, command, secret, live).await;
         freeze::remove_tree(&scratch).map_err(failed)?;

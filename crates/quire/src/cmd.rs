@@ -6,7 +6,9 @@ pub mod completions;
 pub mod demo;
 pub mod discard;
 pub mod doctor;
+pub mod du;
 pub mod follow;
+pub mod gc;
 pub mod host;
 pub mod log;
 pub mod ls;
@@ -19,6 +21,7 @@ pub mod sandbox;
 pub mod serve;
 pub mod stop;
 pub mod undo;
+pub mod uninstall;
 pub mod watch;
 
 use crate::error::{Exit, Failure};
