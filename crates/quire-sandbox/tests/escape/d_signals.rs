@@ -3,7 +3,7 @@
 use crate::catalogue::{Case, case};
 use crate::ground::Ground;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 pub const CASES: &[Case] = &[
@@ -41,10 +41,10 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A process of the machine's that says when it is signalled.
-struct Canary(Child);
+pub struct Canary(Child);
 
 impl Canary {
-    fn new() -> Canary {
+    pub fn new() -> Canary {
         let script = "trap 'echo signalled' HUP INT USR1 USR2 TERM CONT IO PIPE ALRM; echo ready; while :; do sleep 0.05; done";
         let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
@@ -53,23 +53,35 @@ impl Canary {
         Canary(child)
     }
 
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it and checks that it lived and heard nothing.
     #[track_caller]
     fn lived(mut self) {
         assert!(self.0.try_wait().unwrap().is_none(), "it was ended");
         self.0.kill().unwrap();
-        let out = self.0.wait_with_output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&out.stdout), "");
+        let mut said = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "");
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 fn killing_others(ground: &Ground) {
     let canary = Canary::new();
-    let pid = canary.0.id().to_string();
+    let pid = canary.id().to_string();
     let inside = ground.inside();
     inside.probe(&["signal", &pid]).all(&["ESRCH", "EINVAL"]);
     // Everything that can be reached, apart from the shell that asks; the canary is not among it.
-    inside.sh("trap '' USR1; kill -s USR1 -1");
+    inside.sh("kill -s CONT -1");
     ground.outside(&["signal", &pid]).are(&[("kill", "ok"), ("pidfd", "ok")]);
     canary.lived();
 }
@@ -77,7 +89,8 @@ fn killing_others(ground: &Ground) {
 fn killing_the_hand(ground: &Ground) {
     let inside = ground.inside();
     inside.sh("for s in KILL STOP TERM INT HUP QUIT SEGV CHLD PIPE ABRT TSTP; do kill -s $s 1; done");
-    inside.sh("kill -s STOP -1 2>/dev/null & kill -s KILL -1");
+    // With every other process goes the shell that asks.
+    inside.live.run("kill -s KILL -1");
     assert_eq!(inside.yes("echo still here"), "still here");
 }
 
@@ -95,7 +108,7 @@ fn tracing_ones_own(ground: &Ground) {
 fn signals_by_proxy(ground: &Ground) {
     let canary = Canary::new();
     let inside = ground.inside();
-    inside.probe(&["proxy", &canary.0.id().to_string()]).all(&["ESRCH", "EINVAL"]);
+    inside.probe(&["proxy", &canary.id().to_string()]).all(&["ESRCH", "EINVAL"]);
     canary.lived();
 }
 

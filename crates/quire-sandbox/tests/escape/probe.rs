@@ -35,14 +35,21 @@ const PROBES: &[(&str, Probe)] = &[
     ("chroot", chroot),
     ("connect", connect),
     ("enter", enter),
+    ("filters", filters),
     ("first", first),
     ("flags", flags),
     ("hand", hand),
     ("handles", handles),
+    ("image", image),
+    ("landlock", landlock),
+    ("later-calls", later_calls),
     ("limits-of", limits_of),
     ("mark", mark),
+    ("memory-program", memory_program),
     ("nameless", nameless),
     ("namespaces", namespaces),
+    ("network", network),
+    ("numbers", numbers),
     ("oom", oom),
     ("open", open),
     ("pages", pages),
@@ -608,7 +615,8 @@ fn signal(args: &[&str]) {
         say("group", told(asked(libc::kill(-pid, 0).into())));
         say("thread", told(asked(libc::syscall(libc::SYS_tkill, pid, 0))));
         say("thread-of", told(asked(libc::syscall(libc::SYS_tgkill, pid, pid, 0))));
-        let info: libc::siginfo_t = std::mem::zeroed();
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        info.si_code = libc::SI_QUEUE;
         say("queue", told(asked(libc::syscall(libc::SYS_rt_sigqueueinfo, pid, 0, &raw const info))));
         let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         say("pidfd", told(asked(pidfd)));
@@ -735,4 +743,164 @@ fn limits_of(args: &[&str]) {
             say(name, told(asked(libc::prlimit(pid, limit, &raw const now, std::ptr::null_mut()).into())));
         }
     }
+}
+
+/// Asks what only who runs a network may.
+fn network(_: &[&str]) {
+    // SAFETY: each buffer is as long as is said, and outlives its call.
+    unsafe {
+        let filter = |what: &str, family, level| {
+            let socket = libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+            // IPT_SO_GET_INFO, linux/netfilter_ipv4/ip_tables.h: it tells, and changes nothing.
+            let (mut info, mut length) = ([0_u8; 84], 84);
+            info[..6].copy_from_slice(b"filter");
+            let got = libc::getsockopt(socket, level, 64, info.as_mut_ptr().cast(), &raw mut length);
+            say(what, told(asked(got.into())));
+        };
+        filter("iptables", libc::AF_INET, libc::IPPROTO_IP);
+        filter("ip6tables", libc::AF_INET6, libc::IPPROTO_IPV6);
+        let ask = |what: &str, kind: u16, flags: u16, body: &[u8]| {
+            let socket =
+                libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+            // struct nlmsghdr: length, kind, flags, sequence, port.
+            let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
+            message.extend(kind.to_ne_bytes().into_iter().chain(flags.to_ne_bytes()));
+            message.extend([0; 8]);
+            message.extend(body);
+            libc::send(socket, message.as_ptr().cast(), message.len(), 0);
+            let mut reply = [0_u8; 8192];
+            let length = libc::recv(socket, reply.as_mut_ptr().cast(), reply.len(), 0);
+            let kind = u16::from_ne_bytes([reply[4], reply[5]]);
+            // struct nlmsgerr begins with the error's number.
+            let error = i32::from_ne_bytes([reply[16], reply[17], reply[18], reply[19]]);
+            let failed = length >= 20 && i32::from(kind) == libc::NLMSG_ERROR && error != 0;
+            say(what, if failed { errno(-error) } else { "ok".into() });
+            libc::close(socket);
+        };
+        let link = |index: u32| [[0; 4], index.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        const REQUEST: u16 = 1;
+        const ACKNOWLEDGE: u16 = 4;
+        const DUMP: u16 = 0x300;
+        ask("list-links", libc::RTM_GETLINK, REQUEST | DUMP, &link(0));
+        // None of them names a kind that exists.
+        ask("add-link", libc::RTM_NEWLINK, REQUEST | ACKNOWLEDGE | 0x400, &link(0));
+        ask("add-queue", libc::RTM_NEWQDISC, REQUEST | ACKNOWLEDGE, &[link(1), vec![0; 4]].concat());
+        ask("rename-lo", libc::RTM_SETLINK, REQUEST | ACKNOWLEDGE, &link(1));
+    }
+}
+
+/// Makes calls by the numbers of other architectures. Each asks for its own process's number.
+fn numbers(_: &[&str]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let i386 = in_child(|| {
+            let mut answer: i32 = 20; // getpid of i386
+            // SAFETY: the call takes no arguments and changes nothing but its answer.
+            unsafe { std::arch::asm!("int 0x80", inout("eax") answer, options(nostack)) };
+            answer.to_string()
+        });
+        say("i386", i386);
+        const X32: c_long = 0x4000_0000;
+        // SAFETY: as above; a mount of nothing.
+        unsafe {
+            say("x32", in_child(|| told(asked(libc::syscall(X32 | libc::SYS_getpid)))));
+            say(
+                "x32-mount",
+                in_child(|| told(asked(libc::syscall(X32 | libc::SYS_mount, BAD, BAD, BAD, 0, 0)))),
+            );
+        }
+    }
+}
+
+/// Asks which Landlock there is.
+fn landlock(_: &[&str]) {
+    const VERSION: c_long = 1; // LANDLOCK_CREATE_RULESET_VERSION, linux/landlock.h
+    // SAFETY: without a ruleset nothing is read.
+    say("version", told(asked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, VERSION) })));
+}
+
+/// Runs a program that was never a file.
+fn memory_program(_: &[&str]) {
+    let made = rustix::fs::memfd_create("nameless", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut to = fs::File::from(made.expect("memory"));
+    let copied = fs::File::open("/bin/sh").and_then(|mut shell| io::copy(&mut shell, &mut to));
+    say("made", told(copied));
+    let path = format!("/proc/self/fd/{}", to.as_raw_fd());
+    let read_only = fs::File::open(&path).expect("the same, to be run");
+    drop(to);
+    // Kept open across the start of a program, which is what the name of it is.
+    rustix::io::fcntl_setfd(&read_only, rustix::io::FdFlags::empty()).expect("a flag");
+    let path = format!("/proc/self/fd/{}", read_only.as_raw_fd());
+    let run = |script: &str| {
+        let out = std::process::Command::new(&path).arg("-c").arg(script).output();
+        out.map_or_else(
+            |error| error.to_string(),
+            |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+        )
+    };
+    say("ran", run("echo $((5 + 5))"));
+    say("filter", run("while read -r k v; do test $k = Seccomp: && echo $v; done < /proc/self/status"));
+}
+
+/// Changes of its own process what needs privilege.
+fn image(_: &[&str]) {
+    // SAFETY: these take plain numbers and structs that outlive them.
+    unsafe {
+        let map = libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_ARG_START, 1, 0, 0);
+        say("memory-map", told(asked(map.into())));
+        say("secure-bits", told(asked(libc::prctl(libc::PR_SET_SECUREBITS, 1, 0, 0, 0).into())));
+        // struct __user_cap_header and _data, revision 3: all of them.
+        let header = [0x2008_0522_u32, 0];
+        let data = [u32::MAX; 6];
+        say("add-capability", told(asked(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))));
+        const SYS_ADMIN: i32 = 21;
+        let ambient = libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, SYS_ADMIN, 0, 0);
+        say("ambient", told(asked(ambient.into())));
+    }
+}
+
+/// Makes every call that is newer than the filter, as far as a kernel could number them.
+fn later_calls(_: &[&str]) {
+    for number in 467..1024 {
+        // SAFETY: no argument is a valid address.
+        say(&number.to_string(), told(asked(unsafe { libc::syscall(number, ALL, BAD, ALL, BAD, ALL, BAD) })));
+    }
+}
+
+/// Stacks a filter that allows all onto the one that is there, and asks again for what was refused.
+fn filters(_: &[&str]) {
+    for (name, answer) in [
+        ("allow", libc::SECCOMP_RET_ALLOW),
+        ("trace", libc::SECCOMP_RET_TRACE),
+        ("log", libc::SECCOMP_RET_LOG),
+        ("notify", libc::SECCOMP_RET_USER_NOTIF),
+    ] {
+        let said = in_child(|| {
+            // On another call than those that end this process the answer would stop it.
+            let mut program = [
+                libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+                libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_mount as u32 },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: answer },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+            ];
+            let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+            let flags = if name == "notify" { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+            // SAFETY: the program outlives the call; no argument of mount is valid.
+            unsafe {
+                let set = libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    flags,
+                    &raw const program,
+                );
+                if let Err(error) = asked(set) {
+                    return format!("not-set-{error}");
+                }
+                told(asked(libc::syscall(libc::SYS_mount, BAD, BAD, BAD, 0, 0)))
+            }
+        });
+        say(name, said);
+    }
+    // SAFETY: takes plain numbers.
+    say("mode", told(asked(unsafe { libc::prctl(libc::PR_SET_SECCOMP, 0, 0, 0, 0) }.into())));
 }
