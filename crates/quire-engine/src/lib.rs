@@ -9,10 +9,12 @@ pub mod freeze;
 pub mod glimpse;
 mod hands;
 pub mod host;
+mod hostlog;
 mod ignores;
 pub mod instructions;
 pub mod keys;
 pub mod link;
+mod masked;
 pub mod models;
 pub mod nearest;
 mod once;
@@ -32,6 +34,8 @@ pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
+
+pub use quire_sandbox::limits_told;
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

@@ -1,9 +1,11 @@
-//! Which system calls exist inside. Three answers, for three reasons:
+//! Which system calls exist inside. Four answers, for four reasons:
 //!
 //! - `EPERM` for what would reach round the wall, or widen the kernel that can be attacked: nothing needs it, and a
 //!   program that asks hears a plain no.
 //! - `ENOSYS` for what has an older sibling that programs fall back to (`clone3`, whose flags lie in memory where a
 //!   filter cannot see them, and `io_uring`), and for every number that this list was not written for.
+//! - success, and nothing done, for what would make every disk of the machine write down all it has: what is written
+//!   inside need not outlive a power cut, and quire syncs what is kept.
 //! - the end of the process for a call in another architecture's numbers, which would mean something else.
 
 use libc::*;
@@ -73,6 +75,9 @@ const FORBIDDEN: &[c_long] = &[
 const ABSENT: &[c_long] =
     &[SYS_clone3, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_uring_setup, 457, 458];
 
+/// For the whole machine, or a whole file system; a single file may be synced.
+const NEEDLESS: &[c_long] = &[SYS_sync, SYS_syncfs];
+
 /// Every flag that makes a namespace (clone(2)), apart from time, whose bit `clone` has no room for.
 const NEW_NAMESPACE: u32 = (CLONE_NEWNS
     | CLONE_NEWCGROUP
@@ -82,6 +87,25 @@ const NEW_NAMESPACE: u32 = (CLONE_NEWNS
     | CLONE_NEWPID
     | CLONE_NEWNET) as u32;
 const CLONE_NEWTIME: u32 = 0x80;
+
+/// Calls that change whose a file or a process is, and which of their arguments say whose, from the first to before the
+/// last.
+const OWNERS: &[(c_long, u32, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (SYS_chown, 1, 3),
+    #[cfg(target_arch = "x86_64")]
+    (SYS_lchown, 1, 3),
+    (SYS_fchown, 1, 3),
+    (SYS_fchownat, 2, 4),
+    (SYS_setfsgid, 0, 1),
+    (SYS_setfsuid, 0, 1),
+    (SYS_setgid, 0, 1),
+    (SYS_setregid, 0, 2),
+    (SYS_setresgid, 0, 3),
+    (SYS_setresuid, 0, 3),
+    (SYS_setreuid, 0, 2),
+    (SYS_setuid, 0, 1),
+];
 
 /// `SOCK_PACKET`, the raw socket of old (packet(7)).
 const OLD_PACKET: u32 = 10;
@@ -101,6 +125,8 @@ const fn argument(index: u32) -> u32 {
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
 const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
 const NOT_BUILT: u32 = SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32;
+/// The call succeeds, and was not made.
+const DONE: u32 = SECCOMP_RET_ERRNO;
 const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
 
 /// A filter that is being written. Each rule tests what was loaded last and answers or goes on.
@@ -125,6 +151,14 @@ impl Filter {
         self.answer(answer);
     }
 
+    /// Answers that it is done where an argument names somebody but root, and not nobody (-1).
+    fn when_other(&mut self, index: u32) {
+        self.load(argument(index));
+        self.step(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0);
+        self.step(BPF_JMP | BPF_JEQ | BPF_K, u32::MAX, 1, 0);
+        self.answer(DONE);
+    }
+
     /// Writes `rules` for one call, after which the number must be loaded again. `rules` ends in an answer.
     fn call(&mut self, number: c_long, rules: impl FnOnce(&mut Filter)) {
         let mut inner = Filter(Vec::new());
@@ -135,8 +169,8 @@ impl Filter {
     }
 }
 
-/// Returns the filter as a program for the kernel.
-fn filter() -> Vec<sock_filter> {
+/// Returns the filter as a program for the kernel; `alone` is as in [`install`].
+fn filter(alone: bool) -> Vec<sock_filter> {
     let mut filter = Filter(Vec::new());
     filter.load(ARCH);
     filter.step(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
@@ -146,6 +180,9 @@ fn filter() -> Vec<sock_filter> {
     filter.when(BPF_JGT, NEWEST, NOT_THERE);
     for number in ABSENT {
         filter.when(BPF_JEQ, *number as u32, NOT_THERE);
+    }
+    for number in NEEDLESS {
+        filter.when(BPF_JEQ, *number as u32, DONE);
     }
     for number in FORBIDDEN {
         filter.when(BPF_JEQ, *number as u32, NO);
@@ -169,6 +206,15 @@ fn filter() -> Vec<sock_filter> {
         }
         rules.answer(ALLOW);
     });
+    if alone {
+        for (number, from, to) in OWNERS {
+            filter.call(*number, |rules| {
+                (*from..*to).for_each(|argument| rules.when_other(argument));
+                rules.answer(ALLOW);
+            });
+        }
+        filter.call(SYS_setgroups, |rules| rules.answer(DONE));
+    }
     filter.call(SYS_socket, |rules| {
         rules.load(argument(0));
         rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
@@ -202,9 +248,11 @@ fn filter() -> Vec<sock_filter> {
     filter.0
 }
 
-/// Filters the calls of this process and all that it will start. Needs no_new_privs.
-pub fn install() -> std::io::Result<()> {
-    let mut filter = filter();
+/// Filters the calls of this process and all that it will start. Needs no_new_privs. With `alone`, calls that give a file
+/// to somebody else, or become somebody else, do nothing and succeed: there is nobody else, and programs that are installed
+/// or started as services want no more than that it worked.
+pub fn install(alone: bool) -> std::io::Result<()> {
+    let mut filter = filter(alone);
     let program = sock_fprog { len: filter.len() as c_ushort, filter: filter.as_mut_ptr() };
     // SAFETY: the program and its instructions outlive the call.
     match unsafe { syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program) } {
@@ -219,10 +267,14 @@ mod tests {
 
     /// Runs the filter as the kernel would.
     fn answer(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+        answer_of(&filter(false), architecture, number, &arguments)
+    }
+
+    fn answer_of(program: &[sock_filter], architecture: u32, number: u32, arguments: &[u64]) -> u32 {
         let mut data = [number, architecture].map(u32::to_ne_bytes).concat();
         data.extend([0; 8]);
-        data.extend(arguments.map(u64::to_ne_bytes).concat());
-        let (program, mut at, mut loaded) = (filter(), 0, 0);
+        data.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+        let (mut at, mut loaded) = (0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
             at += 1;
@@ -243,11 +295,36 @@ mod tests {
     }
 
     #[test]
+    fn whoever_is_alone_gives_away_nothing_and_hears_that_it_is_done() {
+        let (me, kept) = (0, u64::from(u32::MAX));
+        let rows = [
+            (SYS_fchown, [3, me, me, 0], ALLOW),
+            (SYS_fchown, [3, kept, me, 0], ALLOW),
+            (SYS_fchown, [3, 104, 110, 0], DONE),
+            (SYS_fchown, [3, me, 42, 0], DONE),
+            (SYS_fchownat, [3, 0, me, me], ALLOW),
+            (SYS_fchownat, [3, 0, kept, 42], DONE),
+            (SYS_setuid, [me, 9, 9, 9], ALLOW),
+            (SYS_setuid, [33, 0, 0, 0], DONE),
+            (SYS_setresuid, [kept, 33, kept, 0], DONE),
+            (SYS_setgroups, [0, 0, 0, 0], DONE),
+        ];
+        for (number, arguments, expected) in rows {
+            let alone = answer_of(&filter(true), ARCHITECTURE, number as u32, &arguments);
+            assert_eq!(alone, expected, "{number} {arguments:?}");
+            assert_eq!(answer_of(&filter(false), ARCHITECTURE, number as u32, &arguments), ALLOW, "{number}");
+        }
+    }
+
+    #[test]
     fn calls_and_their_answers() {
         let high = 1 << 40;
         let rows = [
             (SYS_read, [0, 0, 0], ALLOW),
             (SYS_ptrace, [0, 0, 0], ALLOW),
+            (SYS_fsync, [0, 0, 0], ALLOW),
+            (SYS_sync, [0, 0, 0], DONE),
+            (SYS_syncfs, [0, 0, 0], DONE),
             (SYS_mount, [0, 0, 0], NO),
             (SYS_bpf, [0, 0, 0], NO),
             (SYS_clone3, [0, 0, 0], NOT_THERE),

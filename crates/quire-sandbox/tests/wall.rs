@@ -4,6 +4,8 @@
 //! for half of the rows would be missing.
 //! Probes do no harm where the wall fails: they open and close.
 
+#[path = "wall/door.rs"]
+mod door;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -13,9 +15,6 @@ mod tools;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
-
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
@@ -32,7 +31,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let trials = tests::ALL.iter().flat_map(|(name, _)| {
-        [(0, "root"), (ORDINARY, "user")]
+        [(0, "root"), (stage::ORDINARY, "user")]
             .map(|(uid, who)| libtest_mimic::Trial::test(format!("{who}::{name}"), move || run(name, uid)))
     });
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
@@ -50,7 +49,8 @@ fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
         std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).current_dir("/").uid(uid).gid(uid);
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", stage::system());
+    command.current_dir("/").uid(uid).gid(uid);
     let status = command.status().expect("a test's process");
     if status.success() { Ok(()) } else { Err(format!("{status}").into()) }
 }
