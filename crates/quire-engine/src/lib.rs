@@ -22,7 +22,9 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+mod reach;
 mod rooted;
+mod serve;
 pub mod settings;
 pub mod snapshot;
 mod stack;
@@ -37,6 +39,8 @@ pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
+pub use quire_sandbox::protocol::Port;
+pub use serve::{ServeError, Stand};
 
 pub use quire_sandbox::limits_told;
 

@@ -12,7 +12,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
     ("web", "The terminal has it all: quire ls"),
-    ("serve", "Accept, look, and take it back if you must: quire accept N, quire undo N"),
     ("export", "Print the events of a task: quire log N --json"),
     ("import", "Print the events of a task: quire log N --json"),
     ("exec", "Start a task and wait for its end: quire run --json \"TASK\""),

@@ -10,6 +10,7 @@ mod life;
 mod model;
 mod prompts;
 mod secrets;
+mod serve;
 mod stage;
 mod tree;
 mod wires;
