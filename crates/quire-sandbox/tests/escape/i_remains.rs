@@ -102,7 +102,9 @@ fn death_signal_cleared(ground: &Ground) {
 fn stopped(ground: &Ground) {
     let inside = ground.inside();
     let nap = nap(7);
-    inside.yes(&format!("sleep {nap} > /dev/null 2>&1 < /dev/null & kill -STOP $!; (sh -c 'kill -STOP $$' &); true"));
+    inside.yes(&format!(
+        "sleep {nap} > /dev/null 2>&1 < /dev/null & kill -STOP $!; (sh -c 'kill -STOP $$' &); true"
+    ));
     until("it runs", || runs(&nap));
     ends(inside.live, &nap);
 }
