@@ -7,6 +7,7 @@
 
 use crate::event::{Event, Verdict, Why};
 use crate::message::Call;
+use crate::secret;
 use crate::task::{CallState, Phase, Stage, Task};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,9 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Calls => owed.extend(calls(task)),
         Stage::Snap => owed.push(Want::Snap),
         Stage::Seal if task.bases.is_none() => {}
+        // The turn is over; what it would have made of an answer is not known.
+        Stage::Seal if task.pressing().next().is_some() => owed.push(Want::Pause(Why::Reach)),
+        Stage::Present if task.failed_for_want() => owed.push(Want::Pause(Why::Reach)),
         Stage::Seal => owed.push(Want::Seal),
         Stage::Check => owed.push(Want::Check(task.sealed.as_ref().map_or(0, |s| s.proofs.len() as u32))),
         Stage::Present => owed.push(Want::Present),
@@ -92,6 +96,14 @@ fn judge(task: &Task, place: usize, call: &Call) -> Verdict {
             call.tool,
             names.join(", ")
         ));
+    }
+    // Written into a file, a mask would destroy the secret that it stands for.
+    if call.input.contains(secret::MASK) {
+        return Verdict::Refuse(
+            "Not run: it holds a mask that quire put in the place of a secret. You cannot see the secret; leave its line as it \
+             is, and change only other lines."
+                .into(),
+        );
     }
     let input = if call.input.trim().is_empty() { "{}" } else { &call.input };
     match serde_json::from_str::<serde_json::Value>(input) {

@@ -5,6 +5,7 @@
 
 use crate::hands::{Gone, Hands};
 use quire_core::event::{Apart, Proof};
+use quire_core::secret::Masks;
 use quire_core::{Hash, RelPath, Snapshot};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,10 @@ pub struct Run {
 }
 
 impl Run {
+    pub fn masked(self, masks: &Masks) -> Run {
+        Run { output: masks.mask(&self.output).unwrap_or(self.output), ..self }
+    }
+
     /// Returns the outcome of a check whose sandbox ended under it.
     pub fn lost() -> Run {
         let output = "The sandbox ended while the check ran, perhaps for lack of memory.".into();

@@ -5,12 +5,14 @@
 
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub struct Stack {
@@ -166,6 +168,13 @@ impl Stack {
         let second = layer.file(&found.path);
         chmod(node.as_fd(), found.print.mode)?;
         second
+    }
+
+    /// Makes what was found, which is no directory, the same file at its path in `to`.
+    pub fn hard_link(&self, found: &Found, to: &Rooted) -> io::Result<()> {
+        let from = self.layers[found.layer].parent(&found.path)?;
+        let (name, path) = (OsStr::from_bytes(found.path.name()), OsStr::from_bytes(found.path.as_bytes()));
+        Ok(rustix::fs::linkat(from, name, to, path, AtFlags::empty())?)
     }
 
     pub fn link(&self, found: &Found) -> io::Result<Vec<u8>> {

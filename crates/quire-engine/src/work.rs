@@ -6,6 +6,7 @@ use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
 use crate::keys::Secret;
+use crate::masked::{self, Masked};
 use crate::place::Place;
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
@@ -14,6 +15,7 @@ use crate::{check, instructions};
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
+use quire_core::secret::Masks;
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError};
@@ -22,7 +24,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the work on one task shares while its driver lives.
 pub struct Work {
@@ -37,8 +40,11 @@ pub struct Work {
     pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
+    masks: OnceLock<Arc<Masks>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
+    /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
+    open: AtomicU32,
 }
 
 /// Returns the key for a model of a task's charter.
@@ -47,6 +53,8 @@ pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
 
+/// More than this of one folder is copied only when its person says so, in bytes.
+const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -70,7 +78,9 @@ impl Work {
             show,
             frozen: Mutex::default(),
             seen: Mutex::default(),
+            masks: OnceLock::new(),
             hands: tokio::sync::Mutex::default(),
+            open: AtomicU32::new(0),
         })
     }
 
@@ -88,12 +98,14 @@ impl Work {
     }
 
     /// Copies the folders.
-    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
+        let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &charter.folders {
+        for folder in &task.charter.folders {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
@@ -148,15 +160,26 @@ impl Work {
     /// Returns the turn's sandbox, started where there is none.
     pub async fn hands(self: &Arc<Work>, task: &Task) -> Result<Arc<Hands>, Undone> {
         let mut hands = self.hands.lock().await;
+        // Made ahead for a turn that has ended meanwhile, it would serve the next one on a layer that is sealed.
+        if task.layer < self.open.load(Ordering::Relaxed) {
+            let late = "A sandbox was asked for after its turn had ended.";
+            return Err(Why::Trouble(Trouble::Other, late.into()));
+        }
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(start(spec).await?);
+        let started = Arc::new(self.start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    async fn start(&self, spec: Spec) -> Result<Hands, Undone> {
+        let (home, show) = (self.home.clone(), self.show.clone());
+        let progress = move |done, total| show(Glimpse::Preparing { done, total });
+        blocking(move || Hands::start(spec, &home, &progress).map_err(sandbox_trouble)).await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -181,6 +204,7 @@ impl Work {
             state,
             layer,
             layers,
+            skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
@@ -190,16 +214,21 @@ impl Work {
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
+            gate: None,
         })
     }
 
     /// Runs a tool call in the turn's sandbox.
     pub async fn call(self: &Arc<Work>, task: &Task, place: u32, call: &Call) -> Result<Event, Undone> {
         let hands = self.hands(task).await?;
-        let show = self.show.clone();
-        let live = move |text| show(Glimpse::Output { call: place, text });
+        let (show, masks) = (self.show.clone(), self.masks(task).await?);
+        let seen = masks.clone();
+        let live = move |text: String| {
+            let text = seen.mask(&text).unwrap_or(text);
+            show(Glimpse::Output { call: place, text });
+        };
         let outcome = match hands.call(&call.tool, &call.input, live).await {
-            Ok(outcome) => self.take_over(outcome).await?,
+            Ok(outcome) => self.take_over(outcome, masks).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
                 Outcome::refused(
@@ -211,10 +240,22 @@ impl Work {
         Ok(Event::Returned { call: place, outcome })
     }
 
-    /// Turns what the hand said into an outcome. Files it names are opened without following links, and bounded.
-    async fn take_over(self: &Arc<Work>, said: HandOutcome) -> Result<Outcome, Undone> {
+    /// Returns what finds secrets in the task's outputs.
+    async fn masks(self: &Arc<Work>, task: &Task) -> Result<Arc<Masks>, Undone> {
+        if let Some(masks) = self.masks.get() {
+            return Ok(masks.clone());
+        }
+        let lowers: Vec<Vec<PathBuf>> = self.frozen(task)?.iter().map(|f| f.lowers.clone()).collect();
+        let (work, hide) = (self.clone(), task.charter.sandbox.hide.clone());
+        let masks = move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide))).clone();
+        blocking(move || Ok(masks())).await
+    }
+
+    /// Turns what the hand said into an outcome without secrets. Files it names are opened without following links, and
+    /// bounded.
+    async fn take_over(self: &Arc<Work>, said: HandOutcome, masks: Arc<Masks>) -> Result<Outcome, Undone> {
         let mut outcome = Outcome {
-            text: said.text,
+            text: masks.mask(&said.text).unwrap_or(said.text),
             ok: said.ok,
             exit: said.exit,
             millis: said.millis,
@@ -226,15 +267,13 @@ impl Work {
         }
         let work = self.clone();
         blocking(move || {
-            let take = |name: &str| -> Result<Option<Hash>, Undone> {
-                let Some(file) = left_behind(&work.place.out(), name) else { return Ok(None) };
-                keep(&work.store, file).map(Some).map_err(blob_trouble)
-            };
-            if let Some(name) = &said.whole {
-                outcome.whole = take(name)?;
+            if let Some(file) = said.whole.and_then(|name| left_behind(&work.place.out(), &name)) {
+                let kept = keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble)?;
+                outcome.whole = Some(kept);
             }
             for image in said.images {
-                if let Some(blob) = take(&image.file)? {
+                if let Some(file) = left_behind(&work.place.out(), &image.file) {
+                    let blob = keep(&work.store, file).map_err(blob_trouble)?;
                     outcome.images.push(Image { media_type: image.media_type, blob });
                 }
             }
@@ -273,6 +312,7 @@ impl Work {
 
     /// Ends the turn's sandbox and records what it leaves.
     pub async fn seal(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.open.store(task.layer + 1, Ordering::Relaxed);
         self.end_hands().await?;
         let layer = self.place.layer(task.layer);
         std::fs::create_dir_all(&layer).map_err(disk)?;
@@ -311,11 +351,12 @@ impl Work {
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = start(inside).await?;
+        let hands = self.start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
+        let masks = self.masks(task).await?;
         let run = match run {
-            Ok(run) => run,
+            Ok(run) => run.masked(&masks),
             Err(Gone) => check::Run::lost(),
         };
         let whole = match &run.whole {
@@ -323,7 +364,8 @@ impl Work {
                 let (work, name) = (self.clone(), name.clone());
                 blocking(move || {
                     let file = left_behind(&work.place.out(), &name);
-                    file.map(|file| keep(&work.store, file)).transpose().map_err(blob_trouble)
+                    let keep = |file| keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble);
+                    file.map(keep).transpose()
                 })
                 .await?
             }
@@ -396,10 +438,6 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     Ok(hash)
 }
 
-async fn start(spec: Spec) -> Result<Hands, Undone> {
-    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
-}
-
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
 fn left_behind(out: &Path, name: &str) -> Option<std::io::Take<File>> {
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
@@ -434,6 +472,7 @@ fn disk(error: io::Error) -> Undone {
 
 fn freeze_trouble(error: FreezeError) -> Undone {
     let kind = match error {
+        FreezeError::Large { bytes } => return Why::Copy { bytes },
         FreezeError::Folder { .. } => Trouble::Folder,
         FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
     };
@@ -446,4 +485,27 @@ fn blob_trouble(error: BlobError) -> Undone {
 
 fn snapshot_trouble(error: SnapshotError) -> Undone {
     Why::Trouble(Trouble::Disk, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// What asks for a sandbox beside the request may come to it only after the turn was sealed.
+    #[tokio::test]
+    async fn a_sandbox_that_is_asked_for_after_its_turn_is_not_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&home).unwrap();
+        let id = testing::begun(&store, &home, &folder).await;
+        let task = store.task(id).unwrap();
+        let client = quire_model::Client::new();
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Arc::new(work);
+        work.seal(&task).await.unwrap();
+        assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
+        assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
 }

@@ -21,6 +21,12 @@ const KEPT: [CapabilitySet; 10] = [
     CapabilitySet::SYS_CHROOT,
 ];
 
+/// Most open files of a process, for those that ask: enough for a database or a browser, and not all that a machine has.
+const FILES: u64 = 16 << 10;
+
+/// How much more willingly the processor is given to others.
+const NICE: i32 = 5;
+
 /// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory.
 pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
     let bound = |resource, most: u64| {
@@ -30,6 +36,18 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
     bound(Resource::Core, 0)?;
     bound(Resource::Fsize, spec.disk_bytes)?;
     bound(Resource::Nproc, u64::from(spec.processes))?;
+    bound(Resource::Memlock, 64 << 20)?;
+    bound(Resource::Sigpending, 4 << 10)?;
+    bound(Resource::Msgqueue, 800 << 10)?;
+    bound(Resource::Nice, 0)?;
+    bound(Resource::Rtprio, 0)?;
+    // What a process may have without asking stays as it is: some try every number up to that.
+    let files = getrlimit(Resource::Nofile);
+    let hard = files.maximum.map_or(FILES, |hard| hard.min(FILES));
+    let limit = Rlimit { current: files.current.map(|soft| soft.min(hard)), maximum: Some(hard) };
+    setrlimit(Resource::Nofile, limit).during("setting a limit")?;
+    // To be nicer is never refused.
+    let _ = rustix::process::nice(NICE);
     if !memory_is_bounded {
         // Not the address space: many programs reserve much more than they use.
         bound(Resource::Data, spec.memory_bytes)?;
@@ -46,5 +64,12 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
     }
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
-    seccomp::install().during("filtering system calls")
+    seccomp::install(is_alone()).during("filtering system calls")
+}
+
+/// Returns whether the user namespace of this process has room for one user.
+fn is_alone() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
+    map.lines().filter_map(count).sum::<u64>() == 1
 }

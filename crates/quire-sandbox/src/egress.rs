@@ -22,6 +22,7 @@ mod stream;
 mod tests;
 mod upstream;
 
+use crate::gate::Gate;
 use authority::Authority;
 use connection::Listener;
 use host::Destination;
@@ -31,7 +32,7 @@ use policy::Rules;
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,9 +41,6 @@ use tokio::task::AbortHandle;
 
 pub use registries::named;
 pub use upstream::{Upstream, upstream};
-
-/// The address that every name has inside, and where [`Gate::http`] and [`Gate::tls`] listen.
-pub const FAKE: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 1);
 
 /// What a task may reach.
 #[derive(Clone, Debug, Default)]
@@ -130,19 +128,6 @@ impl Default for Limits {
             idle: Duration::from_secs(15 * 60),
         }
     }
-}
-
-/// Sockets that listen in the sandbox's network and are accepted from outside.
-#[derive(Debug)]
-pub struct Gate {
-    /// HTTP proxy (`CONNECT` and absolute form) and SOCKS5, told apart by the first byte.
-    pub proxy: OwnedFd,
-    /// Transparent, port 80: the name is the request's `Host`.
-    pub http: OwnedFd,
-    /// Transparent, port 443: the name is the handshake's SNI.
-    pub tls: OwnedFd,
-    pub dns: OwnedFd,
-    pub dns_tcp: OwnedFd,
 }
 
 /// What a connection came to.

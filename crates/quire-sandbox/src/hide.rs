@@ -193,6 +193,19 @@ fn is_host_key(path: &Path) -> bool {
         .is_some_and(|name| name.as_bytes().starts_with(b"ssh_host_") && name.as_bytes().ends_with(b"_key"))
 }
 
+/// Returns the paths below `root`, relative to it, that a sandbox hides when `root` is the content of a folder; `hide` is as
+/// in [`crate::Spec::hide`].
+pub fn folder_secrets(root: &Path, hide: &[String]) -> Vec<PathBuf> {
+    // A pattern that is none stops the sandbox, with its reason.
+    let secrets = FolderSecrets::new(&patterns(hide).1).or_else(|_| FolderSecrets::new(&[]));
+    secrets.map_or_else(|_| Vec::new(), |secrets| secrets.below(root, Path::new("")))
+}
+
+/// Returns what [`crate::Spec::hide`] says of the machine and of the home, and its patterns for folders.
+pub fn patterns(hide: &[String]) -> (Vec<&str>, Vec<&str>) {
+    hide.iter().map(String::as_str).partition(|entry| entry.starts_with('/') || entry.starts_with("~/"))
+}
+
 /// Which files of a folder are secrets.
 pub struct FolderSecrets {
     hide: GlobSet,

@@ -57,6 +57,7 @@ fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartEr
         state: scratch.join("state"),
         layer: scratch.join("layer"),
         layers: Vec::new(),
+        skeleton: Vec::new(),
         out: scratch.join("out"),
         binary,
         folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],
@@ -66,6 +67,7 @@ fn probe(scratch: &Path, folder: &Path, binary: PathBuf) -> Result<Rung, StartEr
         memory_bytes: 64 << 20,
         processes: 16,
         disk_bytes: 1 << 20,
+        gate: None,
     };
     start(&spec, drop)?.end().map_err(StartError::Directories)?;
     crate::tidy::empty(&scratch).map_err(StartError::Directories)?;

@@ -2,25 +2,26 @@
 //!
 //! It exists because the host has secrets in memory and many threads: what is forked from it could be read from inside,
 //! or hang on a lock. It makes the namespaces, waits until the host's socket closes or the sandbox ends, and takes
-//! everything with it. Its socket is descriptor 0; the first frame on it is the [`Spec`].
+//! everything with it. Meanwhile it watches what the sandbox uses ([`crate::limits`]). Its socket, which becomes the hand's,
+//! is descriptor 0, and the first frame on it is the [`Spec`]; on the channel, descriptor 1, it tells the host of limits.
 
 use crate::idmap;
-use crate::limits::Limits;
+use crate::limits::{self, Limits, Watched};
 use crate::mounts::During;
 use crate::process::{self, Child};
 use crate::tree::{self, Broken};
 use crate::{Spec, bury, enter, frame};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// The first frame that comes back. `Ready` is what the hand itself says, so the two must agree in JSON.
+/// The first frames that come back. `Gate` carries the sockets of the way out, where there is one. `Ready` is what the hand itself says, so the two must agree in JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outset {
+    Gate,
     Ready,
     Broken(String),
 }
@@ -42,7 +43,8 @@ pub fn main() -> i32 {
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return 1 };
     let socket = UnixStream::from(socket);
     let Ok(Some(order)) = frame::read::<Order>(&socket) else { return 1 };
-    match spawn(&order, &socket) {
+    let Ok(channel) = take_channel() else { return 1 };
+    match spawn(&order, &socket, &channel) {
         Ok(()) => 0,
         Err(Broken(what)) => {
             // Where the host is gone there is nobody to tell.
@@ -52,14 +54,15 @@ pub fn main() -> i32 {
     }
 }
 
-fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
+fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(), Broken> {
     process::die_with_parent().during("tying the spawner to its host")?;
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(order.host) {
         return Err(Broken("the host is gone".into()));
     }
     let spec = &order.spec;
     let real_root = rustix::process::geteuid().is_root();
-    let limits = Limits::make(spec);
+    let limits = Limits::make(spec.memory_bytes, spec.processes);
+    frame::write(channel, &limits.held).during("telling what holds the limits")?;
     if real_root {
         // SAFETY: there is one thread, and descriptors stay shared.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
@@ -79,7 +82,7 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
         process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
     else {
         drop(release);
-        let Err(Broken(what)) = inside(spec, real_root, &go, limits.memory_is_bounded);
+        let Err(Broken(what)) = inside(spec, socket, real_root, &go, limits.memory_is_bounded());
         let _ = frame::write(socket, &Outset::Broken(what));
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
@@ -88,12 +91,13 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
     drop(go);
     bury::note(&spec.state, guarded.child()?.pid).during("noting the sandbox's first process")?;
     guarded.start(&limits, real_root, release)?;
-    guarded.watch(socket)
+    limits::watch(&Watched { spec, limits: &limits, first: guarded.child()?, socket, channel })
 }
 
 /// The child's side, up to the moment where it is the hand.
 fn inside(
     spec: &Spec,
+    socket: &UnixStream,
     real_root: bool,
     go: &OwnedFd,
     memory_is_bounded: bool,
@@ -115,7 +119,7 @@ fn inside(
         let root = tree::build(spec, real_root)?;
         rustix::process::fchdir(&root).during("entering the new root")?;
     }
-    enter::enter(spec, memory_is_bounded)
+    enter::enter(spec, socket, memory_is_bounded)
 }
 
 /// The first process inside: whatever happens here, it is killed and waited for, and with it every other.
@@ -132,19 +136,6 @@ impl Guarded {
         idmap::write(child.pid, real_root)?;
         rustix::io::write(&release, b"!").during("starting the sandbox").map(drop)
     }
-
-    /// Waits until the host closes its end, or the sandbox ends.
-    fn watch(&self, socket: &UnixStream) -> Result<(), Broken> {
-        // Reading is the hand's; a closed socket reports itself unasked.
-        let mut watched =
-            [PollFd::new(socket, PollFlags::empty()), PollFd::new(&self.child()?.pidfd, PollFlags::IN)];
-        loop {
-            match poll(&mut watched, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                polled => return polled.map(drop).during("watching the sandbox"),
-            }
-        }
-    }
 }
 
 impl Drop for Guarded {
@@ -154,6 +145,14 @@ impl Drop for Guarded {
             child.wait();
         }
     }
+}
+
+/// Moves the channel from descriptor 1 to one that the hand does not get.
+fn take_channel() -> std::io::Result<UnixStream> {
+    let channel = UnixStream::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(channel)
 }
 
 /// Moves the socket from descriptor 0 to one that no command inherits, and leaves `/dev/null` there.

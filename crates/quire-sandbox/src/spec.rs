@@ -17,6 +17,10 @@ pub struct Spec {
     /// Sealed layers under it, newest first.
     #[serde(with = "paths")]
     pub layers: Vec<PathBuf>,
+    /// The machine's skeleton for an ordinary user, newest layer first, as [`crate::skeleton`] returns it; without one
+    /// nothing can be installed. Of no use to root.
+    #[serde(with = "paths")]
+    pub skeleton: Vec<PathBuf>,
     /// Directory that is writable inside as [`crate::OUT_INSIDE`]; the hand leaves whole outputs there.
     #[serde(with = "path")]
     pub out: PathBuf,
@@ -39,6 +43,15 @@ pub struct Spec {
     pub processes: u32,
     /// Longest file that can be written, in bytes.
     pub disk_bytes: u64,
+    /// The way out; `None` where there is none.
+    pub gate: Option<Door>,
+}
+
+/// The way out of a sandbox, whose sockets [`crate::Sandbox::gate`] gives.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Door {
+    /// A certificate authority, as PEM, that programs inside trust beside the machine's.
+    pub authority: Option<String>,
 }
 
 /// A folder as the sandbox sees it: frozen content with the layers' changes above it, at the folder's own path.

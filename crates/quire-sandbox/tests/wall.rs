@@ -4,6 +4,8 @@
 //! for half of the rows would be missing.
 //! Probes do no harm where the wall fails: they open and close.
 
+#[path = "wall/door.rs"]
+mod door;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -38,6 +40,14 @@ fn main() -> ExitCode {
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
 }
 
+/// Returns where an ordinary user's skeletons are kept from one run to the next, as they are on a person's machine.
+fn system() -> std::path::PathBuf {
+    let system = stage::disk().join(format!("quire-wall-system-{ORDINARY}"));
+    std::fs::create_dir_all(&system).expect("a directory");
+    std::os::unix::fs::chown(&system, Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
+    system
+}
+
 /// Runs one test in a process of its own, with a home of its own, as `uid`.
 fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
     if !rustix::process::geteuid().is_root() {
@@ -50,7 +60,8 @@ fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
         std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).current_dir("/").uid(uid).gid(uid);
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", system());
+    command.current_dir("/").uid(uid).gid(uid);
     let status = command.status().expect("a test's process");
     if status.success() { Ok(()) } else { Err(format!("{status}").into()) }
 }

@@ -248,7 +248,8 @@ fn the_hand_has_no_async_runtime() {
         let code = std::fs::read_to_string(&path).unwrap();
         let found: Vec<_> = NOT_IN_THE_HAND.iter().filter(|word| code.contains(**word)).collect();
         assert!(found.is_empty(), "{name} holds {found:?}");
-        seen += usize::from(["hand.rs", "enter.rs", "spawner.rs", "tool/command.rs"].contains(&name.as_str()));
+        seen +=
+            usize::from(["hand.rs", "enter.rs", "spawner.rs", "tool/command.rs"].contains(&name.as_str()));
     }
     assert_eq!(seen, 4, "the hand's own files are where they are looked for");
 }

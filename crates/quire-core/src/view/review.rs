@@ -5,7 +5,8 @@ use crate::bytes::{Hash, escape};
 use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Proof};
+use crate::event::{Apart, Connection, Proof};
+use crate::secret;
 use crate::task::{AcceptState, Task, Version};
 use crate::view::{self, Mark};
 use serde::Serialize;
@@ -30,6 +31,9 @@ pub struct Review {
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What the task reached or tried to, all its turns together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Connection>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
@@ -73,6 +77,7 @@ impl Review {
             files,
             apart: (*version.apart).clone(),
             left_out: vec![],
+            reached: task.reached.to_vec(),
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,
@@ -133,6 +138,18 @@ impl Review {
             Some((file.path.to_string(), why))
         };
         let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
+        for file in &self.files {
+            // A file full of them is one thing to look at.
+            if let Some(first) = file.secrets.first() {
+                let more = match file.secrets.len() - 1 {
+                    0 => String::new(),
+                    more => format!(", and {more} more"),
+                };
+                let why =
+                    format!("line {} holds what looks like a secret ({}){more}", first.line, first.kind);
+                look.push((file.path.to_string(), why));
+            }
+        }
         let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
         look.extend(self.left_out.iter().map(left_out));
         if self.apart.git.total > 0 {
@@ -224,7 +241,34 @@ pub struct FileChange {
     pub target: Option<String>,
     /// The file's size now, or before it was deleted.
     pub bytes: u64,
+    /// Added lines that hold what looks like a secret. Only in text that is compared line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretLine>,
     pub hunks: Vec<Hunk>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecretLine {
+    /// In the file as it is now, from 1.
+    pub line: usize,
+    /// In words, such as `GitHub token`.
+    pub kind: &'static str,
+}
+
+/// Returns what looks like a secret in added lines.
+fn secrets(hunks: &[Hunk]) -> Vec<SecretLine> {
+    let mut found = vec![];
+    for hunk in hunks {
+        let now = hunk.lines.iter().filter(|line| line.kind != diff::Kind::Removed);
+        for (line, number) in now.zip(hunk.now_start..) {
+            if line.kind == diff::Kind::Added
+                && let Some(kind) = secret::first_by_form(&line.text)
+            {
+                found.push(SecretLine { line: number, kind });
+            }
+        }
+    }
+    found
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -293,6 +337,7 @@ impl FileChange {
                 Some(Node::File { bytes, .. }) => *bytes,
                 _ => 0,
             },
+            secrets: secrets(&hunks),
             hunks,
         }
     }

@@ -1,7 +1,7 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Spec, StartError, start};
+use quire_sandbox::{FolderView, Sandbox, Skeleton, Spec, StartError, skeleton, start};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,6 +18,7 @@ pub struct Stage {
     pub base: PathBuf,
     pub home: PathBuf,
     pub spec: Spec,
+    _skeleton: Skeleton,
 }
 
 impl Stage {
@@ -38,10 +39,13 @@ impl Stage {
             ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
             ("LANG", "C.UTF-8"),
         ];
+        let system = PathBuf::from(std::env::var_os("WALL_SYSTEM").expect("a directory"));
+        let skeleton = skeleton(&system, &|_, _| ()).expect("a skeleton");
         let spec = Spec {
             state: base.join("data/state"),
             layer: base.join("data/layer"),
             layers: Vec::new(),
+            skeleton: skeleton.layers.clone(),
             out: base.join("data/out"),
             binary: base.join("quire"),
             folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],
@@ -51,8 +55,9 @@ impl Stage {
             memory_bytes: 2 << 30,
             processes: 512,
             disk_bytes: 4 << 30,
+            gate: None,
         };
-        Stage { base, home, spec }
+        Stage { base, home, spec, _skeleton: skeleton }
     }
 
     pub fn folder(&self) -> &Path {
@@ -89,7 +94,7 @@ impl Live {
                     let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
                     return (outcome.exit.unwrap_or(-1), said.to_owned());
                 }
-                FromHand::Live { .. } => {}
+                FromHand::Live { .. } | FromHand::Listening { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -8,6 +8,7 @@ mod folders;
 mod kill;
 mod model;
 mod prompts;
+mod secrets;
 mod stage;
 mod tree;
 mod wires;

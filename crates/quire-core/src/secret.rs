@@ -1,0 +1,274 @@
+//! Secrets in text: tokens that show by their form what they are, and values that are known to be secret.
+//!
+//! What a command prints goes into the log and to the model's provider. Files with secrets are hidden from it, but a secret
+//! may stand in a file of any name, in git's history, in a test's output. Only forms that hardly mean anything else are
+//! looked for: a mask in the wrong place costs the model a line of code that it cannot read.
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// What a mask begins with; the kind of secret and `]` follow.
+pub const MASK: &str = "[quire hid a secret: ";
+
+/// Values that are shorter are not looked for: they would be found in ordinary words.
+const KNOWN_MIN: usize = 8;
+/// Values beyond this many are not looked for.
+const KNOWN_MAX: usize = 1000;
+
+/// A secret in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// In bytes.
+    pub at: Range<usize>,
+    /// In words for a person, such as `GitHub token`.
+    pub kind: &'static str,
+}
+
+/// Looks for secrets. Making one costs more than looking with it.
+pub struct Masks {
+    automaton: AhoCorasick,
+    known: usize,
+}
+
+/// What follows the beginning of a token: how many bytes of which kind, at least.
+struct Form {
+    kind: &'static str,
+    begins: &'static str,
+    at_least: usize,
+    of: fn(u8) -> bool,
+}
+
+const fn form(kind: &'static str, begins: &'static str, at_least: usize, of: fn(u8) -> bool) -> Form {
+    Form { kind, begins, at_least, of }
+}
+
+fn upper(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit()
+}
+
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+fn word(byte: u8) -> bool {
+    plain(byte) || byte == b'_' || byte == b'-'
+}
+
+fn dotted(byte: u8) -> bool {
+    word(byte) || byte == b'.'
+}
+
+/// As the issuers describe their tokens; lengths are somewhat below theirs, because they grow and vary.
+const FORMS: &[Form] = &[
+    form("AWS access key", "AKIA", 16, upper),
+    form("AWS access key", "ASIA", 16, upper),
+    form("GitHub token", "ghp_", 36, plain),
+    form("GitHub token", "gho_", 36, plain),
+    form("GitHub token", "ghu_", 36, plain),
+    form("GitHub token", "ghs_", 36, plain),
+    form("GitHub token", "ghr_", 36, plain),
+    form("GitHub token", "github_pat_", 60, word),
+    form("GitLab token", "glpat-", 20, word),
+    form("Anthropic key", "sk-ant-", 30, word),
+    form("OpenAI key", "sk-proj-", 40, word),
+    form("OpenAI key", "sk-svcacct-", 40, word),
+    form("OpenRouter key", "sk-or-v1-", 40, plain),
+    form("API key", "sk-", 40, plain),
+    form("Google API key", "AIza", 35, word),
+    form("Slack token", "xoxb-", 20, word),
+    form("Slack token", "xoxp-", 20, word),
+    form("Slack token", "xapp-", 20, word),
+    form("Stripe key", "sk_live_", 20, plain),
+    form("Stripe key", "rk_live_", 20, plain),
+    form("npm token", "npm_", 36, plain),
+    form("PyPI token", "pypi-AgE", 50, word),
+    form("Hugging Face token", "hf_", 34, plain),
+    form("DigitalOcean token", "dop_v1_", 64, plain),
+    form("SendGrid key", "SG.", 60, dotted),
+    form("Shopify token", "shpat_", 32, plain),
+    form("Vault token", "hvs.", 24, word),
+    form("age key", "AGE-SECRET-KEY-1", 58, upper),
+];
+
+const PEM: &str = "-----BEGIN ";
+const PEM_IS_PRIVATE: &[u8] = b"PRIVATE KEY";
+/// Longest first line of a key in PEM (RFC 7468), and longest key.
+const PEM_LINE_MAX: usize = 64;
+const PEM_MAX: usize = 32 << 10;
+
+impl Masks {
+    /// Looks for tokens by their form, and for these values.
+    pub fn new<'a>(known: impl IntoIterator<Item = &'a str>) -> Masks {
+        let mut patterns: Vec<&str> =
+            known.into_iter().filter(|value| value.len() >= KNOWN_MIN).take(KNOWN_MAX).collect();
+        let known = patterns.len();
+        patterns.extend(FORMS.iter().map(|form| form.begins));
+        patterns.push(PEM);
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
+        Masks { automaton: automaton.expect("bounded patterns"), known }
+    }
+
+    /// Returns the secrets in `text`, in order; none overlaps another.
+    pub fn find(&self, text: &[u8]) -> Vec<Found> {
+        let mut all = vec![];
+        let mut from = 0;
+        while let Some(hit) = self.automaton.find(aho_corasick::Input::new(text).range(from..)) {
+            let (pattern, start) = (hit.pattern().as_usize(), hit.start());
+            let found = match pattern.checked_sub(self.known) {
+                None => Some((hit.end(), "known value")),
+                Some(form) => match FORMS.get(form) {
+                    Some(form) => token_end(text, start, form).map(|end| (end, form.kind)),
+                    None => key_end(text, start).map(|end| (end, "private key")),
+                },
+            };
+            from = match found {
+                Some((end, kind)) => {
+                    all.push(Found { at: start..end, kind });
+                    end
+                }
+                None => start + 1,
+            };
+        }
+        all
+    }
+
+    /// Returns the text with a mask in the place of each secret; `None` where there is none.
+    pub fn mask(&self, text: &str) -> Option<String> {
+        let found = self.find(text.as_bytes());
+        if found.is_empty() {
+            return None;
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut from = 0;
+        for Found { at, kind } in found {
+            // Secrets begin and end with ASCII, or are whole known strings, so these are borders of characters.
+            masked.push_str(text.get(from..at.start).unwrap_or_default());
+            masked.push_str(&mask_of(kind));
+            from = at.end;
+        }
+        masked.push_str(text.get(from..).unwrap_or_default());
+        Some(masked)
+    }
+}
+
+/// Returns the kind of the first secret in `text` that shows by its form.
+pub fn first_by_form(text: &[u8]) -> Option<&'static str> {
+    static BY_FORM: LazyLock<Masks> = LazyLock::new(|| Masks::new([]));
+    BY_FORM.find(text).first().map(|found| found.kind)
+}
+
+/// Returns what stands in the place of a secret of this kind.
+pub fn mask_of(kind: &str) -> String {
+    format!("{MASK}{kind}]")
+}
+
+fn token_end(text: &[u8], start: usize, form: &Form) -> Option<usize> {
+    // In the midst of a longer word it is something else, such as a piece of base64.
+    if start.checked_sub(1).is_some_and(|before| plain(text[before]) || text[before] == b'_') {
+        return None;
+    }
+    let rest = &text[start + form.begins.len()..];
+    let length = rest.iter().take_while(|byte| (form.of)(**byte)).count();
+    let token = &rest[..length];
+    // Manuals have examples of the right form; what repeats one letter is a placeholder.
+    let example = token.windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
+    let varied = token.iter().collect::<std::collections::BTreeSet<_>>().len() > 4;
+    (length >= form.at_least && !example && varied).then_some(start + form.begins.len() + length)
+}
+
+fn key_end(text: &[u8], start: usize) -> Option<usize> {
+    let rest = &text[start..text.len().min(start + PEM_MAX)];
+    let line = &rest[..rest.len().min(PEM_LINE_MAX)];
+    let dashes = line.windows(5).skip(PEM.len()).position(|part| part == b"-----")? + PEM.len();
+    if !line[..dashes].windows(PEM_IS_PRIVATE.len()).any(|part| part == PEM_IS_PRIVATE) {
+        return None;
+    }
+    let end = b"-----END ";
+    let last = rest.windows(end.len()).position(|part| part == end);
+    Some(match last {
+        Some(last) => {
+            let after = &rest[last + end.len()..];
+            let close = after.windows(5).take(PEM_LINE_MAX).position(|part| part == b"-----");
+            start + last + end.len() + close.map_or(0, |close| close + 5)
+        }
+        // Cut off: what is there of it is secret all the same, as long as it looks like it.
+        None => {
+            let body = &rest[dashes + 5..];
+            let coded = |byte: &&u8| plain(**byte) || b"+/=\r\n \\".contains(byte);
+            start + dashes + 5 + body.iter().take_while(coded).count()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In two pieces, so that no scanner takes this file for a leak.
+    fn token(begins: &str, rest: &str) -> String {
+        format!("{begins}{rest}")
+    }
+
+    const BODY: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0u1V2w3X4y5Z6a7B8c9D0e1F2g3H4";
+
+    #[test]
+    fn tokens_show_by_their_form() {
+        let masks = Masks::new([]);
+        let github = token("ghp_", &BODY[..36]);
+        let aws = token("AKIA", "Z7Q2M4N8X1C5V9B3");
+        let rows = [
+            (format!("token={github}\n"), Some("token=[quire hid a secret: GitHub token]\n")),
+            (
+                format!("a {github} b {aws}."),
+                Some("a [quire hid a secret: GitHub token] b [quire hid a secret: AWS access key]."),
+            ),
+            (token("ghp_", "short"), None),
+            (token("xghp_", &BODY[..36]), None),
+            (token("ghp_", &"x".repeat(36)), None),
+            (token("AKIA", "IOSFODNN7EXAMPLE"), None),
+            (token("sk-ant-", BODY), Some("[quire hid a secret: Anthropic key]")),
+            (token("sk-", "is-not-a-key-but-a-css-class-with-many-parts-in-it"), None),
+            ("a risk-averse, disk-based ask".into(), None),
+            (
+                "é-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----é".into(),
+                Some("é[quire hid a secret: private key]é"),
+            ),
+            ("-----BEGIN PRIVATE KEY-----\nMIIEabc+/\n".into(), Some("[quire hid a secret: private key]")),
+            ("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----".into(), None),
+            ("-----BEGIN ".into(), None),
+            (String::new(), None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(masks.mask(&text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn known_values_are_masked_wherever_they_stand() {
+        let masks = Masks::new(["correct-horse-battery", "short", "naïve-päss"]);
+        let rows = [
+            (
+                "url: db://me:correct-horse-battery@host",
+                Some("url: db://me:[quire hid a secret: known value]@host"),
+            ),
+            ("a short word", None),
+            ("xnaïve-pässx", Some("x[quire hid a secret: known value]x")),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(masks.mask(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_masked_holds_no_secret_any_more(before in "[ -~é\n]{0,40}", after in "[ -~é\n]{0,40}") {
+            let secret = token("glpat-", &BODY[..24]);
+            let masks = Masks::new(["a known value"]);
+            let text = format!("{before} {secret} {after}a known value");
+            let masked = masks.mask(&text).expect("there are two");
+            proptest::prop_assert!(!masked.contains(&secret) && !masked.contains("a known value"));
+            proptest::prop_assert_eq!(masks.mask(&masked), None);
+        }
+    }
+}
