@@ -518,6 +518,19 @@ async fn a_request_that_says_its_length_twice_hides_no_other() {
     assert!(status == 0 || text.contains("GET /hidden\n"), "{status} {text}");
 }
 
+#[tokio::test]
+async fn a_response_that_says_its_length_twice_is_passed_on_whole() {
+    let far = host(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let both = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let _ = stream.write_all(both.as_bytes()).await;
+    })
+    .await;
+    let world = World::new(only(&["up.example"]), &[("up.example", far)]);
+    let (status, text) = world.get("http://up.example/").await;
+    assert!(status == 200 && text.ends_with("hello"), "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
