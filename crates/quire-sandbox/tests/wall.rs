@@ -6,6 +6,8 @@
 
 #[path = "wall/door.rs"]
 mod door;
+#[path = "wall/egress.rs"]
+mod egress;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
