@@ -209,6 +209,11 @@ impl Hands {
         while ports.changed().await.is_ok() {}
     }
 
+    /// Returns lines about the limits that were met since the last outcome: why a sandbox that is gone may have gone.
+    pub fn limits_met(&self) -> String {
+        self.sandbox.breaches().iter().map(|breach| format!("\n{breach}")).collect()
+    }
+
     pub fn go_on(&self) {
         // A sandbox that is gone needs no thaw, and the next call finds out.
         let _ = self.sandbox.send(&ToHand::Thaw);

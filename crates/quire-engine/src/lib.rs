@@ -38,6 +38,8 @@ pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use serve::{ServeError, Stand};
 
+pub use quire_sandbox::limits_told;
+
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.
 pub fn private_main(args: &[std::ffi::OsString]) -> Option<i32> {

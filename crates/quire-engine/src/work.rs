@@ -238,10 +238,11 @@ impl Work {
             Ok(outcome) => self.take_over(outcome, masks).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
-                Outcome::refused(
+                Outcome::refused(format!(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
-                     with the same files is there for your next call.",
-                )
+                     with the same files is there for your next call.{}",
+                    hands.limits_met()
+                ))
             }
         };
         Ok(Event::Returned { call: place, outcome })
@@ -360,11 +361,12 @@ impl Work {
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
         let hands = self.start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
+        let limits_met = hands.limits_met();
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
         let run = match run {
             Ok(run) => run.masked(&masks),
-            Err(Gone) => check::Run::lost(),
+            Err(Gone) => check::Run::lost(&limits_met),
         };
         let whole = match &run.whole {
             Some(name) => {
