@@ -175,6 +175,11 @@ impl Hands {
         }
     }
 
+    /// Returns lines about the limits that were met since the last outcome: why a sandbox that is gone may have gone.
+    pub fn limits_met(&self) -> String {
+        self.sandbox.breaches().iter().map(|breach| format!("\n{breach}")).collect()
+    }
+
     /// Connects to a port inside. Whatever keeps it from that, there is nothing to talk to.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
         let nobody = || io::Error::from(io::ErrorKind::ConnectionRefused);
@@ -207,11 +212,6 @@ impl Hands {
     pub async fn gone(&self) {
         let mut ports = self.ports.clone();
         while ports.changed().await.is_ok() {}
-    }
-
-    /// Returns lines about the limits that were met since the last outcome: why a sandbox that is gone may have gone.
-    pub fn limits_met(&self) -> String {
-        self.sandbox.breaches().iter().map(|breach| format!("\n{breach}")).collect()
     }
 
     pub fn go_on(&self) {

@@ -5,7 +5,7 @@
 //!
 //! Three processes: the host calls [`start`]; the spawner (this binary again, with an empty environment and one thread)
 //! makes the namespaces and outlives nobody; the hand (this binary once more) is process 1 inside. Read in that order:
-//! `sandbox`, `spawner`, `tree`, `enter`, `hand`.
+//! `sandbox`, `spawner`, `tree`, `enter`, `hand`. The network ends at [`egress`], in the host.
 
 mod bury;
 mod confine;
