@@ -7,6 +7,7 @@ use quire_sandbox::{Door, Gate};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Tries a connection as `python3 -c CONNECT KIND ADDRESS PORT` and prints how it went: `ok`, or the error's name.
@@ -323,6 +324,14 @@ pub fn package_managers_work_through_the_way_out(stage: &Stage) {
     let egress = Egress::new(policy, move |traffic| drop(heard.send(traffic))).unwrap();
     let mut spec = stage.spec.clone();
     spec.gate = Some(Door { authority: egress.authority().map(str::to_owned) });
+    // A home is hidden, and the cargo that builds this test may lie in one.
+    fs::rename(stage.base.join("cargo"), stage.spec.out.join("cargo")).unwrap();
+    // It asks only which compiler there is.
+    let arch = std::env::consts::ARCH;
+    let version = format!("rustc 1.90.0\nbinary: rustc\nhost: {arch}-unknown-linux-gnu\nrelease: 1.90.0");
+    let rustc = stage.spec.out.join("rustc");
+    fs::write(&rustc, format!("#!/bin/sh\ncat << end\n{version}\nend\n")).unwrap();
+    fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).unwrap();
     let live = Live::start(&spec).unwrap();
     egress.serve(live.sandbox.gate().unwrap()).unwrap();
     let page = "https://pypi.org/simple/six/";
@@ -337,6 +346,13 @@ pub fn package_managers_work_through_the_way_out(stage: &Stage) {
         ("git ls-remote https://pypi.org/simple 2>&1 || true".into(), "not found"),
         ("/usr/bin/python3 -m pip download -q --no-deps --no-binary :none: -d /tmp/wheels six && ls /tmp/wheels".into(), "six-"),
         ("npm view left-pad version 2>&1".into(), "1."),
+        (
+            "mkdir -p /tmp/c/src && cd /tmp/c && echo > src/lib.rs && \
+             printf '[package]\\nname = \"c\"\\nversion = \"0.1.0\"\\n' > Cargo.toml && \
+             RUSTC=/run/quire/out/rustc CARGO_HOME=/tmp/cargo /run/quire/out/cargo add -q itoa && cat Cargo.toml"
+                .into(),
+            "itoa = ",
+        ),
         (
             "echo 'deb http://deb.debian.org/debian bookworm-updates main' > /tmp/list && \
              apt-get update -o Dir::Etc::sourcelist=/tmp/list -o Dir::Etc::sourceparts=- -o APT::Update::Error-Mode=any"
