@@ -1,5 +1,6 @@
 //! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
 
+use quire_sandbox::egress::{Egress, EgressError};
 use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, Port, ToHand};
 use quire_sandbox::{Sandbox, Skeleton, Spec, StartError, skeleton};
 use serde_json::json;
@@ -19,6 +20,8 @@ pub struct Hands {
     next: AtomicU32,
     state: PathBuf,
     ports: watch::Receiver<Vec<Port>>,
+    /// Open while this is kept; it ends after the sandbox.
+    way: Option<Arc<Egress>>,
     /// What it stands on.
     _skeleton: Skeleton,
 }
@@ -108,7 +111,16 @@ impl Hands {
         let ear = Ear { waiting: waiting.clone(), ports: said };
         let sandbox = quire_sandbox::start(&spec, move |said| ear.hear(said))?;
         let next = AtomicU32::new(1);
-        Ok(Hands { sandbox, waiting, next, state: spec.state, ports, _skeleton: skeleton })
+        Ok(Hands { sandbox, waiting, next, state: spec.state, ports, way: None, _skeleton: skeleton })
+    }
+
+    /// Lets the sandbox out by `way`, which begins to accept what waits at its door. Must be called within the async runtime.
+    pub fn open(&mut self, way: Arc<Egress>) -> Result<(), EgressError> {
+        if let Some(gate) = self.sandbox.gate() {
+            way.serve(gate)?;
+        }
+        self.way = Some(way);
+        Ok(())
     }
 
     /// Runs a shell command as the first call of a fresh sandbox, and waits for its end, at most about `most` long; after

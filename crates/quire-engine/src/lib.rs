@@ -6,6 +6,7 @@ mod check;
 pub mod database;
 mod driver;
 pub mod freeze;
+pub mod gc;
 pub mod glimpse;
 mod hands;
 pub mod host;
@@ -21,6 +22,7 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+mod reach;
 mod rooted;
 mod serve;
 pub mod settings;
@@ -29,6 +31,8 @@ mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod uninstall;
+mod usage;
 mod work;
 
 pub use glimpse::Glimpse;

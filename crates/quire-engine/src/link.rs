@@ -41,6 +41,7 @@ pub struct Link {
     pid: u32,
     /// What was handed over, for the next host where this one ends.
     keys: Vec<(u64, Secret)>,
+    secrets: Vec<(u64, String, Secret)>,
 }
 
 /// What a follower hears.
@@ -117,8 +118,15 @@ impl Link {
         let stream = host::connect(home).await.ok()?;
         let (read, write) = stream.into_split();
         let lines = BufReader::new(read).lines();
-        let mut link =
-            Link { home: home.to_owned(), log: log.to_owned(), lines, write, pid: 0, keys: vec![] };
+        let mut link = Link {
+            home: home.to_owned(),
+            log: log.to_owned(),
+            lines,
+            write,
+            pid: 0,
+            keys: vec![],
+            secrets: vec![],
+        };
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
@@ -143,6 +151,13 @@ impl Link {
     pub async fn key(&mut self, task: u64, key: &Secret) {
         self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
         self.keys.push((task, key.clone()));
+    }
+
+    /// Hands over a secret that a task's commands may use without seeing it; the host keeps it in memory.
+    pub async fn secret(&mut self, task: u64, name: &str, value: &Secret) {
+        let (name, exposed) = (name.to_owned(), value.expose().to_owned());
+        self.say(&ToHost::Secret { task, name: name.clone(), value: exposed }).await;
+        self.secrets.push((task, name, value.clone()));
     }
 
     /// Tells the host to end, and waits until its process is gone.
@@ -217,6 +232,9 @@ impl Followed {
         let mut link = Link::to_host(&self.link.home, &self.link.log).await?;
         for (task, key) in &self.link.keys {
             link.key(*task, key).await;
+        }
+        for (task, name, value) in &self.link.secrets {
+            link.secret(*task, name, value).await;
         }
         link.nudge(self.task).await;
         link.say(&ToHost::Follow(self.task)).await;

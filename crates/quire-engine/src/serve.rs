@@ -97,8 +97,8 @@ impl Quire {
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let (client, show) = (quire_model::Client::new(), Arc::new(|_| {}));
-        let work =
-            Work::new(self.store().clone(), self.home().to_owned(), id, client, Box::new(|_, _| None), show);
+        let (store, home) = (self.store().clone(), self.home().to_owned());
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Box::new(|_, _| None), show);
         let work = Arc::new(work.map_err(failed)?);
         let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
             Ok(hands) => hands,

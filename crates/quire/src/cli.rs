@@ -89,6 +89,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run one command in a fresh sandbox and show what it would change
     Sandbox(SandboxArgs),
+    /// Clear away what is past its age; a host does it once a day by itself
+    Gc(GcArgs),
+    /// Show what takes how much of the disk
+    Du,
+    /// Take away all that quire made
+    Uninstall(UninstallArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
@@ -255,6 +261,20 @@ pub enum ModelsCommand {
         #[arg(value_name = "PROVIDER")]
         provider: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Also settings and keys, and the work of tasks that are not finished or not accepted
+    #[arg(long)]
+    pub purge: bool,
 }
 
 #[derive(Debug, Args)]

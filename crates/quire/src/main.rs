@@ -65,6 +65,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Discard(args) => cmd::discard::discard(&args, &face),
         Command::Stop(args) => cmd::stop::stop(&args, &face),
         Command::Resume(args) => cmd::resume::resume(&args, &face),
+        Command::Gc(args) => cmd::gc::gc(&args, &face),
+        Command::Du => cmd::du::du(&face),
+        Command::Uninstall(args) => cmd::uninstall::uninstall(&args, &face),
         Command::Demo(args) => cmd::demo::demo(&args, &face),
     }
 }

@@ -28,7 +28,7 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 "Name paths as the review shows them, relative to the task's folder.".to_owned(),
             ),
-            EngineError::Sandbox(_) => (
+            EngineError::Sandbox(_) | EngineError::Egress(_) => (
                 Exit::NoSandbox,
                 "Nothing was run; your folder is as it was.",
                 "See what is missing: quire doctor".to_owned(),

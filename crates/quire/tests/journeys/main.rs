@@ -6,6 +6,7 @@ mod bad_input;
 mod checks;
 mod folders;
 mod kill;
+mod life;
 mod model;
 mod prompts;
 mod secrets;
