@@ -180,7 +180,7 @@ impl Stand {
                 }
                 () = self.hands.gone() => {
                     let command = self.serving.command.clone();
-                    return ServeError::Ended { command, exit: None, output: String::new() };
+                    return ServeError::Ended { command, exit: None, output: self.hands.limits_met() };
                 }
                 Some(_) = connections.join_next() => {}
                 accepted = accept(listener, &free) => {
@@ -204,7 +204,7 @@ impl Stand {
         let said = (&mut running.0).await;
         let (exit, output) = match said {
             Ok(Ok(said)) => (said.exit, said.text),
-            Ok(Err(_)) | Err(_) => (None, String::new()),
+            Ok(Err(_)) | Err(_) => (None, self.hands.limits_met()),
         };
         if self.plain && exit == Some(NO_PAGES) {
             return ServeError::NoRecord(self.task);

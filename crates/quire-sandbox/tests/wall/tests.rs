@@ -25,6 +25,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("names_are_resolved_by_the_way_out", crate::door::names_are_resolved_by_the_way_out),
     ("programs_are_told_of_the_way_out", crate::door::programs_are_told_of_the_way_out),
     ("ports_are_reached_through_the_hand_only", crate::door::ports_are_reached_through_the_hand_only),
+    ("package_managers_work_through_the_way_out", crate::door::package_managers_work_through_the_way_out),
     ("the_authority_is_trusted_inside_only", crate::door::the_authority_is_trusted_inside_only),
     ("what_leaves_is_judged_outside", crate::egress::what_leaves_is_judged_outside),
     ("the_kernel_is_closed", the_kernel_is_closed),
