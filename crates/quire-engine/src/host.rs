@@ -17,6 +17,7 @@ use crate::work::Work;
 use quire_core::charter::{Charter, Model};
 use quire_core::event::{Seq, Trouble, Why};
 use quire_core::{Event, Phase};
+use quire_sandbox::protocol::Port;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -56,6 +57,8 @@ pub enum ToHost {
     },
     /// Send what is to be seen of this task from now on.
     Follow(u64),
+    /// Say what the tasks' programs listen on.
+    Listening,
     /// End; a newer quire takes over, or a person says so. Tasks go on with the next host.
     Stop,
 }
@@ -71,6 +74,8 @@ pub enum FromHost {
     /// Something was written to a log.
     News,
     Glimpse(Glimpse),
+    /// What each task's programs listen on now, where there are any.
+    Listening(HashMap<u64, Vec<Port>>),
 }
 
 /// The most that a face may say in one connection, in bytes.
@@ -120,6 +125,7 @@ struct Host {
     /// the task again; a nudge is, and whatever a person writes.
     failed: Mutex<HashMap<u64, Seq>>,
     seen: broadcast::Sender<(u64, Glimpse)>,
+    listening: Mutex<HashMap<u64, Vec<Port>>>,
     /// Tells every driver to come to an end.
     retire: watch::Sender<bool>,
     company: Mutex<usize>,
@@ -237,6 +243,7 @@ impl Host {
             driven: Mutex::default(),
             failed: Mutex::default(),
             seen: broadcast::channel(4096).0,
+            listening: Mutex::default(),
             retire: watch::channel(false).0,
             company: Mutex::new(0),
             build: build(),
@@ -293,10 +300,11 @@ impl Host {
         };
         let host = self.clone();
         tokio::spawn(async move {
-            let (keys, secrets, seen) = (host.clone(), host.clone(), host.seen.clone());
+            let (keys, secrets, seen, shown) = (host.clone(), host.clone(), host.seen.clone(), host.clone());
             let key = Box::new(move |charter: &Charter, model: &Model| keys.key(task, charter, model));
             let secret = Box::new(move |charter: &Charter, name: &str| secrets.secret(task, charter, name));
             let show = Arc::new(move |glimpse| {
+                shown.keep_ports(task, &glimpse);
                 // Nobody watches: nothing is lost.
                 let _ = seen.send((task, glimpse));
             });
@@ -364,6 +372,17 @@ impl Host {
         if !self.store.task(task).is_ok_and(|task| may_ask(&task.phase)) {
             keys.remove(&task);
             lock_of(&self.secrets).remove(&task);
+        }
+    }
+
+    /// Keeps what a task's programs listen on for whoever asks.
+    fn keep_ports(&self, task: u64, glimpse: &Glimpse) {
+        let Glimpse::Listening(ports) = glimpse else { return };
+        let mut listening = lock_of(&self.listening);
+        if ports.is_empty() {
+            listening.remove(&task);
+        } else {
+            listening.insert(task, ports.clone());
         }
     }
 
@@ -439,7 +458,17 @@ impl Host {
                                 self.forget_key(task);
                             }
                         }
-                        ToHost::Follow(task) => followed = Some(task),
+                        ToHost::Follow(task) => {
+                            followed = Some(task);
+                            let ports = lock_of(&self.listening).get(&task).cloned();
+                            if let Some(ports) = ports {
+                                say(&mut write, &FromHost::Glimpse(Glimpse::Listening(ports))).await?;
+                            }
+                        }
+                        ToHost::Listening => {
+                            let all = lock_of(&self.listening).clone();
+                            say(&mut write, &FromHost::Listening(all)).await?;
+                        }
                         ToHost::Stop => {
                             self.retire.send_replace(true);
                         }

@@ -8,9 +8,10 @@ use crate::keys::Secret;
 use crate::store::{ReadError, Store};
 use quire_core::Logged;
 use quire_core::event::Seq;
+use quire_sandbox::protocol::Port;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -129,12 +130,21 @@ impl Link {
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
-            FromHost::News | FromHost::Glimpse(_) => None,
+            FromHost::News | FromHost::Glimpse(_) | FromHost::Listening(_) => None,
         }
     }
 
     pub async fn nudge(&mut self, task: u64) {
         self.say(&ToHost::Nudge(task)).await;
+    }
+
+    /// Returns what the programs of each running task listen on; nothing where the host does not answer.
+    pub async fn listening(&mut self) -> HashMap<u64, Vec<Port>> {
+        self.say(&ToHost::Listening).await;
+        match timeout(START, self.hear()).await {
+            Ok(Some(FromHost::Listening(all))) => all,
+            _ => HashMap::new(),
+        }
     }
 
     /// Hands over the key for a task's model; the host keeps it in memory.
@@ -211,7 +221,7 @@ impl Followed {
             }
             match timeout(LOOK, self.link.hear()).await {
                 Ok(Some(FromHost::Glimpse(glimpse))) => return Ok(Heard::Glimpse(glimpse)),
-                Ok(Some(FromHost::News | FromHost::Hello { .. })) | Err(_) => {}
+                Ok(Some(_)) | Err(_) => {}
                 Ok(None) => self.linked = false,
             }
         }

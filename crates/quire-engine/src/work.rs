@@ -184,6 +184,13 @@ impl Work {
         let spec =
             self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
         let started = Arc::new(self.start(spec, way).await?);
+        let (mut ports, show) = (started.ports(), self.show.clone());
+        tokio::spawn(async move {
+            while ports.changed().await.is_ok() {
+                show(Glimpse::Listening(ports.borrow_and_update().clone()));
+            }
+            show(Glimpse::Listening(vec![]));
+        });
         *hands = Some(started.clone());
         Ok(started)
     }
@@ -263,10 +270,11 @@ impl Work {
             Ok(outcome) => self.take_over(outcome, masks).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
-                Outcome::refused(
+                Outcome::refused(format!(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
-                     with the same files is there for your next call.",
-                )
+                     with the same files is there for your next call.{}",
+                    hands.limits_met()
+                ))
             }
         };
         Ok(Event::Returned { call: place, outcome })
@@ -391,11 +399,12 @@ impl Work {
         let inside = self.spec(task, scratch.clone(), below, way.as_ref())?;
         let hands = self.start(inside, way).await?;
         let run = check::run(&hands, &spec.command).await;
+        let limits_met = hands.limits_met();
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
         let run = match run {
             Ok(run) => run.masked(&masks),
-            Err(Gone) => check::Run::lost(),
+            Err(Gone) => check::Run::lost(&limits_met),
         };
         let whole = match &run.whole {
             Some(name) => {
@@ -441,19 +450,41 @@ impl Work {
         blocking(move || {
             freeze::remove_tree(&layer).map_err(disk)?;
             if let Some(id) = snapshot {
-                let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
-                let snapshot = work.load_snapshot(&id)?;
-                let (seen, sealed) = (&mut Seen::default(), work.place.layers_below(number));
-                let (_, sealed) = snapshot::snapshot(&frozen, &sealed, seen, work.store.blobs())
-                    .map_err(snapshot_trouble)?;
-                let snapshot = snapshot::upon(snapshot, &sealed);
-                snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs())
-                    .map_err(snapshot_trouble)?;
+                work.lay_out(&id, &frozen, &work.place.layers_below(number), &layer)?;
             }
             work.place.begin_layer(number).map_err(disk)
         })
         .await?;
         Ok(Some(Event::Restored { layer: number }))
+    }
+
+    /// Fills `layer` so that, above `sealed`, the folders are as in a snapshot.
+    fn lay_out(&self, id: &Hash, frozen: &[Frozen], sealed: &[PathBuf], layer: &Path) -> Result<(), Undone> {
+        let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
+        let (snapshot, blobs) = (self.load_snapshot(id)?, self.store.blobs());
+        let (_, sealed) =
+            snapshot::snapshot(frozen, sealed, &mut Seen::default(), blobs).map_err(snapshot_trouble)?;
+        let snapshot = snapshot::upon(snapshot, &sealed);
+        snapshot::restore(&snapshot, frozen, layer, owner, blobs).map_err(snapshot_trouble)
+    }
+
+    /// Starts a fresh sandbox that the task never hears of, in the directory `scratch`: of the sealed layers up to `layer`,
+    /// or, where there is none, of the last snapshot.
+    pub async fn stand(
+        self: &Arc<Work>,
+        task: &Task,
+        scratch: &Path,
+        layer: Option<u32>,
+    ) -> Result<Hands, Undone> {
+        let layers = self.place.layers_below(layer.map_or(task.layer, |layer| layer + 1));
+        let top = scratch.join("layer");
+        if let (None, Some(id)) = (layer, task.snapshot) {
+            let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
+            blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
+        }
+        let way = self.way(task)?;
+        let spec = self.spec(task, top, layers, way.as_ref())?;
+        self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await
     }
 }
 

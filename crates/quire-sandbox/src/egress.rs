@@ -23,7 +23,6 @@ mod tests;
 mod upstream;
 
 use crate::gate::Gate;
-use crate::gate::TRANSPARENT as FAKE;
 use authority::Authority;
 use connection::Listener;
 use host::Destination;
@@ -151,7 +150,7 @@ pub enum Refusal {
     Denied,
     #[error("is on a port that is not on this task's list")]
     Port,
-    #[error("resolves to {0}, which is not a public address")]
+    #[error("leads to {0}, which is not a public address")]
     Private(IpAddr),
     #[error("was asked for, but the connection names {0}")]
     OtherName(String),

@@ -76,9 +76,9 @@ async fn serve(outside: Arc<Outside>, stream: TcpStream, kind: Listener, _place:
 async fn step(outside: &Arc<Outside>, client: Io, onward: Onward) -> Option<(Io, Onward)> {
     match onward {
         Onward::Proxy => proxy(outside, client).await,
-        Onward::Host => http::serve(outside, client, http::Asked::Host).await,
-        Onward::Http(to) => http::serve(outside, client, http::Asked::Only(to)).await,
-        Onward::Inner(to) => http::serve(outside, client, http::Asked::Inner(to)).await,
+        Onward::Host => http::serve(outside, client, http::Asked::Host, None).await,
+        Onward::Http(to, far) => http::serve(outside, client, http::Asked::Only(to), Some(far)).await,
+        Onward::Inner(to) => http::serve(outside, client, http::Asked::Inner(to), None).await,
         Onward::Sni => by_name(outside, client).await,
         Onward::Authority(to) => terminate(outside, client, to).await,
         Onward::Tunnel(to, far) => {
@@ -105,7 +105,7 @@ async fn proxy(outside: &Arc<Outside>, mut client: Io) -> Option<(Io, Onward)> {
             outside.refuse(String::new(), 443, Refusal::Unserved);
             None
         }
-        _ => http::serve(outside, client, http::Asked::Proxy).await,
+        _ => http::serve(outside, client, http::Asked::Proxy, None).await,
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Written by hand because it reads so little: of a question only the header and one name, of which nothing is decoded.
 
-use super::FAKE;
+use crate::TRANSPARENT;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub fn answer(question: &[u8]) -> Option<Vec<u8>> {
         answer.extend(IN.to_be_bytes());
         answer.extend(TTL.to_be_bytes());
         answer.extend(4u16.to_be_bytes());
-        answer.extend(FAKE.octets());
+        answer.extend(TRANSPARENT.octets());
     }
     Some(answer)
 }

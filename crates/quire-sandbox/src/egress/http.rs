@@ -37,8 +37,14 @@ pub enum Asked {
 const HEADERS_MAX: usize = 128;
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Serves requests until the connection ends, or goes on as something else.
-pub async fn serve(outside: &Arc<Outside>, client: Io, asked: Asked) -> Option<(Io, Onward)> {
+/// Serves requests until the connection ends, or goes on as something else. `far` is a connection to the host that they are for,
+/// where there is one already.
+pub async fn serve(
+    outside: &Arc<Outside>,
+    client: Io,
+    asked: Asked,
+    far: Option<Dialled>,
+) -> Option<(Io, Onward)> {
     let hop = Arc::new(Hop {
         outside: outside.clone(),
         asked,
@@ -46,6 +52,9 @@ pub async fn serve(outside: &Arc<Outside>, client: Io, asked: Asked) -> Option<(
         far: Mutex::new(JoinSet::new()),
         next: Mutex::new(None),
     });
+    if let (Asked::Only(to), Some(far)) = (&hop.asked, far) {
+        *hop.kept.lock().await = hop.begin(to, far).await.ok();
+    }
     let service = service_fn(|request| {
         let hop = hop.clone();
         async move { Ok::<_, Infallible>(hop.answer(request).await) }
@@ -278,9 +287,14 @@ impl Hop {
     }
 
     async fn open(&self, to: &Destination, pass: Pass) -> Result<Kept, Broken> {
-        let is_inner = matches!(self.asked, Asked::Inner(_));
-        let dialled = self.outside.dial(to, pass, !is_inner).await.map_err(Broken::Failed)?;
+        let is_http = !matches!(self.asked, Asked::Inner(_));
+        let dialled = self.outside.dial(to, pass, is_http).await.map_err(Broken::Failed)?;
+        self.begin(to, dialled).await
+    }
+
+    async fn begin(&self, to: &Destination, dialled: Dialled) -> Result<Kept, Broken> {
         let login = dialled.login.clone();
+        let is_inner = matches!(self.asked, Asked::Inner(_));
         let stream = if is_inner { self.secure(dialled, to).await? } else { Box::new(dialled) };
         let mut client = hyper::client::conn::http1::Builder::new();
         client.preserve_header_case(true).max_buf_size(HEAD_BYTES_MAX);

@@ -8,7 +8,7 @@ use super::meter::Usage;
 use super::policy::{Pass, Rules};
 use super::stream::Io;
 use super::upstream::{Proxy, Upstream, connect};
-use super::{FAKE, Limit, Refusal, Traffic};
+use super::{Limit, Refusal, Traffic};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -68,7 +68,7 @@ pub enum Onward {
     /// TLS, which names the host.
     Sni,
     /// HTTP to this host alone.
-    Http(Destination),
+    Http(Destination, Dialled),
     /// TLS to this host, ended by the task's authority.
     Authority(Destination),
     /// What is inside of that.
@@ -110,7 +110,7 @@ impl Outside {
     /// Returns how a connection that asks for `to` goes on.
     pub async fn route(self: &Arc<Self>, to: Destination) -> Result<Onward, Failure> {
         // Who looked the name up by itself knows but this.
-        if to.host == Host::from(IpAddr::from(FAKE)) {
+        if to.host == Host::from(IpAddr::from(crate::TRANSPARENT)) {
             return match to.port {
                 443 => Ok(Onward::Sni),
                 80 => Ok(Onward::Host),
@@ -121,11 +121,9 @@ impl Outside {
         if self.authority.as_ref().is_some_and(|authority| authority.serves(&to)) {
             return Ok(Onward::Authority(to));
         }
-        if to.port == 80 {
-            return Ok(Onward::Http(to));
-        }
-        let dialled = self.dial(&to, pass, false).await?;
-        Ok(Onward::Tunnel(to, dialled))
+        let is_http = to.port == 80;
+        let dialled = self.dial(&to, pass, is_http).await?;
+        Ok(if is_http { Onward::Http(to, dialled) } else { Onward::Tunnel(to, dialled) })
     }
 
     /// Connects to a destination that was judged. Where a proxy of the machine stands before it, `is_http` says that a connection to

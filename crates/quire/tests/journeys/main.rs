@@ -10,6 +10,7 @@ mod model;
 mod prompts;
 mod reach;
 mod secrets;
+mod serve;
 mod stage;
 mod tree;
 mod wires;
