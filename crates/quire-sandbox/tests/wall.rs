@@ -6,6 +6,8 @@
 
 #[path = "wall/door.rs"]
 mod door;
+#[path = "wall/install.rs"]
+mod install;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
