@@ -237,6 +237,8 @@ pub enum Refused {
     Name,
     /// Not the name of a host.
     Malformed,
+    /// Asked for in a way that the proxy does not serve.
+    Unserved,
     /// Too many connections, too fast, or too much sent.
     Limit,
 }

@@ -21,7 +21,9 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+mod reach;
 mod rooted;
+mod serve;
 pub mod settings;
 pub mod snapshot;
 mod stack;
@@ -34,6 +36,10 @@ pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
+pub use quire_sandbox::protocol::Port;
+pub use serve::{ServeError, Stand};
+
+pub use quire_sandbox::limits_told;
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

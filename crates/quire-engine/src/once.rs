@@ -2,12 +2,14 @@
 
 use crate::freeze;
 use crate::hands::Hands;
+use crate::keys::Secret;
 use crate::quire::{EngineError, Quire};
+use crate::reach::{Reach, Way};
 use crate::settings::Resolved;
 use crate::snapshot::{self, Seen};
 use crate::work::hidden;
 use quire_core::Snapshot;
-use quire_core::event::Apart;
+use quire_core::event::{Apart, Connection, Event};
 use quire_sandbox::{FolderView, Rung, Spec};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +23,8 @@ pub struct Once {
     pub output: String,
     pub changes: Snapshot,
     pub apart: Apart,
+    /// What it reached, and what was refused.
+    pub reached: Vec<Connection>,
     pub folders: Vec<PathBuf>,
 }
 
@@ -30,13 +34,14 @@ impl Quire {
         &self,
         resolved: &Resolved,
         command: &str,
+        secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> Result<Once, EngineError> {
         let scratch = self.home().join("once").join(std::process::id().to_string());
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         freeze::remove_tree(&scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
-        let done = self.once_in(&scratch, resolved, command, live).await;
+        let done = self.once_in(&scratch, resolved, command, secret, live).await;
         freeze::remove_tree(&scratch).map_err(failed)?;
         done
     }
@@ -46,6 +51,7 @@ impl Quire {
         scratch: &Path,
         resolved: &Resolved,
         command: &str,
+        secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> Result<Once, EngineError> {
         let failed = |why| EngineError::Home { path: scratch.to_owned(), why };
@@ -60,6 +66,8 @@ impl Quire {
         };
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
+        let reach = Reach::default();
+        let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
         let spec = Spec {
             state: scratch.join("run"),
             layer: layer.clone(),
@@ -70,13 +78,16 @@ impl Quire {
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
             hide: hidden(&limits.hide, self.home()),
             show: limits.show.clone(),
-            env: resolved.env.clone(),
+            env: resolved.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
-            gate: None,
+            gate: way.as_ref().map(Way::door),
         };
-        let hands = Hands::start(spec, self.home(), &|_, _| ())?;
+        let mut hands = Hands::start(spec, self.home(), &|_, _| ())?;
+        if let Some(way) = way {
+            hands.open(way.egress)?;
+        }
         let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;
         let layers = [layer];
@@ -86,7 +97,11 @@ impl Quire {
             Ok(outcome) => (outcome.exit, outcome.text),
             Err(gone) => (None, gone.to_string()),
         };
-        Ok(Once { exit, output, changes, apart, folders: resolved.folders.clone() })
+        let reached = match reach.event() {
+            Some(Event::Reached { connections }) => connections,
+            _ => vec![],
+        };
+        Ok(Once { exit, output, changes, apart, reached, folders: resolved.folders.clone() })
     }
 
     /// Makes a sandbox, ends it, and returns its kind.

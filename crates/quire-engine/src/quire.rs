@@ -87,6 +87,8 @@ pub enum EngineError {
     Home { path: PathBuf, why: io::Error },
     #[error(transparent)]
     Sandbox(#[from] quire_sandbox::StartError),
+    #[error(transparent)]
+    Egress(#[from] quire_sandbox::egress::EgressError),
 }
 
 impl From<ReadError> for EngineError {

@@ -5,7 +5,7 @@
 //!
 //! Three processes: the host calls [`start`]; the spawner (this binary again, with an empty environment and one thread)
 //! makes the namespaces and outlives nobody; the hand (this binary once more) is process 1 inside. Read in that order:
-//! `sandbox`, `spawner`, `tree`, `enter`, `hand`.
+//! `sandbox`, `spawner`, `tree`, `enter`, `hand`. The network ends at [`egress`], in the host.
 
 mod bury;
 mod confine;
@@ -69,7 +69,8 @@ const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
 const PAGES: &str = "sandbox-pages";
 
-/// Returns the command line that serves the current directory's files at a port, inside.
+/// Returns the command line that serves the current directory's files at a port, inside. It ends at once, with exit code 3,
+/// where there is no `index.html`.
 pub fn pages(port: u16) -> String {
     format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
 }

@@ -178,7 +178,7 @@ fn listen(
         }
         let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
-        lock(met).begin().map_err(StartError::Spawner)?;
+        lock(met).hear_what_holds().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
         while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
@@ -186,7 +186,9 @@ fn listen(
                 FromHand::Connected { socket, .. } => *socket = ports::connected(passed).ok(),
                 // A breach is told before anything ends by it, so it is here by now.
                 FromHand::Done { outcome, .. } => {
-                    lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                    let mut met = lock(met);
+                    met.news().iter().for_each(|breach| outcome.add(breach));
+                    met.done();
                 }
                 _ => {}
             }
@@ -207,7 +209,7 @@ impl Sandbox {
     /// Says something to the hand. Fails where the sandbox has ended.
     pub fn send(&self, words: &ToHand) -> io::Result<()> {
         if matches!(words, ToHand::Call { .. }) {
-            lock(&self.ledger).call();
+            lock(&self.ledger).begun();
         }
         frame::write(&*lock(&self.voice), words)
     }

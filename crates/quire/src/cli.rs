@@ -61,6 +61,8 @@ pub enum Command {
     Log(TaskArgs),
     /// Show what a task did: summary, checks, changes
     Review(ReviewArgs),
+    /// Try what was made in a browser, from a fresh sandbox of it
+    Serve(ServeArgs),
     /// Ask for changes to what was done
     Revise(ReviseArgs),
     /// Write the version, or part of it, into the real folder
@@ -194,6 +196,18 @@ pub struct ReviewArgs {
     /// Print the plain unified diff
     #[arg(long)]
     pub diff: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The version to show [default: the last]
+    #[arg(long, value_name = "V", value_parser = clap::value_parser!(u32).range(1..))]
+    pub version: Option<u32>,
+    /// The port of 127.0.0.1 to show it at [default: a free one]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -408,6 +422,8 @@ fn wrong_value<'a>(wrong: &clap::Error, context: &impl Fn(ContextKind) -> Option
     match argument {
         "<N>" => Some(format!("`{value}` is no task's number.")),
         "--max-steps <N>" => Some(format!("`--max-steps` takes a whole number above 0, not `{value}`.")),
+        "--version <V>" => Some(format!("`{value}` is no version's number.")),
+        "--port <P>" => Some(format!("`--port` takes a port from 1 to 65535, not `{value}`.")),
         "<TASK>" => Some("The task is empty.".to_owned()),
         _ => None,
     }

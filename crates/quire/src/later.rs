@@ -12,7 +12,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
     ("web", "The terminal has it all: quire ls"),
-    ("serve", "Accept, look, and take it back if you must: quire accept N, quire undo N"),
     ("gc", "Drop tasks that you no longer need: quire discard N"),
     ("du", "Ask the system: du -sh ~/.local/share/quire"),
     (

@@ -44,6 +44,7 @@ pub fn all() -> impl Iterator<Item = Case> {
         crate::d_signals::CASES,
         crate::f_devices::CASES,
         crate::g_kernel::CASES,
+        crate::h_limits::CASES,
         crate::k_host::CASES,
     ];
     groups.into_iter().flatten().copied()

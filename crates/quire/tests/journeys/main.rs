@@ -9,6 +9,7 @@ mod kill;
 mod model;
 mod prompts;
 mod secrets;
+mod serve;
 mod stage;
 mod tree;
 mod wires;
