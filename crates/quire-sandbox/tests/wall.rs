@@ -8,6 +8,8 @@
 mod door;
 #[path = "wall/egress.rs"]
 mod egress;
+#[path = "wall/install.rs"]
+mod install;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
