@@ -22,7 +22,6 @@ pub enum How {
     /// Tried here, on every stand.
     Here(fn(&Ground)),
     /// Held by a test of another crate: `crates/.../file.rs::function`.
-    #[expect(dead_code, reason = "groups H, I and J")]
     Elsewhere(&'static str),
     /// Not tried, and why.
     NotHere(&'static str),
