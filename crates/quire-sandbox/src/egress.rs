@@ -39,6 +39,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::AbortHandle;
 
+pub use policy::REGISTRIES;
 pub use registries::named;
 pub use upstream::{Upstream, upstream};
 

@@ -131,18 +131,20 @@ fn check(spec: &Spec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The environment of commands: as given, with quire's own commands found last.
+/// The environment of commands: as given, with quire's own commands found first where they stand for others, else last.
+/// Whoever starts it, inside it is root, whose tools an ordinary user's path does not have.
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
-    match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => *path = format!("{FIRST_INSIDE}:{path}:{BIN_INSIDE}"),
-        None => env.push((
-            "PATH".into(),
-            format!(
-                "{FIRST_INSIDE}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"
-            ),
-        )),
+    env.retain(|(key, _)| key != "PATH");
+    let given = spec.env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, path)| path.as_str());
+    let mut path: Vec<&str> =
+        std::iter::once(FIRST_INSIDE).chain(given.split(':').filter(|part| !part.is_empty())).collect();
+    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", BIN_INSIDE] {
+        if !path.contains(&usual) {
+            path.push(usual);
+        }
     }
+    env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
     let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
     hand::Brief { folder, env }

@@ -184,6 +184,14 @@ fn filter(alone: bool) -> Vec<sock_filter> {
     for number in NEEDLESS {
         filter.when(BPF_JEQ, *number as u32, DONE);
     }
+    if alone {
+        // Into one of the namespaces that were made for it (`others`), and none else can be reached.
+        filter.call(SYS_setns, |rules| {
+            rules.load(argument(1));
+            rules.when(BPF_JEQ, CLONE_NEWUSER as u32, ALLOW);
+            rules.answer(NO);
+        });
+    }
     for number in FORBIDDEN {
         filter.when(BPF_JEQ, *number as u32, NO);
     }
@@ -309,6 +317,17 @@ mod tests {
             (SYS_setresuid, [kept, 33, kept, 0], DONE),
             (SYS_setgroups, [0, 0, 0, 0], DONE),
         ];
+        for (kind, expected) in
+            [(CLONE_NEWUSER, ALLOW), (0, NO), (CLONE_NEWNS, NO), (CLONE_NEWUSER | CLONE_NEWNET, NO)]
+        {
+            let entered = [3, kind as u64];
+            assert_eq!(
+                answer_of(&filter(true), ARCHITECTURE, SYS_setns as u32, &entered),
+                expected,
+                "{kind:x}"
+            );
+            assert_eq!(answer_of(&filter(false), ARCHITECTURE, SYS_setns as u32, &entered), NO, "{kind:x}");
+        }
         for (number, arguments, expected) in rows {
             let alone = answer_of(&filter(true), ARCHITECTURE, number as u32, &arguments);
             assert_eq!(alone, expected, "{number} {arguments:?}");
