@@ -74,7 +74,7 @@ impl Case {
             return is_there(test);
         }
         // A file, because who still holds a pipe would be waited for.
-        let said = base.join(format!("{}-{}.said", self.id, stand.name));
+        let said = base.join(format!("{}.said", self.id));
         let into = std::fs::File::create(&said).expect("a file");
         let mut command = stand.command(self.id, base);
         let status = command
