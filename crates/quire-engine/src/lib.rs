@@ -6,6 +6,7 @@ mod check;
 pub mod database;
 mod driver;
 pub mod freeze;
+pub mod gc;
 pub mod glimpse;
 mod hands;
 pub mod host;
@@ -21,19 +22,27 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+mod reach;
 mod rooted;
+mod serve;
 pub mod settings;
 pub mod snapshot;
 mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod uninstall;
+mod usage;
 mod work;
 
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
+pub use quire_sandbox::protocol::Port;
+pub use serve::{ServeError, Stand};
+
+pub use quire_sandbox::limits_told;
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

@@ -27,8 +27,8 @@ const FILES: u64 = 16 << 10;
 /// How much more willingly the processor is given to others.
 const NICE: i32 = 5;
 
-/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory.
-pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
+/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory, and `alone` that there is one user.
+pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), Broken> {
     let bound = |resource, most: u64| {
         let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
         setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) }).during("setting a limit")
@@ -64,12 +64,5 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
     }
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
-    seccomp::install(is_alone()).during("filtering system calls")
-}
-
-/// Returns whether the user namespace of this process has room for one user.
-fn is_alone() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
-    map.lines().filter_map(count).sum::<u64>() == 1
+    seccomp::install(alone).during("filtering system calls")
 }

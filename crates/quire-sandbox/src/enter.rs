@@ -3,7 +3,7 @@
 use crate::mounts::{self, During};
 use crate::spawner::Outset;
 use crate::tree::Broken;
-use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Spec, confine, frame, gate, process};
+use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Spec, confine, frame, gate, others, process};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::{CStr, CString};
@@ -39,7 +39,11 @@ pub fn enter(
     rustix::system::sethostname(b"quire").during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
-    confine::confine(spec, memory_is_bounded)?;
+    let alone = others::is_alone();
+    if alone {
+        others::make()?;
+    }
+    confine::confine(spec, memory_is_bounded, alone)?;
     become_hand()
 }
 

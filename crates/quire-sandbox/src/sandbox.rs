@@ -131,18 +131,20 @@ fn check(spec: &Spec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The environment of commands: as given, with quire's own commands found last.
+/// The environment of commands: as given, with quire's own commands found first where they stand for others, else last.
+/// Whoever starts it, inside it is root, whose tools an ordinary user's path does not have.
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
-    match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => *path = format!("{FIRST_INSIDE}:{path}:{BIN_INSIDE}"),
-        None => env.push((
-            "PATH".into(),
-            format!(
-                "{FIRST_INSIDE}:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"
-            ),
-        )),
+    env.retain(|(key, _)| key != "PATH");
+    let given = spec.env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, path)| path.as_str());
+    let mut path: Vec<&str> =
+        std::iter::once(FIRST_INSIDE).chain(given.split(':').filter(|part| !part.is_empty())).collect();
+    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", BIN_INSIDE] {
+        if !path.contains(&usual) {
+            path.push(usual);
+        }
     }
+    env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
     let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
     hand::Brief { folder, env }
@@ -176,7 +178,7 @@ fn listen(
         }
         let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
-        lock(met).begin().map_err(StartError::Spawner)?;
+        lock(met).hear_what_holds().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
         while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
@@ -184,7 +186,9 @@ fn listen(
                 FromHand::Connected { socket, .. } => *socket = ports::connected(passed).ok(),
                 // A breach is told before anything ends by it, so it is here by now.
                 FromHand::Done { outcome, .. } => {
-                    lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                    let mut met = lock(met);
+                    met.news().iter().for_each(|breach| outcome.add(breach));
+                    met.done();
                 }
                 _ => {}
             }
@@ -205,7 +209,7 @@ impl Sandbox {
     /// Says something to the hand. Fails where the sandbox has ended.
     pub fn send(&self, words: &ToHand) -> io::Result<()> {
         if matches!(words, ToHand::Call { .. }) {
-            lock(&self.ledger).call();
+            lock(&self.ledger).begun();
         }
         frame::write(&*lock(&self.voice), words)
     }

@@ -18,9 +18,6 @@ mod tools;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
-
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
     if let Some(code) = quire_sandbox::private_main(&args) {
@@ -36,18 +33,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let trials = tests::ALL.iter().flat_map(|(name, _)| {
-        [(0, "root"), (ORDINARY, "user")]
+        [(0, "root"), (stage::ORDINARY, "user")]
             .map(|(uid, who)| libtest_mimic::Trial::test(format!("{who}::{name}"), move || run(name, uid)))
     });
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
-}
-
-/// Returns where an ordinary user's skeletons are kept from one run to the next, as they are on a person's machine.
-fn system() -> std::path::PathBuf {
-    let system = stage::disk().join(format!("quire-wall-system-{ORDINARY}"));
-    std::fs::create_dir_all(&system).expect("a directory");
-    std::os::unix::fs::chown(&system, Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
-    system
 }
 
 /// Runs one test in a process of its own, with a home of its own, as `uid`.
@@ -62,7 +51,7 @@ fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
         std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", system());
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", stage::system());
     command.current_dir("/").uid(uid).gid(uid);
     let status = command.status().expect("a test's process");
     if status.success() { Ok(()) } else { Err(format!("{status}").into()) }

@@ -58,6 +58,7 @@ pub fn doctor(face: &Face) -> Result<Exit, Failure> {
                 |rung| format!("{rung}: a command ran in one just now"),
                 next,
             ));
+            rows.push(limits_row());
             let host = wait(async { quire.link().await.map(|_| ()) })?;
             rows.push(Row::of("host", host, |()| "answers".into(), "Run it in view to see why: quire host"));
         }
@@ -91,6 +92,13 @@ pub fn doctor(face: &Face) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+/// Tells what holds each bound of a sandbox; something always does.
+fn limits_row() -> Row {
+    let told = quire_engine::limits_told();
+    let says = told.iter().map(|(what, means)| format!("{what} {means}")).collect::<Vec<_>>().join("; ");
+    Row { name: "limits", works: true, says, next: String::new() }
 }
 
 fn models_row(surroundings: &Surroundings) -> Result<Row, Failure> {
