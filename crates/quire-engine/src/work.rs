@@ -482,6 +482,7 @@ impl Work {
             let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }
+        self.reach.heed(&task.reaches);
         let way = self.way(task)?;
         let spec = self.spec(task, top, layers, way.as_ref())?;
         self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await
@@ -585,5 +586,38 @@ mod tests {
         work.seal(&task).await.unwrap();
         assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
         assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
+
+    #[test]
+    fn only_plain_files_of_the_out_directory_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir_all(out.join("sub")).unwrap();
+        for file in ["secret", "out/said", "out/sub/deep", "out/.hidden"] {
+            std::fs::write(dir.path().join(file), file).unwrap();
+        }
+        std::os::unix::fs::symlink("../secret", out.join("link")).unwrap();
+        std::os::unix::fs::symlink("said", out.join("near")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, out.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let rows = [
+            ("said", true),
+            (".hidden", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("/etc/passwd", false),
+            ("../secret", false),
+            ("sub/deep", false),
+            ("sub", false),
+            ("link", false),
+            ("near", false),
+            ("pipe", false),
+            ("gone", false),
+            ("said\0", false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(left_behind(&out, name).is_some(), expected, "{name:?}");
+        }
     }
 }
