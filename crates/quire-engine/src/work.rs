@@ -587,4 +587,37 @@ mod tests {
         assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
         assert!(!work.place.dir().join("run").exists(), "nothing was started");
     }
+
+    #[test]
+    fn only_plain_files_of_the_out_directory_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir_all(out.join("sub")).unwrap();
+        for file in ["secret", "out/said", "out/sub/deep", "out/.hidden"] {
+            std::fs::write(dir.path().join(file), file).unwrap();
+        }
+        std::os::unix::fs::symlink("../secret", out.join("link")).unwrap();
+        std::os::unix::fs::symlink("said", out.join("near")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, out.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let rows = [
+            ("said", true),
+            (".hidden", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("/etc/passwd", false),
+            ("../secret", false),
+            ("sub/deep", false),
+            ("sub", false),
+            ("link", false),
+            ("near", false),
+            ("pipe", false),
+            ("gone", false),
+            ("said\0", false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(left_behind(&out, name).is_some(), expected, "{name:?}");
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod door;
 mod egress;
 #[path = "wall/install.rs"]
 mod install;
+#[path = "wall/life.rs"]
+mod life;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]

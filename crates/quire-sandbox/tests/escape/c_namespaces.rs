@@ -93,7 +93,8 @@ fn the_hand_killed(ground: &Ground) {
     let inside = ground.inside();
     inside.yes("echo kept > kept; setsid -f sleep 86396.25 > /dev/null 2>&1 < /dev/null");
     assert!(crate::stage::runs("86396.25"));
-    let hand = hand_of(std::process::id()).expect("a hand below this process");
+    let [_, hand] = spawner_and_hand();
+    let hand = rustix::process::Pid::from_raw(hand as i32).unwrap();
     rustix::process::kill_process(hand, rustix::process::Signal::KILL).unwrap();
     crate::stage::until("all are gone", || !crate::stage::runs("86396.25"));
     drop(inside);
@@ -102,8 +103,8 @@ fn the_hand_killed(ground: &Ground) {
     assert_eq!(ground.inside().yes("cat kept"), "kept");
 }
 
-/// Returns the first process of the sandbox that this process started.
-fn hand_of(parent: u32) -> Option<rustix::process::Pid> {
+/// Returns the two processes of the sandbox that this process started.
+pub fn spawner_and_hand() -> [u32; 2] {
     let children = |of: u32| {
         let threads = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
         let read =
@@ -111,6 +112,6 @@ fn hand_of(parent: u32) -> Option<rustix::process::Pid> {
         let all: Vec<String> = threads.map(|thread| read(thread.path())).collect();
         all.join(" ").split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).collect::<Vec<_>>()
     };
-    let spawner = *children(parent).first()?;
-    rustix::process::Pid::from_raw(*children(spawner).last()? as i32)
+    let spawner = *children(std::process::id()).first().expect("a spawner");
+    [spawner, *children(spawner).last().expect("a hand")]
 }

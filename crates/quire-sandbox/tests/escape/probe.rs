@@ -399,11 +399,11 @@ fn enter(directories: &[&str]) {
 }
 
 /// Makes itself less likely to be ended where memory is short.
-fn oom(_: &[&str]) {
+fn oom(args: &[&str]) {
     let file = "/proc/self/oom_score_adj";
-    let now: i32 = fs::read_to_string(file).expect("a score").trim().parse().expect("a number");
-    say("lower", told(fs::write(file, (now - 1).to_string())));
-    say("same", told(fs::write(file, now.to_string())));
+    let now = fs::read_to_string(file).expect("a score");
+    say("lower", told(fs::write(file, args[0])));
+    say("same", told(fs::write(file, now)));
 }
 
 /// Asks for what is another's on a terminal of its own, and for what it reads and writes itself.

@@ -48,6 +48,7 @@ pub const ALL: &[(&str, Test)] = &[
     ("outputs_come_out", outputs_come_out),
     ("tools_work_inside", crate::tools::tools_work_inside),
     ("the_rung_is_proved", the_rung_is_proved),
+    ("many_sandboxes_leave_nothing", crate::life::many_sandboxes_leave_nothing),
 ];
 
 /// Not tests, but what a test starts as a process of its own.
