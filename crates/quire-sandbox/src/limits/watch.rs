@@ -17,7 +17,6 @@ use crate::tree::Broken;
 use crate::{Spec, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
-use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -91,8 +90,6 @@ struct Watch<'a> {
     /// Looks since something was killed.
     since_kill: u32,
     killed: Option<Counter>,
-    /// What was told since the last call began.
-    told: Vec<Discriminant<Breach>>,
 }
 
 struct Disk {
@@ -108,6 +105,8 @@ struct Disk {
     walk: Option<Walk>,
     /// Over the limit: the least that it was since.
     mark: Option<Size>,
+    /// What was written from the walk that found too much to the end of who wrote it is in no mark yet.
+    settles: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -126,6 +125,7 @@ impl<'a> Watch<'a> {
             took: Duration::ZERO,
             walk: None,
             mark: None,
+            settles: false,
         };
         let killed = watched.limits.held.killed.clone();
         let killed = killed.and_then(|(file, word)| Counter::of(&file, word));
@@ -141,7 +141,6 @@ impl<'a> Watch<'a> {
             full: 0,
             since_kill: LOOKS_SECOND,
             killed,
-            told: Vec::new(),
         }
     }
 
@@ -179,9 +178,6 @@ impl<'a> Watch<'a> {
                 let begun = heard.iter().filter(|byte| **byte == BEGUN).count();
                 // It may be long from a call's beginning to its first process.
                 self.calls = (self.calls + begun).saturating_sub(heard.len() - begun);
-                if begun > 0 {
-                    self.told.clear();
-                }
                 if self.processes.is_none() {
                     self.processes = Processes::of(self.watched.first.pid);
                 }
@@ -308,6 +304,7 @@ impl<'a> Watch<'a> {
             false => Breach::Files { used: used.files, limit: limit.files, ended },
         };
         if ended {
+            self.disk.settles = true;
             // Small files are hardly anything to write, so that who makes them is not known by it.
             let writers = if bytes { writers(&growth) } else { Vec::new() };
             self.end(|process| writers.contains(&process.pid), &breach);
@@ -328,14 +325,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells each kind of breach once a call.
-    fn tell(&mut self, breach: &Breach) {
-        let kind = discriminant(breach);
-        if !self.told.contains(&kind) {
-            self.told.push(kind);
-            // Where nobody listens any more, nobody needs to know.
-            let _ = frame::write(self.watched.channel, breach);
-        }
+    fn tell(&self, breach: &Breach) {
+        // Where nobody listens any more, nobody needs to know.
+        let _ = frame::write(self.watched.channel, breach);
     }
 }
 
@@ -378,9 +370,14 @@ impl Disk {
 
     /// Returns, where the limit is exceeded, whether more is used than when that was last found.
     fn mark(&mut self, used: Size) -> Option<bool> {
+        let settles = std::mem::take(&mut self.settles);
         if !used.exceeds(self.limit) {
             self.mark = None;
             return None;
+        }
+        if settles {
+            self.mark = Some(used);
+            return Some(false);
         }
         let grew = self.mark.is_none_or(|mark| used.exceeds(mark.plus(self.limit.over(64))));
         self.mark = match self.mark {
@@ -411,6 +408,7 @@ mod tests {
             took: Duration::ZERO,
             walk: None,
             mark: None,
+            settles: false,
         }
     }
 
@@ -451,6 +449,11 @@ mod tests {
             (6_401, Some(true)),
         ];
         for (used, met) in rows {
+            assert_eq!(disk.mark(size(used)), met, "{used}");
+        }
+        // What came until the writer was gone is not held against the next one.
+        disk.settles = true;
+        for (used, met) in [(9_000, Some(false)), (9_050, Some(false)), (9_200, Some(true))] {
             assert_eq!(disk.mark(size(used)), met, "{used}");
         }
     }
