@@ -15,6 +15,7 @@ mod ignores;
 pub mod instructions;
 pub mod keys;
 pub mod link;
+mod live;
 mod masked;
 pub mod models;
 pub mod nearest;

@@ -12,7 +12,7 @@ use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
 use crate::store::Store;
-use crate::{check, instructions};
+use crate::{check, instructions, live};
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
@@ -119,6 +119,11 @@ impl Work {
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
+        let at = |(folder, frozen): (&PathBuf, &Frozen)| -> Vec<PathBuf> {
+            frozen.ignored.iter().map(|ignored| folder.join(ignored)).collect()
+        };
+        let ignored = task.charter.folders.iter().zip(&all).flat_map(at);
+        live::note(self.place.dir(), ignored).map_err(disk)?;
         *lock(&self.frozen) = Some(Arc::new(all));
         Ok(Event::Frozen { bases })
     }

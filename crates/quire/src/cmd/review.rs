@@ -309,6 +309,7 @@ pub mod tests {
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
             left_out: vec![],
+            moved: vec![],
             serving: None,
             reached: vec![
                 Connection { refused: None, ..connection("pypi.org", 443) },
