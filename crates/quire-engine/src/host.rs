@@ -163,6 +163,8 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
             host.look_at(task);
         }
     }
+    // Sandboxes that start before this is decided do without.
+    std::thread::spawn(quire_sandbox::delegate);
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();

@@ -42,7 +42,12 @@ pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use serve::{ServeError, Stand};
 
-pub use quire_sandbox::limits_told;
+/// Returns what would hold each bound of a sandbox that the host starts, in pairs of the bound and its means, in words.
+/// Puts this process where the host would be for that.
+pub fn limits_told() -> Vec<(&'static str, String)> {
+    quire_sandbox::delegate();
+    quire_sandbox::limits_told()
+}
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

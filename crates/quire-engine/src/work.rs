@@ -482,6 +482,7 @@ impl Work {
             let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }
+        self.reach.heed(&task.reaches);
         let way = self.way(task)?;
         let spec = self.spec(task, top, layers, way.as_ref())?;
         self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await

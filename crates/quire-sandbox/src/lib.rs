@@ -10,6 +10,7 @@
 mod bury;
 mod confine;
 mod cover;
+mod delegate;
 mod door;
 mod durable;
 pub mod egress;
@@ -46,6 +47,7 @@ mod twice;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told};

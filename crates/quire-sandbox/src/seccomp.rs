@@ -181,9 +181,6 @@ fn filter(alone: bool) -> Vec<sock_filter> {
     for number in ABSENT {
         filter.when(BPF_JEQ, *number as u32, NOT_THERE);
     }
-    for number in NEEDLESS {
-        filter.when(BPF_JEQ, *number as u32, DONE);
-    }
     if alone {
         // Into one of the namespaces that were made for it (`others`), and none else can be reached.
         filter.call(SYS_setns, |rules| {
@@ -191,6 +188,9 @@ fn filter(alone: bool) -> Vec<sock_filter> {
             rules.when(BPF_JEQ, CLONE_NEWUSER as u32, ALLOW);
             rules.answer(NO);
         });
+    }
+    for number in NEEDLESS {
+        filter.when(BPF_JEQ, *number as u32, DONE);
     }
     for number in FORBIDDEN {
         filter.when(BPF_JEQ, *number as u32, NO);

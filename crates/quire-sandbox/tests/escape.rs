@@ -26,6 +26,10 @@ mod g_kernel;
 mod ground;
 #[path = "escape/h_limits.rs"]
 mod h_limits;
+#[path = "escape/i_remains.rs"]
+mod i_remains;
+#[path = "escape/j_merge.rs"]
+mod j_merge;
 #[path = "escape/k_host.rs"]
 mod k_host;
 #[path = "escape/machine.rs"]

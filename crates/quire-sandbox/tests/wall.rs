@@ -6,6 +6,12 @@
 
 #[path = "wall/door.rs"]
 mod door;
+#[path = "wall/egress.rs"]
+mod egress;
+#[path = "wall/install.rs"]
+mod install;
+#[path = "wall/life.rs"]
+mod life;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -14,6 +20,7 @@ mod tests;
 mod tools;
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
@@ -37,6 +44,12 @@ fn main() -> ExitCode {
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
 }
 
+/// Copies a program by another process, so that no child of this one ever holds the copy open for writing.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy of {from:?}");
+}
+
 /// Runs one test in a process of its own, with a home of its own, as `uid`.
 fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
     if !rustix::process::geteuid().is_root() {
@@ -44,8 +57,14 @@ fn run(name: &str, uid: u32) -> Result<(), libtest_mimic::Failed> {
     }
     let base = tempfile::Builder::new().prefix("wall-").tempdir_in(stage::disk()).expect("a directory");
     let program = base.path().join("quire");
-    std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy of this program");
-    for path in [base.path(), &program] {
+    copy(&std::env::current_exe().expect("this program"), &program);
+    let mut owned = vec![base.path().to_owned(), program.clone()];
+    if name == "package_managers_work_through_the_way_out" {
+        // Where it lies in root's home, others cannot read it.
+        owned.push(base.path().join("cargo"));
+        copy(Path::new(env!("CARGO")), &base.path().join("cargo"));
+    }
+    for path in owned {
         std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);

@@ -45,6 +45,8 @@ pub fn all() -> impl Iterator<Item = Case> {
         crate::f_devices::CASES,
         crate::g_kernel::CASES,
         crate::h_limits::CASES,
+        crate::i_remains::CASES,
+        crate::j_merge::CASES,
         crate::k_host::CASES,
     ];
     groups.into_iter().flatten().copied()

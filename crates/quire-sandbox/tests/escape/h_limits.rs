@@ -65,6 +65,7 @@ fn call(live: &Live, command: &str) -> HandOutcome {
 fn met(live: &Live, command: &str, told: &str) {
     let outcome = call(live, command);
     assert!(outcome.text.contains(told), "{command}: {}", outcome.text);
+    assert!(!outcome.text.contains("perhaps"), "{command}: {}", outcome.text);
     // What is added to it may be that a job ended.
     let next = call(live, "echo still here");
     assert!(next.text.starts_with("still here\n[exit 0 "), "{command}: {}", next.text);

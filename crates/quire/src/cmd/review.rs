@@ -373,7 +373,7 @@ pub mod tests {
         1 + <U+202E>x    y
 
     gone.txt  deleted
-    pic.png  changed, binary, 2 B
+    pic.png  changed, binary, 2 bytes
     run.sh  changed, can be run
 
     Your folder has not changed.
