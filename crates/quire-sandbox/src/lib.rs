@@ -42,6 +42,7 @@ mod sudo;
 mod tidy;
 pub mod tool;
 mod tree;
+mod twice;
 
 use std::ffi::OsString;
 

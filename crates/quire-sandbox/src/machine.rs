@@ -22,12 +22,17 @@ pub fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
         else {
             continue;
         };
-        let point = PathBuf::from(OsString::from_vec(unoctal(point)));
+        let point = path(point);
         mounts.retain(|mount| mount.point != point);
         let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
         mounts.push(Mount { point, kind: text(kind), device: text(device) });
     }
     mounts
+}
+
+/// Returns the path that stands in a field of mountinfo.
+pub fn path(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unoctal(field)))
 }
 
 /// Undoes `\040` and its like.

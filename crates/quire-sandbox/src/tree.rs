@@ -9,6 +9,7 @@ use crate::hide::{self, FolderSecrets};
 use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
+use crate::twice::Mounts;
 use crate::{
     BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, others,
     tidy,
@@ -75,6 +76,9 @@ impl Home {
             areas.push(mine.clone());
         }
         let mut areas: Vec<PathBuf> = areas.iter().filter_map(|area| fs::canonicalize(area).ok()).collect();
+        let mounts =
+            Mounts::of(&fs::read("/proc/self/mountinfo").unwrap_or_default()).apart_from(&spec.state);
+        areas.extend(areas.iter().flat_map(|area| mounts.others(area)).collect::<Vec<_>>());
         areas.retain(|area| area.is_dir() && area.components().count() > 1);
         areas.sort();
         areas.dedup_by(|inner, outer| inner.starts_with(outer));
@@ -446,6 +450,9 @@ impl<'a> Tree<'a> {
         names.retain(|name| fs::symlink_metadata(name).is_ok() || self.is_frozen(name));
         let resolved: Vec<PathBuf> = names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect();
         names.extend(resolved);
+        let mountinfo = fs::read("/proc/self/mountinfo").during("reading the machine's mounts")?;
+        let mounts = Mounts::of(&mountinfo).apart_from(&spec.state);
+        names.extend(names.iter().flat_map(|name| mounts.others(name)).collect::<Vec<_>>());
         names.sort();
         names.dedup();
         if let Some(name) =
