@@ -28,7 +28,8 @@ use crate::stack::Stack;
 use copy::{Copied, copy_all, finish_dir, make_dir};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
-use rustix::fs::{FileType, FlockOperation, Mode};
+use quire_sandbox::layer;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -264,7 +265,7 @@ fn fill(
     }
     let whiteout = |path: &RelPath| {
         let name = OsStr::from_bytes(path.as_bytes());
-        rustix::fs::mknodat(to, name, FileType::CharacterDevice, Mode::empty(), 0)
+        layer::delete(to, name)
     };
     deleted.iter().try_for_each(|path| whiteout(path))?;
     let outcomes = copy_all(from, to, &files, progress)?;

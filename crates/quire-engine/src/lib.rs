@@ -20,14 +20,15 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
-mod rooted;
 pub mod settings;
 pub mod snapshot;
-mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
 mod work;
+
+// Layers are the sandbox's to lay out, and so to read.
+use quire_sandbox::{rooted, stack};
 
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};

@@ -3,7 +3,7 @@
 //! as an ordinary user; compare only runs on a quiet machine.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Spec, start};
+use quire_sandbox::{FolderView, Rung, Spec, start};
 use std::error::Error;
 use std::fs;
 use std::process::Command;
@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 4 << 30,
         processes: 1024,
         disk_bytes: 16 << 30,
+        rung: if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid },
         gate: None,
     };
     let (mut stands, mut ends) = (Vec::new(), Vec::new());

@@ -9,11 +9,13 @@
 
 mod bury;
 mod confine;
+mod copy;
 mod cover;
 mod door;
 mod durable;
 pub mod egress;
 mod enter;
+mod fence;
 mod frame;
 mod gate;
 mod hand;
@@ -26,22 +28,26 @@ mod machine;
 mod mounts;
 mod process;
 pub mod protocol;
+pub mod rooted;
 mod rung;
 mod sandbox;
 mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+pub mod stack;
+mod steward;
 mod tidy;
 pub mod tool;
 mod tree;
+mod unshared;
 
 use std::ffi::OsString;
 
 pub use bury::bury;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
-pub use rung::{Rung, rung};
+pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, start};
 pub use spec::{Door, FolderView, Spec};
 

@@ -1,8 +1,11 @@
 //! The host's side of a sandbox: starting it, talking with its hand, ending it.
 
+use crate::copy::{Copies, Places};
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, tidy};
+use crate::{
+    BIN_INSIDE, Gate, OUT_INSIDE, Rung, SPAWNER, Spec, door, durable, frame, gate, hand, layer, tidy,
+};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -42,6 +45,8 @@ const SEND_TIME: Duration = Duration::from_secs(10);
 pub struct Sandbox {
     voice: Mutex<UnixStream>,
     gate: Mutex<Option<Gate>>,
+    /// On the rung [`Rung::Copy`].
+    copies: Mutex<Option<Copies>>,
     reader: Option<JoinHandle<()>>,
     state: PathBuf,
     layer: PathBuf,
@@ -55,6 +60,9 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(StartError::Directories)?;
     }
+    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(StartError::Directories)?;
+    let copies = (spec.rung == Rung::Copy).then(|| Copies::make(spec)).transpose();
+    let copies = copies.map_err(StartError::Directories)?;
     let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawner)?;
     ours.set_write_timeout(Some(SEND_TIME)).map_err(StartError::Spawner)?;
     let ear = ours.try_clone().map_err(StartError::Spawner)?;
@@ -75,6 +83,7 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     let mut sandbox = Sandbox {
         voice: Mutex::new(ours),
         gate: Mutex::default(),
+        copies: Mutex::new(copies),
         reader: Some(reader),
         state: spec.state.clone(),
         layer: spec.layer.clone(),
@@ -124,16 +133,27 @@ fn check(spec: &Spec) -> Result<(), StartError> {
 /// The environment of commands: as given, with quire's own commands found last.
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
+    let (mut bin, mut folder, mut out) =
+        (BIN_INSIDE.to_owned(), spec.folders[0].at.clone(), OUT_INSIDE.into());
+    if spec.rung == Rung::Copy {
+        let places = Places::of(spec);
+        env.retain(|(key, _)| !["HOME", "TMPDIR", "TMP", "TEMP"].contains(&key.as_str()));
+        for (key, place) in [("HOME", &places.home), ("TMPDIR", &places.tmp)] {
+            env.push((key.to_owned(), place.to_string_lossy().into_owned()));
+        }
+        bin = places.bin.to_string_lossy().into_owned();
+        (folder, out) = (places.folders[0].clone(), places.out);
+    }
     match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => path.push_str(&format!(":{BIN_INSIDE}")),
+        Some((_, path)) => path.push_str(&format!(":{bin}")),
         None => env.push((
             "PATH".into(),
-            format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{BIN_INSIDE}"),
+            format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{bin}"),
         )),
     }
     door::tell(spec, &mut env);
-    let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
-    hand::Brief { folder, env }
+    let text = |path: &Path| quire_core::bytes::escape(path.as_os_str().as_bytes());
+    hand::Brief { folder: text(&folder), out: text(&out), env, alone: spec.rung.has_processes() }
 }
 
 /// Starts the spawner, and passes on what is heard until everything in the sandbox has ended.
@@ -189,10 +209,18 @@ impl Sandbox {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Brings the layer up to what the sandbox's files are, where that does not happen by itself. They must hold still
+    /// ([`ToHand::Freeze`]).
+    pub fn settle(&self) -> io::Result<()> {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.as_mut().map_or(Ok(()), Copies::settle)
+    }
+
     /// Kills every process inside, waits until all are gone, brings the layer onto the disk, and empties the state
     /// directory. Must not be called from `heard`.
     pub fn end(mut self) -> io::Result<()> {
         self.stop();
+        self.end_copies()?;
         durable::sync(&self.layer)?;
         tidy::empty(&self.state)
     }
@@ -200,7 +228,13 @@ impl Sandbox {
     /// As [`Sandbox::end`], for a layer that nobody will want again: it is not brought onto the disk.
     pub fn discard(mut self) -> io::Result<()> {
         self.stop();
+        self.end_copies()?;
         tidy::empty(&self.state)
+    }
+
+    fn end_copies(&mut self) -> io::Result<()> {
+        let copies = self.copies.get_mut().unwrap_or_else(PoisonError::into_inner);
+        copies.take().map_or(Ok(()), Copies::end)
     }
 
     fn stop(&mut self) {

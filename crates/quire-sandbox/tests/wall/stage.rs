@@ -1,7 +1,7 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Spec, StartError, start};
+use quire_sandbox::{FolderView, Rung, Sandbox, Spec, StartError, start};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -17,12 +17,14 @@ pub fn disk() -> PathBuf {
 pub struct Stage {
     pub base: PathBuf,
     pub home: PathBuf,
+    /// The rung that every sandbox of this test stands on.
+    pub rung: Rung,
     pub spec: Spec,
 }
 
 impl Stage {
     /// Sets a stage in the directory that this process was given.
-    pub fn set() -> Stage {
+    pub fn set(rung: Rung) -> Stage {
         let base = PathBuf::from(std::env::var_os("WALL_BASE").expect("a directory"));
         let (home, folder, frozen) = (base.join("home"), base.join("home/project"), base.join("data/base"));
         for made in [&home, &folder, &frozen, &base.join("data/out")] {
@@ -39,6 +41,7 @@ impl Stage {
             ("LANG", "C.UTF-8"),
         ];
         let spec = Spec {
+            rung,
             state: base.join("data/state"),
             layer: base.join("data/layer"),
             layers: Vec::new(),
@@ -53,7 +56,7 @@ impl Stage {
             disk_bytes: 4 << 30,
             gate: None,
         };
-        Stage { base, home, spec }
+        Stage { base, home, rung, spec }
     }
 
     pub fn folder(&self) -> &Path {

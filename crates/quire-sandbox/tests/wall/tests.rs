@@ -2,7 +2,7 @@
 
 use crate::stage::{Live, Stage, fingerprint, quoted, runs, until};
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, StartError, layer, rung};
+use quire_sandbox::{FolderView, Rung, StartError, layer, prove};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,33 +13,65 @@ use std::process::{Command, Stdio};
 
 pub type Test = fn(&Stage);
 
-pub const ALL: &[(&str, Test)] = &[
-    ("nothing_real_changes", nothing_real_changes),
-    ("homes_are_empty_but_for_tools", homes_are_empty_but_for_tools),
-    ("secrets_are_hidden", secrets_are_hidden),
-    ("quires_own_directories_are_hidden", quires_own_directories_are_hidden),
-    ("a_folder_in_a_hidden_place_is_refused", a_folder_in_a_hidden_place_is_refused),
-    ("there_is_no_network", there_is_no_network),
-    ("nothing_is_reached_directly", crate::door::nothing_is_reached_directly),
-    ("the_way_out_is_accepted_outside", crate::door::the_way_out_is_accepted_outside),
-    ("the_kernel_is_closed", the_kernel_is_closed),
-    ("the_hand_is_closed", the_hand_is_closed),
-    ("devices_are_few", devices_are_few),
-    ("everything_ends", everything_ends),
-    ("orphans_are_buried", orphans_are_buried),
-    ("a_killed_host_leaves_nothing", a_killed_host_leaves_nothing),
-    ("a_layer_is_mounted_again", a_layer_is_mounted_again),
-    ("ignored_directories_are_live", ignored_directories_are_live),
-    ("a_folder_can_be_anywhere", a_folder_can_be_anywhere),
-    ("folders_can_lie_in_folders", folders_can_lie_in_folders),
-    ("a_hostile_layer_cannot_move_a_mount", a_hostile_layer_cannot_move_a_mount),
-    ("freeze_holds_files_still", freeze_holds_files_still),
-    ("processes_are_bounded", processes_are_bounded),
-    ("memory_is_bounded", memory_is_bounded),
-    ("builds_work", builds_work),
-    ("outputs_come_out", outputs_come_out),
-    ("tools_work_inside", crate::tools::tools_work_inside),
-    ("the_rung_is_proved", the_rung_is_proved),
+/// The rungs that promise what a test asks for.
+#[derive(Clone, Copy)]
+pub enum On {
+    Every,
+    /// Those with a file tree of their own.
+    Tree,
+    /// Those with processes of their own as well.
+    Full,
+    /// Those whose processes are the machine's.
+    Shared,
+    /// The lowest alone.
+    Copy,
+}
+
+impl On {
+    pub fn holds(self, rung: Rung) -> bool {
+        match self {
+            On::Every => true,
+            On::Tree => rung != Rung::Copy,
+            On::Full => rung.has_processes(),
+            On::Shared => !rung.has_processes(),
+            On::Copy => rung == Rung::Copy,
+        }
+    }
+}
+
+pub const ALL: &[(&str, On, Test)] = &[
+    ("nothing_real_changes", On::Tree, nothing_real_changes),
+    ("homes_are_empty_but_for_tools", On::Tree, homes_are_empty_but_for_tools),
+    ("secrets_are_hidden", On::Tree, secrets_are_hidden),
+    ("quires_own_directories_are_hidden", On::Tree, quires_own_directories_are_hidden),
+    ("a_folder_in_a_hidden_place_is_refused", On::Tree, a_folder_in_a_hidden_place_is_refused),
+    ("there_is_no_network", On::Tree, there_is_no_network),
+    ("nothing_is_reached_directly", On::Tree, crate::door::nothing_is_reached_directly),
+    ("the_way_out_is_accepted_outside", On::Tree, crate::door::the_way_out_is_accepted_outside),
+    ("the_kernel_is_closed", On::Tree, the_kernel_is_closed),
+    ("the_hand_is_closed", On::Full, the_hand_is_closed),
+    ("devices_are_few", On::Tree, devices_are_few),
+    ("everything_ends", On::Tree, everything_ends),
+    ("orphans_are_buried", On::Tree, orphans_are_buried),
+    ("a_killed_host_leaves_nothing", On::Tree, a_killed_host_leaves_nothing),
+    ("a_layer_is_mounted_again", On::Tree, a_layer_is_mounted_again),
+    ("ignored_directories_are_live", On::Tree, ignored_directories_are_live),
+    ("a_folder_can_be_anywhere", On::Tree, a_folder_can_be_anywhere),
+    ("folders_can_lie_in_folders", On::Tree, folders_can_lie_in_folders),
+    ("a_hostile_layer_cannot_move_a_mount", On::Tree, a_hostile_layer_cannot_move_a_mount),
+    ("freeze_holds_files_still", On::Tree, freeze_holds_files_still),
+    ("processes_are_bounded", On::Tree, processes_are_bounded),
+    ("memory_is_bounded", On::Tree, memory_is_bounded),
+    ("builds_work", On::Tree, builds_work),
+    ("outputs_come_out", On::Tree, outputs_come_out),
+    ("tools_work_inside", On::Tree, crate::tools::tools_work_inside),
+    ("the_rung_is_proved", On::Every, the_rung_is_proved),
+    ("a_copy_becomes_a_layer", On::Copy, crate::copy::a_copy_becomes_a_layer),
+    ("nothing_real_is_touched", On::Copy, crate::copy::nothing_real_is_touched),
+    ("only_what_is_listed_can_be_read", On::Copy, crate::copy::only_what_is_listed_can_be_read),
+    ("other_processes_are_out_of_reach", On::Shared, crate::copy::other_processes_are_out_of_reach),
+    ("there_are_no_sockets", On::Copy, crate::copy::there_are_no_sockets),
+    ("work_goes_on", On::Copy, crate::copy::work_goes_on),
 ];
 
 /// Not tests, but what a test starts as a process of its own.
@@ -527,14 +559,14 @@ fn outputs_come_out(stage: &Stage) {
 }
 
 fn the_rung_is_proved(stage: &Stage) {
-    let expected = if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid };
-    let scratch: PathBuf = stage.base.join("scratch");
-    assert_eq!(
-        rung(&scratch, &stage.base.join("proof-folder"), stage.spec.binary.clone()).unwrap(),
-        expected
+    let (scratch, folder) = (stage.base.join("scratch"), stage.base.join("proof-folder"));
+    let proof = prove(&scratch, &folder, &stage.spec.binary).unwrap();
+    assert_eq!(proof.rung, stage.rung, "{proof:?}");
+    assert!(
+        proof.refused.iter().all(|better| better.rung < proof.rung && !better.why.is_empty()),
+        "{proof:?}"
     );
-    assert!(!scratch.exists());
-    let error =
-        rung(&scratch, &stage.base.join("proof-folder"), stage.base.join("no-such-binary")).unwrap_err();
+    assert!(!scratch.exists() && !folder.exists());
+    let error = prove(&scratch, &folder, &stage.base.join("no-such-binary")).unwrap_err();
     assert!(matches!(error, StartError::Spawner(_)), "{error}");
 }
