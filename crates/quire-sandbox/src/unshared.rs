@@ -121,7 +121,7 @@ fn strangers(filter: &mut Filter) {
         rules.load(crate::seccomp::argument(0));
         rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
         rules.load(crate::seccomp::argument(2));
-        rules.step(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 2);
+        rules.step(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3);
         rules.load(crate::seccomp::argument(2) + 4);
         rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
         rules.answer(NO);
