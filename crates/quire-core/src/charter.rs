@@ -1,6 +1,8 @@
 //! What a task may use and must obey, resolved once from flags, settings and environment by the face that opened it. It is
 //! part of the task's first event; nothing below reads settings or the environment again.
 
+use crate::bytes::Hash;
+pub use crate::net::Net;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -16,6 +18,25 @@ pub struct Charter {
     pub sandbox: Sandbox,
     /// The few variables of the person's environment that commands see inside (PATH, LANG, TZ, ...), captured once.
     pub env: Vec<(String, String)>,
+    /// Secrets of the person's that commands may use without seeing them. The values are not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRule>,
+}
+
+/// A variable that holds a placeholder inside; on the way to `hosts` the proxy puts the real value in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRule {
+    pub name: String,
+    /// As in [`crate::net::HostRule`].
+    pub hosts: Vec<String>,
+}
+
+impl SecretRule {
+    /// Returns what stands in the variable inside. `seed` makes it another one for each task, so that what one task wrote
+    /// down means nothing in the next; it need not be secret, because only the proxy of its task takes it for anything.
+    pub fn placeholder(&self, seed: &str) -> String {
+        format!("quire-placeholder-{}", Hash::of(format!("{seed}\0{}", self.name).as_bytes()).short())
+    }
 }
 
 /// A model and the way to it. The key is not here: it reaches the host in memory only.
@@ -81,6 +102,11 @@ pub struct Sandbox {
     /// Paths of the home that are visible (copy-on-write), besides folders and known tool directories.
     #[serde(default)]
     pub show: Vec<PathBuf>,
+    #[serde(default, skip_serializing_if = "Net::is_off")]
+    pub net: Net,
+    /// Hosts that the machine's own package managers are set to, with a port where it is said; they count as registries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<String>,
     pub memory_bytes: u64,
     pub processes: u32,
     pub disk_bytes: u64,
@@ -94,6 +120,14 @@ impl Default for Limits {
 
 impl Default for Sandbox {
     fn default() -> Sandbox {
-        Sandbox { hide: vec![], show: vec![], memory_bytes: 4 << 30, processes: 512, disk_bytes: 10 << 30 }
+        Sandbox {
+            hide: vec![],
+            show: vec![],
+            net: Net::Off,
+            named: vec![],
+            memory_bytes: 4 << 30,
+            processes: 512,
+            disk_bytes: 10 << 30,
+        }
     }
 }

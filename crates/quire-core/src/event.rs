@@ -23,7 +23,7 @@ pub struct Logged {
 pub enum Event {
     /// The first event of every task: what was asked for, and under which rules.
     Opened {
-        charter: Charter,
+        charter: Box<Charter>,
         words: String,
     },
     /// A driver took the task over. Whatever was begun and not answered is lost by this.
@@ -92,6 +92,21 @@ pub enum Event {
     Said {
         words: String,
     },
+    /// What was reached, or refused, since the last such event; it is told with whatever is told next.
+    Reached {
+        connections: Vec<Connection>,
+    },
+    /// A destination was refused that nobody had said anything of, and the person is asked; `reach` counts from 0.
+    ReachAsked {
+        reach: u32,
+        host: String,
+        port: u16,
+    },
+    /// The person's answer; it may be given again, and then the later one holds.
+    ReachAnswered {
+        reach: u32,
+        allow: bool,
+    },
     Paused {
         why: Why,
     },
@@ -105,6 +120,10 @@ pub enum Event {
         accept: u32,
         snapshot: Hash,
         only: Vec<Part>,
+        /// A snapshot of the named paths in ignored directories that the task itself made: a version does not have them,
+        /// and a later accept must know what this one left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ignored: Option<Hash>,
     },
     Accepted {
         accept: u32,
@@ -188,6 +207,65 @@ pub struct Proof {
     pub buts: Vec<String>,
 }
 
+/// Connections to one destination, or refusals of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// A name or an address; [`OTHERS`] where a list had no more room.
+    pub host: String,
+    pub port: u16,
+    pub count: u64,
+    /// Bytes out of the sandbox, and into it.
+    pub up: u64,
+    pub down: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// Why a destination was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refused {
+    /// Neither the charter nor the person allows it.
+    NotListed,
+    /// The person said no.
+    Denied,
+    /// An address of this machine, its network or its cloud, which nobody named.
+    Private,
+    /// Allowed on other ports only.
+    Port,
+    /// The connection says another name than it goes to, or none.
+    Name,
+    /// Not the name of a host.
+    Malformed,
+    /// Too many connections, too fast, or too much sent.
+    Limit,
+}
+
+/// The host of the row that a bounded list ends in.
+pub const OTHERS: &str = "others";
+
+impl Connection {
+    /// Counts this in among `rows`, of which there are never more than `most` and one for all others.
+    pub fn count_in(self, rows: &mut Vec<Connection>, most: usize) {
+        let is_same = |row: &&mut Connection, host: &str, port| {
+            row.host == host && row.port == port && row.refused == self.refused
+        };
+        let known = rows
+            .iter()
+            .any(|row| (&row.host, row.port, row.refused) == (&self.host, self.port, self.refused));
+        let full = !known && rows.iter().filter(|row| row.host != OTHERS).count() >= most;
+        let (host, port) = if full { (OTHERS, 0) } else { (self.host.as_str(), self.port) };
+        match rows.iter_mut().find(|row| is_same(row, host, port)) {
+            Some(row) => {
+                row.count = row.count.saturating_add(self.count);
+                row.up = row.up.saturating_add(self.up);
+                row.down = row.down.saturating_add(self.down);
+            }
+            None => rows.push(Connection { host: host.to_owned(), port, ..self }),
+        }
+    }
+}
+
 /// Why a task waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,6 +274,8 @@ pub enum Why {
     NoModel,
     /// `quire stop`.
     Person,
+    /// The turn ended while the person had not said whether something may be reached.
+    Reach,
     Steps,
     Time,
     /// The same calls with the same outcomes, again and again.
@@ -206,6 +286,10 @@ pub enum Why {
     Refused(String),
     /// The model did not answer.
     Model(Fault),
+    /// The folders are so large that a person is asked before they are copied; `resume` is the yes.
+    Copy {
+        bytes: u64,
+    },
     /// quire could not go on: no sandbox, full disk, folder gone. In words for a person.
     Trouble(Trouble, String),
 }

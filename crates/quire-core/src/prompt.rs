@@ -1,7 +1,7 @@
 //! The system prompt: how to work, how to verify, how to end. In our own words, short, and as good for letters, tables
 //! and pages as for code. Everything else that a model is told stands in the tools' descriptions or in the log.
 
-use crate::charter::Charter;
+use crate::charter::{Charter, Net};
 
 /// Returns the system prompt for a task under `charter`; `instructions` is the text of the AGENTS.md files, or empty.
 pub fn system(charter: &Charter, instructions: &str) -> String {
@@ -12,7 +12,7 @@ pub fn system(charter: &Charter, instructions: &str) -> String {
 Where you are
 - You work in a private copy of the person's machine. Read, run, edit, delete and install what the task needs; nothing real \
 changes until the person accepts your result. So do not ask for leave: act.
-- There is no network. Use what is installed.
+- {}
 - Secrets and other people's files are left out on purpose; where something is hidden or empty for that reason, work without it.
 - Only files in the folder{} are handed over. Leave no helper files, logs or backups there.
 
@@ -32,6 +32,7 @@ How to end
 No headings, no list of files (they are shown beside it). Then one line for each choice you made and each thing left \
 undone or not checked, if any.",
         folders[0],
+        network(charter),
         if folders.len() > 1 { format!("s {}", folders.join(", ")) } else { String::new() },
     );
     if !charter.checks.is_empty() {
@@ -46,6 +47,35 @@ undone or not checked, if any.",
             "\n\nInstructions of this person and this folder, which come before your own habits:\n\n",
         );
         text.push_str(instructions);
+    }
+    text
+}
+
+/// Returns what can be reached, in few words: they are part of every request.
+fn network(charter: &Charter) -> String {
+    let registries = "package registries (apt, pip, npm, cargo and their like)";
+    let others = "Where anything else is refused, the person is asked: go on with what does not need it.";
+    let mut text = match &charter.sandbox.net {
+        Net::Off => return "There is no network. Use what is installed.".to_owned(),
+        Net::All => "The network reaches public hosts, through a proxy that is set up.".to_owned(),
+        Net::Only { registries: true, hosts } if hosts.is_empty() => {
+            format!("The network reaches {registries}. {others}")
+        }
+        Net::Only { registries: true, hosts } => {
+            format!("The network reaches {registries} and {}. {others}", hosts.join(", "))
+        }
+        Net::Only { hosts, .. } if hosts.is_empty() => {
+            "The network reaches nothing yet. Where something is refused, the person is asked: go on with what does not need it."
+                .to_owned()
+        }
+        Net::Only { hosts, .. } => format!("The network reaches {}. {others}", hosts.join(", ")),
+    };
+    for secret in &charter.secrets {
+        text.push_str(&format!(
+            " ${} is a placeholder that works towards {} alone.",
+            secret.name,
+            secret.hosts.join(", ")
+        ));
     }
     text
 }

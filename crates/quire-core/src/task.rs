@@ -4,8 +4,9 @@
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::Charter;
-use crate::event::{Apart, Base, Event, Logged, Part, Proof, Seq, Verdict, Why};
+use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
 use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::net;
 use std::sync::Arc;
 
 /// Everything that is known of a task. Cheap to clone.
@@ -29,6 +30,8 @@ pub struct Task {
     pub tools: Arc<[ToolSpec]>,
     pub rung: String,
     pub bases: Option<Arc<[Base]>>,
+    /// The person said that the folders are to be copied, however large they are.
+    pub copies_all: bool,
     /// What the model has been told and has said, up to the last request.
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
@@ -43,6 +46,12 @@ pub struct Task {
     pub versions: Vec<Arc<Version>>,
     pub accepts: Vec<Accept>,
     pub plan: Vec<PlanStep>,
+    /// How the model said that its result can be tried.
+    pub serving: Option<Arc<Serving>>,
+    /// What the person was asked, in order: the place is the question's number.
+    pub reaches: Arc<Vec<Reach>>,
+    /// All connections so far, counted together; bounded.
+    pub reached: Arc<Vec<Connection>>,
     pub usage: Usage,
     pub opened_ms: u64,
     pub last_ms: u64,
@@ -95,6 +104,12 @@ pub(crate) enum CallState {
     Done(Arc<Outcome>),
 }
 
+impl CallState {
+    fn went_well(&self) -> bool {
+        matches!(self, CallState::Done(outcome) if outcome.ok)
+    }
+}
+
 /// What the end of a sandbox left: what checks run on.
 #[derive(Clone, Debug)]
 pub struct Sealed {
@@ -117,6 +132,7 @@ pub struct Version {
     pub proofs: Vec<Arc<Proof>>,
     /// Sealed layers up to this one hold the version.
     pub layer: u32,
+    pub serving: Option<Arc<Serving>>,
     pub at_ms: u64,
 }
 
@@ -126,6 +142,8 @@ pub struct Accept {
     pub snapshot: Hash,
     /// Empty: everything.
     pub only: Vec<Part>,
+    /// What was taken besides, of ignored directories that the task made: a snapshot.
+    pub ignored: Option<Hash>,
     pub state: AcceptState,
 }
 
@@ -138,12 +156,35 @@ pub enum AcceptState {
     Undone,
 }
 
+/// A destination of which the person was asked whether it may be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    pub host: String,
+    pub port: u16,
+    /// What they said last.
+    pub allow: Option<bool>,
+    /// Whether the end of the turn waits for the answer. It does no more once the person let the task go on without one.
+    pub presses: bool,
+}
+
 /// A line of the model's plan.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct PlanStep {
     pub step: String,
     /// `pending`, `doing` or `done`.
     pub status: String,
+}
+
+/// How a version can be tried in a browser, as the model says it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Serving {
+    /// A command line for the first folder.
+    pub command: String,
+    /// What it then listens on.
+    pub port: u16,
+    /// The page to open first.
+    #[serde(default)]
+    pub path: String,
 }
 
 /// An event that cannot follow. Nothing changed.
@@ -166,6 +207,11 @@ const REPEATS_TOLD: u32 = 3;
 const REPEATS_MAX: u32 = 7;
 /// Empty replies in a row after which a person is asked.
 const SILENCES_MAX: u32 = 3;
+
+/// Questions that may be open at a time; of what is refused beyond these only the model is told.
+pub const REACHES_OPEN_MAX: usize = 20;
+/// Destinations that are counted one by one over a whole task.
+const REACHED_MAX: usize = 256;
 
 const INTERRUPTED: &str = "Interrupted: quire was stopped while this ran. It may have happened, wholly or in part: look before \
                            you repeat it. Commands that ran in the background have ended.";
@@ -192,6 +238,7 @@ impl Task {
             tools: Arc::from([]),
             rung: String::new(),
             bases: None,
+            copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
@@ -202,13 +249,16 @@ impl Task {
             versions: vec![],
             accepts: vec![],
             plan: vec![],
+            serving: None,
+            reaches: Arc::default(),
+            reached: Arc::default(),
             usage: Usage::default(),
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
             worked_ms: 0,
             steps_granted: charter.limits.steps,
             time_granted_ms: charter.limits.time_ms,
-            charter: Arc::new(charter.clone()),
+            charter: Arc::new(Charter::clone(charter)),
             last_text: "".into(),
             check_rounds_used: 0,
             silences: 0,
@@ -309,7 +359,23 @@ impl Task {
                 "what is presented was sealed and checked",
             ),
             Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
-            Event::Paused { .. } => only_if(working, "only work can be paused"),
+            Event::Reached { .. } => Ok(()),
+            Event::ReachAsked { reach, host, port } => only_if(
+                working
+                    && *reach as usize == self.reaches.len()
+                    && net::is_host(host)
+                    && *port > 0
+                    && self.may_ask_of(host, *port),
+                "a destination is asked of once, while there is room for a question",
+            ),
+            Event::ReachAnswered { reach, allow } => only_if(
+                self.reaches.get(*reach as usize).is_some_and(|reach| reach.allow != Some(*allow)),
+                "an answer needs a question, and says something new",
+            ),
+            Event::Paused { why } => {
+                let waits = *why != Why::Reach || self.pressing().next().is_some();
+                only_if(working && waits, "only work can be paused, and for an answer only with a question")
+            }
             Event::Resumed { model } => {
                 let fits = match (&self.charter.model, model) {
                     (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
@@ -422,9 +488,11 @@ impl Task {
                     apart: sealed.apart.clone(),
                     proofs: sealed.proofs.clone(),
                     layer: sealed.layer,
+                    serving: self.serving.clone(),
                     at_ms: self.last_ms,
                 }));
                 self.phase = Phase::Ready;
+                self.press_no_more();
             }
             Event::Said { words } => {
                 self.words.push(words.as_str().into());
@@ -432,28 +500,49 @@ impl Task {
                 if matches!(self.phase, Phase::Ready | Phase::Accepted) {
                     self.turn += 1;
                     self.begin_turn();
-                } else if matches!(self.stage, Stage::Check | Stage::Present) {
+                } else if matches!(self.stage, Stage::Check | Stage::Present)
+                    || self.stage == Stage::Seal && self.pressing().next().is_some()
+                {
                     self.stage = Stage::Ask;
                 }
             }
+            Event::Reached { connections } => {
+                let reached = Arc::make_mut(&mut self.reached);
+                connections.iter().for_each(|one| one.clone().count_in(reached, REACHED_MAX));
+            }
+            Event::ReachAsked { host, port, .. } => Arc::make_mut(&mut self.reaches).push(Reach {
+                host: host.clone(),
+                port: *port,
+                allow: None,
+                presses: true,
+            }),
+            Event::ReachAnswered { reach, allow } => self.hear_answer(*reach, *allow),
             Event::Paused { why } => {
                 self.lose_what_was_begun();
                 self.phase = Phase::Waiting(why.clone());
             }
             Event::Resumed { model } => {
+                if self.phase == Phase::Waiting(Why::Reach) {
+                    self.press_no_more();
+                    if !self.unheard.is_empty() {
+                        self.stage = Stage::Ask;
+                    }
+                }
                 if model.is_some() {
                     Arc::make_mut(&mut self.charter).model = model.clone();
                 }
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
+                self.copies_all |= matches!(self.phase, Phase::Waiting(Why::Copy { .. }));
                 self.phase = Phase::Working;
                 self.grant();
             }
-            Event::Accepting { snapshot, only, .. } => {
+            Event::Accepting { snapshot, only, ignored, .. } => {
                 self.accepts.push(Accept {
                     snapshot: *snapshot,
                     only: only.clone(),
+                    ignored: *ignored,
                     state: AcceptState::Begun,
                 });
             }
@@ -499,6 +588,24 @@ impl Task {
     /// Returns the call at that place of the open reply.
     pub fn call(&self, call: u32) -> Option<&crate::Call> {
         self.reply.as_ref()?.reply.calls.get(call as usize)
+    }
+
+    /// Returns the questions without an answer that the end of the turn waits for, with their numbers.
+    pub fn pressing(&self) -> impl Iterator<Item = (u32, &Reach)> {
+        (0u32..).zip(self.reaches.iter()).filter(|(_, reach)| reach.allow.is_none() && reach.presses)
+    }
+
+    /// Returns whether a check failed that may have failed for want of an answer.
+    pub(crate) fn failed_for_want(&self) -> bool {
+        let failed =
+            self.sealed.as_ref().is_some_and(|sealed| sealed.proofs.iter().any(|proof| !proof.passed));
+        failed && self.pressing().next().is_some()
+    }
+
+    /// Returns whether the person can be asked of a destination: it is the first time, and they have not too many questions.
+    pub fn may_ask_of(&self, host: &str, port: u16) -> bool {
+        let open = self.reaches.iter().filter(|reach| reach.allow.is_none()).count();
+        open < REACHES_OPEN_MAX && !self.reaches.iter().any(|reach| reach.host == host && reach.port == port)
     }
 
     /// Returns the first line of what was asked for, at most 72 characters.
@@ -610,6 +717,14 @@ impl Task {
                 self.plan = plan.steps;
             }
         }
+        let outcomes = open.calls.iter().zip(&reply.calls);
+        for call in outcomes.filter(|(state, _)| state.went_well()).map(|(_, call)| call) {
+            if call.tool == "serve"
+                && let Ok(serving) = serde_json::from_str(&call.input)
+            {
+                self.serving = Some(Arc::new(serving));
+            }
+        }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {
             self.stage = Stage::Ask;
             self.notice_loop();
@@ -653,6 +768,34 @@ impl Task {
             if self.stage == Stage::Calls {
                 self.end_calls();
             }
+        }
+    }
+
+    /// The model is told. Where the turn's end waited for nothing else, it goes on with that.
+    fn hear_answer(&mut self, reach: u32, allow: bool) {
+        let Some(asked) = Arc::make_mut(&mut self.reaches).get_mut(reach as usize) else { return };
+        asked.allow = Some(allow);
+        let to = net::address(&asked.host, asked.port);
+        self.notice(&if allow {
+            format!("The person now allows {to}.")
+        } else {
+            format!("The person denies {to}: do without it, and do not try it again.")
+        });
+        let checks = matches!(self.stage, Stage::Check | Stage::Present);
+        if self.phase == Phase::Waiting(Why::Reach) {
+            if self.pressing().next().is_none() {
+                self.phase = Phase::Working;
+                self.stage = Stage::Ask;
+            }
+        } else if allow && checks {
+            // What failed for want of it may now succeed.
+            self.stage = Stage::Ask;
+        }
+    }
+
+    fn press_no_more(&mut self) {
+        if self.pressing().next().is_some() {
+            Arc::make_mut(&mut self.reaches).iter_mut().for_each(|reach| reach.presses = false);
         }
     }
 

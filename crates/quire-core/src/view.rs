@@ -2,9 +2,11 @@
 //! or a page; what came from a model, a file or a name is passed on as it is, and each face makes it harmless in its way.
 
 mod progress;
+mod reach;
 mod review;
 
 pub use progress::{Line, LineMark, Progress};
+pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{CheckRow, Fate, FileChange, LeftOut, Review, Shape, Taken, Written, WrittenFile};
 
 use crate::bytes::escape;
@@ -74,7 +76,7 @@ impl Group {
 pub struct TaskRow {
     pub task: u64,
     pub mark: Mark,
-    /// `working`, `ready`, `needs you: no model`, `paused`, `accepted`, `discarded`.
+    /// `working`, `ready`, `needs you: no model`, `needs you: asks, and works on`, `paused`, `accepted`, `discarded`.
     pub state: String,
     pub title: String,
     /// The first folder, escaped as [`crate::RelPath`] is.
@@ -87,6 +89,9 @@ pub struct TaskRow {
     pub steps: u32,
     /// Read and written by the model.
     pub tokens: u64,
+    /// What the person is asked; the task may be at work all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
 }
 
 impl TaskRow {
@@ -101,6 +106,7 @@ impl TaskRow {
             worked_ms: worked_ms(task, now_ms),
             steps: task.step,
             tokens: task.usage.input.saturating_add(task.usage.output),
+            questions: questions(task),
         }
     }
 }
@@ -124,6 +130,7 @@ fn worked_ms(task: &Task, now_ms: u64) -> u64 {
 
 pub fn mark(task: &Task) -> Mark {
     match &task.phase {
+        Phase::Working if task.pressing().next().is_some() => Mark::NeedsYou,
         Phase::Working => Mark::Working,
         Phase::Waiting(Why::Person | Why::Steps | Why::Time) => Mark::Paused,
         Phase::Waiting(_) => Mark::NeedsYou,
@@ -139,6 +146,7 @@ pub fn state(task: &Task) -> String {
         return "being written".to_owned();
     }
     match &task.phase {
+        Phase::Working if task.pressing().next().is_some() => "needs you: asks, and works on".to_owned(),
         Phase::Working => "working".to_owned(),
         Phase::Waiting(Why::Person) => "paused".to_owned(),
         Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
@@ -157,10 +165,12 @@ fn needs(why: &Why, task: &Task) -> String {
     let words = match why {
         Why::NoModel => "no model",
         Why::Person => "paused",
+        Why::Reach => "asks, and waits",
         Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Loop => "the model repeats itself",
         Why::Silence => "the model says nothing",
+        Why::Copy { bytes } => return format!("{} to copy", size(*bytes)),
         Why::Refused(_) => "the model declined",
         Why::Model(fault) => match fault.kind {
             FaultKind::NoKey => "the model's key is missing",
@@ -202,6 +212,15 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("Name one (see: {models}): {resume} -m PROVIDER/MODEL. Without one: quire demo"),
         ),
         Why::Person => ("It was paused.".to_owned(), format!("Go on: {resume}")),
+        Why::Reach => {
+            let asked = questions(task);
+            let texts: Vec<&str> = asked.iter().map(|question| question.text.as_str()).collect();
+            let commands = match asked.as_slice() {
+                [one] => one.commands(),
+                all => format!("quire allow {id} HOST · quire deny {id} HOST, for each of {}", all.len()),
+            };
+            (texts.join(" "), format!("Answer: {commands}. Without an answer: {resume}"))
+        }
         Why::Steps => (
             format!("The limit of {} is reached.", count(limits.steps.into(), "step")),
             format!("Allow as many again: {resume}. To say something first: quire revise {id} \"...\""),
@@ -226,6 +245,12 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
                 format!("The model declined to go on: {}", sentence(reason))
             },
             format!("Say it in another way: quire revise {id} \"...\""),
+        ),
+        Why::Copy { bytes } => (
+            format!("To copy the folder takes {} on the disk, once.", size(*bytes)),
+            format!(
+                "Copy it: {resume}. Or name what need not be copied in .gitignore, and: quire discard {id}"
+            ),
         ),
         Why::Model(fault) => {
             let next = match fault.kind {
@@ -299,6 +324,22 @@ fn folder(task: &Task) -> String {
 /// Returns a count with its noun: `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Returns a size on a disk: `812 bytes`, `4.0 kB`, `12 GB`; in steps of a thousand, as disks are sold.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["bytes", "kB", "MB", "GB", "TB"] {
+        match value {
+            _ if unit == "bytes" && bytes < 1000 => return count(bytes, "byte"),
+            _ if unit == "bytes" => {}
+            ..9.95 => return format!("{value:.1} {unit}"),
+            ..999.5 => return format!("{value:.0} {unit}"),
+            _ => {}
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.0} PB")
 }
 
 fn minutes(millis: u64) -> String {

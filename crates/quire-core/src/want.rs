@@ -58,6 +58,9 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Calls => owed.extend(calls(task)),
         Stage::Snap => owed.push(Want::Snap),
         Stage::Seal if task.bases.is_none() => {}
+        // The turn is over; what it would have made of an answer is not known.
+        Stage::Seal if task.pressing().next().is_some() => owed.push(Want::Pause(Why::Reach)),
+        Stage::Present if task.failed_for_want() => owed.push(Want::Pause(Why::Reach)),
         Stage::Seal => owed.push(Want::Seal),
         Stage::Check => owed.push(Want::Check(task.sealed.as_ref().map_or(0, |s| s.proofs.len() as u32))),
         Stage::Present => owed.push(Want::Present),

@@ -1,8 +1,8 @@
 //! Every kind of event has a golden file, which is never edited once released: what was written once is read for ever.
 //! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
 
-use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
-use quire_core::event::{Apart, Base, Listing, Part, Proof, Trouble, Verdict, Why};
+use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Sandbox, SecretRule, Wire};
+use quire_core::event::{Apart, Base, Connection, Listing, Part, Proof, Refused, Trouble, Verdict, Why};
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::*;
 
@@ -38,6 +38,25 @@ fn samples() -> Vec<Event> {
             ..Sandbox::default()
         },
         env: vec![("LANG".into(), "C.UTF-8".into())],
+        secrets: vec![],
+    };
+    let secret = SecretRule { name: "GITHUB_TOKEN".into(), hosts: vec!["api.github.com".into()] };
+    let connected = Charter {
+        sandbox: Sandbox {
+            net: Net::Only { registries: true, hosts: vec!["*.example.org:8443".into()] },
+            named: vec!["pypi.example.net".into()],
+            ..charter.sandbox.clone()
+        },
+        secrets: vec![secret],
+        ..charter.clone()
+    };
+    let connection = |host: &str, refused| Connection {
+        host: host.into(),
+        port: 443,
+        count: 3,
+        up: 4_000,
+        down: 1_200_000,
+        refused,
     };
     let reply = Reply {
         wire: Wire::Responses,
@@ -58,7 +77,8 @@ fn samples() -> Vec<Event> {
     };
     let listing = Listing { paths: vec!["/etc/hosts".into()], total: 1 };
     vec![
-        Event::Opened { charter, words: "make me a homepage".into() },
+        Event::Opened { charter: Box::new(charter), words: "make me a homepage".into() },
+        Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -89,19 +109,28 @@ fn samples() -> Vec<Event> {
         Event::Paused { why: Why::Trouble(Trouble::Disk, "No space is left.".into()) },
         Event::Restored { layer: 0 },
         Event::Resumed { model: None },
-        Event::Accepting { accept: 0, snapshot: hash, only: vec![Part { folder: 0, path }] },
+        Event::Accepting { accept: 0, snapshot: hash, only: vec![Part { folder: 0, path }], ignored: None },
         Event::Accepted { accept: 0 },
         Event::AcceptFailed { accept: 0, why: "No space is left.".into() },
         Event::Undoing { accept: 0 },
         Event::Undone { accept: 0 },
         Event::UndoFailed { accept: 0, why: "a.txt was edited since".into() },
         Event::Discarded {},
+        Event::Reached {
+            connections: vec![
+                connection("pypi.org", None),
+                connection("example.org", Some(Refused::NotListed)),
+            ],
+        },
+        Event::ReachAsked { reach: 0, host: "example.org".into(), port: 443 },
+        Event::ReachAnswered { reach: 0, allow: true },
     ]
 }
 
 /// The file of each kind. A new kind does not compile until it is named here, and fails until it has a file.
 fn file(event: &Event) -> &'static str {
     match event {
+        Event::Opened { charter, .. } if charter.sandbox.net != Net::Off => "opened_connected",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { .. } => "equipped",
@@ -127,6 +156,9 @@ fn file(event: &Event) -> &'static str {
         Event::Undone { .. } => "undone",
         Event::UndoFailed { .. } => "undo_failed",
         Event::Discarded {} => "discarded",
+        Event::Reached { .. } => "reached",
+        Event::ReachAsked { .. } => "reach_asked",
+        Event::ReachAnswered { .. } => "reach_answered",
     }
 }
 

@@ -1,9 +1,10 @@
 //! Whole lives of tasks, with death at every point. A small driver runs a random model against a log; it is killed before
 //! and after every commit and every effect. Whatever happens: the life ends, no tool call runs twice, no word of the
-//! person's is lost, and each request extends the one before.
+//! person's is lost, each request extends the one before, and no version is presented over a question that nobody answered
+//! or passed over.
 
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
-use quire_core::event::{Apart, Base, Proof};
+use quire_core::event::{Apart, Base, Proof, Why};
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
 use quire_core::*;
 use std::collections::{HashMap, HashSet};
@@ -72,12 +73,14 @@ fn charter(checks: usize) -> Charter {
         limits: Limits { steps: 30, ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
+        secrets: vec![],
     }
 }
 
 impl World {
     fn new(seed: u64) -> World {
-        let opened = Event::Opened { charter: charter((seed % 3) as usize), words: "word 0".into() };
+        let opened =
+            Event::Opened { charter: Box::new(charter((seed % 3) as usize)), words: "word 0".into() };
         let first = Logged { seq: 1, at_ms: 0, event: opened };
         World {
             store: Task::open(1, &first).unwrap(),
@@ -129,7 +132,31 @@ impl World {
                 fate.point()?;
                 task.push(event.clone(), 0).unwrap();
                 batch.push(event);
+                if let Some(asked) = self.refusal(&task, &want) {
+                    task.push(asked.clone(), 0).unwrap();
+                    batch.push(asked);
+                }
             }
+        }
+    }
+
+    /// Some calls and checks meet a destination that nobody allowed.
+    fn refusal(&self, task: &Task, want: &Want) -> Option<Event> {
+        let mut dice = Dice(self.seed ^ task.seq << 24);
+        let reaches = matches!(want, Want::Call(_) | Want::Check(_)) && dice.roll(10) == 0;
+        let (host, port) = (format!("{}.example.org", dice.roll(5)), 443);
+        let asks = reaches && task.may_ask_of(&host, port);
+        asks.then_some(Event::ReachAsked { reach: task.reaches.len() as u32, host, port })
+    }
+
+    /// What a person says to a question: yes, no, go on without, or something else altogether.
+    fn answer(&mut self, reach: u32) {
+        let mut dice = Dice(self.seed ^ (self.log.len() as u64) << 8);
+        let words = format!("word {}", self.said.len());
+        match dice.roll(5) {
+            0 => self.say(vec![Event::Resumed { model: None }]),
+            1 => self.say(vec![Event::Said { words }, Event::Resumed { model: None }]),
+            roll => self.say(vec![Event::ReachAnswered { reach, allow: roll % 2 == 0 }]),
         }
     }
 
@@ -212,16 +239,24 @@ impl World {
             let before = fate.point;
             match self.drive(&mut fate) {
                 Err(Dead) => {
-                    // A person may speak while no driver is alive.
-                    if (self.log.len() as u64 + self.seed).is_multiple_of(4) {
+                    // A person may speak, or answer, while no driver is alive.
+                    let lot = self.log.len() as u64 + self.seed;
+                    let asked = self.store.pressing().next().map(|(reach, _)| reach);
+                    if lot.is_multiple_of(4) {
                         let words = format!("word {}", self.said.len());
                         self.say(vec![Event::Said { words }]);
+                    } else if let (Some(reach), Phase::Working) = (asked, &self.store.phase) {
+                        self.say(vec![Event::ReachAnswered { reach, allow: lot.is_multiple_of(3) }]);
                     }
                     continue;
                 }
                 Ok(()) => self.points += fate.point - before,
             }
             match &self.store.phase {
+                Phase::Waiting(Why::Reach) => {
+                    let (reach, _) = self.store.pressing().next().expect("it waits for an answer");
+                    self.answer(reach);
+                }
                 Phase::Waiting(_) => self.say(vec![Event::Resumed { model: None }]),
                 Phase::Ready if talk < 2 => {
                     talk += 1;
@@ -248,6 +283,7 @@ impl World {
             })
             .collect();
         assert_eq!(heard, self.said, "the model heard every word of the person's once, in order");
+        self.every_question_was_heard();
         for pair in self.last_prompt.windows(2) {
             if let PromptItem::Model(reply) = &*pair[0]
                 && !reply.calls.is_empty()
@@ -256,6 +292,43 @@ impl World {
                 assert_eq!(results.len(), reply.calls.len());
             }
         }
+    }
+}
+
+impl World {
+    /// A version comes after an answer to each question before it, or after the person went on without one; and the model was
+    /// told of all that it may do now.
+    fn every_question_was_heard(&self) {
+        let mut open = HashSet::new();
+        let (mut allowed, mut failed, mut waits) = (0, false, false);
+        for logged in &self.log {
+            match &logged.event {
+                Event::ReachAsked { reach, .. } => drop(open.insert(*reach)),
+                Event::ReachAnswered { reach, allow } => {
+                    open.remove(reach);
+                    allowed += usize::from(*allow);
+                }
+                Event::Sealed { .. } => {
+                    assert!(open.is_empty(), "seed {}: sealed over a question", self.seed);
+                    failed = false;
+                }
+                Event::Checked { proof, .. } => failed |= !proof.passed,
+                Event::Presented { .. } => {
+                    assert!(open.is_empty() || !failed, "seed {}: presented over a question", self.seed);
+                    open.clear();
+                }
+                Event::Paused { why } => waits = *why == Why::Reach,
+                Event::Resumed { .. } if waits => {
+                    open.clear();
+                    waits = false;
+                }
+                _ => {}
+            }
+        }
+        let told = self.last_prompt.iter().filter(
+            |item| matches!(&***item, PromptItem::Words(words) if words.starts_with("[quire] The person now allows")),
+        );
+        assert_eq!(told.count(), allowed, "seed {}: the model heard of each yes once", self.seed);
     }
 }
 

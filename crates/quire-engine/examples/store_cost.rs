@@ -132,6 +132,7 @@ fn opened() -> Event {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        secrets: vec![],
     };
-    Event::Opened { charter, words: "tidy up".into() }
+    Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }

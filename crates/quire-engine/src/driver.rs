@@ -250,8 +250,8 @@ impl Driver {
             }
             Want::Freeze => {
                 self.jobs.spawn(async move {
-                    let (worker, charter) = (work.clone(), task.charter.clone());
-                    let freeze = tokio::task::spawn_blocking(move || worker.freeze(&charter)).await;
+                    let worker = work.clone();
+                    let freeze = tokio::task::spawn_blocking(move || worker.freeze(&task)).await;
                     let _ = done.send((Want::Freeze, freeze.unwrap_or_else(|e| Err(failed(&e)))));
                 });
             }

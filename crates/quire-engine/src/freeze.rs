@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! folders/ID/folder       the path it is a copy of
-//! folders/ID/base/N/      everything, as it was the first time, and again after many deltas
+//! folders/ID/base/N/      everything, as it was the first time, and again after many deltas (`squash.rs`)
 //! folders/ID/delta/N/     what changed, as an overlayfs layer
 //! folders/ID/state-N.json what the copy at N is made of; small
 //! folders/ID/manifest     the stat of every path as last copied; names its N
@@ -17,6 +17,7 @@
 //! new one. Nothing is ever written into the person's folder; sharing a large file by hard link moves its ctime.
 
 mod copy;
+mod squash;
 mod walk;
 
 pub(crate) use copy::remove_below;
@@ -25,7 +26,7 @@ pub use walk::{LeftOut, read_small};
 
 use crate::rooted::{Kind, Print, Rooted, replace_file, sync_dir};
 use crate::stack::Stack;
-use copy::{Copied, copy_all, finish_dir, make_dir};
+use copy::{Copied, copied_bytes, copy_all, finish_dir, make_dir};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
 use quire_sandbox::layer;
@@ -36,6 +37,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use walk::{Walk, walk};
@@ -62,6 +64,8 @@ pub struct Frozen {
 pub enum FreezeError {
     #[error("{} cannot be copied: {why}. Nothing was changed.", path.display())]
     Folder { path: PathBuf, why: io::Error },
+    #[error("to copy the folder would take {bytes} bytes; nothing was copied")]
+    Large { bytes: u64 },
     #[error("the disk that holds quire's data is full, so {} could not be copied. Nothing was changed; make room and \
              resume.", path.display())]
     Disk { path: PathBuf },
@@ -92,14 +96,21 @@ struct Manifest {
 /// clock that moves every few milliseconds.
 const RACY_NS: i64 = 100_000_000;
 
-/// Layers upon one base, before everything is copied anew: overlayfs refuses 500, and each makes every look-up slower.
-const DELTAS_MAX: usize = 32;
-
 /// Copies `folder`, an absolute and canonical path, or what changed in it since the last time. `progress` is told files
 /// copied and files to copy. Two at once on one folder wait for each other.
 pub fn freeze(
     home: &Path,
     folder: &Path,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Frozen, FreezeError> {
+    freeze_at_most(home, folder, u64::MAX, progress)
+}
+
+/// As [`freeze`], but where more than `most` bytes would have to be copied nothing is.
+pub fn freeze_at_most(
+    home: &Path,
+    folder: &Path,
+    most: u64,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Frozen, FreezeError> {
     let home_error = |why| FreezeError::Home { home: home.to_owned(), why };
@@ -114,14 +125,141 @@ pub fn freeze(
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
     let root = Rooted::open(folder).map_err(folder_error)?;
+    squash::squash(&dir, squash::DELTAS_MAX).map_err(folder_error)?;
     let own = own(home, folder);
     let walk = survey(&root, own.as_ref()).map_err(folder_error)?;
+    let job = Job { dir: &dir, root: &root, most, progress };
     let delta = match manifest(&dir).map_err(home_error)? {
-        None => first(&dir, &root, walk, 0, progress),
-        Some(manifest) => later(&dir, &root, own.as_ref(), walk, manifest, progress),
+        None => job.first(walk),
+        Some(manifest) => job.later(walk, manifest),
     };
-    let delta = delta.map_err(folder_error)?;
-    open(home, id, delta)
+    match delta {
+        Ok(delta) => open(home, id, delta),
+        Err(Stop::Large(bytes)) => Err(FreezeError::Large { bytes }),
+        Err(Stop::Io(why)) => Err(folder_error(why)),
+    }
+}
+
+/// Copying one folder.
+struct Job<'a> {
+    dir: &'a Path,
+    root: &'a Rooted,
+    /// Bytes to copy at most.
+    most: u64,
+    progress: &'a (dyn Fn(u64, u64) + Sync),
+}
+
+enum Stop {
+    Large(u64),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Io(error)
+    }
+}
+
+impl Job<'_> {
+    /// Stops where copying `nodes` would take more than it may.
+    fn bound<'n>(&self, nodes: impl IntoIterator<Item = (&'n RelPath, &'n Print)>) -> Result<(), Stop> {
+        if self.most == u64::MAX {
+            return Ok(());
+        }
+        let here = std::fs::metadata(self.dir)?.dev();
+        let taken = nodes.into_iter().filter(|(_, print)| print.kind == Kind::File);
+        let bytes = taken.map(|(path, print)| copied_bytes(self.root, path, print, here)).sum();
+        if bytes > self.most { Err(Stop::Large(bytes)) } else { Ok(()) }
+    }
+
+    /// Copies everything into a base.
+    fn first(&self, walk: Walk) -> Result<u64, Stop> {
+        let &Job { dir, root, progress, .. } = self;
+        let Walk { top, nodes, ignored, mut left_out } = walk;
+        self.bound(nodes.iter().map(|(path, print)| (path, print)))?;
+        let (new, to) = begin_layer(dir)?;
+        let filled = fill((root, &top), &to, nodes, &[], &|_| false, progress)?;
+        end_layer(&new, &to, &dir.join("base").join("0"))?;
+        left_out.extend(filled.left_out);
+        left_out.sort();
+        let (files, bytes) = count(&filled.nodes);
+        let state = State { base: 0, deltas: vec![], files, bytes, ignored, left_out, linked: filled.linked };
+        Ok(name(dir, &state, Manifest { delta: 0, top, nodes: filled.nodes })?)
+    }
+
+    /// Copies what is not as in the newest copy into a delta.
+    fn later(&self, walk: Walk, old: Manifest) -> Result<u64, Stop> {
+        let &Job { dir, root, progress, .. } = self;
+        let Walk { top, nodes, ignored, mut left_out } = walk;
+        let mut state = state(dir, old.delta)?;
+        let frozen = lowers(dir, &state)?;
+        let had: HashMap<&RelPath, &Print> = old.nodes.iter().map(|(path, print)| (path, print)).collect();
+        let has: HashMap<RelPath, Print> = nodes.iter().cloned().collect();
+        let unread: HashMap<&RelPath, &LeftOut> =
+            state.left_out.iter().map(|left| (&left.path, left)).collect();
+
+        let mut kept: Vec<(RelPath, Print)> = vec![];
+        let mut layer: BTreeMap<RelPath, Print> = BTreeMap::new();
+        for (path, print) in nodes {
+            match (had.get(&path), unread.get(&path)) {
+                (Some(was), _) if same(root, &frozen, &path, was, &print)? => kept.push((path, print)),
+                (None, Some(left)) if print.kind == Kind::File && root.file(&path).is_err() => {
+                    left_out.push((*left).clone());
+                }
+                _ => drop(layer.insert(path, print)),
+            }
+        }
+        left_out.sort();
+        let was_dir = |path: &RelPath| had.get(path).is_some_and(|print| print.kind == Kind::Dir);
+        let is_dir = |path: &RelPath| has.get(path).is_some_and(|print| print.kind == Kind::Dir);
+        // Below what is gone or no directory any more, nothing shows anyway.
+        let deleted: Vec<&RelPath> = old
+            .nodes
+            .iter()
+            .map(|(path, _)| path)
+            .filter(|path| !has.contains_key(*path))
+            .filter(|path| path.parent().is_none_or(|parent| was_dir(&parent) && is_dir(&parent)))
+            .collect();
+        if layer.is_empty() && deleted.is_empty() && top.mode == old.top.mode && ignored == state.ignored {
+            if kept != old.nodes {
+                kept.sort();
+                replace_manifest(dir, &Manifest { delta: old.delta, top, nodes: kept })?;
+            }
+            return Ok(old.delta);
+        }
+
+        // Directories on the way to a change are part of the layer, with their own modes.
+        self.bound(&layer)?;
+        let mut on_the_way: BTreeMap<RelPath, Print> = BTreeMap::new();
+        for path in layer.keys().chain(deleted.iter().copied()) {
+            let mut dir = path.parent();
+            while let Some(parent) = dir {
+                dir = parent.parent();
+                if let Some(print) = has.get(&parent) {
+                    on_the_way.insert(parent, *print);
+                }
+            }
+        }
+        layer.extend(on_the_way);
+        let fresh: HashSet<RelPath> = layer.keys().cloned().collect();
+        let (new, to) = begin_layer(dir)?;
+        let shows = |path: &RelPath| had.contains_key(path);
+        let filled = fill((root, &top), &to, layer.into_iter().collect(), &deleted, &shows, progress)?;
+
+        let delta = old.delta + 1;
+        end_layer(&new, &to, &dir.join("delta").join(delta.to_string()))?;
+        let mut nodes = filled.nodes;
+        nodes.extend(kept.into_iter().filter(|(path, _)| !fresh.contains(path)));
+        nodes.sort();
+        left_out.extend(filled.left_out);
+        left_out.sort();
+        state.linked.retain(|(path, _, _)| has.contains_key(path) && !fresh.contains(path));
+        state.linked.extend(filled.linked);
+        state.deltas.push(delta);
+        let (files, bytes) = count(&nodes);
+        let state = State { files, bytes, ignored, left_out, ..state };
+        Ok(name(dir, &state, Manifest { delta, top, nodes })?)
+    }
 }
 
 /// Returns where in `folder` the data directory lies, if it does.
@@ -296,107 +434,6 @@ fn fill(
     finish_dir(to, None, top)?;
     filled.nodes.extend(dirs);
     Ok(filled)
-}
-
-/// Copies everything into a base of its own, as the copy at `number`.
-fn first(
-    dir: &Path,
-    root: &Rooted,
-    walk: Walk,
-    number: u64,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> io::Result<u64> {
-    let Walk { top, nodes, ignored, mut left_out } = walk;
-    let (new, to) = begin_layer(dir)?;
-    let filled = fill((root, &top), &to, nodes, &[], &|_| false, progress)?;
-    end_layer(&new, &to, &dir.join("base").join(number.to_string()))?;
-    left_out.extend(filled.left_out);
-    left_out.sort();
-    let (files, bytes) = count(&filled.nodes);
-    let state =
-        State { base: number, deltas: vec![], files, bytes, ignored, left_out, linked: filled.linked };
-    name(dir, &state, Manifest { delta: number, top, nodes: filled.nodes })
-}
-
-fn later(
-    dir: &Path,
-    root: &Rooted,
-    own: Option<&RelPath>,
-    walk: Walk,
-    old: Manifest,
-    progress: &(dyn Fn(u64, u64) + Sync),
-) -> io::Result<u64> {
-    let Walk { top, nodes, ignored, mut left_out } = walk;
-    let mut state = state(dir, old.delta)?;
-    let frozen = lowers(dir, &state)?;
-    let had: HashMap<&RelPath, &Print> = old.nodes.iter().map(|(path, print)| (path, print)).collect();
-    let has: HashMap<RelPath, Print> = nodes.iter().cloned().collect();
-    let unread: HashMap<&RelPath, &LeftOut> = state.left_out.iter().map(|left| (&left.path, left)).collect();
-
-    let mut kept: Vec<(RelPath, Print)> = vec![];
-    let mut layer: BTreeMap<RelPath, Print> = BTreeMap::new();
-    for (path, print) in nodes {
-        match (had.get(&path), unread.get(&path)) {
-            (Some(was), _) if same(root, &frozen, &path, was, &print)? => kept.push((path, print)),
-            (None, Some(left)) if print.kind == Kind::File && root.file(&path).is_err() => {
-                left_out.push((*left).clone());
-            }
-            _ => drop(layer.insert(path, print)),
-        }
-    }
-    left_out.sort();
-    let was_dir = |path: &RelPath| had.get(path).is_some_and(|print| print.kind == Kind::Dir);
-    let is_dir = |path: &RelPath| has.get(path).is_some_and(|print| print.kind == Kind::Dir);
-    // Below what is gone or no directory any more, nothing shows anyway.
-    let deleted: Vec<&RelPath> = old
-        .nodes
-        .iter()
-        .map(|(path, _)| path)
-        .filter(|path| !has.contains_key(*path))
-        .filter(|path| path.parent().is_none_or(|parent| was_dir(&parent) && is_dir(&parent)))
-        .collect();
-    if layer.is_empty() && deleted.is_empty() && top.mode == old.top.mode && ignored == state.ignored {
-        if kept != old.nodes {
-            kept.sort();
-            replace_manifest(dir, &Manifest { delta: old.delta, top, nodes: kept })?;
-        }
-        return Ok(old.delta);
-    }
-
-    if state.deltas.len() >= DELTAS_MAX {
-        return first(dir, root, survey(root, own)?, old.delta + 1, progress);
-    }
-
-    // Directories on the way to a change are part of the layer, with their own modes.
-    let mut on_the_way: BTreeMap<RelPath, Print> = BTreeMap::new();
-    for path in layer.keys().chain(deleted.iter().copied()) {
-        let mut dir = path.parent();
-        while let Some(parent) = dir {
-            dir = parent.parent();
-            if let Some(print) = has.get(&parent) {
-                on_the_way.insert(parent, *print);
-            }
-        }
-    }
-    layer.extend(on_the_way);
-    let fresh: HashSet<RelPath> = layer.keys().cloned().collect();
-    let (new, to) = begin_layer(dir)?;
-    let shows = |path: &RelPath| had.contains_key(path);
-    let filled = fill((root, &top), &to, layer.into_iter().collect(), &deleted, &shows, progress)?;
-
-    let delta = old.delta + 1;
-    end_layer(&new, &to, &dir.join("delta").join(delta.to_string()))?;
-    let mut nodes = filled.nodes;
-    nodes.extend(kept.into_iter().filter(|(path, _)| !fresh.contains(path)));
-    nodes.sort();
-    left_out.extend(filled.left_out);
-    left_out.sort();
-    state.linked.retain(|(path, _, _)| has.contains_key(path) && !fresh.contains(path));
-    state.linked.extend(filled.linked);
-    state.deltas.push(delta);
-    let (files, bytes) = count(&nodes);
-    let state = State { files, bytes, ignored, left_out, ..state };
-    name(dir, &state, Manifest { delta, top, nodes })
 }
 
 /// Makes the copy the folder's newest: first what it is made of, then the manifest that names it.

@@ -17,6 +17,8 @@ pub enum Glimpse {
     Output { call: u32, text: String },
     /// The folder is being copied: files done, files in all.
     Copying { done: u64, total: u64 },
+    /// The sandbox's view of the machine is being made, once: entries done, entries in all.
+    Preparing { done: u64, total: u64 },
     /// Nothing can be written down just now, so nothing goes on until it can.
     Held(String),
 }

@@ -1,11 +1,11 @@
 //! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
 
 use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
-use quire_sandbox::{Sandbox, Spec, StartError};
+use quire_sandbox::{Sandbox, Skeleton, Spec, StartError, skeleton};
 use serde_json::json;
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ pub struct Hands {
     waiting: Arc<Mutex<Waiting>>,
     next: AtomicU32,
     state: PathBuf,
+    /// What it stands on.
+    _skeleton: Skeleton,
 }
 
 /// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
@@ -46,7 +48,7 @@ impl Ear {
     fn hear(&self, said: FromHand) {
         let mut waiting = lock(&self.0);
         match said {
-            FromHand::Ready => {}
+            FromHand::Ready | FromHand::Listening { .. } | FromHand::Connected { .. } => {}
             FromHand::Live { id, text } => {
                 if let Some(call) = waiting.calls.get(&id) {
                     (call.live)(text);
@@ -73,12 +75,15 @@ impl Drop for Ear {
 }
 
 impl Hands {
-    /// Starts a sandbox; blocks until it takes calls.
-    pub fn start(spec: &Spec) -> Result<Hands, StartError> {
+    /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
+    /// where it has to be made, `progress` is told entries made and entries to make.
+    pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
+        let skeleton = skeleton(&home.join("system"), progress).map_err(StartError::Directories)?;
+        spec.skeleton.clone_from(&skeleton.layers);
         let waiting = Arc::<Mutex<Waiting>>::default();
         let ear = Ear(waiting.clone());
-        let sandbox = quire_sandbox::start(spec, move |said| ear.hear(said))?;
-        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state.clone() })
+        let sandbox = quire_sandbox::start(&spec, move |said| ear.hear(said))?;
+        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state, _skeleton: skeleton })
     }
 
     /// Runs a shell command as the first call of a fresh sandbox, and waits for its end, at most about `most` long; after

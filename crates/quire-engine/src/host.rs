@@ -6,16 +6,17 @@
 //! the store it belongs to, so that two homes never meet; a path longer than a socket's name may be is reached through the
 //! directory's descriptor.
 
-use crate::driver;
+use crate::driver::{self, Ended};
 use crate::glimpse::Glimpse;
+use crate::hostlog;
 use crate::keys::{Keys, Secret};
 use crate::place::Place;
 use crate::settings::Surroundings;
-use crate::store::Store;
+use crate::store::{Store, Writer};
 use crate::work::Work;
-use quire_core::Phase;
 use quire_core::charter::{Charter, Model};
-use quire_core::event::Seq;
+use quire_core::event::{Seq, Trouble, Why};
+use quire_core::{Event, Phase};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -118,8 +119,8 @@ struct Host {
     build: String,
 }
 
-/// Drives what is owed until told to stop, or, where `leaves` says so, until there has been nothing to do for a while.
-pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostError> {
+/// Drives what is owed, and writes to stderr, which may be `log`, until told to stop, or, where `leaves` says so, until there has been nothing to do for a while.
+pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<(), HostError> {
     let path = socket(home);
     let failed = |why| HostError::Socket { path: path.clone(), why };
     let lock = File::create(home.join("host.lock")).map_err(failed)?;
@@ -133,18 +134,7 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
     }
     let mut listener = listen(home).map_err(failed)?;
     let mut bound = inode(&path);
-    let host = Arc::new(Host {
-        store,
-        home: home.to_owned(),
-        client: quire_model::Client::new(),
-        keys: Mutex::default(),
-        driven: Mutex::default(),
-        failed: Mutex::default(),
-        seen: broadcast::channel(4096).0,
-        retire: watch::channel(false).0,
-        company: Mutex::new(0),
-        build: build(),
-    });
+    let host = Arc::new(Host::new(store, home));
     let mut mark = host.store.mark()?;
     for task in host.store.tasks()? {
         if host.lacks_key(task) {
@@ -173,6 +163,9 @@ pub async fn run(store: Store, home: &Path, leaves: bool) -> Result<(), HostErro
                 if inode(&path) != bound {
                     listener = listen(home).map_err(failed)?;
                     bound = inode(&path);
+                }
+                if let Err(error) = hostlog::rotate(log, std::io::stderr()) {
+                    tracing::warn!(%error, "the log cannot be begun anew");
                 }
                 // Whoever wrote may have died before it nudged.
                 match host.store.news(mark) {
@@ -226,6 +219,21 @@ pub async fn connect(home: &Path) -> io::Result<UnixStream> {
 }
 
 impl Host {
+    fn new(store: Store, home: &Path) -> Host {
+        Host {
+            store,
+            home: home.to_owned(),
+            client: quire_model::Client::new(),
+            keys: Mutex::default(),
+            driven: Mutex::default(),
+            failed: Mutex::default(),
+            seen: broadcast::channel(4096).0,
+            retire: watch::channel(false).0,
+            company: Mutex::new(0),
+            build: build(),
+        }
+    }
+
     /// Looks at a task in whose log there is news. A face that wrote it hands a key over and nudges by itself; so where no
     /// driver waits for the news, this only makes up for a face that died in between.
     fn hear_of(self: &Arc<Host>, task: u64) {
@@ -284,32 +292,65 @@ impl Host {
             });
             let client = host.client.clone();
             let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
-                // In a task of its own: one that panics is driven again by the next nudge.
-                Ok(work) => tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe()))
-                    .await
-                    .map_err(|e| e.to_string())
-                    .and_then(|ended| ended.map_err(|e| e.to_string())),
-                Err(error) => Err(error.to_string()),
+                // In a task of its own, so that one that panics ends alone.
+                Ok(work) => {
+                    match tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe())).await {
+                        Ok(Err(Ended::Fenced)) => Err(None),
+                        Ok(ended) => ended.map_err(|e| Some(e.to_string())),
+                        Err(e) => Err(Some(e.to_string())),
+                    }
+                }
+                Err(error) => Err(Some(error.to_string())),
             };
             match &ended {
                 Ok(()) => tracing::info!(task, "the task rests"),
-                Err(error) => {
+                Err(None) => tracing::info!(task, "{}", Ended::Fenced),
+                Err(Some(error)) => {
                     tracing::error!(task, error, "the task's driver ended");
-                    let at = host.store.task(task).map_or(0, |task| task.seq);
-                    lock_of(&host.failed).insert(task, at);
-                    // Whoever follows would wait without a word.
-                    let why = format!(
-                        "Nobody drives the task: {error}. Nothing of it is lost. Drive it again: quire watch {task}"
-                    );
-                    let _ = host.seen.send((task, Glimpse::Held(why)));
+                    host.tell_of(task, error).await;
                 }
             }
+            host.forget_key(task);
             lock_of(&host.driven).remove(&task);
             // Words that came between the driver's last look and its end.
             if ended.is_ok() && !*host.retire.borrow() {
                 host.look_at(task);
             }
         });
+    }
+
+    /// Lets a task whose driver failed wait for its person, who would else see it at work for ever.
+    async fn tell_of(&self, task: u64, error: &str) {
+        let Ok(now) = self.store.task(task) else { return self.hold(task, error) };
+        let why = Why::Trouble(Trouble::Other, format!("quire could not go on with it: {error}."));
+        let told = match now.phase {
+            Phase::Working => {
+                self.store.append(task, now.seq, Writer::Person, vec![Event::Paused { why }]).await.is_ok()
+            }
+            _ => true,
+        };
+        if !told {
+            self.hold(task, error);
+        }
+    }
+
+    /// Tells whoever follows of what cannot be written down.
+    fn hold(&self, task: u64, error: &str) {
+        let at = self.store.task(task).map_or(0, |task| task.seq);
+        lock_of(&self.failed).insert(task, at);
+        let why = format!(
+            "Nobody drives the task: {error}. Nothing of it is lost. Drive it again: quire watch {task}"
+        );
+        let _ = self.seen.send((task, Glimpse::Held(why)));
+    }
+
+    /// Forgets the key of a task that owes nothing any more; whoever begins its next turn brings it again.
+    fn forget_key(&self, task: u64) {
+        // Whoever brings a key has begun the turn before: while this is held, none comes in between.
+        let mut keys = lock_of(&self.keys);
+        if !self.store.task(task).is_ok_and(|task| may_ask(&task.phase)) {
+            keys.remove(&task);
+        }
     }
 
     /// Returns whether the task's model needs a key that is not here.
@@ -364,6 +405,7 @@ impl Host {
                         ToHost::Key { task, key } => {
                             if let Some(key) = Secret::new(&key) {
                                 lock_of(&self.keys).insert(task, key);
+                                self.forget_key(task);
                             }
                         }
                         ToHost::Follow(task) => followed = Some(task),
@@ -390,6 +432,11 @@ impl Host {
     }
 }
 
+/// Returns whether a task's model may be asked without another word of its person's.
+fn may_ask(phase: &Phase) -> bool {
+    matches!(phase, Phase::Working | Phase::Waiting(_))
+}
+
 async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(what)?;
     line.push(b'\n');
@@ -398,4 +445,67 @@ async fn say(to: &mut (impl AsyncWriteExt + Unpin), what: &impl Serialize) -> io
 
 fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use quire_core::Hash;
+
+    struct Case {
+        host: Host,
+        task: u64,
+        _temp: tempfile::TempDir,
+    }
+
+    async fn case() -> Case {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let host = Host::new(Store::open(&home).unwrap(), &home);
+        let task = testing::begun(&host.store, &home, &folder).await;
+        Case { host, task, _temp: temp }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_kept_only_while_its_task_may_ask() {
+        let Case { host, task, _temp } = case().await;
+        let keys = || lock_of(&host.keys).len();
+        let bring = || {
+            lock_of(&host.keys).insert(task, Secret::new("sk-1").unwrap());
+            host.forget_key(task);
+        };
+        bring();
+        assert_eq!(keys(), 1, "at work");
+        testing::tell(&host.store, task, vec![Event::Paused { why: Why::Person }]).await;
+        host.forget_key(task);
+        assert_eq!(keys(), 1, "a resume in another terminal need not bring it");
+        testing::tell(&host.store, task, vec![Event::Resumed { model: None }]).await;
+        testing::present(&host.store, task, Hash::of(b"v")).await;
+        host.forget_key(task);
+        assert_eq!(keys(), 0, "ready");
+        bring();
+        assert_eq!(keys(), 0, "brought by one who only looks");
+        testing::tell(&host.store, task, vec![Event::Said { words: "again".into() }]).await;
+        bring();
+        assert_eq!(keys(), 1, "its next turn");
+        testing::tell(&host.store, task, vec![Event::Discarded {}]).await;
+        host.forget_key(task);
+        assert_eq!(keys(), 0, "discarded");
+    }
+
+    #[tokio::test]
+    async fn a_task_whose_driver_failed_waits_for_its_person() {
+        let Case { host, task, _temp } = case().await;
+        host.tell_of(task, "a wheel came off").await;
+        let phase = host.store.task(task).unwrap().phase;
+        let Phase::Waiting(Why::Trouble(Trouble::Other, why)) = &phase else { panic!("{phase:?}") };
+        assert_eq!(why, "quire could not go on with it: a wheel came off.");
+        // One that was paused or ended meanwhile is left so.
+        let at = host.store.task(task).unwrap().seq;
+        host.tell_of(task, "again").await;
+        assert_eq!(host.store.task(task).unwrap().seq, at);
+        assert!(!host.failed_at_its_end(task));
+    }
 }

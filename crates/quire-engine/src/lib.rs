@@ -9,6 +9,7 @@ pub mod freeze;
 pub mod glimpse;
 mod hands;
 pub mod host;
+mod hostlog;
 mod ignores;
 pub mod instructions;
 pub mod keys;

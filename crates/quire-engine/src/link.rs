@@ -3,6 +3,7 @@
 
 use crate::glimpse::Glimpse;
 use crate::host::{self, FromHost, ToHost};
+use crate::hostlog;
 use crate::keys::Secret;
 use crate::store::{ReadError, Store};
 use quire_core::Logged;
@@ -10,7 +11,6 @@ use quire_core::event::Seq;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,6 @@ pub enum Heard {
 
 /// Longest time that a host may take to start or to answer.
 const START: Duration = Duration::from_secs(15);
-/// A host's log is begun anew beyond this; one older is kept.
-const LOG_BYTES_MAX: u64 = 4 << 20;
 /// How often a follower looks into the store by itself.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -220,13 +218,7 @@ impl Followed {
 
 /// Starts a host that outlives this process, with nothing of its terminal and little of its environment.
 fn start(log: &Path) -> io::Result<std::process::Child> {
-    if let Some(dir) = log.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    if fs::metadata(log).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
-        fs::rename(log, log.with_extension("log.old"))?;
-    }
-    let log: File = File::options().create(true).append(true).open(log)?;
+    let log = hostlog::open(log)?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["host", "--background"]).current_dir("/").env_clear();
     command.envs(HOST_ENV.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))));

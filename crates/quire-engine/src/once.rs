@@ -60,10 +60,11 @@ impl Quire {
         };
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
-        let hands = Hands::start(&Spec {
+        let spec = Spec {
             state: scratch.join("run"),
             layer: layer.clone(),
             layers: vec![],
+            skeleton: vec![],
             out: scratch.join("out"),
             binary: std::env::current_exe().map_err(failed)?,
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
@@ -74,7 +75,8 @@ impl Quire {
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
             gate: None,
-        })?;
+        };
+        let hands = Hands::start(spec, self.home(), &|_, _| ())?;
         let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;
         let layers = [layer];

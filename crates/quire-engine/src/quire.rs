@@ -17,7 +17,7 @@ use quire_core::charter::Model;
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
 use quire_core::view::{Fate, FileChange, LeftOut, Review, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, diff};
+use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, diff};
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -187,7 +187,7 @@ impl Quire {
         words: &str,
     ) -> Result<u64, EngineError> {
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
-        let opened = Event::Opened { charter: resolved.charter(model), words: words.to_owned() };
+        let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
         Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
     }
 
@@ -250,6 +250,16 @@ impl Quire {
             Phase::Working => Ok(vec![Event::Paused { why: quire_core::event::Why::Person }]),
             Phase::Waiting(_) => Ok(vec![]),
             _ => Err("is not at work"),
+        })
+    }
+
+    /// Answers the question of that number. The same answer again changes nothing.
+    pub fn answer(&self, id: u64, reach: u32, allow: bool) -> Result<(), EngineError> {
+        self.append(id, |task| match task.reaches.get(reach as usize) {
+            _ if task.phase == Phase::Discarded => Err("was discarded"),
+            None => Err("did not ask that"),
+            Some(asked) if asked.allow == Some(allow) => Ok(vec![]),
+            Some(_) => Ok(vec![Event::ReachAnswered { reach, allow }]),
         })
     }
 
@@ -349,25 +359,37 @@ impl Quire {
             return Err(EngineError::Seen { task: id, now: version.snapshot });
         }
         let only: Vec<Part> = paths.iter().map(|path| part(&task, path)).collect::<Result<_, _>>()?;
-        let mut earlier = vec![];
+        let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
         for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
             if accept.only.is_empty() {
-                earlier.clear(); // a whole version leaves nothing of those before it
+                earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
             }
             earlier.extend(accept::select(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only));
+            if let Some(ignored) = &accept.ignored {
+                ignored_earlier.extend(load_snapshot(&self.store, ignored)?.entries);
+            }
         }
         let mut changed = load_snapshot(&self.store, &version.snapshot)?;
+        let mut ignored = None;
         if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
             // Ignored paths are taken when named, from the layers: a version does not have them.
             let layers = self.place(id).layers_below(sealed.layer + 1);
             let (frozen, folders) = (self.frozen(&task)?, &task.charter.folders);
-            changed.entries.extend(snapshot::ignored(&frozen, folders, &layers, &only, self.store.blobs())?);
+            let found = snapshot::ignored(&frozen, folders, &layers, &only, self.store.blobs())?;
+            if !found.made.is_empty() {
+                let made = Snapshot { entries: found.made.clone() }.to_blob();
+                ignored = self.store.blobs().put(&[&made])?.pop();
+            }
+            changed.entries.extend(found.made.into_iter().chain(found.live));
         }
         let chosen = accept::choose(&changed, &only)?;
+        // What was taken of ignored directories is only ever taken again by name, and never put back by a whole version.
+        let again = |e: &Entry| chosen.iter().any(|c| (c.folder, &c.path) == (e.folder, &e.path));
+        earlier.extend(ignored_earlier.into_iter().filter(again));
         let entries = accept::following(chosen, only.is_empty(), &earlier);
         let number = task.accepts.len() as u32;
         let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;
-        let begin = Event::Accepting { accept: number, snapshot: version.snapshot, only };
+        let begin = Event::Accepting { accept: number, snapshot: version.snapshot, only, ignored };
         self.store.append(id, task.seq, Writer::Person, vec![begin]).wait()?;
         let report = self.carry(&task, number, false, plan)?;
         Ok(written(&task, number, false, &report))
@@ -440,7 +462,7 @@ impl Quire {
 
     /// Is the host, until told to stop; see [`host::run`].
     pub async fn host(&self, leaves: bool) -> Result<(), EngineError> {
-        Ok(host::run(self.store.clone(), &self.home, leaves).await?)
+        Ok(host::run(self.store.clone(), &self.home, &self.log, leaves).await?)
     }
 
     /// Appends what `events` makes of the task as it stands; a task that moved on meanwhile is looked at again.

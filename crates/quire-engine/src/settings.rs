@@ -18,7 +18,7 @@ pub use models::{LOCAL, Provider, Traits};
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
 use layer::{Leaf, Value};
-use quire_core::charter::{Charter, CheckSpec, Limits, Model, Sandbox};
+use quire_core::charter::{Charter, CheckSpec, Limits, Model, Net, Sandbox, SecretRule};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -42,6 +42,8 @@ pub struct Options {
     pub steps: Option<u32>,
     /// `--max-time`.
     pub time: Option<String>,
+    /// `--net`.
+    pub net: Option<String>,
     /// `-c KEY=VALUE`, in order.
     pub set: Vec<String>,
     /// The person said yes to a folder as large as a home.
@@ -99,6 +101,8 @@ pub struct Settings {
     pub sandbox: Sandbox,
     /// In the order in which they were set.
     pub checks: Vec<CheckSpec>,
+    /// By name.
+    pub secrets: Vec<SecretRule>,
     home: Option<PathBuf>,
     /// Where each setting was last set, by its dotted key.
     origins: BTreeMap<String, Origin>,
@@ -122,6 +126,7 @@ impl Resolved {
             limits: self.settings.limits,
             sandbox: self.settings.sandbox.clone(),
             env: self.env.clone(),
+            secrets: self.settings.secrets.clone(),
         }
     }
 }
@@ -179,8 +184,9 @@ pub fn read(
         model: None,
         providers: models::built_in(),
         limits: Limits::default(),
-        sandbox: Sandbox::default(),
+        sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         checks: vec![],
+        secrets: vec![],
         home: surroundings.home(),
         origins: BTreeMap::new(),
     };
@@ -241,6 +247,9 @@ fn of_options(options: &Options) -> Vec<Leaf> {
     if let Some(time) = &options.time {
         leaves.push(leaf(&["budget", "time"], Value::Text(time.clone()), format!("--max-time {time}")));
     }
+    if let Some(net) = &options.net {
+        leaves.push(leaf(&["sandbox", "net"], Value::Text(net.clone()), format!("--net {net}")));
+    }
     for command in &options.checks {
         // Its own command is the best name that a check without one has.
         leaves.push(leaf(
@@ -260,6 +269,8 @@ impl Settings {
         let wider = [
             (self.model != before.model, "decides where its files are sent"),
             (self.providers != before.providers, "decides where its files and your keys are sent"),
+            (!now.net.is_within(&was.net, |_| false), "would let the agent reach more of the network"),
+            (self.secrets != before.secrets, "decides who is sent your secrets"),
             (now.show != was.show, "would show the agent more of your home"),
             (was.hide.iter().any(|glob| !now.hide.contains(glob)), "would show the agent hidden files"),
             (self.limits.steps > before.limits.steps, "is higher than your own limit"),
@@ -325,9 +336,15 @@ const INSIDE: [&str; 17] = [
     "XDG_CONFIG_HOME",
 ];
 
+fn is_inside(name: &str) -> bool {
+    INSIDE.contains(&name) || name.starts_with("LC_")
+}
+
 fn inside(env: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let seen = |name: &str| INSIDE.contains(&name) || name.starts_with("LC_");
-    env.iter().filter(|(name, _)| seen(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    env.iter()
+        .filter(|(name, _)| is_inside(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -94,21 +94,33 @@ fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(
     Ok((uppers.upon(base.stack()?), count))
 }
 
-/// Returns the changes that the layers hold in ignored directories, of the parts that a person named. They are relative to
-/// the folder as it is now, because ignored directories are live. Contents are stored when this returns.
+/// Changes in ignored directories.
+#[derive(Debug, Default)]
+pub struct Ignored {
+    /// In directories that the task made: relative to the base, like a version's own.
+    pub made: Vec<Entry>,
+    /// In the folder's own: relative to the folder as it is now, because they are live.
+    pub live: Vec<Entry>,
+}
+
+/// Returns the changes that the layers hold in ignored directories, of the parts that a person named. Contents are stored
+/// when this returns.
 pub fn ignored(
     frozen: &[Frozen],
     folders: &[PathBuf],
     layers: &[PathBuf],
     only: &[Part],
     blobs: &Blobs,
-) -> Result<Vec<Entry>, SnapshotError> {
+) -> Result<Ignored, SnapshotError> {
     let mut pack = blobs.pack();
     let seen = &mut Seen::default();
-    let mut entries = vec![];
+    let mut found = Ignored::default();
     for (index, (base, folder)) in frozen.iter().zip(folders).enumerate() {
-        let named =
-            |path: &RelPath| only.iter().any(|p| p.folder as usize == index && path.is_within(&p.path));
+        // A directory on the way to what is named may be new as well.
+        let named = |path: &RelPath| {
+            let is = |p: &Part| path.is_within(&p.path) || p.path.is_within(path);
+            only.iter().any(|p| p.folder as usize == index && is(p))
+        };
         // Ignored directories that the task made lie among the folder's own changes.
         let lower = base.stack()?;
         let (whole, uppers) = folder_stack(base, layers, index)?;
@@ -116,7 +128,7 @@ pub fn ignored(
         Differ::new(base, &whole, uppers, &lower).run(&[Class::Ignored], &mut |d| differences.push(d))?;
         let mut reading = Reading { base: Some(base), whole: &whole, lower: &lower, seen, pack: &mut pack };
         for difference in differences.into_iter().filter(|d| named(&d.path)) {
-            entries.extend(reading.entry(index, None, difference)?);
+            found.made.extend(reading.entry(index, None, difference)?);
         }
         for dir in &base.ignored {
             let Some(within) = RelPath::new(dir.as_os_str().as_bytes()) else {
@@ -136,14 +148,16 @@ pub fn ignored(
             let mut reading = Reading { base: None, whole: &whole, lower: &lower, seen, pack: &mut pack };
             for difference in differences {
                 if named(&below(Some(&within), difference.path.as_bytes())?) {
-                    entries.extend(reading.entry(index, Some(&within), difference)?);
+                    found.live.extend(reading.entry(index, Some(&within), difference)?);
                 }
             }
         }
     }
     pack.finish()?;
-    entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
-    Ok(entries)
+    for entries in [&mut found.made, &mut found.live] {
+        entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
+    }
+    Ok(found)
 }
 
 /// Opens what the base has at a path, to show it beside what became of it. `None`: no file.

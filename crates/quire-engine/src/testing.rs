@@ -1,13 +1,75 @@
 //! What tests of folders share.
 
+use crate::freeze::freeze;
+use crate::store::{Store, Writer};
 use proptest::prelude::*;
-use quire_core::Hash;
 use quire_core::bytes::escape;
+use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::event::{Apart, Base};
+use quire_core::message::Stop;
+use quire_core::{Event, Hash, Reply, Usage};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+/// Opens a task on `folder`, copies that, and returns the task at the point where it asks its model.
+pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
+    let folder = folder.canonicalize().expect("a folder");
+    let model = Model {
+        provider: "lab".into(),
+        name: "tape".into(),
+        wire: Wire::Tape,
+        base_url: "tape.jsonl".into(),
+        key_env: Some("LAB_KEY".into()),
+        edits: Edits::ApplyPatch,
+        images: false,
+    };
+    let charter = Charter {
+        folders: vec![folder.clone()],
+        model: Some(model),
+        checks: vec![],
+        limits: Limits::default(),
+        sandbox: Sandbox::default(),
+        env: vec![],
+        secrets: vec![],
+    };
+    let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
+    let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
+    let first = vec![
+        Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
+        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into() },
+        Event::Frozen { bases: vec![base] },
+    ];
+    store.create(first).await.expect("a task").task
+}
+
+/// Appends to a task's log.
+pub async fn tell(store: &Store, task: u64, events: Vec<Event>) {
+    let seq = store.task(task).expect("a task").seq;
+    store.append(task, seq, Writer::Person, events).await.expect("what can follow");
+}
+
+/// Ends the task's turn with a version that is `snapshot`.
+pub async fn present(store: &Store, task: u64, snapshot: Hash) {
+    let now = store.task(task).expect("a task");
+    let reply = Reply {
+        wire: Wire::Tape,
+        items: vec![],
+        text: "Done.".into(),
+        calls: vec![],
+        stop: Stop::Done,
+        usage: Usage::default(),
+    };
+    let ended = vec![
+        Event::Asked { heard: now.seq },
+        Event::Replied { reply },
+        Event::Sealed { layer: now.layer, snapshot, apart: Apart::default() },
+        Event::Presented { version: now.versions.len() as u32 + 1, snapshot },
+    ];
+    tell(store, task, ended).await;
+}
 
 /// Returns everything in a folder: path, kind, mode, and content or target.
 pub fn tree_of(folder: &Path) -> BTreeMap<String, String> {

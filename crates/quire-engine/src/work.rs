@@ -24,6 +24,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What the work on one task shares while its driver lives.
@@ -42,6 +43,8 @@ pub struct Work {
     masks: OnceLock<Arc<Masks>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
+    /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
+    open: AtomicU32,
 }
 
 /// Returns the key for a model of a task's charter.
@@ -50,6 +53,8 @@ pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
 
+/// More than this of one folder is copied only when its person says so, in bytes.
+const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -75,6 +80,7 @@ impl Work {
             seen: Mutex::default(),
             masks: OnceLock::new(),
             hands: tokio::sync::Mutex::default(),
+            open: AtomicU32::new(0),
         })
     }
 
@@ -92,12 +98,14 @@ impl Work {
     }
 
     /// Copies the folders.
-    pub fn freeze(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
+        let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &charter.folders {
+        for folder in &task.charter.folders {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            all.push(freeze::freeze(&self.home, folder, &progress).map_err(freeze_trouble)?);
+            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
@@ -152,15 +160,26 @@ impl Work {
     /// Returns the turn's sandbox, started where there is none.
     pub async fn hands(self: &Arc<Work>, task: &Task) -> Result<Arc<Hands>, Undone> {
         let mut hands = self.hands.lock().await;
+        // Made ahead for a turn that has ended meanwhile, it would serve the next one on a layer that is sealed.
+        if task.layer < self.open.load(Ordering::Relaxed) {
+            let late = "A sandbox was asked for after its turn had ended.";
+            return Err(Why::Trouble(Trouble::Other, late.into()));
+        }
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
         let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(start(spec).await?);
+        let started = Arc::new(self.start(spec).await?);
         *hands = Some(started.clone());
         Ok(started)
+    }
+
+    async fn start(&self, spec: Spec) -> Result<Hands, Undone> {
+        let (home, show) = (self.home.clone(), self.show.clone());
+        let progress = move |done, total| show(Glimpse::Preparing { done, total });
+        blocking(move || Hands::start(spec, &home, &progress).map_err(sandbox_trouble)).await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -185,6 +204,7 @@ impl Work {
             state,
             layer,
             layers,
+            skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
@@ -292,6 +312,7 @@ impl Work {
 
     /// Ends the turn's sandbox and records what it leaves.
     pub async fn seal(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.open.store(task.layer + 1, Ordering::Relaxed);
         self.end_hands().await?;
         let layer = self.place.layer(task.layer);
         std::fs::create_dir_all(&layer).map_err(disk)?;
@@ -330,7 +351,7 @@ impl Work {
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
         let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = start(inside).await?;
+        let hands = self.start(inside).await?;
         let run = check::run(&hands, &spec.command).await;
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
@@ -417,10 +438,6 @@ fn keep(store: &Store, content: impl Read) -> Result<Hash, BlobError> {
     Ok(hash)
 }
 
-async fn start(spec: Spec) -> Result<Hands, Undone> {
-    blocking(move || Hands::start(&spec).map_err(sandbox_trouble)).await
-}
-
 /// Opens a file that the hand says it left, if it is a plain file of that name in the out directory.
 fn left_behind(out: &Path, name: &str) -> Option<std::io::Take<File>> {
     if name.is_empty() || name.contains('/') || name == "." || name == ".." {
@@ -455,6 +472,7 @@ fn disk(error: io::Error) -> Undone {
 
 fn freeze_trouble(error: FreezeError) -> Undone {
     let kind = match error {
+        FreezeError::Large { bytes } => return Why::Copy { bytes },
         FreezeError::Folder { .. } => Trouble::Folder,
         FreezeError::Disk { .. } | FreezeError::Home { .. } => Trouble::Disk,
     };
@@ -467,4 +485,27 @@ fn blob_trouble(error: BlobError) -> Undone {
 
 fn snapshot_trouble(error: SnapshotError) -> Undone {
     Why::Trouble(Trouble::Disk, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    /// What asks for a sandbox beside the request may come to it only after the turn was sealed.
+    #[tokio::test]
+    async fn a_sandbox_that_is_asked_for_after_its_turn_is_not_made() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&home).unwrap();
+        let id = testing::begun(&store, &home, &folder).await;
+        let task = store.task(id).unwrap();
+        let client = quire_model::Client::new();
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Arc::new(work);
+        work.seal(&task).await.unwrap();
+        assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
+        assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
 }

@@ -3,7 +3,7 @@
 //! empty folder. HOME and PATH are taken over.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, Spec, start};
+use quire_sandbox::{FolderView, Rung, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -25,10 +25,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let env =
         ["HOME", "PATH", "LANG"].iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?)));
+    let skeleton = skeleton(&scratch.join("system"), &|_, _| ())?;
     let spec = Spec {
         state: scratch.join("state"),
         layer: scratch.join("layer"),
         layers: Vec::new(),
+        skeleton: skeleton.layers.clone(),
         out: scratch.join("out"),
         binary: std::env::current_exe()?,
         folders: vec![FolderView {
@@ -50,12 +52,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = format!("{{\"command\":{command:?}}}");
     sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input })?;
     loop {
-        match heard.recv()? {
-            FromHand::Done { outcome, .. } => {
-                println!("{}", outcome.text);
-                break;
-            }
-            FromHand::Live { .. } | FromHand::Ready | FromHand::Still => {}
+        if let FromHand::Done { outcome, .. } = heard.recv()? {
+            println!("{}", outcome.text);
+            break;
         }
     }
     Ok(sandbox.end()?)

@@ -22,6 +22,12 @@ const KEPT: [CapabilitySet; 10] = [
     CapabilitySet::SYS_CHROOT,
 ];
 
+/// Most open files of a process, for those that ask: enough for a database or a browser, and not all that a machine has.
+const FILES: u64 = 16 << 10;
+
+/// How much more willingly the processor is given to others.
+const NICE: i32 = 5;
+
 /// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory.
 pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
     bound_resources(spec, u64::from(spec.processes), memory_is_bounded)?;
@@ -39,7 +45,14 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
         unshared::scope()?;
         seccomp::add(unshared::filter(spec.rung), 0).during("filtering system calls")?;
     }
-    seccomp::install().during("filtering system calls")
+    seccomp::install(is_alone()).during("filtering system calls")
+}
+
+/// Returns whether the user namespace of this process has room for one user.
+fn is_alone() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
+    map.lines().filter_map(count).sum::<u64>() == 1
 }
 
 /// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a
@@ -54,7 +67,7 @@ pub fn confine_copy(spec: &Spec, places: &Places, memory_is_bounded: bool) -> Re
     rustix::thread::set_capabilities(None, none).during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
     fence::enter(spec, places)?;
-    seccomp::install().during("filtering system calls")?;
+    seccomp::install(false).during("filtering system calls")?;
     steward::listen(unshared::filter(spec.rung)).during("filtering system calls")
 }
 
@@ -66,6 +79,18 @@ fn bound_resources(spec: &Spec, processes: u64, memory_is_bounded: bool) -> Resu
     bound(Resource::Core, 0)?;
     bound(Resource::Fsize, spec.disk_bytes)?;
     bound(Resource::Nproc, processes)?;
+    bound(Resource::Memlock, 64 << 20)?;
+    bound(Resource::Sigpending, 4 << 10)?;
+    bound(Resource::Msgqueue, 800 << 10)?;
+    bound(Resource::Nice, 0)?;
+    bound(Resource::Rtprio, 0)?;
+    // What a process may have without asking stays as it is: some try every number up to that.
+    let files = getrlimit(Resource::Nofile);
+    let hard = files.maximum.map_or(FILES, |hard| hard.min(FILES));
+    let limit = Rlimit { current: files.current.map(|soft| soft.min(hard)), maximum: Some(hard) };
+    setrlimit(Resource::Nofile, limit).during("setting a limit")?;
+    // To be nicer is never refused.
+    let _ = rustix::process::nice(NICE);
     if !memory_is_bounded {
         // Not the address space: many programs reserve much more than they use.
         bound(Resource::Data, spec.memory_bytes)?;

@@ -69,7 +69,12 @@ pub fn tell(spec: &Spec, env: &mut Vec<(String, String)>) {
 /// Fills `door` for a lower directory `/`, with owners shifted by `shift`.
 pub fn fill(door: &Path, spec: &Spec, shift: u32) -> Result<(), Broken> {
     let laid = || -> io::Result<()> {
-        lay(door, Path::new("/etc/resolv.conf"), "nameserver 127.0.0.1\n", shift)?;
+        // Where nobody answers there is nothing to wait for.
+        let resolver = match spec.gate {
+            Some(_) => "nameserver 127.0.0.1\n",
+            None => "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+        };
+        lay(door, Path::new("/etc/resolv.conf"), resolver, shift)?;
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
         lay(door, Path::new("/etc/hosts"), &own_hosts(&hosts), shift)?;
         if let Some(Door { authority: Some(authority) }) = &spec.gate {

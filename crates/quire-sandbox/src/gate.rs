@@ -58,6 +58,11 @@ pub fn open() -> rustix::io::Result<[OwnedFd; COUNT]> {
     Ok([proxy?, http?, tls?, dns?, dns_tcp?])
 }
 
+/// Returns whether this is where one of the sockets is.
+pub fn has(address: Ipv4Addr, port: u16) -> bool {
+    SOCKETS.iter().any(|(_, at)| *at == SocketAddrV4::new(address, port))
+}
+
 impl Gate {
     /// Takes what came out of a sandbox, if it is what [`open`] makes there.
     pub fn of(sockets: Vec<OwnedFd>) -> io::Result<Gate> {

@@ -4,7 +4,9 @@
 //! was started with an empty environment, and other processes inside can neither read nor trace it. When its socket
 //! closes it ends, and with it every process inside, because it is process 1.
 
-use crate::protocol::{FromHand, HandOutcome, ToHand};
+use crate::ports;
+use crate::protocol::{FromHand, HandOutcome, Port, ToHand};
+use crate::still::Still;
 use crate::tool::{self, Inside};
 use crate::{frame, spawner, unshared};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,7 +17,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the hand is told before its first call; the second frame on the socket.
@@ -32,6 +34,9 @@ pub struct Brief {
 
 /// Longest time that processes have to stop; what runs on is killed, so that a snapshot is of files that hold still.
 const FREEZE_TIME: Duration = Duration::from_secs(5);
+
+/// How often ports are looked at, at most.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Runs to the end of the sandbox and returns the exit code.
 pub fn main() -> i32 {
@@ -59,7 +64,9 @@ fn serve() -> io::Result<()> {
         still: Still::default(),
     });
     hand.say(&FromHand::Ready);
-    // Orphans are looked for now and then as well: a child that ended unheard must not lie about for ever.
+    let mut listening = Listening { told: Vec::new(), looked: Instant::now() };
+    // Orphans are looked for now and then as well: a child that ended unheard must not lie about for ever. So are ports,
+    // of which nothing tells.
     let now_and_then = Timespec { tv_sec: 1, tv_nsec: 0 };
     loop {
         let mut watched = [PollFd::new(&socket, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
@@ -73,6 +80,7 @@ fn serve() -> io::Result<()> {
         }
         if !spoken_to || bereaved {
             hand.inside.reap();
+            hand.look_at_ports(&mut listening);
         }
         if spoken_to {
             match frame::read::<ToHand>(&socket)? {
@@ -101,6 +109,12 @@ fn child_ended() -> io::Result<OwnedFd> {
     }
 }
 
+/// What the host was told of the ports inside, and when they were looked at.
+struct Listening {
+    told: Vec<Port>,
+    looked: Instant,
+}
+
 struct Hand {
     inside: Inside,
     voice: Mutex<UnixStream>,
@@ -127,23 +141,56 @@ impl Hand {
                 }
             }
             ToHand::Cancel { id } => self.inside.cancel(id),
+            ToHand::Connect { id, port } => {
+                let hand = self.clone();
+                let started = std::thread::Builder::new().spawn(move || hand.connect(id, port));
+                if let Err(error) = started {
+                    self.say(&FromHand::Connected { id, why: error.to_string(), socket: None });
+                }
+            }
             ToHand::Freeze => {
-                self.still.set(true);
-                freeze();
-                self.say(&FromHand::Still);
+                // One that cannot say so is let go of.
+                if self.still.hold(FREEZE_TIME) {
+                    freeze();
+                    self.say(&FromHand::Still);
+                }
             }
             ToHand::Thaw => {
                 signal_all(Signal::CONT);
-                self.still.set(false);
+                self.still.release();
             }
         }
     }
 
     fn call(&self, id: u32, tool: &str, input: &str) {
-        self.still.wait_until_over();
+        let _writing = self.still.begin(tool::writes(tool));
         let live = |text: &str| self.say(&FromHand::Live { id, text: text.to_owned() });
         let outcome = tool::run(&self.inside, id, tool, input, &live);
         self.say(&FromHand::Done { id, outcome });
+    }
+
+    fn connect(&self, id: u32, port: u16) {
+        let connected = |why| FromHand::Connected { id, why, socket: None };
+        match ports::connect(port) {
+            Ok(socket) => {
+                let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
+                let _ = frame::write_with(&voice, &connected(String::new()), &[socket]);
+            }
+            Err(error) => self.say(&connected(error.to_string())),
+        }
+    }
+
+    /// Tells of the ports inside where they have changed; looks at most once in [`LOOK`].
+    fn look_at_ports(&self, listening: &mut Listening) {
+        if listening.looked.elapsed() < LOOK {
+            return;
+        }
+        listening.looked = Instant::now();
+        let ports = ports::listening();
+        if ports != listening.told {
+            self.say(&FromHand::Listening { ports: ports.clone() });
+            listening.told = ports;
+        }
     }
 
     fn say(&self, words: &FromHand) {
@@ -159,25 +206,6 @@ impl Hand {
                 HandOutcome { text, ok: false, exit: None, millis: 0, whole: None, images: Vec::new() };
             let _ = frame::write(&*voice, &FromHand::Done { id: *id, outcome });
         }
-    }
-}
-
-/// Whether files must hold still now; no call starts meanwhile.
-#[derive(Default)]
-struct Still {
-    now: Mutex<bool>,
-    over: Condvar,
-}
-
-impl Still {
-    fn set(&self, now: bool) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        self.over.notify_all();
-    }
-
-    fn wait_until_over(&self) {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.over.wait_while(now, |now| *now).unwrap_or_else(PoisonError::into_inner));
     }
 }
 

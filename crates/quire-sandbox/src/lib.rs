@@ -26,6 +26,9 @@ mod limits;
 mod links;
 mod machine;
 mod mounts;
+mod own;
+mod pages;
+mod ports;
 mod process;
 pub mod protocol;
 pub mod rooted;
@@ -37,6 +40,8 @@ mod spawner;
 mod spec;
 pub mod stack;
 mod steward;
+mod still;
+mod sudo;
 mod tidy;
 pub mod tool;
 mod tree;
@@ -47,8 +52,10 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
+pub use limits::{Breach, limits_told};
 pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, start};
+pub use skeleton::{Skeleton, skeleton};
 pub use spec::{Door, FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
@@ -59,17 +66,35 @@ pub const OUT_INSIDE: &str = "/run/quire/out";
 
 const QUIRE_INSIDE: &str = "/run/quire";
 const BIN_INSIDE: &str = "/run/quire/bin";
+/// What must be found before the machine's own programs.
+const FIRST_INSIDE: &str = "/run/quire/first";
 
 /// The private first arguments.
 const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
+const PAGES: &str = "sandbox-pages";
+
+/// Returns the command line that serves the current directory's files at a port, inside.
+pub fn pages(port: u16) -> String {
+    format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
+}
 
 /// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
 /// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
 pub fn private_main(args: &[OsString]) -> Option<i32> {
+    if args
+        .first()
+        .map(std::path::Path::new)
+        .and_then(|name| name.file_name())
+        .is_some_and(|name| name == "sudo")
+    {
+        return Some(sudo::main(&args[1..]));
+    }
     match args.get(1).and_then(|first| first.to_str()) {
         Some(SPAWNER) => Some(spawner::main()),
         Some(HAND) => Some(hand::main()),
+        Some(own::NAME) => Some(own::main()),
+        Some(PAGES) => Some(pages::main(&args[2..])),
         _ => tool::private_main(args),
     }
 }

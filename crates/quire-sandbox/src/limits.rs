@@ -1,109 +1,78 @@
-//! Bounds on all processes of a sandbox together: a cgroup where this machine lets us make one. Where it does not, limits
-//! on each process stand in ([`crate::confine`]).
+//! What a sandbox may use of the machine, and what happens at each bound.
+//!
+//! The kernel holds a bound where it can: [`cgroup`]s over all processes together where this machine lets us make them,
+//! and limits on each process and user namespace ([`crate::confine`]). What no such bound covers is looked at from outside
+//! by the spawner ([`watch`]): the room on the disk always, since file systems seldom offer quotas; memory where no cgroup
+//! holds it; and processes that stand at their limit, since nothing else could be started then.
+//!
+//! A bound that was met is a [`Breach`]. It is told before anything is ended, so that the call which ends by it can say
+//! why, and the sandbox stands for the next one.
 
-use crate::Spec;
-use crate::machine;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod breach;
+mod cgroup;
+mod disk;
+mod ledger;
+mod processes;
+mod watch;
 
-/// What the name of each of our cgroups starts with; its spawner's pid follows.
-const NAME: &str = "quire-";
+pub use breach::Breach;
+pub use cgroup::Limits;
+pub use ledger::Ledger;
+pub use watch::{Watched, watch};
 
-/// The cgroups of one sandbox, removed when dropped; every process in them must have ended.
-pub struct Limits {
-    directories: Vec<PathBuf>,
-    pub memory_is_bounded: bool,
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// What holds a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    CgroupV2,
+    CgroupV1,
+    /// No cgroup: limits on each process, and looking.
+    #[default]
+    Watched,
 }
 
-impl Limits {
-    /// Makes what can be made, for the sandbox of this process.
-    pub fn make(spec: &Spec) -> Limits {
-        let name = format!("{NAME}{}", std::process::id());
-        let mut limits = Limits { directories: Vec::new(), memory_is_bounded: false };
-        let (Ok(own), Ok(mountinfo)) =
-            (fs::read_to_string("/proc/self/cgroup"), fs::read("/proc/self/mountinfo"))
-        else {
-            return limits;
-        };
-        let mounts = machine::mounts(&mountinfo);
-        let find = |kind: &str, end: &str| {
-            mounts
-                .iter()
-                .find(|mount| mount.kind == kind && mount.point.ends_with(end))
-                .map(|mount| &mount.point)
-        };
-        for line in own.lines() {
-            // hierarchy:controllers:path, as cgroups(7) has it; a path that leads out of our view starts with /..
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-            let place = match controllers {
-                "" => mounts.iter().find(|mount| mount.kind == "cgroup2").map(|mount| &mount.point),
-                "pids" | "memory" => find("cgroup", controllers),
-                _ => None,
-            };
-            let Some(place) = place.filter(|_| !path.contains("..")) else { continue };
-            let parent = place.join(path.trim_start_matches('/'));
-            let set: Vec<(&str, u64)> = match controllers {
-                "pids" => vec![("pids.max", u64::from(spec.processes))],
-                "memory" => vec![("memory.limit_in_bytes", spec.memory_bytes)],
-                _ => {
-                    // Fails where a controller is not ours to give on; then the files below are missing.
-                    let _ = fs::write(parent.join("cgroup.subtree_control"), "+pids +memory");
-                    vec![("pids.max", u64::from(spec.processes)), ("memory.max", spec.memory_bytes)]
-                }
-            };
-            sweep(&parent);
-            let directory = parent.join(&name);
-            if fs::create_dir(&directory).is_err() {
-                continue;
-            }
-            let written: io::Result<()> =
-                set.iter().try_for_each(|(file, value)| existing(&directory.join(file), &value.to_string()));
-            if written.is_ok() {
-                limits.memory_is_bounded |= set.iter().any(|(file, _)| file.starts_with("memory"));
-                limits.directories.push(directory);
-            } else {
-                let _ = fs::remove_dir(&directory);
-            }
-        }
-        limits
-    }
-
-    /// Puts a process, and all that it will start, under these limits.
-    pub fn take(&self, pid: i32) -> io::Result<()> {
-        self.directories
-            .iter()
-            .try_for_each(|directory| existing(&directory.join("cgroup.procs"), &pid.to_string()))
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Means::CgroupV2 => "cgroup v2",
+            Means::CgroupV1 => "cgroup v1",
+            Means::Watched => "no cgroup",
+        })
     }
 }
 
-/// Removes what spawners left that were killed. One in use refuses to be removed.
-fn sweep(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            let _ = fs::remove_dir(entry.path());
-        }
-    }
+/// What holds which bound of a sandbox, and where the kernel counts how often it was met.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub memory: Means,
+    pub processes: Means,
+    pub cpu: Means,
+    /// Files with a line that counts, and the word before the number.
+    pub killed: Option<(PathBuf, String)>,
+    pub refused: Option<(PathBuf, String)>,
 }
 
-fn existing(file: &Path, text: &str) -> io::Result<()> {
-    io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(file)?, text.as_bytes())
-}
-
-impl Drop for Limits {
-    fn drop(&mut self) {
-        for directory in &self.directories {
-            // The kernel lets go of ended processes a moment after they were waited for.
-            let _ = (0..50).find(|_| {
-                let removed = fs::remove_dir(directory).is_ok();
-                if !removed {
-                    std::thread::sleep(std::time::Duration::from_millis(2));
-                }
-                removed
-            });
-        }
-    }
+/// Returns, by making cgroups and removing them again, what would hold each bound of a sandbox that this process starts:
+/// pairs of the bound and its means, in words.
+pub fn limits_told() -> Vec<(&'static str, String)> {
+    let limits = Limits::make(1 << 30, 512);
+    let held = limits.held.clone();
+    drop(limits);
+    let memory = match held.memory {
+        Means::Watched => "by a watcher, and for each process by its own limit".to_owned(),
+        means => format!("by {means}, files in memory included"),
+    };
+    let processes = match held.processes {
+        Means::Watched => "by user, and by a watcher".to_owned(),
+        means => format!("by {means}"),
+    };
+    let cpu = match held.cpu {
+        Means::Watched => "below your own, by nice".to_owned(),
+        means => format!("below your own, by {means} and nice"),
+    };
+    vec![("memory", memory), ("processes", processes), ("disk", "by a watcher".to_owned()), ("cpu", cpu)]
 }

@@ -2,6 +2,7 @@
 //! Whatever comes from the hand is hostile input: lengths are limited, names are checked, nothing is trusted.
 
 use serde::{Deserialize, Serialize};
+use std::net::TcpStream;
 
 /// Longest frame that either side reads, in bytes.
 pub const FRAME_MAX: u32 = 4 << 20;
@@ -22,6 +23,11 @@ pub enum ToHand {
     /// Stop every process inside, so that files hold still; answered by `Still`.
     Freeze,
     Thaw,
+    /// Connect to a port inside; answered by `Connected`.
+    Connect {
+        id: u32,
+        port: u16,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +45,25 @@ pub enum FromHand {
         outcome: HandOutcome,
     },
     Still,
+    /// What programs inside listen on now, where that has changed.
+    Listening {
+        ports: Vec<Port>,
+    },
+    /// The connection comes as a descriptor beside the frame; where there is none, `why` says so.
+    Connected {
+        id: u32,
+        why: String,
+        #[serde(skip)]
+        socket: Option<TcpStream>,
+    },
+}
+
+/// A port that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub port: u16,
+    /// Name of the program, as far as it can be seen.
+    pub program: String,
 }
 
 /// As [`quire_core::Outcome`], with files of the out directory where that has blobs.
@@ -51,6 +76,13 @@ pub struct HandOutcome {
     /// Name of a file directly in the out directory that holds the whole output.
     pub whole: Option<String>,
     pub images: Vec<HandImage>,
+}
+
+impl HandOutcome {
+    /// Adds a line to what is said.
+    pub(crate) fn add(&mut self, line: &impl std::fmt::Display) {
+        self.text = format!("{}\n{line}", self.text.trim_end_matches('\n'));
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,10 +1,12 @@
 //! The host's side of a sandbox: starting it, talking with its hand, ending it.
 
 use crate::copy::{Copies, Places};
+use crate::limits::{Breach, Ledger};
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
 use crate::{
-    BIN_INSIDE, Gate, OUT_INSIDE, Rung, SPAWNER, Spec, door, durable, frame, gate, hand, layer, tidy,
+    BIN_INSIDE, FIRST_INSIDE, Gate, OUT_INSIDE, Rung, SPAWNER, Spec, door, durable, frame, gate, hand, layer,
+    ports, tidy,
 };
 use std::io;
 use std::net::Shutdown;
@@ -14,7 +16,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ pub struct Sandbox {
     gate: Mutex<Option<Gate>>,
     /// On the rung [`Rung::Copy`].
     copies: Mutex<Option<Copies>>,
+    ledger: Arc<Mutex<Ledger>>,
     reader: Option<JoinHandle<()>>,
     state: PathBuf,
     layer: PathBuf,
@@ -70,9 +73,13 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     let brief = brief(spec);
     let binary = spec.binary.clone();
     let (stands, outset) = mpsc::channel();
+    let (channel, watcher) = UnixStream::pair().map_err(StartError::Spawner)?;
+    let ledger = Arc::new(Mutex::new(Ledger::new(channel, spec.memory_bytes, spec.processes)));
+    let met = ledger.clone();
     // The kernel ties a child to the thread that started it, so the thread that listens starts it.
     let reader = std::thread::Builder::new().name("sandbox".into()).spawn(move || {
-        let outcome = listen(&binary, &ear, theirs.into(), &order, &brief, &stands, heard);
+        let outcome =
+            listen(&binary, &ear, [theirs.into(), watcher.into()], (&order, &brief), &met, &stands, heard);
         let _ = ear.shutdown(Shutdown::Both);
         // Where it stood already, nobody waits for this.
         if let Err(error) = outcome {
@@ -84,6 +91,7 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
         voice: Mutex::new(ours),
         gate: Mutex::default(),
         copies: Mutex::new(copies),
+        ledger,
         reader: Some(reader),
         state: spec.state.clone(),
         layer: spec.layer.clone(),
@@ -102,8 +110,11 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
 fn check(spec: &Spec) -> Result<(), StartError> {
     let wrong = |path: &Path, why| Err(StartError::Spec { path: path.to_path_buf(), why });
     let folders = spec.folders.iter().flat_map(|folder| folder.frozen.iter().chain([&folder.at]));
-    for path in
-        [&spec.state, &spec.layer, &spec.out, &spec.binary].into_iter().chain(&spec.layers).chain(folders)
+    for path in [&spec.state, &spec.layer, &spec.out, &spec.binary]
+        .into_iter()
+        .chain(&spec.layers)
+        .chain(&spec.skeleton)
+        .chain(folders)
     {
         if !path.is_absolute() || path.components().any(|part| part == std::path::Component::ParentDir) {
             return wrong(path, "is not an absolute path");
@@ -135,6 +146,7 @@ fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
     let (mut bin, mut folder, mut out) =
         (BIN_INSIDE.to_owned(), spec.folders[0].at.clone(), OUT_INSIDE.into());
+    let mut first = format!("{FIRST_INSIDE}:");
     if spec.rung == Rung::Copy {
         let places = Places::of(spec);
         env.retain(|(key, _)| !["HOME", "TMPDIR", "TMP", "TEMP"].contains(&key.as_str()));
@@ -143,12 +155,13 @@ fn brief(spec: &Spec) -> hand::Brief {
         }
         bin = places.bin.to_string_lossy().into_owned();
         (folder, out) = (places.folders[0].clone(), places.out);
+        first.clear();
     }
     match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => path.push_str(&format!(":{bin}")),
+        Some((_, path)) => *path = format!("{first}{path}:{bin}"),
         None => env.push((
             "PATH".into(),
-            format!("/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{bin}"),
+            format!("{first}/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{bin}"),
         )),
     }
     door::tell(spec, &mut env);
@@ -160,16 +173,16 @@ fn brief(spec: &Spec) -> hand::Brief {
 fn listen(
     binary: &Path,
     ear: &UnixStream,
-    theirs: OwnedFd,
-    order: &Order,
-    brief: &hand::Brief,
+    [theirs, watcher]: [OwnedFd; 2],
+    (order, brief): (&Order, &hand::Brief),
+    met: &Mutex<Ledger>,
     stands: &mpsc::Sender<Result<Option<Gate>, StartError>>,
     heard: impl Fn(FromHand),
 ) -> Result<(), StartError> {
     let mut command = Command::new(binary);
-    command.arg(SPAWNER).env_clear().current_dir("/").stdin(Stdio::from(theirs)).stdout(Stdio::null());
+    command.arg(SPAWNER).env_clear().current_dir("/").stdin(Stdio::from(theirs)).stdout(Stdio::from(watcher));
     let mut spawner = command.stderr(Stdio::null()).spawn().map_err(StartError::Spawner)?;
-    drop(command); // which holds their end of the socket
+    drop(command); // which holds their ends of the sockets
     let outcome = (|| {
         let told = frame::write(ear, order).and_then(|()| frame::write(ear, brief));
         let mut sockets = Vec::new();
@@ -184,9 +197,18 @@ fn listen(
         }
         let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
+        lock(met).begin().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
-        while let Ok(Some(words)) = frame::read::<FromHand>(ear) {
+        while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
+            match &mut words {
+                FromHand::Connected { socket, .. } => *socket = ports::connected(passed).ok(),
+                // A breach is told before anything ends by it, so it is here by now.
+                FromHand::Done { outcome, .. } => {
+                    lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                }
+                _ => {}
+            }
             heard(words);
         }
         Ok(())
@@ -196,17 +218,28 @@ fn listen(
     outcome
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Sandbox {
     /// Says something to the hand. Fails where the sandbox has ended.
     pub fn send(&self, words: &ToHand) -> io::Result<()> {
-        let voice = self.voice.lock().unwrap_or_else(PoisonError::into_inner);
-        frame::write(&*voice, words)
+        if matches!(words, ToHand::Call { .. }) {
+            lock(&self.ledger).call();
+        }
+        frame::write(&*lock(&self.voice), words)
+    }
+
+    /// Returns what was met of the limits since the last outcome, which is why a sandbox ended that ended by itself.
+    pub fn breaches(&self) -> Vec<Breach> {
+        lock(&self.ledger).news()
     }
 
     /// Takes the sockets of the way out, once; `None` where [`Spec::gate`] is. Until they are served, whoever connects
     /// inside waits.
     pub fn gate(&self) -> Option<Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.gate).take()
     }
 
     /// Brings the layer up to what the sandbox's files are, where that does not happen by itself. They must hold still

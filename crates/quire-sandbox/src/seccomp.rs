@@ -46,6 +46,7 @@ const FORBIDDEN: &[c_long] = &[
     SYS_reboot,
     SYS_request_key,
     SYS_set_mempolicy,
+    SYS_set_mempolicy_home_node,
     SYS_setdomainname,
     SYS_sethostname,
     SYS_setns,
@@ -82,6 +83,25 @@ const NEW_NAMESPACE: u32 = (CLONE_NEWNS
     | CLONE_NEWNET) as u32;
 const CLONE_NEWTIME: u32 = 0x80;
 
+/// Calls that change whose a file or a process is, and which of their arguments say whose, from the first to before the
+/// last.
+const OWNERS: &[(c_long, u32, u32)] = &[
+    #[cfg(target_arch = "x86_64")]
+    (SYS_chown, 1, 3),
+    #[cfg(target_arch = "x86_64")]
+    (SYS_lchown, 1, 3),
+    (SYS_fchown, 1, 3),
+    (SYS_fchownat, 2, 4),
+    (SYS_setfsgid, 0, 1),
+    (SYS_setfsuid, 0, 1),
+    (SYS_setgid, 0, 1),
+    (SYS_setregid, 0, 2),
+    (SYS_setresgid, 0, 3),
+    (SYS_setresuid, 0, 3),
+    (SYS_setreuid, 0, 2),
+    (SYS_setuid, 0, 1),
+];
+
 /// `SOCK_PACKET`, the raw socket of old (packet(7)).
 const OLD_PACKET: u32 = 10;
 
@@ -99,7 +119,9 @@ pub const fn argument(index: u32) -> u32 {
 
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
 pub const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
-pub const NOT_BUILT: u32 = SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32;
+const NOT_BUILT: u32 = SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32;
+/// The call succeeds, and was not made.
+pub const DONE: u32 = SECCOMP_RET_ERRNO;
 pub const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
 
 /// A filter that is being written. Each rule tests what was loaded last and answers or goes on.
@@ -134,6 +156,14 @@ impl Filter {
         self.answer(answer);
     }
 
+    /// Answers that it is done where an argument names somebody but root, and not nobody (-1).
+    fn when_other(&mut self, index: u32) {
+        self.load(argument(index));
+        self.step(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0);
+        self.step(BPF_JMP | BPF_JEQ | BPF_K, u32::MAX, 1, 0);
+        self.answer(DONE);
+    }
+
     /// Writes `rules` for one call, after which the number must be loaded again. `rules` ends in an answer.
     pub fn call(&mut self, number: c_long, rules: impl FnOnce(&mut Filter)) {
         let mut inner = Filter(Vec::new());
@@ -144,8 +174,8 @@ impl Filter {
     }
 }
 
-/// Returns the filter as a program for the kernel.
-fn filter() -> Vec<sock_filter> {
+/// Returns the filter as a program for the kernel; `alone` is as in [`install`].
+fn filter(alone: bool) -> Vec<sock_filter> {
     let mut filter = Filter::new();
     // Also every number of x32, which has its highest bits set.
     filter.when(BPF_JGT, NEWEST, NOT_THERE);
@@ -165,14 +195,24 @@ fn filter() -> Vec<sock_filter> {
         rules.when(BPF_JSET, NEW_NAMESPACE | CLONE_NEWTIME, NO);
         rules.answer(ALLOW);
     });
-    // Typing into a terminal that is another's. The kernel looks at 32 bits, so must the filter.
+    // Typing into a terminal that is another's; and line disciplines, old drivers that the kernel loads for whoever asks.
+    // The kernel looks at 32 bits, so must the filter.
     filter.call(SYS_ioctl, |rules| {
         rules.load(argument(1));
-        for request in [TIOCSTI, TIOCLINUX] {
+        for request in [TIOCSTI, TIOCLINUX, TIOCSETD] {
             rules.when(BPF_JEQ, request as u32, NO);
         }
         rules.answer(ALLOW);
     });
+    if alone {
+        for (number, from, to) in OWNERS {
+            filter.call(*number, |rules| {
+                (*from..*to).for_each(|argument| rules.when_other(argument));
+                rules.answer(ALLOW);
+            });
+        }
+        filter.call(SYS_setgroups, |rules| rules.answer(DONE));
+    }
     filter.call(SYS_socket, |rules| {
         rules.load(argument(0));
         rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
@@ -190,15 +230,27 @@ fn filter() -> Vec<sock_filter> {
         for kind in [SOCK_RAW as u32, OLD_PACKET] {
             rules.when(BPF_JEQ, kind, NO);
         }
-        rules.answer(ALLOW);
+        rules.load(argument(2));
+        for protocol in [IPPROTO_IP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6] {
+            rules.when(BPF_JEQ, protocol as u32, ALLOW);
+        }
+        rules.answer(NOT_BUILT);
+    });
+    // It makes two sockets of any family before it finds that most have no pairs.
+    filter.call(SYS_socketpair, |rules| {
+        rules.load(argument(0));
+        rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
+        rules.answer(NO);
     });
     filter.answer(ALLOW);
     filter.0
 }
 
-/// Filters the calls of this process and all that it will start. Needs no_new_privs.
-pub fn install() -> std::io::Result<()> {
-    add(filter(), 0).map(drop)
+/// Filters the calls of this process and all that it will start. Needs no_new_privs. With `alone`, calls that give a file
+/// to somebody else, or become somebody else, do nothing and succeed: there is nobody else, and programs that are installed
+/// or started as services want no more than that it worked.
+pub fn install(alone: bool) -> std::io::Result<()> {
+    add(filter(alone), 0).map(drop)
 }
 
 /// Adds a filter to those that this process has, of whose answers the strictest counts. Returns what the kernel does, which
@@ -218,10 +270,14 @@ mod tests {
 
     /// Runs the filter as the kernel would.
     fn answer(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+        answer_of(&filter(false), architecture, number, &arguments)
+    }
+
+    fn answer_of(program: &[sock_filter], architecture: u32, number: u32, arguments: &[u64]) -> u32 {
         let mut data = [number, architecture].map(u32::to_ne_bytes).concat();
         data.extend([0; 8]);
-        data.extend(arguments.map(u64::to_ne_bytes).concat());
-        let (program, mut at, mut loaded) = (filter(), 0, 0);
+        data.extend(arguments.iter().flat_map(|argument| argument.to_ne_bytes()));
+        let (mut at, mut loaded) = (0, 0);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
             at += 1;
@@ -238,6 +294,28 @@ mod tests {
                 c if c == BPF_RET | BPF_K => return k,
                 other => panic!("unknown instruction {other}"),
             }
+        }
+    }
+
+    #[test]
+    fn whoever_is_alone_gives_away_nothing_and_hears_that_it_is_done() {
+        let (me, kept) = (0, u64::from(u32::MAX));
+        let rows = [
+            (SYS_fchown, [3, me, me, 0], ALLOW),
+            (SYS_fchown, [3, kept, me, 0], ALLOW),
+            (SYS_fchown, [3, 104, 110, 0], DONE),
+            (SYS_fchown, [3, me, 42, 0], DONE),
+            (SYS_fchownat, [3, 0, me, me], ALLOW),
+            (SYS_fchownat, [3, 0, kept, 42], DONE),
+            (SYS_setuid, [me, 9, 9, 9], ALLOW),
+            (SYS_setuid, [33, 0, 0, 0], DONE),
+            (SYS_setresuid, [kept, 33, kept, 0], DONE),
+            (SYS_setgroups, [0, 0, 0, 0], DONE),
+        ];
+        for (number, arguments, expected) in rows {
+            let alone = answer_of(&filter(true), ARCHITECTURE, number as u32, &arguments);
+            assert_eq!(alone, expected, "{number} {arguments:?}");
+            assert_eq!(answer_of(&filter(false), ARCHITECTURE, number as u32, &arguments), ALLOW, "{number}");
         }
     }
 
@@ -261,6 +339,7 @@ mod tests {
             (SYS_ioctl, [0, TIOCGWINSZ, 0], ALLOW),
             (SYS_ioctl, [0, TIOCSTI | high, 0], NO),
             (SYS_ioctl, [0, TIOCLINUX, 0], NO),
+            (SYS_ioctl, [0, TIOCSETD, 0], NO),
             (SYS_socket, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
             (SYS_socket, [AF_INET as u64, (SOCK_STREAM | SOCK_CLOEXEC) as u64, 0], ALLOW),
             (SYS_socket, [AF_INET6 as u64, SOCK_DGRAM as u64, 0], ALLOW),
@@ -270,6 +349,12 @@ mod tests {
             (SYS_socket, [AF_NETLINK as u64, SOCK_RAW as u64, NETLINK_NETFILTER as u64], NOT_BUILT),
             (SYS_socket, [AF_ALG as u64, SOCK_SEQPACKET as u64, 0], NO),
             (SYS_socket, [AF_VSOCK as u64, SOCK_STREAM as u64, 0], NO),
+            (SYS_socket, [AF_INET6 as u64, SOCK_STREAM as u64, IPPROTO_TCP as u64], ALLOW),
+            (SYS_socket, [AF_INET as u64, SOCK_DGRAM as u64, IPPROTO_ICMP as u64], ALLOW),
+            (SYS_socket, [AF_INET as u64, SOCK_STREAM as u64, IPPROTO_MPTCP as u64], NOT_BUILT),
+            (SYS_socket, [AF_INET as u64, SOCK_STREAM as u64, IPPROTO_SCTP as u64], NOT_BUILT),
+            (SYS_socketpair, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
+            (SYS_socketpair, [AF_TIPC as u64, SOCK_SEQPACKET as u64, 0], NO),
         ];
         for (number, arguments, expected) in rows {
             assert_eq!(answer(ARCHITECTURE, number as u32, arguments), expected, "{number} {arguments:?}");

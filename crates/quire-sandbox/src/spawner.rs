@@ -2,19 +2,19 @@
 //!
 //! It exists because the host has secrets in memory and many threads: what is forked from it could be read from inside,
 //! or hang on a lock. It makes the namespaces, waits until the host's socket closes or the sandbox ends, and takes
-//! everything with it. Its socket is descriptor 0; the first frame on it is the [`Spec`].
+//! everything with it. Meanwhile it watches what the sandbox uses ([`crate::limits`]). Its socket, which becomes the hand's,
+//! is descriptor 0, and the first frame on it is the [`Spec`]; on the channel, descriptor 1, it tells the host of limits.
 
 use crate::bury::Last;
 use crate::copy::Places;
 use crate::idmap;
-use crate::limits::Limits;
+use crate::limits::{self, Limits, Watched};
 use crate::mounts::During;
 use crate::process::{self, Child};
 use crate::steward::Steward;
 use crate::tree::{self, Broken};
 use crate::unshared::Keeper;
 use crate::{Rung, Spec, bury, enter, frame};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,8 @@ pub fn main() -> i32 {
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return 1 };
     let socket = UnixStream::from(socket);
     let Ok(Some(order)) = frame::read::<Order>(&socket) else { return 1 };
-    match spawn(&order, &socket) {
+    let Ok(channel) = take_channel() else { return 1 };
+    match spawn(&order, &socket, &channel) {
         Ok(()) => 0,
         Err(Broken(what)) => {
             // Where the host is gone there is nobody to tell.
@@ -57,7 +58,7 @@ pub fn main() -> i32 {
     }
 }
 
-fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
+fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(), Broken> {
     let (spec, rung) = (&order.spec, order.spec.rung);
     if rung.has_processes() {
         process::die_with_parent().during("tying the spawner to its host")?;
@@ -66,7 +67,8 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
         return Err(Broken("the host is gone".into()));
     }
     let real_root = rung.shifts_owners();
-    let limits = Limits::make(spec);
+    let limits = Limits::make(spec.memory_bytes, spec.processes);
+    frame::write(channel, &limits.held).during("telling what holds the limits")?;
     // Without a first process whose end is that of all, it is the spawner who ends them, and so must not die unasked.
     let keeper = if rung.has_processes() { None } else { Some(Keeper::become_one()?) };
     if real_root {
@@ -94,7 +96,7 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
         process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
     else {
         drop(release);
-        let Err(Broken(what)) = inside(spec, socket, &caller, &go, limits.memory_is_bounded);
+        let Err(Broken(what)) = inside(spec, socket, &caller, &go, limits.memory_is_bounded());
         let _ = frame::write(socket, &Outset::Broken(what));
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
@@ -111,7 +113,8 @@ fn spawn(order: &Order, socket: &UnixStream) -> Result<(), Broken> {
         Rung::Copy => guarded.steward(spec, &calls)?,
         _ => None,
     };
-    guarded.watch(socket, steward.as_ref())
+    let (first, steward) = (guarded.child()?, steward.as_ref());
+    limits::watch(&Watched { spec, limits: &limits, first, socket, channel, steward })
 }
 
 /// The child's side, up to the moment where it is the hand.
@@ -176,29 +179,6 @@ impl Guarded {
         let hand = self.child()?.pid;
         passed.into_iter().next().map(|listener| Steward::new(listener, hand, &own)).transpose()
     }
-
-    /// Waits until the host closes its end, or the sandbox ends.
-    fn watch(&self, socket: &UnixStream, steward: Option<&Steward>) -> Result<(), Broken> {
-        let child = self.child()?;
-        // Reading is the hand's; a closed socket reports itself unasked.
-        let mut watched =
-            vec![PollFd::new(socket, PollFlags::empty()), PollFd::new(&child.pidfd, PollFlags::IN)];
-        watched.extend(steward.map(|steward| PollFd::new(steward, PollFlags::IN)));
-        loop {
-            match poll(&mut watched, None) {
-                Err(rustix::io::Errno::INTR) => continue,
-                polled => polled.map(drop).during("watching the sandbox")?,
-            }
-            if watched[..2].iter().any(|end| !end.revents().is_empty()) {
-                return Ok(());
-            }
-            match steward {
-                Some(steward) if watched[2].revents().contains(PollFlags::IN) => steward.serve(),
-                // Nobody is left who could ask.
-                _ => watched.truncate(2),
-            }
-        }
-    }
 }
 
 impl Drop for Guarded {
@@ -211,6 +191,14 @@ impl Drop for Guarded {
             child.wait();
         }
     }
+}
+
+/// Moves the channel from descriptor 1 to one that the hand does not get.
+fn take_channel() -> std::io::Result<UnixStream> {
+    let channel = UnixStream::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(channel)
 }
 
 /// Moves the socket from descriptor 0 to one that no command inherits, and leaves `/dev/null` there.

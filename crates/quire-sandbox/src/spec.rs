@@ -21,6 +21,10 @@ pub struct Spec {
     /// Sealed layers under it, newest first.
     #[serde(with = "paths")]
     pub layers: Vec<PathBuf>,
+    /// The machine's skeleton for an ordinary user, newest layer first, as [`crate::skeleton`] returns it; without one
+    /// nothing can be installed. Of no use to root.
+    #[serde(with = "paths")]
+    pub skeleton: Vec<PathBuf>,
     /// Directory that is writable inside as [`crate::OUT_INSIDE`]; the hand leaves whole outputs there.
     #[serde(with = "path")]
     pub out: PathBuf,

@@ -6,12 +6,14 @@
 use crate::layer::{self, Marks};
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub struct Stack {
@@ -196,6 +198,13 @@ impl Stack {
         let file = self.layers[layer].open_at(Some(path), OFlags::PATH)?;
         let name = format!("/proc/self/fd/{}", file.as_raw_fd());
         Ok(rustix::fs::getxattr(name.as_str(), layer::WHITEOUT, &mut [0u8; 2]).is_ok())
+    }
+
+    /// Makes what was found, which is no directory, the same file at its path in `to`.
+    pub fn hard_link(&self, found: &Found, to: &Rooted) -> io::Result<()> {
+        let from = self.layers[found.layer].parent(&found.path)?;
+        let (name, path) = (OsStr::from_bytes(found.path.name()), OsStr::from_bytes(found.path.as_bytes()));
+        Ok(rustix::fs::linkat(from, name, to, path, AtFlags::empty())?)
     }
 
     pub fn link(&self, found: &Found) -> io::Result<Vec<u8>> {

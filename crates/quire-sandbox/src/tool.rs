@@ -16,6 +16,7 @@ mod patch;
 mod plan;
 mod read;
 mod search;
+mod serve;
 mod shell;
 mod write;
 
@@ -41,6 +42,7 @@ const TOOLS: &[Entry] = &[
     entry::<read::Read>(),
     entry::<search::Search>(),
     entry::<plan::Plan>(),
+    entry::<serve::Serve>(),
     entry::<apply_patch::ApplyPatch>(),
     entry::<edit::Edit>(),
     entry::<write::Write>(),
@@ -174,6 +176,11 @@ pub fn specs(edits: Edits, images: bool) -> Vec<ToolSpec> {
 /// Returns whether calls of this tool only read, and so may overlap.
 pub fn overlaps(tool: &str) -> bool {
     TOOLS.iter().any(|t| t.name == tool && t.only_reads)
+}
+
+/// Returns whether this tool writes the folders' files in the hand's own threads.
+pub fn writes(tool: &str) -> bool {
+    TOOLS.iter().any(|t| t.name == tool && t.edits.is_some())
 }
 
 /// Runs the command that goes by the name in `args[0]` and returns its exit code, or `None` where that is no name of
@@ -388,8 +395,8 @@ mod tests {
     #[test]
     fn what_a_model_is_told_of_the_tools_is_short() {
         for (edits, names) in [
-            (Edits::ApplyPatch, "shell job read search plan apply_patch"),
-            (Edits::EditAndWrite, "shell job read search plan edit write"),
+            (Edits::ApplyPatch, "shell job read search plan serve apply_patch"),
+            (Edits::EditAndWrite, "shell job read search plan serve edit write"),
         ] {
             let all = specs(edits, true);
             assert_eq!(all.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(" "), names);

@@ -10,8 +10,7 @@ use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, skeleton,
-    tidy,
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, tidy,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -162,11 +161,12 @@ impl<'a> Tree<'a> {
                 Err(_) if !part.exists() => continue,
                 real => vec![real?],
             };
-            if !self.real_root && skeleton::wants(&part) {
-                let made = self.made(&format!("skeleton-{}", self.lowers))?;
-                self.lowers += 1;
-                skeleton::fill(&part, &made).during(format_args!("outlining {}", part.display()))?;
-                below.insert(0, open(&made)?);
+            if !self.real_root {
+                let inside = part.strip_prefix("/").unwrap_or(&part);
+                let made =
+                    self.spec.skeleton.iter().map(|layer| layer.join(inside)).filter(|made| made.is_dir());
+                let made: Vec<OwnedFd> = made.map(|made| open(&made)).collect::<Result<_, _>>()?;
+                below.splice(0..0, made);
             }
             let door = self.scratch.join("door").join(part.strip_prefix("/").unwrap_or(&part));
             if door.is_dir() {
@@ -276,7 +276,10 @@ impl<'a> Tree<'a> {
             owned.iter().cloned().chain(more).collect()
         };
         let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        self.memory(Path::new("/run"), &with_owner(&[("mode", "0755"), ("size", "64m")]), quiet)?;
+        // Together less than all memory, or full ones would leave processes nothing.
+        let mut run = with_owner(&[("mode", "0755")]);
+        run.push(("size", (self.spec.memory_bytes / 8).min(64 << 20).to_string()));
+        self.memory(Path::new("/run"), &run, quiet)?;
         self.memory(
             Path::new("/dev"),
             &[("mode", "0755".into()), ("size", "64k".into())],
@@ -300,10 +303,13 @@ impl<'a> Tree<'a> {
         let corner = Path::new(QUIRE_INSIDE);
         let memory =
             self.memory(corner, &[("mode", "0755".into()), ("size", "64k".into())], MountAttrFlags::empty())?;
-        for (name, mode) in [("bin", 0o755), ("out", 0o755), ("empty", 0o755), ("empty/directory", 0)] {
+        for (name, mode) in
+            [("bin", 0o755), ("first", 0o755), ("out", 0o755), ("empty", 0o755), ("empty/directory", 0)]
+        {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(mode)).during("making quire's corner")?;
         }
         rustix::fs::symlinkat("quire", &memory, "bin/apply_patch").during("making quire's corner")?;
+        rustix::fs::symlinkat("../bin/quire", &memory, "first/sudo").during("making quire's corner")?;
         file(memory.as_fd(), Path::new("bin/quire"), 0o755).during("making quire's corner")?;
         file(memory.as_fd(), Path::new("empty/file"), 0).during("making quire's corner")?;
 
@@ -402,7 +408,13 @@ impl<'a> Tree<'a> {
             }
         }
         names.extend(links::to(&names, &spec.folders));
-        names.extend([&spec.state, &spec.layer, &spec.out].into_iter().chain(&spec.layers).cloned());
+        names.extend(
+            [&spec.state, &spec.layer, &spec.out]
+                .into_iter()
+                .chain(&spec.layers)
+                .chain(&spec.skeleton)
+                .cloned(),
+        );
         names.extend(spec.folders.iter().flat_map(|folder| &folder.frozen).cloned());
 
         // What the real machine does not have cannot be seen; that most are missing is to be found out quickly.
@@ -547,13 +559,14 @@ impl<'a> Tree<'a> {
             }
         }
         let user_marks = !self.real_root;
-        if lowers.is_empty() || !self.spec.layers.iter().any(|sealed| sealed.starts_with(at)) {
-            lowers.extend(below);
-        } else {
-            // No overlay takes a lower directory that lies in another one, as sealed layers lie in the machine. An overlay
+        let lies_within = |layers: &[PathBuf]| layers.iter().any(|layer| layer.starts_with(at));
+        let tangled = (!lowers.is_empty() && lies_within(&self.spec.layers))
+            || (below.len() > 1 && lies_within(&self.spec.skeleton));
+        lowers.extend(below);
+        if tangled && let Some(machine) = lowers.pop() {
+            // No overlay takes a lower directory that lies in another one, as quire's layers lie in the machine. An overlay
             // of the machine alone is a file system of its own, in which they do not lie.
-            let mut alone = below;
-            alone.push(open(&self.made(&format!("nothing-{}", self.lowers))?)?);
+            let alone = [machine, open(&self.made(&format!("nothing-{}", self.lowers))?)?];
             let machine = Overlay { lowers: &alone, writable: None, user_marks }.mount()?;
             self.keep(&machine, true)?;
             lowers.push(machine);

@@ -1,5 +1,5 @@
 //! What can only be seen in a process that does nothing else: that orphans are buried beside running commands (whoever
-//! reaps takes every dead child of the process, also another test's), and how much memory a call takes. How much time it takes is for `examples/times`.
+//! reaps takes every dead child of the process, also another test's), and how much memory a call takes. How much time it takes is for `bench/sandbox`.
 
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::tool::{Inside, run};

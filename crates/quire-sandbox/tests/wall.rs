@@ -71,6 +71,14 @@ fn main() -> ExitCode {
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
 }
 
+/// Returns where an ordinary user's skeletons are kept from one run to the next, as they are on a person's machine.
+fn system() -> std::path::PathBuf {
+    let system = stage::disk().join(format!("quire-wall-system-{ORDINARY}"));
+    std::fs::create_dir_all(&system).expect("a directory");
+    std::os::unix::fs::chown(&system, Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
+    system
+}
+
 /// Runs one test in a process of its own, with a home of its own, where it stands.
 fn run(name: &str, stand: &Stand) -> Result<(), libtest_mimic::Failed> {
     if !rustix::process::geteuid().is_root() {
@@ -83,8 +91,8 @@ fn run(name: &str, stand: &Stand) -> Result<(), libtest_mimic::Failed> {
         std::os::unix::fs::chown(path, Some(stand.uid), Some(stand.uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_STAND", stand.name);
-    command.current_dir("/");
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", system());
+    command.env("WALL_STAND", stand.name).current_dir("/");
     let (ground, uid) = (stand.ground, stand.uid);
     // SAFETY: it makes system calls and allocates; this process's other threads hold no lock of the allocator's for long,
     // and glibc keeps it usable in a forked child.

@@ -69,6 +69,10 @@ pub enum Command {
     Undo(TaskArgs),
     /// Drop a task; the real folder stays as it is
     Discard(TaskArgs),
+    /// Let a task reach a host that it asks for
+    Allow(AnswerArgs),
+    /// Do not let it; the task is told to do without
+    Deny(AnswerArgs),
     /// Pause a task
     Stop(TaskArgs),
     /// Go on with a task that waits
@@ -96,6 +100,9 @@ pub struct SettingsArgs {
     /// A further folder to work on
     #[arg(long, value_name = "DIR")]
     pub add_dir: Vec<PathBuf>,
+    /// What commands may reach: off, registries, all, or hosts like example.org,*.example.net:8443
+    #[arg(long, value_name = "NET")]
+    pub net: Option<String>,
     /// Any setting, dotted; a value that is not TOML is a string
     #[arg(short = 'c', value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -147,6 +154,7 @@ impl SettingsArgs {
         Options {
             folder: self.folder.clone(),
             further: self.add_dir.clone(),
+            net: self.net.clone(),
             set: self.set.clone(),
             confirmed: self.yes,
             ..Options::default()
@@ -159,6 +167,15 @@ pub struct TaskArgs {
     /// The task's number, as `quire ls` shows it
     #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub task: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct AnswerArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Which one, where it asks for several
+    #[arg(value_name = "HOST[:PORT]")]
+    pub host: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! One file a command. Each takes its arguments and the [`Face`], and returns how it ended.
 
 pub mod accept;
+pub mod allow;
 pub mod completions;
 pub mod demo;
 pub mod discard;

@@ -83,7 +83,8 @@ impl From<SettingsError> for Failure {
             }
             SettingsError::Unknown { ref nearest, .. } => match nearest {
                 Some(nearest) => format!("Write `{nearest}`, or take it out."),
-                None => "Take it out. Settings are: model, providers, budget, sandbox, checks.".to_owned(),
+                None => "Take it out. Settings are: model, providers, budget, sandbox, secrets, checks."
+                    .to_owned(),
             },
             SettingsError::Later { instead, .. } => format!("Instead: {instead}."),
             SettingsError::Wider { .. } => {

@@ -8,8 +8,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ask", "Give it as a task and read the summary: quire \"QUESTION\""),
     ("note", "Say all of it at once: quire revise N \"...\""),
     ("send", "Say all of it at once: quire revise N \"...\""),
-    ("allow", "No call waits for a person: the sandbox has no network to allow. See: quire ls"),
-    ("deny", "No call waits for a person: the sandbox has no network to allow. See: quire ls"),
     ("rewind", "Say what should be different: quire revise N \"...\""),
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
@@ -32,7 +30,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
     ("run", "--budget", "Limit steps and time: --max-steps 50 --max-time 20m"),
-    ("run", "--net", "Leave it out: commands have no network"),
     ("run", "-i", "Put the file into the folder and name it in the task"),
     ("run", "--plan", "Ask for a plan in the task's words, then: quire revise N \"go on\""),
     ("run", "--accept-if-checks-pass", "Accept when it is ready: quire accept N"),
@@ -42,7 +39,6 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("accept", "--branch", "Accept, then commit with git"),
     ("host", "--port", "Leave it out: there is no page yet"),
     ("doctor", "--fix", "Leave it out: quire doctor says what to do"),
-    ("sandbox", "--net", "Leave it out: commands have no network"),
 ];
 
 /// Returns what to say to a command of a later version, or `None` where there will be none of that name.

@@ -58,6 +58,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Review(args) => cmd::review::review(&args, &face),
         Command::Revise(args) => cmd::revise::revise(&args, &face),
         Command::Accept(args) => cmd::accept::accept(&args, &face),
+        Command::Allow(args) => cmd::allow::answer(&args, true, &face),
+        Command::Deny(args) => cmd::allow::answer(&args, false, &face),
         Command::Undo(args) => cmd::undo::undo(&args, &face),
         Command::Discard(args) => cmd::discard::discard(&args, &face),
         Command::Stop(args) => cmd::stop::stop(&args, &face),

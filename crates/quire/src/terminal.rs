@@ -186,22 +186,6 @@ pub fn ago(millis: u64) -> String {
     }
 }
 
-/// Returns a size in decimal units with at most three digits: `0 B`, `999 B`, `4.2 MB`, `12 GB`.
-pub fn size(bytes: u64) -> String {
-    let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    // Rounded to what is shown, so that 999,999 is not "1000 kB".
-    while value >= 999.5 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if value < 9.95 { format!("{value:.1} {}", units[unit]) } else { format!("{value:.0} {}", units[unit]) }
-}
-
 /// Returns a count with its noun: `1 file`, `2 files`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -235,11 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn times_sizes_and_counts() {
+    fn times_and_counts() {
         assert_eq!([0, 41_999, 723_000, 3_723_000].map(took), ["0:00", "0:41", "12:03", "1:02:03"]);
         assert_eq!([59_999, 120_000, 18_000_000, 260_000_000].map(ago), ["now", "2m", "5h", "3d"]);
-        let sizes = [0, 999, 1000, 4_200_000, 999_999, 12_345_678_901, u64::MAX].map(size);
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "4.2 MB", "1.0 MB", "12 GB", "18 EB"]);
         assert_eq!([count(1, "file"), count(0, "file")], ["1 file", "0 files"]);
     }
 

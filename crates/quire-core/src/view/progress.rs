@@ -4,8 +4,9 @@
 use crate::charter::CheckSpec;
 use crate::event::{Event, Logged, Verdict};
 use crate::message::{Call, Outcome};
+use crate::net::address;
 use crate::view::review::outcome;
-use crate::view::{count, first_line};
+use crate::view::{count, first_line, question};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub enum LineMark {
     Failed,
     /// Somebody's words: nothing that quire saw.
     Said,
+    /// A question of quire's to the person.
+    Asks,
 }
 
 impl LineMark {
@@ -38,6 +41,7 @@ impl LineMark {
             LineMark::Done => '✓',
             LineMark::Failed => '✗',
             LineMark::Said => '·',
+            LineMark::Asks => '?',
         }
     }
 }
@@ -54,6 +58,8 @@ pub struct Progress {
     running: Vec<u32>,
     /// Reads or searches in a row that have no line yet.
     quiet: Option<Quiet>,
+    /// Of what the person was asked, by number.
+    asked: Vec<String>,
     now: Option<String>,
     began_ms: u64,
 }
@@ -117,7 +123,13 @@ impl Progress {
                     "The machine lost power; going on from the last step".to_owned(),
                 ));
             }
-            Event::Asked { .. } => self.now = Some("Thinking".to_owned()),
+            Event::Asked { .. } => {
+                // It waited for an answer, which it has.
+                if self.now.is_none() {
+                    self.begin(logged.at_ms);
+                }
+                self.now = Some("Thinking".to_owned());
+            }
             Event::Replied { reply } => {
                 self.calls = reply.calls.clone();
                 self.running.clear();
@@ -162,6 +174,17 @@ impl Progress {
                 self.checked = *check as usize + 1;
                 self.say_check();
             }
+            Event::ReachAsked { reach, host, port } => {
+                self.asked.push(address(host, *port));
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Asks, question(0, *reach, host, *port, false).text));
+            }
+            Event::ReachAnswered { reach, allow } => {
+                lines.extend(self.flush());
+                let to = self.asked.get(*reach as usize).map_or("it", String::as_str);
+                let verb = if *allow { "allow" } else { "deny" };
+                lines.push(line(LineMark::Said, format!("You {verb} {to}")));
+            }
             Event::AskFailed { .. }
             | Event::Paused { .. }
             | Event::Presented { .. }
@@ -173,6 +196,7 @@ impl Progress {
             Event::Equipped { .. }
             | Event::Frozen { .. }
             | Event::Snapped { .. }
+            | Event::Reached { .. }
             | Event::Accepting { .. }
             | Event::Accepted { .. }
             | Event::AcceptFailed { .. }
@@ -279,6 +303,7 @@ impl Progress {
                     None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
                 }
             }
+            "serve" => format!("{} how to serve it", verb("Saying", "Said")),
             "job" => {
                 let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);
                 format!("{} background command {id}", verb("Looking after", "Looked after"))

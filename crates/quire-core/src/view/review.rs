@@ -5,7 +5,7 @@ use crate::bytes::{Hash, escape};
 use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Proof};
+use crate::event::{Apart, Connection, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Task, Version};
 use crate::view::{self, Mark};
@@ -31,6 +31,9 @@ pub struct Review {
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What the task reached or tried to, all its turns together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<Connection>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
@@ -74,6 +77,7 @@ impl Review {
             files,
             apart: (*version.apart).clone(),
             left_out: vec![],
+            reached: task.reached.to_vec(),
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,

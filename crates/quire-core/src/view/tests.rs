@@ -25,6 +25,7 @@ fn charter(checks: &[&str]) -> Charter {
         limits: Limits { check_rounds: 0, ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
+        secrets: vec![],
     }
 }
 
@@ -54,8 +55,11 @@ struct Log {
 
 impl Log {
     fn new(id: u64, charter: Charter, words: &str) -> Log {
-        let first =
-            Logged { seq: 1, at_ms: 1_000_000, event: Event::Opened { charter, words: words.into() } };
+        let first = Logged {
+            seq: 1,
+            at_ms: 1_000_000,
+            event: Event::Opened { charter: Box::new(charter), words: words.into() },
+        };
         Log { task: Task::open(id, &first).unwrap(), all: vec![first] }
     }
 
@@ -114,7 +118,7 @@ fn what_waits_for_a_person_comes_first() {
     let ready =
         |id| Log::started(id, &[], "ready").then([reply("done", &[])]).presented(&[], Apart::default());
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
     ];
     let failing = Log::started(6, &["make"], "a failing one").then([reply("done", &[])]);
@@ -202,6 +206,53 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
 }
 
 #[test]
+fn a_question_needs_its_person_while_the_task_works_and_when_it_waits() {
+    let ask = |reach, host: &str| Event::ReachAsked { reach, host: host.into(), port: 443 };
+    let answer = |reach, allow| Event::ReachAnswered { reach, allow };
+    let asked = || Log::started(3, &[], "x").then([reply("done", &[]), ask(0, "a.org"), ask(1, "b.org")]);
+    let waits = || asked().then([Event::Paused { why: Why::Reach }]);
+    let one = || waits().then([answer(1, false)]);
+    let row = |log: Log| {
+        let row = TaskRow::of(&log.task, log.task.last_ms);
+        let questions: Vec<_> =
+            row.questions.iter().map(|q| format!("{} {}", q.text, q.commands())).collect();
+        let why = match &log.task.phase {
+            Phase::Waiting(why) => {
+                let told = why_text(why, &log.task);
+                format!("{} {}", told.what, told.next)
+            }
+            _ => String::new(),
+        };
+        format!("{} {}\n{}\n{why}", row.mark.symbol(), row.state, questions.join("\n"))
+    };
+    insta::assert_snapshot!(row(asked()), @r"
+    ? needs you: asks, and works on
+    May it reach a.org:443? quire allow 3 a.org · quire deny 3 a.org
+    May it reach b.org:443? quire allow 3 b.org · quire deny 3 b.org
+    ");
+    insta::assert_snapshot!(row(waits()), @r"
+    ? needs you: asks, and waits
+    May it reach a.org:443? quire allow 3 a.org · quire deny 3 a.org
+    May it reach b.org:443? quire allow 3 b.org · quire deny 3 b.org
+    May it reach a.org:443? May it reach b.org:443? Answer: quire allow 3 HOST · quire deny 3 HOST, for each of 2. Without an answer: quire resume 3
+    ");
+    insta::assert_snapshot!(row(one()), @r"
+    ? needs you: asks, and waits
+    May it reach a.org:443? quire allow 3 · quire deny 3
+    May it reach a.org:443? Answer: quire allow 3 · quire deny 3. Without an answer: quire resume 3
+    ");
+    assert_eq!(row(one().then([answer(0, true)])).lines().next(), Some("◐ working"));
+    // Whoever goes on without an answer is not asked again, and the version comes.
+    let passed_over = one().then([Event::Resumed { model: None }]);
+    assert_eq!(row(passed_over).lines().next(), Some("◐ working"));
+    let ready = waits().then([Event::Resumed { model: None }]).presented(&[], Apart::default());
+    assert_eq!(row(ready).lines().next(), Some("◆ ready"));
+    // A pause of the person's is no answer.
+    let paused = asked().then([Event::Paused { why: Why::Person }, Event::Resumed { model: None }]);
+    assert_eq!(row(paused).lines().next(), Some("? needs you: asks, and works on"));
+}
+
+#[test]
 fn a_sentence_begins_with_a_capital_where_it_begins_with_a_word() {
     let rows = [
         ("the disk is full", "The disk is full"),
@@ -221,7 +272,7 @@ fn what_is_safe_depends_on_what_was_done() {
     let worked = Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
     assert_eq!(kept(&worked.task), "All that was done so far is kept. Your folder has not changed.");
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![] },
+        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
         Event::Accepted { accept: 0 },
         Event::Said { words: "more".into() },
     ];
@@ -464,7 +515,7 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
 #[test]
 fn what_is_in_the_folder_is_said() {
     let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
-    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only };
+    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only, ignored: None };
     let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
     let accepted = || Event::Accepted { accept: 0 };
     let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
@@ -516,6 +567,41 @@ fn what_was_written_is_said() {
     }
     let task = Log::new(3, charter(&[]), "x").task;
     assert_eq!(opened_text(&task, home), "Task 3 in code/invoice, up to 200 steps and 60 minutes.");
+}
+
+#[test]
+fn sizes_are_short() {
+    for (bytes, shown) in [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (9_949, "9.9 kB"),
+        (9_950, "10 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (12_345_678_901, "12 GB"),
+        (5_100_000_000_000, "5.1 TB"),
+        (u64::MAX, "18447 PB"),
+    ] {
+        assert_eq!(size(bytes), shown, "{bytes}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_large_is_copied_after_a_yes() {
+    let bytes = 12_300_000_000;
+    let task = Log::started(4, &[], "film").then([Event::Paused { why: Why::Copy { bytes } }]).task;
+    assert_eq!((mark(&task), state(&task).as_str()), (Mark::NeedsYou, "needs you: 12 GB to copy"));
+    let told = why_text(&Why::Copy { bytes }, &task);
+    assert_eq!(told.what, "To copy the folder takes 12 GB on the disk, once.");
+    assert!(!task.copies_all);
+    let mut resumed = task.clone();
+    resumed.push(Event::Resumed { model: None }, 1).unwrap();
+    assert!(resumed.copies_all);
+    let mut other = Log::started(4, &[], "film").then([Event::Paused { why: Why::Person }]).task;
+    other.push(Event::Resumed { model: None }, 1).unwrap();
+    assert!(!other.copies_all, "that was about something else");
 }
 
 #[test]

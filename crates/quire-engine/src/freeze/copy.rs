@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -140,6 +141,19 @@ fn copy_file(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
 fn shared_by_link(print: &Print, path: &RelPath) -> bool {
     let object = path.as_bytes().windows(13).any(|part| part == b".git/objects/");
     (object || print.bytes > SHARE_ABOVE) && print.mode & 0o7000 == 0
+}
+
+/// Returns how much of the disk with number `here` a copy of a file takes, in bytes.
+pub fn copied_bytes(from: &Rooted, path: &RelPath, print: &Print, here: u64) -> u64 {
+    match print.dev == here && shared_by_link(print, path) {
+        true => 0,
+        // What a sparse file does not have is not copied.
+        false if print.bytes > SHARE_ABOVE => {
+            let held = from.file(path).and_then(|file| file.metadata()).map(|meta| meta.blocks() * 512);
+            held.map_or(print.bytes, |held| held.min(print.bytes))
+        }
+        false => print.bytes,
+    }
 }
 
 /// Links `path` into the copy. Returns whether it could: the file systems may differ, or the kernel forbid it.

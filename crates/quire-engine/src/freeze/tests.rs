@@ -153,16 +153,28 @@ fn a_large_file_edited_in_place_is_known_to_be_no_copy_any_more() {
 #[test]
 fn layers_do_not_grow_without_end() {
     let case = case();
+    let most = squash::DELTAS_MAX;
     let mut copies = vec![];
-    for round in 0..DELTAS_MAX + 3 {
+    case.write("same", "same");
+    case.write("d/same", "same");
+    symlink("same", case.folder.join("link")).unwrap();
+    fs::set_permissions(case.folder.join("d"), fs::Permissions::from_mode(0o750)).unwrap();
+    for round in 0..2 * most + 6 {
         case.write("changing", &round.to_string());
         case.write(&format!("f{round}"), "new");
+        let gone = fs::remove_file(case.folder.join(format!("f{}", round.wrapping_sub(3))));
+        assert_eq!(gone.is_ok(), round >= 3);
         let frozen = case.freeze();
-        assert_eq!(frozen.delta, round as u64);
-        assert!(frozen.lowers.len() <= DELTAS_MAX + 1);
+        assert!(frozen.lowers.len() <= most + 1);
         assert_eq!(merged(&frozen), tree_of(&case.folder), "round {round}");
         copies.push((frozen, tree_of(&case.folder)));
     }
+    // A base that was made of deltas is made of links: what did not change is the same file in all.
+    let base = |copy: &Frozen| fs::metadata(copy.lowers.last().unwrap().join("d/same")).unwrap().ino();
+    let (first, last) = (&copies[0].0, &copies.last().unwrap().0);
+    assert_ne!(first.lowers.last(), last.lowers.last());
+    assert_eq!(base(first), base(last));
+    assert_eq!(case.freeze().delta, last.delta, "nothing is new after it either");
     for (frozen, tree) in copies {
         assert_eq!(merged(&frozen), tree, "older copies stay");
     }
@@ -267,4 +279,23 @@ fn ten_thousand_files() {
     let start = std::time::Instant::now();
     assert_eq!(case.freeze().delta, 1);
     println!("10,000 files frozen in {first:?}, again in {:?}", start.elapsed());
+}
+
+#[test]
+fn more_than_may_be_copied_is_not_copied() {
+    let case = case();
+    case.write("a", &"a".repeat(600));
+    case.write("b", &"b".repeat(600));
+    // Shared, and not copied, on this disk.
+    case.write("large", &"l".repeat(9 << 20));
+    let at_most = |most| freeze_at_most(&case.home, &case.folder, most, &quiet);
+    let refused = at_most(1199).unwrap_err();
+    assert!(matches!(refused, FreezeError::Large { bytes: 1200 }), "{refused}");
+    assert!(fs::read_dir(case.home.join("folders/1/base")).unwrap().next().is_none());
+    assert_eq!(merged(&at_most(1200).unwrap()), tree_of(&case.folder));
+    // Only what is new counts.
+    case.write("c", &"c".repeat(1100));
+    let refused = at_most(1000).unwrap_err();
+    assert!(matches!(refused, FreezeError::Large { bytes: 1100 }), "{refused}");
+    assert_eq!(at_most(1100).unwrap().delta, 1);
 }

@@ -3,7 +3,9 @@
 use super::layer::{Leaf, Value, nearest_key};
 use super::models::{Provider, wire_of};
 use super::{Settings, SettingsError, units};
-use quire_core::charter::{CheckSpec, Edits};
+use crate::nearest::nearest;
+use quire_core::charter::{CheckSpec, Edits, Net, SecretRule};
+use quire_core::net::{HostRule, NoHostRule};
 use std::path::{Component, PathBuf};
 
 struct Known {
@@ -20,11 +22,9 @@ enum Refusal {
     Kind,
     /// Of the right kind, but: ...
     Problem(String),
-    /// Right, in some later version. What to do in this one.
-    Later(&'static str),
 }
 
-use Refusal::{Kind, Later, Problem};
+use Refusal::{Kind, Problem};
 
 const KNOWN: &[Known] = &[
     Known {
@@ -119,11 +119,14 @@ const KNOWN: &[Known] = &[
     },
     Known {
         key: "sandbox.net",
-        takes: "a string: off",
-        put: |_, _, v| match v {
-            Value::Text(net) if net == "off" => Ok(()),
-            Value::Text(_) | Value::Texts(_) => Err(Later("leave it out: commands have no network")),
-            _ => Err(Kind),
+        takes: "off, registries, all, or a list of hosts",
+        put: |s, _, v| {
+            s.sandbox.net = match v {
+                Value::Text(text) => net(text.split(','))?,
+                Value::Texts(texts) => net(texts.iter().map(String::as_str))?,
+                _ => return Err(Kind),
+            };
+            Ok(())
         },
     },
     Known {
@@ -190,6 +193,18 @@ const KNOWN: &[Known] = &[
             Ok(())
         },
     },
+    Known {
+        key: "secrets.*.hosts",
+        takes: "a list of strings: the hosts that are sent the secret",
+        put: |s, path, v| {
+            let secret = SecretRule { name: variable(&path[1])?, hosts: secret_hosts(texts(v)?)? };
+            match s.secrets.iter_mut().find(|known| known.name == secret.name) {
+                Some(known) => *known = secret,
+                None => s.secrets.push(secret),
+            }
+            Ok(())
+        },
+    },
 ];
 
 /// Settings of later versions, and everything below them, with what helps in this one.
@@ -210,14 +225,18 @@ impl Settings {
             origin: origin.clone(),
             key: key(),
             takes: takes.to_owned(),
-            found: value.kind(),
+            // It may be the secret itself, by mistake.
+            found: if path[0] == "secrets" {
+                "something that is not shown here".to_owned()
+            } else {
+                value.kind()
+            },
         };
         if let Some(known) = KNOWN.iter().find(|k| matches(k.key, path)) {
             self.origins.insert(key(), origin.clone());
             return (known.put)(self, path, value).map_err(|refusal| match refusal {
                 Kind => kind_is_wrong(known.takes),
                 Problem(problem) => SettingsError::Value { origin: origin.clone(), key: key(), problem },
-                Later(instead) => SettingsError::Later { origin: origin.clone(), key: key(), instead },
             });
         }
         if let Some((_, instead)) = LATER.iter().find(|(k, _)| starts_with(path, k)) {
@@ -281,6 +300,65 @@ fn provider<'s>(settings: &'s mut Settings, path: &[String]) -> Result<&'s mut P
         return Err(Problem("a provider's name has letters, digits, `-` and `_` only".to_owned()));
     }
     Ok(settings.providers.entry(name.clone()).or_default())
+}
+
+/// Returns what words and hosts let a task reach.
+fn net<'t>(words: impl Iterator<Item = &'t str>) -> Result<Net, Refusal> {
+    let words: Vec<&str> = words.map(str::trim).collect();
+    match words.as_slice() {
+        ["off"] => return Ok(Net::Off),
+        ["all"] => return Ok(Net::All),
+        _ => {}
+    }
+    let (mut registries, mut hosts) = (false, Vec::<String>::new());
+    for word in words {
+        match word {
+            "registries" => registries = true,
+            "off" | "all" => return Err(Problem(format!("`{word}` stands alone, or not at all"))),
+            host => {
+                let host = self::host(host, &["off", "registries", "all"])?;
+                if !hosts.contains(&host) {
+                    hosts.push(host);
+                }
+            }
+        }
+    }
+    Ok(Net::Only { registries, hosts })
+}
+
+/// Returns a host in lower case; where it is none, what it probably should be, `words` being what else may stand there.
+fn host(text: &str, words: &[&str]) -> Result<String, Refusal> {
+    let wrong = |NoHostRule { problem, meant }| {
+        let meant = meant.or_else(|| nearest(text, words.iter().copied()).map(str::to_owned));
+        let meant = meant.map_or_else(String::new, |meant| format!("; perhaps `{meant}`"));
+        Problem(format!("`{text}` names no host: {problem}{meant}"))
+    };
+    HostRule::parse(text).map(|_| text.to_ascii_lowercase()).map_err(wrong)
+}
+
+/// Returns the hosts that a secret is for, each of them one host: a pattern could be met by somebody else's.
+fn secret_hosts(texts: &[String]) -> Result<Vec<String>, Refusal> {
+    if texts.is_empty() {
+        return Err(Problem("there is no host in it".to_owned()));
+    }
+    if let Some(pattern) = texts.iter().find(|text| text.contains('*')) {
+        return Err(Problem(format!(
+            "`{pattern}` is a pattern; a secret is sent to hosts that are named one by one"
+        )));
+    }
+    texts.iter().map(|text| host(text, &[])).collect()
+}
+
+/// Returns the name of a variable that commands may find a secret's placeholder in.
+fn variable(name: &str) -> Result<String, Refusal> {
+    let plain = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(Problem("a secret is called as its variable is, like GITHUB_TOKEN".to_owned()));
+    }
+    if super::is_inside(name) {
+        return Err(Problem(format!("{name} is a variable that commands see as it is")));
+    }
+    Ok(name.to_owned())
 }
 
 fn base_url(text: &str) -> Result<String, Refusal> {

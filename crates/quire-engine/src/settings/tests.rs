@@ -100,6 +100,42 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
             "[sandbox]\nshow = ['~/../x']",
             "line 2: `sandbox.show`: `~/../x` is neither an absolute path nor one below `~`, or it holds `..`.",
         ),
+        (
+            "[sandbox]\nnet = 3",
+            "line 2: `sandbox.net` takes off, registries, all, or a list of hosts, but this is the number 3.",
+        ),
+        (
+            "[sandbox]\nnet = 'registrys'",
+            "line 2: `sandbox.net`: `registrys` names no host: a host without a dot is named with its port, like `git:443`; \
+             perhaps `registries`.",
+        ),
+        (
+            "[sandbox]\nnet = ['registries', 'https://example.org/x']",
+            "line 2: `sandbox.net`: `https://example.org/x` names no host: an address is named without its scheme; perhaps \
+             `example.org`.",
+        ),
+        ("[sandbox]\nnet = ['off', 'a.org']", "line 2: `sandbox.net`: `off` stands alone, or not at all."),
+        (
+            "[secrets]\nTOKEN = { hosts = ['*.example.org'] }",
+            "line 2: `secrets.TOKEN.hosts`: `*.example.org` is a pattern; a secret is sent to hosts that are named one by one.",
+        ),
+        ("[secrets.TOKEN]\nhosts = []", "line 2: `secrets.TOKEN.hosts`: there is no host in it."),
+        (
+            "[secrets.token]\nhosts = ['a.org']",
+            "line 2: `secrets.token.hosts`: a secret is called as its variable is, like GITHUB_TOKEN.",
+        ),
+        (
+            "[secrets.PATH]\nhosts = ['a.org']",
+            "line 2: `secrets.PATH.hosts`: PATH is a variable that commands see as it is.",
+        ),
+        (
+            "[secrets]\nTOKEN = 'ghp_x'",
+            "line 2: `secrets.TOKEN` takes a table, but this is something that is not shown here.",
+        ),
+        (
+            "[secrets.TOKEN]\nhost = ['a.org']",
+            "line 2: there is no setting `secrets.TOKEN.host`. Did you mean `secrets.TOKEN.hosts`?",
+        ),
         ("[checks]\ntest = ' '", "line 2: `checks.test`: the command is empty."),
         (
             "[providers.lab]\nwire = 'tape'",
@@ -148,8 +184,6 @@ fn what_a_later_version_has_is_told_as_that() {
         "review_model = 'a/b'",
         "budget.task_usd = 2.0",
         "budget.day_usd = 10",
-        "sandbox.net = 'registries'",
-        "sandbox.net = ['example.org']",
         "mcp_servers.git.command = 'mcp-server-git'",
         "providers.lab.models.m.price.input = 0.2",
         "providers.lab.models.m.price = { input = 0.2 }",
@@ -177,6 +211,14 @@ fn a_folder_may_only_narrow() {
         ("sandbox.hide = ['*.pem']", "fine"),
         ("sandbox.show = ['~/.ssh']", "`sandbox.show` would show the agent more of your home"),
         ("sandbox.net = 'off'", "fine"),
+        ("sandbox.net = []", "fine"),
+        ("sandbox.net = 'registries'", "fine"),
+        (
+            "sandbox.net = ['registries', 'a.org']",
+            "`sandbox.net` would let the agent reach more of the network",
+        ),
+        ("sandbox.net = 'all'", "`sandbox.net` would let the agent reach more of the network"),
+        ("secrets.TOKEN.hosts = ['a.org']", "`secrets.TOKEN.hosts` decides who is sent your secrets"),
         ("checks.lint = 'make lint'", "fine"),
         ("checks.test = 'make test'", "fine"),
         ("checks.test = 'true'", "`checks.test` would replace a check of yours"),
@@ -295,6 +337,34 @@ fn a_provider_of_ones_own() {
     assert_eq!((model.name.as_str(), model.base_url.as_str()), ("org/qwen", "http://127.0.0.1:8080/v1"));
     assert_eq!((model.wire, model.edits, model.images), (Wire::Responses, Edits::ApplyPatch, true));
     assert_eq!(model.key_env.as_deref(), Some("LAB_KEY"));
+}
+
+#[test]
+fn the_network_by_each_layer() {
+    let net = |config: &str, project: &str, options: Options| {
+        let found = Home::new(config, project).resolve(&[], options);
+        found.map_or_else(|error| error.to_string(), |found| found.settings.sandbox.net.to_string())
+    };
+    let by_option = |net: &str| Options { net: Some(net.to_owned()), ..Options::default() };
+    let hosts = "sandbox.net = ['registries', 'A.example.org', 'b.example.org:8443', 'a.example.org']";
+    let rows = [
+        ("", "", Options::default(), "registries"),
+        (hosts, "", Options::default(), "registries,a.example.org,b.example.org:8443"),
+        (hosts, "sandbox.net = ['b.example.org:8443']", Options::default(), "b.example.org:8443"),
+        (hosts, "sandbox.net = 'off'", by_option("registries, c.org"), "registries,c.org"),
+        (hosts, "sandbox.net = 'off'", set(&["sandbox.net=all"]), "all"),
+        ("sandbox.net = 'all'", "sandbox.net = 'anything.org'", Options::default(), "anything.org"),
+        ("sandbox.net = []", "", Options::default(), "nothing without asking"),
+        (
+            "",
+            "",
+            by_option("of"),
+            "`--net of`: `sandbox.net`: `of` names no host: a host without a dot is named with its port, like `git:443`; perhaps `off`.",
+        ),
+    ];
+    for (config, project, options, expected) in rows {
+        assert_eq!(net(config, project, options.clone()), expected, "{config} {project} {options:?}");
+    }
 }
 
 #[test]

@@ -275,6 +275,7 @@ fn ignored_paths_are_taken_when_named() {
     whiteout(&layer.join("ignored-0/node_modules/p/old.js"));
     for (named, expect) in [
         ("node_modules/p/new.js", &["+node_modules/p/new.js"][..]),
+        ("sub/target/out", &["+sub/target", "+sub/target/out"][..]),
         ("sub/target", &["+sub/target", "+sub/target/out"][..]),
         ("src", &[][..]),
         (
@@ -291,7 +292,8 @@ fn ignored_paths_are_taken_when_named() {
         let folders = std::slice::from_ref(&case.folder);
         let taken =
             ignored(std::slice::from_ref(&frozen), folders, &case.layers, &only, case.store.blobs()).unwrap();
-        assert_eq!(shown(&Snapshot { entries: taken }), expect, "{named}");
+        let entries = [taken.made, taken.live].concat();
+        assert_eq!(shown(&Snapshot { entries }), expect, "{named}");
     }
 }
 

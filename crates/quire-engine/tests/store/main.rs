@@ -33,8 +33,9 @@ fn opened() -> Event {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        secrets: vec![],
     };
-    Event::Opened { charter, words: "tidy up".into() }
+    Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }
 
 fn said(words: impl Into<String>) -> Event {

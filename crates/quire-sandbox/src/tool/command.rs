@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::fs;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -70,6 +71,12 @@ pub(super) enum Waited {
     Cancelled,
 }
 
+/// Writes to a file of the kernel's that need not be there. Makes nothing but system calls.
+fn tell_kernel(file: &CStr, word: &[u8]) {
+    let file = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
+    let _ = file.and_then(|file| rustix::io::write(&file, word));
+}
+
 impl Running {
     /// Starts `command` by a shell in the folder. With `background`, its input is a pipe that can be written to, else it
     /// is empty.
@@ -84,9 +91,16 @@ impl Running {
         shell.arg("-c").arg(command).current_dir(&inside.folder).env_clear().envs(inside.env.iter().cloned());
         shell.stdin(if background { Stdio::piped() } else { Stdio::null() });
         shell.stdout(out.try_clone()?).stderr(out);
-        // SAFETY: between fork and exec only setsid is called, which is async-signal-safe.
+        // SAFETY: between fork and exec only system calls are made, which are async-signal-safe.
         unsafe {
-            shell.pre_exec(|| Ok(rustix::process::setsid().map(|_| ())?));
+            shell.pre_exec(|| {
+                rustix::process::setsid()?;
+                // Where memory runs out, it is not the hand that goes, nor the person's programs before these. Each session
+                // has a share of the processor of its own, which goes by this and not by what processes say.
+                tell_kernel(c"/proc/self/oom_score_adj", b"800");
+                tell_kernel(c"/proc/self/autogroup", b"5");
+                Ok(())
+            });
         }
         let id = inside.next_id();
         let mut commands = lock(&inside.commands);

@@ -1,10 +1,12 @@
 //! The network of a sandbox: none of the machine's, and a way out only through the sockets that it was given.
 
 use crate::stage::{Live, Stage};
+use quire_sandbox::protocol::{FromHand, Port, ToHand};
 use quire_sandbox::{Door, Gate};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
 
 /// Tries a connection as `python3 -c CONNECT KIND ADDRESS PORT` and prints how it went: `ok`, or the error's name.
 const CONNECT: &str = "import errno, socket, sys
@@ -75,8 +77,12 @@ pub fn nothing_is_reached_directly(stage: &Stage) {
         }
         live.no("ip link set lo down || ip link add d0 type dummy || ip addr add 192.0.2.1/24 dev lo");
         // What a program of its own listens on is reached.
-        live.yes("python3 -c 'import socket; s = socket.create_server((\"127.0.0.1\", 0)); socket.create_connection(s.getsockname())'");
-        live.yes("python3 -c 'import socket; s = socket.create_server((\"::1\", 0), family=socket.AF_INET6); socket.create_connection(s.getsockname())'");
+        for own in ["socket.AF_INET, '127.0.0.1'", "socket.AF_INET6, '::1'"] {
+            live.yes(&format!(
+                "python3 -c \"import socket; f, a = {own}; s = socket.create_server((a, 0), family=f); \
+                 socket.create_connection((a, s.getsockname()[1]))\""
+            ));
+        }
     }
 }
 
@@ -101,9 +107,22 @@ fn answer(gate: Gate) {
     std::thread::spawn(move || {
         let mut asked = [0; 512];
         while let Ok((length, from)) = socket.recv_from(&mut asked) {
-            let _ = socket.send_to(&asked[..length], from);
+            let _ = socket.send_to(&resolved(&asked[..length]), from);
         }
     });
+}
+
+/// Answers a question for an address of version 4 with that of the gate, and any other with nothing (RFC 1035).
+fn resolved(asked: &[u8]) -> Vec<u8> {
+    let name = asked[12..].iter().position(|byte| *byte == 0).unwrap();
+    let question = &asked[12..12 + name + 5];
+    let is_a = question[name + 1..name + 3] == [0, 1];
+    let mut answer = [&asked[..2], &[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0], question].concat();
+    if is_a {
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        answer.extend(quire_sandbox::TRANSPARENT.octets());
+    }
+    answer
 }
 
 pub fn the_way_out_is_accepted_outside(stage: &Stage) {
@@ -121,13 +140,169 @@ pub fn the_way_out_is_accepted_outside(stage: &Stage) {
         without.no(&ask);
         assert_eq!(with.yes(&ask), format!("{name} 127.0.0.1 hello"));
     }
-    let ask = "exec 3<>/dev/udp/127.0.0.1/53 && echo -n hello >&3 && head -c5 <&3";
-    without.no(ask);
-    assert_eq!(with.yes(ask), "hello");
     // Nobody inside holds what listens there.
     assert_eq!(with.yes("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c 'socket:' || true").trim(), "0");
     // And the same ports of the machine are as they were.
     for at in [(Ipv4Addr::LOCALHOST, 3128), (Ipv4Addr::new(127, 77, 0, 1), 80)] {
         assert!(std::net::TcpStream::connect(at).is_err());
     }
+}
+
+/// One question at a time, or both at once and whichever answer comes first, as musl and Go ask.
+const LOOK_UP: &str = "import socket, sys
+server = [l.split()[1] for l in open('/etc/resolv.conf') if l.startswith('nameserver')][0]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(20)
+name = b''.join(bytes([len(p)]) + p.encode() for p in sys.argv[1].split('.')) + b'\\0'
+for id, kind in ((1, 28), (2, 1)):
+    s.sendto(bytes([0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]) + name + bytes([0, kind, 0, 1]), (server, 53))
+for _ in range(2):
+    answer = s.recv(512)
+    if answer[7]: print('.'.join(map(str, answer[-4:])))
+";
+
+pub fn names_are_resolved_by_the_way_out(stage: &Stage) {
+    let [without, with] = both(stage);
+    fs::write(stage.spec.out.join("look_up.py"), LOOK_UP).unwrap();
+    answer(with.sandbox.gate().unwrap());
+    let switches = [
+        "files dns",
+        "mymachines mdns4_minimal [NOTFOUND=return] resolve [!UNAVAIL=return] files myhostname dns",
+    ];
+    for live in [&with, &without] {
+        assert_eq!(live.yes("grep -v ^options /etc/resolv.conf"), "nameserver 127.0.0.1");
+        assert!(live.yes("getent hosts localhost; getent hosts quire").contains("127.0.0.1"));
+        // Nothing of the machine's own network is told.
+        let told = "! grep -v -e ^127 -e ^::1 /etc/hosts";
+        live.yes(told);
+        for switch in switches {
+            live.yes(&format!("sed -i 's/^hosts:.*/hosts: {switch}/' /etc/nsswitch.conf"));
+            let asked = live.run("getent ahostsv4 pypi.org | grep STREAM");
+            let expected = "127.77.0.1      STREAM pypi.org";
+            assert_eq!(asked.1, if std::ptr::eq(live, &with) { expected } else { "" }, "{switch}");
+        }
+        live.yes("getent hosts localhost");
+    }
+    assert_eq!(with.yes("python3 /run/quire/out/look_up.py static.crates.io"), "127.77.0.1");
+    // Whoever does not know of the proxy arrives at the same door.
+    assert_eq!(with.yes("exec 3<>/dev/tcp/pypi.org/443 && echo -n hi >&3 && cat <&3"), "tls 127.0.0.1 hi");
+    // What is laid out can be replaced, as packages do, and is no change of the agent's.
+    with.sandbox.end().unwrap();
+    let laid = quire_sandbox::layer::machine(&stage.base.join("data/layer-2"), Path::new("/"));
+    let user = quire_sandbox::layer::machine(&stage.base.join("data/layer-2"), Path::new("/etc"));
+    for layer in [laid.join("etc"), user] {
+        assert!(!layer.join("resolv.conf").exists() && !layer.join("hosts").exists());
+    }
+    without.yes("echo 'nameserver 192.0.2.1' > /etc/new && mv /etc/new /etc/resolv.conf && rm /etc/hosts");
+}
+
+pub fn programs_are_told_of_the_way_out(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    for (name, value) in
+        [("http_proxy", "http://proxy.corp:8080"), ("NO_PROXY", ".corp"), ("PIP_CERT", "/etc/own.pem")]
+    {
+        spec.env.push((name.into(), value.into()));
+    }
+    fs::write(stage.spec.out.join("connect.py"), CONNECT).unwrap();
+    let told = "env | grep -i -E 'proxy|_ca|cert' | sort";
+    let live = Live::start(&spec).unwrap();
+    assert_eq!(live.yes(told), "PIP_CERT=/etc/own.pem");
+    live.yes("test -z \"$SSH_AUTH_SOCK$DBUS_SESSION_BUS_ADDRESS$GPG_AGENT_INFO\"");
+    drop(live);
+
+    spec.gate = Some(Door::default());
+    let live = Live::start(&spec).unwrap();
+    let proxies = "ALL_PROXY=http://127.0.0.1:3128\nHTTPS_PROXY=http://127.0.0.1:3128\nHTTP_PROXY=http://127.0.0.1:3128\n\
+        NODE_USE_ENV_PROXY=1\nNO_PROXY=localhost,127.0.0.1,::1\nPIP_CERT=/etc/own.pem\nall_proxy=http://127.0.0.1:3128\n\
+        http_proxy=http://127.0.0.1:3128\nhttps_proxy=http://127.0.0.1:3128\nno_proxy=localhost,127.0.0.1,::1";
+    let mut expected: Vec<&str> = proxies.split('\n').collect();
+    let sorted = |text: &str| {
+        let mut all: Vec<String> = text.lines().map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    expected.sort_unstable();
+    assert_eq!(sorted(&live.yes(told)), expected);
+    // Without the variables, or with others, there is no other way.
+    for other in [
+        "env -u http_proxy -u https_proxy",
+        "env no_proxy='*' NO_PROXY='*'",
+        "env http_proxy=http://192.0.2.1:80 ",
+    ] {
+        live.yes(&format!(
+            "{other} python3 /run/quire/out/connect.py STREAM 192.0.2.1 80 | grep ENETUNREACH"
+        ));
+    }
+}
+
+pub fn the_authority_is_trusted_inside_only(stage: &Stage) {
+    let authority = "-----BEGIN CERTIFICATE-----\nquire's own\n-----END CERTIFICATE-----\n";
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    let own = stage.base.join("own.pem");
+    fs::write(&own, "own\n").unwrap();
+    let real = fs::read(bundle).unwrap();
+    let mut spec = stage.spec.clone();
+    spec.gate = Some(Door { authority: Some(authority.to_owned()) });
+    spec.env.push(("REQUESTS_CA_BUNDLE".into(), own.to_str().unwrap().into()));
+    let live = Live::start(&spec).unwrap();
+    for (variable, file) in [
+        ("SSL_CERT_FILE", bundle),
+        ("PIP_CERT", bundle),
+        ("GIT_SSL_CAINFO", bundle),
+        ("CARGO_HTTP_CAINFO", bundle),
+        ("CURL_CA_BUNDLE", bundle),
+        ("REQUESTS_CA_BUNDLE", own.to_str().unwrap()),
+        ("NODE_EXTRA_CA_CERTS", "/usr/local/share/ca-certificates/quire.crt"),
+    ] {
+        assert_eq!(live.yes(&format!("echo ${variable}")), file);
+        live.yes(&format!("tail -n3 ${variable} | grep \"quire's own\""));
+    }
+    assert_eq!(live.yes("head -n1 $REQUESTS_CA_BUNDLE"), "own");
+    live.yes(&format!("cmp -n {} {bundle} - < {bundle}", real.len()));
+    // As the tool that makes it anew does.
+    live.yes(&format!("cp {bundle} /etc/ssl/certs/new && mv -f /etc/ssl/certs/new {bundle}"));
+    live.sandbox.end().unwrap();
+    assert_eq!(fs::read(bundle).unwrap(), real);
+    assert_eq!(fs::read(&own).unwrap(), b"own\n");
+    let live = stage.start();
+    live.no("ls /usr/local/share/ca-certificates/quire.crt");
+}
+
+/// What listens inside is told, and reached only through the hand.
+pub fn ports_are_reached_through_the_hand_only(stage: &Stage) {
+    let mut spec = stage.spec.clone();
+    spec.gate = Some(Door::default());
+    let live = Live::start(&spec).unwrap();
+    // It may be told before the call is done.
+    let listening_after = |command: &str| {
+        let input = serde_json::json!({ "command": command, "background": true }).to_string();
+        live.sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input }).unwrap();
+        loop {
+            if let FromHand::Listening { ports } = live.hear() {
+                return ports;
+            }
+        }
+    };
+    live.yes("echo hello > /tmp/page");
+    let ports = listening_after("cd /tmp && echo $$ > pid && exec python3 -m http.server 8123");
+    assert_eq!(ports, [Port { port: 8123, program: "python3".into() }]);
+    let connect = |id, port| {
+        live.sandbox.send(&ToHand::Connect { id, port }).unwrap();
+        loop {
+            if let FromHand::Connected { id: answered, why, socket } = live.hear() {
+                assert_eq!(answered, id);
+                return socket.ok_or(why);
+            }
+        }
+    };
+    let mut page = connect(7, 8123).unwrap();
+    page.set_nonblocking(false).unwrap();
+    page.write_all(b"GET /page HTTP/1.0\r\n\r\n").unwrap();
+    let mut got = String::new();
+    page.read_to_string(&mut got).unwrap();
+    assert!(got.starts_with("HTTP/1.0 200") && got.ends_with("\r\n\r\nhello\n"), "{got}");
+    assert!(connect(8, 8124).unwrap_err().contains("refused"));
+    // The same port of the machine is nobody's.
+    assert!(std::net::TcpStream::connect(("127.0.0.1", 8123)).is_err());
+    assert_eq!(listening_after("kill $(cat /tmp/pid)"), []);
 }

@@ -1,7 +1,7 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, Sandbox, Spec, StartError, start};
+use quire_sandbox::{FolderView, Rung, Sandbox, Skeleton, Spec, StartError, skeleton, start};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,6 +20,7 @@ pub struct Stage {
     /// The rung that every sandbox of this test stands on.
     pub rung: Rung,
     pub spec: Spec,
+    _skeleton: Skeleton,
 }
 
 impl Stage {
@@ -40,11 +41,14 @@ impl Stage {
             ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
             ("LANG", "C.UTF-8"),
         ];
+        let system = PathBuf::from(std::env::var_os("WALL_SYSTEM").expect("a directory"));
+        let skeleton = skeleton(&system, &|_, _| ()).expect("a skeleton");
         let spec = Spec {
             rung,
             state: base.join("data/state"),
             layer: base.join("data/layer"),
             layers: Vec::new(),
+            skeleton: skeleton.layers.clone(),
             out: base.join("data/out"),
             binary: base.join("quire"),
             folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],
@@ -56,7 +60,7 @@ impl Stage {
             disk_bytes: 4 << 30,
             gate: None,
         };
-        Stage { base, home, rung, spec }
+        Stage { base, home, rung, spec, _skeleton: skeleton }
     }
 
     pub fn folder(&self) -> &Path {
@@ -93,7 +97,7 @@ impl Live {
                     let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
                     return (outcome.exit.unwrap_or(-1), said.to_owned());
                 }
-                FromHand::Live { .. } => {}
+                FromHand::Live { .. } | FromHand::Listening { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

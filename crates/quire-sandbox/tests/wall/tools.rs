@@ -12,7 +12,7 @@ fn call(live: &Live, tool: &str, input: Value) -> HandOutcome {
     loop {
         match live.hear() {
             FromHand::Done { outcome, .. } => return outcome,
-            FromHand::Live { .. } => {}
+            FromHand::Live { .. } | FromHand::Listening { .. } => {}
             other => panic!("{other:?}"),
         }
     }

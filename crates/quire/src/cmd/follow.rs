@@ -161,7 +161,14 @@ fn exit_of(why: &Why) -> Exit {
         Why::NoModel => Exit::NoModel,
         Why::Model(fault) if fault.kind == FaultKind::TooLong => Exit::Failed,
         Why::Model(_) => Exit::NoModel,
-        Why::Person | Why::Steps | Why::Time | Why::Loop | Why::Silence | Why::Refused(_) => Exit::NeedsYou,
+        Why::Person
+        | Why::Reach
+        | Why::Steps
+        | Why::Time
+        | Why::Loop
+        | Why::Silence
+        | Why::Refused(_)
+        | Why::Copy { .. } => Exit::NeedsYou,
         Why::Trouble(Trouble::Sandbox, _) => Exit::NoSandbox,
         Why::Trouble(Trouble::Folder, _) => Exit::NeedsYou,
         Why::Trouble(Trouble::Disk | Trouble::Other, _) => Exit::Trouble,
@@ -279,6 +286,11 @@ impl<'f> Live<'f> {
         for line in self.progress.apply(logged) {
             self.line(&line);
         }
+        if let (Event::ReachAsked { reach, host, port }, true) = (&logged.event, self.is_shown()) {
+            // Named, because there may be another question by the time that it is answered.
+            let question = view::question(id, *reach, host, *port, true);
+            say(&format!("    {}", one_line(&question.commands())));
+        }
         self.stream(logged, id)?;
         if matches!(logged.event, Event::Presented { .. } | Event::Paused { .. }) {
             self.clear();
@@ -305,6 +317,10 @@ impl<'f> Live<'f> {
             }
             Glimpse::Copying { done, total } => {
                 Some(format!("Copying {} of {} files, once per folder", thousands(*done), thousands(*total)))
+            }
+            Glimpse::Preparing { done, total } => {
+                let (done, total) = (thousands(*done), thousands(*total));
+                Some(format!("Preparing the machine's view, once: {done} of {total} entries"))
             }
             Glimpse::Retrying { attempt, of, after_ms, why } => {
                 let pause = view::count(after_ms.div_ceil(1000).max(1), "second");
@@ -417,6 +433,7 @@ mod tests {
             (fault(FaultKind::TooLong), Exit::Failed),
             (Why::Steps, Exit::NeedsYou),
             (Why::Refused(String::new()), Exit::NeedsYou),
+            (Why::Copy { bytes: 6_000_000_000 }, Exit::NeedsYou),
             (Why::Trouble(Trouble::Sandbox, String::new()), Exit::NoSandbox),
             (Why::Trouble(Trouble::Disk, String::new()), Exit::Trouble),
             (Why::Trouble(Trouble::Folder, String::new()), Exit::NeedsYou),

@@ -5,10 +5,10 @@ use crate::cmd::{Face, event_json, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{cut, one_line, thousands};
 use crate::pager;
-use crate::terminal::size;
 use quire_core::event::{Event, Logged, Verdict, Why};
 use quire_core::message::{Call, Outcome};
-use quire_core::view::{count, first_line};
+use quire_core::net::address;
+use quire_core::view::{count, first_line, reached_text, size};
 
 /// Most characters of anybody's words or a command in a line; --json has them all.
 const WORDS_MAX: usize = 100;
@@ -40,10 +40,12 @@ fn why_words(why: &Why) -> String {
     match why {
         Why::NoModel => "there is no model".to_owned(),
         Why::Person => "by a person".to_owned(),
+        Why::Reach => "for an answer".to_owned(),
         Why::Steps => "all steps are used".to_owned(),
         Why::Time => "all time is used".to_owned(),
         Why::Loop => "the model repeats itself".to_owned(),
         Why::Silence => "the model says nothing".to_owned(),
+        Why::Copy { bytes } => format!("{} to copy", quire_core::view::size(*bytes)),
         Why::Refused(reason) => format!("the model declined: {reason}"),
         Why::Model(fault) => fault.message.clone(),
         Why::Trouble(_, told) => told.clone(),
@@ -124,10 +126,20 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("presented version {version}, {}", snapshot.short())
         }
         Event::Said { words: said } => format!("said: {}", words(said)),
+        Event::Reached { connections } => {
+            let text = reached_text(connections).unwrap_or_default();
+            if connections.iter().all(|row| row.refused.is_some()) { text } else { format!("reached {text}") }
+        }
+        Event::ReachAsked { reach, host, port } => {
+            format!("asked the person, {reach}: may it reach {}?", address(host, *port))
+        }
+        Event::ReachAnswered { reach, allow } => {
+            format!("answered {reach}: {}", if *allow { "allow" } else { "deny" })
+        }
         Event::Paused { why } => format!("paused: {}", words(&why_words(why))),
         Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),
         Event::Resumed { model: None } => "resumed".to_owned(),
-        Event::Accepting { accept, snapshot, only } => {
+        Event::Accepting { accept, snapshot, only, .. } => {
             let part = if only.is_empty() { "all".to_owned() } else { count(only.len() as u64, "path") };
             format!("accept {accept} begun: {part} of {}", snapshot.short())
         }

@@ -2,7 +2,7 @@
 
 use crate::cmd::{Face, follow, home, open, print_json, to_host, wait};
 use crate::error::{Exit, Failure};
-use crate::layout::{columns, cut, one_line, pad};
+use crate::layout::{columns, cut, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
 use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
@@ -12,6 +12,9 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+/// Questions of one task that are shown; --json has them all.
+const QUESTIONS_MAX: usize = 3;
 
 pub fn ls(face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
@@ -80,6 +83,22 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
         );
         out.push_str(line.trim_end());
         out.push('\n');
+        let indent = " ".repeat(number + 5);
+        for question in row.questions.iter().take(QUESTIONS_MAX) {
+            let (text, commands) = (one_line(&question.text), one_line(&question.commands()));
+            let line = format!("{indent}{text}  {commands}\n");
+            if !look.terminal || columns(line.trim_end()) <= look.width {
+                out.push_str(&line);
+            } else {
+                out.push_str(&format!(
+                    "{indent}{text}\n{}",
+                    wrap(&commands, look.width, &format!("{indent}  "))
+                ));
+            }
+        }
+        if let Some(more) = row.questions.len().checked_sub(QUESTIONS_MAX).filter(|more| *more > 0) {
+            out.push_str(&format!("{indent}and {more} more: quire allow {}\n", row.task));
+        }
     }
     out
 }
@@ -87,7 +106,7 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quire_core::view::Mark;
+    use quire_core::view::{Mark, question};
 
     fn row(task: u64, mark: Mark, state: &str, title: &str, age_ms: u64) -> TaskRow {
         TaskRow {
@@ -100,6 +119,7 @@ mod tests {
             worked_ms: 0,
             steps: 0,
             tokens: 0,
+            questions: vec![],
         }
     }
 
@@ -124,6 +144,9 @@ mod tests {
             row(1, Mark::Accepted, "accepted", "Rename\nphotos", 86_400_000),
             row(2, Mark::Discarded, "discarded", "Try a dark header", 3_600_000),
         ];
+        let mut rows = rows;
+        rows[0].questions = (0..5).map(|n| question(12, n, &format!("{n}.example.org"), 443, true)).collect();
+        rows[2].questions = vec![question(4, 0, "example.org", 8443, false)];
         let home = Some(Path::new("/home/ada"));
         let look = Look { terminal: true, color: false, width: 80 };
         let shown = text(&rows, home, &look);
@@ -131,10 +154,18 @@ mod tests {
         insta::assert_snapshot!(shown, @r"
     NEEDS YOU 2
      ? 12  Switch the parser          the model's server refuse…  sites/bakery   now
+           May it reach 0.example.org:443?
+             quire allow 12 0.example.org · quire deny 12 0.example.org
+           May it reach 1.example.org:443?
+             quire allow 12 1.example.org · quire deny 12 1.example.org
+           May it reach 2.example.org:443?
+             quire allow 12 2.example.org · quire deny 12 2.example.org
+           and 2 more: quire allow 12
      ◆  3  Add opening hours and an…  ready                       sites/bakery    6m
 
     WORKING 1
      ◐  4  日本語の題名               working                     sites/bakery    2m
+           May it reach example.org:8443?  quire allow 4 · quire deny 4
 
     DONE 2
      ✓  1  Rename photos              accepted                    sites/bakery    1d

@@ -5,10 +5,10 @@ use crate::cmd::{Face, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, ends, one_line, pad, thousands, wrap};
 use crate::pager;
-use crate::terminal::{Look, clean, size, took, unless_gone};
+use crate::terminal::{Look, clean, took, unless_gone};
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
-use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken};
+use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken, reached_text, size};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -84,6 +84,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
+    }
+    if let Some(reached) = reached_text(&review.reached) {
+        out.push_str(&format!("REACHED {}\n", wrap(&one_line(&reached), width, "        ").trim()));
     }
     let mut close = false;
     for file in &review.files {
@@ -236,7 +239,7 @@ fn painted_diff(diff: &str, look: &Look) -> String {
 pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
-    use quire_core::event::Apart;
+    use quire_core::event::{Apart, Connection, Refused};
     use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
 
@@ -256,6 +259,11 @@ pub mod tests {
     fn check(command: &str, passed: bool, outcome: &str) -> CheckRow {
         let output = "line 1\n\x1b[31mline 2\x1b[0m\n".to_owned();
         CheckRow { command: command.into(), passed: Some(passed), outcome: outcome.into(), millis: 9, output }
+    }
+
+    fn connection(host: &str, port: u16) -> Connection {
+        let refused = Some(Refused::NotListed);
+        Connection { host: host.into(), port, count: 3, up: 4_000, down: 1_200_000, refused }
     }
 
     /// A review with all that can stand in one; what came from outside tries to move the cursor.
@@ -284,6 +292,11 @@ pub mod tests {
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
             left_out: vec![],
+            reached: vec![
+                Connection { refused: None, ..connection("pypi.org", 443) },
+                Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
+                connection("xn--pple-43d.example", 22),
+            ],
             apart: Apart {
                 outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
@@ -314,6 +327,9 @@ pub mod tests {
             .git  2 paths changed, which Accept does not take
     APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
             in ignored folders, not taken: 0/target
+    REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org
+            (3 connections, 1.2 MB down, 4.0 kB up); refused:
+            xn--pple-43d.example:22 (not on this task's list)
 
     src/tax.rs  +2 -1
         1   line 1
@@ -356,6 +372,7 @@ pub mod tests {
         let nothing = Review {
             files: vec![],
             checks: vec![],
+            reached: vec![],
             apart: Apart::default(),
             summary: String::new(),
             ..sample()

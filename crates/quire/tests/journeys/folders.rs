@@ -244,6 +244,41 @@ fn a_folder_whose_name_is_not_text_is_refused() {
     assert!(refused.status.code() == Some(2) && said.contains("is not UTF-8"), "{said}");
 }
 
+/// What the task itself made in an ignored directory is compared with what the last accept left, not with the base.
+#[test]
+fn an_ignored_path_that_the_task_made_is_taken_a_second_time() {
+    let stage = Stage::set();
+    let answers = vec![
+        shell("mkdir -p build; echo one > build/made; echo a > a"),
+        say("Made."),
+        shell("echo two > build/made; echo more > build/more"),
+        say("Made anew."),
+    ];
+    let model = Model::saying(answers);
+    stage.use_model(&model, Wire::Chat);
+    stage.file(".gitignore", "build/\n");
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["make it"]).exits(0);
+    let made = || fs::read_to_string(stage.folder.join("build/made")).expect("made");
+    stage.quire(&["accept", "1", "build/made"]).exits(0);
+    stage.quire(&["revise", "1", "anew"]).exits(0);
+    // A whole version neither takes it nor takes it back.
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(made(), "one\n");
+    stage.quire(&["accept", "1", "build/made"]).exits(0);
+    assert_eq!(made(), "two\n");
+    assert!(!stage.folder.join("build/more").exists(), "not named");
+    // What was taken already is not written again, and an edit since stays.
+    stage.file("build/made", "mine\n");
+    stage.quire(&["accept", "1", "build"]).exits(0);
+    assert_eq!((made().as_str(), stage.folder.join("build/more").exists()), ("mine\n", true));
+    stage.file("build/made", "two\n");
+    while stage.state(1) == "accepted" {
+        stage.quire(&["undo", "1"]).exits(0);
+    }
+    Tree::of(&stage.folder).assert_is(&before, "after all undos");
+}
+
 #[test]
 fn what_is_ignored_is_taken_when_it_is_named() {
     let stage = Stage::set();

@@ -1,0 +1,87 @@
+//! All cases. A new one is a function and a line in the table of its group; numbers are for ever.
+
+use crate::ground::Ground;
+use crate::stand::Stand;
+use libtest_mimic::Failed;
+use std::path::Path;
+
+/// One way out.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// Group and number, such as `A01`.
+    pub id: &'static str,
+    pub name: &'static str,
+    /// What must happen.
+    pub must: &'static str,
+    pub how: How,
+}
+
+#[derive(Clone, Copy)]
+pub enum How {
+    /// Tried here, on every stand.
+    Here(fn(&Ground)),
+    /// Held by a test of another crate: `crates/.../file.rs::function`.
+    #[expect(dead_code, reason = "groups H, I and J")]
+    Elsewhere(&'static str),
+    /// Not tried, and why.
+    NotHere(&'static str),
+}
+
+pub const fn case(id: &'static str, name: &'static str, must: &'static str, run: fn(&Ground)) -> Case {
+    Case { id, name, must, how: How::Here(run) }
+}
+
+pub const fn not_here(id: &'static str, name: &'static str, must: &'static str, why: &'static str) -> Case {
+    Case { id, name, must, how: How::NotHere(why) }
+}
+
+/// Returns every case, in order.
+pub fn all() -> impl Iterator<Item = Case> {
+    let groups = [
+        crate::a_files::CASES,
+        crate::b_proc::CASES,
+        crate::c_namespaces::CASES,
+        crate::d_signals::CASES,
+        crate::f_devices::CASES,
+        crate::g_kernel::CASES,
+        crate::k_host::CASES,
+    ];
+    groups.into_iter().flatten().copied()
+}
+
+/// Runs the case of this id in this process.
+pub fn run(id: &str) {
+    match all().find(|case| case.id == id).expect("a case of that number").how {
+        How::Here(run) => run(&Ground::set()),
+        How::Elsewhere(_) | How::NotHere(_) => panic!("{id} is not tried here"),
+    }
+}
+
+impl Case {
+    pub fn trial(&self, stand: &Stand) -> String {
+        match self.how {
+            How::Elsewhere(_) => format!("{}_{}", self.id.to_lowercase(), self.name),
+            _ => format!("{}::{}_{}", stand.name, self.id.to_lowercase(), self.name),
+        }
+    }
+
+    /// Runs the case in a process of its own, with a home of its own, on this stand.
+    pub fn run_apart(&self, stand: &Stand, base: &Path) -> Result<(), Failed> {
+        if let How::Elsewhere(test) = self.how {
+            return is_there(test);
+        }
+        let out = stand.command(self.id, base).output().expect("a case's process");
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(format!("{}\n{}", out.status, String::from_utf8_lossy(&out.stderr)).into())
+    }
+}
+
+/// Checks that a test that holds a case is still there.
+fn is_there(test: &str) -> Result<(), Failed> {
+    let (file, function) = test.split_once("::").ok_or("not a file and a function")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join(file)).map_err(|error| format!("{file}: {error}"))?;
+    if text.contains(&format!("fn {function}(")) { Ok(()) } else { Err(format!("{test} is gone").into()) }
+}
