@@ -30,7 +30,7 @@ use copy::{Copied, copied_bytes, copy_all, finish_dir, make_dir};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
 use quire_sandbox::layer;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -339,6 +339,7 @@ fn place_for(home: &Path, folder: &Path) -> io::Result<(u64, PathBuf)> {
     std::fs::create_dir(&dir)?;
     std::fs::create_dir(dir.join("base"))?;
     std::fs::create_dir(dir.join("delta"))?;
+    layer::note_marks(&dir, layer::Marks::User)?;
     replace_file(&dir, "folder", name.as_bytes())?;
     sync_dir(&all)?;
     Ok((highest + 1, dir))

@@ -78,7 +78,10 @@ impl Hands {
     /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
     /// where it has to be made, `progress` is told entries made and entries to make.
     pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
-        let skeleton = skeleton(&home.join("system"), progress).map_err(StartError::Directories)?;
+        let skeleton = match spec.rung.has_tree() {
+            true => skeleton(&home.join("system"), progress).map_err(StartError::Directories)?,
+            false => Skeleton::default(),
+        };
         spec.skeleton.clone_from(&skeleton.layers);
         let waiting = Arc::<Mutex<Waiting>>::default();
         let ear = Ear(waiting.clone());
@@ -148,6 +151,11 @@ impl Hands {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
+    }
+
+    /// Brings the layer up to what is inside, which must hold still; blocks.
+    pub fn settle(&self) -> io::Result<()> {
+        self.sandbox.settle()
     }
 
     pub fn go_on(&self) {

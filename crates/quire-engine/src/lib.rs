@@ -13,6 +13,7 @@ mod hostlog;
 mod ignores;
 pub mod instructions;
 pub mod keys;
+pub mod ladder;
 pub mod link;
 mod masked;
 pub mod models;
@@ -21,6 +22,7 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+pub mod raise;
 pub mod settings;
 pub mod snapshot;
 pub mod store;
@@ -34,6 +36,7 @@ use quire_sandbox::{rooted, stack};
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
+pub use quire_sandbox::{Proof, Rung, limits_told};
 pub use quire::{EngineError, Quire, Recovered, Unended};
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the

@@ -54,8 +54,10 @@ pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told};
 pub use rung::{Proof, Refused, Rung, prove};
-pub use sandbox::{Sandbox, StartError, start};
+pub use machine::kind_at;
+pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
+pub use unshared::landlock_version;
 pub use spec::{Door, FolderView, Spec};
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.

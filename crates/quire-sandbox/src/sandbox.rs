@@ -107,6 +107,17 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     }
 }
 
+/// Returns whether a sandbox that was not ended left working copies in its layer, which [`settle_left`] brings in.
+pub fn has_left(layer: &Path) -> bool {
+    layer.join("copy").is_dir()
+}
+
+/// Brings the working copies that a sandbox of this spec left into its layer. It must be over ([`crate::bury()`]).
+pub fn settle_left(spec: &Spec) -> io::Result<()> {
+    Copies::make(spec)?.end()?;
+    tidy::empty(&spec.state)
+}
+
 fn check(spec: &Spec) -> Result<(), StartError> {
     let wrong = |path: &Path, why| Err(StartError::Spec { path: path.to_path_buf(), why });
     let folders = spec.folders.iter().flat_map(|folder| folder.frozen.iter().chain([&folder.at]));

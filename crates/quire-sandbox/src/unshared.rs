@@ -18,6 +18,14 @@ use rustix::process::{Pid, WaitOptions, wait};
 /// The first that can keep signals in (Linux 6.12).
 pub const NEEDED: ABI = ABI::V6;
 
+/// Returns the version of the kernel's Landlock interface; 0 where there is none.
+pub fn landlock_version() -> u32 {
+    const VERSION: c_uint = 1; // LANDLOCK_CREATE_RULESET_VERSION, linux/landlock.h
+    // SAFETY: with this flag the kernel reads nothing and returns a number.
+    let version = unsafe { syscall(SYS_landlock_create_ruleset, std::ptr::null::<c_void>(), 0, VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
 /// Scopes the signals of this process and all that it will start to themselves. Needs no_new_privs.
 pub fn scope() -> Result<(), Broken> {
     rules()?

@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Completions(args) => cmd::completions::completions(&args),
         Command::Host(args) => cmd::host::host(&args, &face),
         Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
-        Command::Doctor(_) => cmd::doctor::doctor(&face),
+        Command::Doctor(args) => cmd::doctor::doctor(&face, args.fix),
         Command::Models(args) => cmd::models::models(&args, &face),
         Command::Run(args) => cmd::run::run(&args, &face),
         Command::Ls => cmd::ls::ls(&face),
