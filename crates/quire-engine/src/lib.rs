@@ -36,8 +36,8 @@ use quire_sandbox::{rooted, stack};
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
-pub use quire_sandbox::{Proof, Rung, limits_told};
 pub use quire::{EngineError, Quire, Recovered, Unended};
+pub use quire_sandbox::{Proof, Rung, limits_told};
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

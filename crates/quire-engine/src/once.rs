@@ -94,8 +94,8 @@ impl Quire {
 
     /// Makes sandboxes until one stands, ends it, and returns its kind and why it was no better one.
     pub fn prove_sandbox(&self) -> Result<Proof, EngineError> {
-        let binary = std::env::current_exe()
-            .map_err(|why| EngineError::Home { path: self.home().to_owned(), why })?;
+        let binary =
+            std::env::current_exe().map_err(|why| EngineError::Home { path: self.home().to_owned(), why })?;
         Ok(ladder::prove(self.home(), &binary)?)
     }
 }

@@ -131,7 +131,9 @@ fn settings(machine: &Machine) -> Vec<Obstacle> {
     let mut whys = vec![];
     if machine.userns_clone == Some(0) && !machine.root {
         lines.push("kernel.unprivileged_userns_clone = 1");
-        whys.push("user namespaces are switched off for ordinary users (kernel.unprivileged_userns_clone is 0)");
+        whys.push(
+            "user namespaces are switched off for ordinary users (kernel.unprivileged_userns_clone is 0)",
+        );
     }
     if machine.max_userns == Some(0) {
         lines.push("user.max_user_namespaces = 65536");
@@ -175,7 +177,8 @@ fn in_container(manager: &str, machine: &Machine) -> Obstacle {
              --security-opt systempaths=unconfined, and {volume}: -v quire:$HOME/.local/share/quire"
         ),
     };
-    let why = format!("this is a container ({manager}), which by default allows no namespaces or no new /proc");
+    let why =
+        format!("this is a container ({manager}), which by default allows no namespaces or no new /proc");
     Obstacle { why, remedy: Remedy::Advice(advice) }
 }
 
@@ -195,11 +198,7 @@ fn data(machine: &Machine) -> Option<Obstacle> {
 }
 
 /// Does a step below `root`, which is `/` but for tests; a program is run by `run`. Returns whether anything had to be done.
-pub fn take(
-    step: &Step,
-    root: &Path,
-    run: &mut dyn FnMut(&[String]) -> io::Result<()>,
-) -> io::Result<bool> {
+pub fn take(step: &Step, root: &Path, run: &mut dyn FnMut(&[String]) -> io::Result<()>) -> io::Result<bool> {
     match step {
         Step::Write { path, content } => {
             let path = root.join(path.strip_prefix("/").unwrap_or(path));
@@ -318,7 +317,11 @@ mod tests {
             (Machine { data_kind: "tmpfs".into(), ..m() }, Some(Rung::Copy), &[]),
             (Machine { data_kind: "tmpfs".into(), kernel: (6, 1), ..m() }, Some(Rung::Copy), &["QUIRE_HOME"]),
             (Machine { kernel: (5, 4), ..m() }, None, &["Update the system's kernel"]),
-            (Machine { kernel: (6, 8), root: true, ..m() }, Some(Rung::Copy), &["Update the system's kernel"]),
+            (
+                Machine { kernel: (6, 8), root: true, ..m() },
+                Some(Rung::Copy),
+                &["Update the system's kernel"],
+            ),
             (Machine { landlock: 4, ..m() }, None, &["landlock to lsm="]),
             (Machine { landlock: 0, ..m() }, Some(Rung::OneUid), &[]),
             (
@@ -344,9 +347,7 @@ mod tests {
             let said: Vec<String> = found
                 .iter()
                 .map(|obstacle| match &obstacle.remedy {
-                    Remedy::Steps(steps) => {
-                        steps.iter().map(Step::to_string).collect::<Vec<_>>().join("\n")
-                    }
+                    Remedy::Steps(steps) => steps.iter().map(Step::to_string).collect::<Vec<_>>().join("\n"),
                     Remedy::Advice(advice) => advice.clone(),
                 })
                 .collect();
@@ -360,11 +361,7 @@ mod tests {
     #[test]
     fn a_profile_is_for_this_binary_and_is_written_once() {
         let root = tempfile::tempdir().unwrap();
-        let machine = Machine {
-            apparmor_restricts: Some(1),
-            binary: "/opt/a b/quire".into(),
-            ..machine()
-        };
+        let machine = Machine { apparmor_restricts: Some(1), binary: "/opt/a b/quire".into(), ..machine() };
         let Remedy::Steps(steps) = &obstacles(&machine, None)[0].remedy else { panic!("no steps") };
         let mut ran: Vec<String> = vec![];
         let mut run = |words: &[String]| {
@@ -375,7 +372,10 @@ mod tests {
         assert_eq!(did, [true, true]);
         assert!(!take(&steps[0], root.path(), &mut run).unwrap(), "it is there already");
         let profile = fs::read_to_string(root.path().join("etc/apparmor.d/quire")).unwrap();
-        assert!(profile.contains("profile quire \"/opt/a b/quire\" flags=(unconfined) {\n  userns,\n"), "{profile}");
+        assert!(
+            profile.contains("profile quire \"/opt/a b/quire\" flags=(unconfined) {\n  userns,\n"),
+            "{profile}"
+        );
         assert_eq!(ran, ["apparmor_parser --replace /etc/apparmor.d/quire"]);
     }
 }

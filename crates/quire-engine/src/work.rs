@@ -482,8 +482,8 @@ impl Work {
         blocking(move || {
             let layers = work.place.layers_below(number + 1);
             let seen = &mut Seen::default();
-            let (_, now) = snapshot::snapshot(&frozen, &layers, seen, work.store.blobs())
-                .map_err(snapshot_trouble)?;
+            let (_, now) =
+                snapshot::snapshot(&frozen, &layers, seen, work.store.blobs()).map_err(snapshot_trouble)?;
             // Below the open layer, so that what was sealed shows it too.
             let layer = work.place.layer(0);
             let made = work.place.dir().join("moved");

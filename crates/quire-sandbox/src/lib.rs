@@ -53,12 +53,12 @@ pub use bury::bury;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told};
-pub use rung::{Proof, Refused, Rung, prove};
 pub use machine::kind_at;
+pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
-pub use unshared::landlock_version;
 pub use spec::{Door, FolderView, Spec};
+pub use unshared::landlock_version;
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;

@@ -114,7 +114,9 @@ fn sandbox_row(proof: Result<Proof, EngineError>, obstacles: &[Obstacle]) -> Row
             let weaker = proof.rung.weaker();
             if proof.rung > Rung::OneUid {
                 next.extend(weaker.iter().map(|weaker| format!("Weaker: {weaker}.")));
-                next.extend(proof.refused.iter().map(|better| format!("Not {}: {}", better.rung, better.why)));
+                next.extend(
+                    proof.refused.iter().map(|better| format!("Not {}: {}", better.rung, better.why)),
+                );
             }
             (true, format!("{}: a command ran in one just now", proof.rung))
         }
@@ -154,7 +156,11 @@ fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) ->
     }
     if steps.is_empty() {
         let now = rung.map_or("no sandbox can be made".to_owned(), |rung| rung.to_string());
-        let more = if obstacles.is_empty() { "nothing is known that would raise it" } else { "the rest is yours to do" };
+        let more = if obstacles.is_empty() {
+            "nothing is known that would raise it"
+        } else {
+            "the rest is yours to do"
+        };
         print(&format!("{}; {more}.\n", clean(&capital(&now))))?;
         return Ok(if rung.is_some() { Exit::Done } else { Exit::NoSandbox });
     }
@@ -171,7 +177,11 @@ fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) ->
             })?;
         }
     }
-    let end = if machine.root { "Done. See: quire doctor" } else { "Nothing was done. To do it: sudo quire doctor --fix" };
+    let end = if machine.root {
+        "Done. See: quire doctor"
+    } else {
+        "Nothing was done. To do it: sudo quire doctor --fix"
+    };
     print(&format!("{}\n", face.out.paint(1, end)))?;
     Ok(Exit::Done)
 }
