@@ -33,7 +33,7 @@ use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// An ignored directory of more is shown, not copied: files and directories, and bytes.
-const COPIED_MAX: (usize, u64) = (20_000, 1 << 30);
+const COPIED_MAX: (u64, u64) = (20_000, 1 << 30);
 
 /// Where things are in a sandbox of this kind.
 pub struct Places {
@@ -405,8 +405,20 @@ fn is_real(path: &Path, top: &Path) -> bool {
     path.ancestors().take_while(|part| *part != top).all(|part| !part.is_symlink())
 }
 
+/// Returns how many files and directories there are in the copies of a sandbox, and how many bytes in the files.
+pub fn size(spec: &Spec) -> (u64, u64) {
+    count(&spec.layer.join("copy"), &|_, _| false)
+}
+
 /// Returns whether a directory holds more than is worth copying.
 fn is_large(dir: &Path) -> bool {
+    let too_much = |count, bytes| count > COPIED_MAX.0 || bytes > COPIED_MAX.1;
+    let (files, bytes) = count(dir, &too_much);
+    too_much(files, bytes)
+}
+
+/// Counts files and directories, and the bytes of files, until it is `enough`.
+fn count(dir: &Path, enough: &dyn Fn(u64, u64) -> bool) -> (u64, u64) {
     let (mut count, mut bytes) = (0, 0);
     let mut open = vec![dir.to_path_buf()];
     while let Some(dir) = open.pop() {
@@ -414,13 +426,13 @@ fn is_large(dir: &Path) -> bool {
             let Ok(stat) = entry.metadata() else { continue };
             count += 1;
             bytes += if stat.is_file() { stat.len() } else { 0 };
-            if count > COPIED_MAX.0 || bytes > COPIED_MAX.1 {
-                return true;
+            if enough(count, bytes) {
+                return (count, bytes);
             }
             if stat.is_dir() {
                 open.push(entry.path());
             }
         }
     }
-    false
+    (count, bytes)
 }

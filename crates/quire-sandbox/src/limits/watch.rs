@@ -15,7 +15,7 @@ use crate::mounts::During;
 use crate::process::Child;
 use crate::steward::Steward;
 use crate::tree::Broken;
-use crate::{Spec, frame};
+use crate::{Rung, Spec, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::mem::{Discriminant, discriminant};
@@ -116,9 +116,17 @@ impl<'a> Watch<'a> {
             vec![spec.layer.clone(), spec.state.join("tmp"), spec.state.join("work"), spec.out.clone()];
         roots.extend(spec.layers.iter().cloned());
         let files = (spec.disk_bytes / BYTES_A_FILE).max(1_000);
+        let mut limit = Size { bytes: spec.disk_bytes, files };
+        if spec.rung == Rung::Copy {
+            // What was copied for it is not what it used.
+            let copied = crate::copy::size(spec);
+            limit.files += copied.0;
+            limit.bytes += copied.1;
+            roots.push(spec.state.join("home"));
+        }
         let disk = Disk {
             roots,
-            limit: Size { bytes: spec.disk_bytes, files },
+            limit,
             room: disk::room(&spec.layer).ok(),
             used: None,
             walked: Instant::now(),

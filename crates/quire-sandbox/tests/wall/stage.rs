@@ -173,6 +173,13 @@ pub fn runs(word: &str) -> bool {
     })
 }
 
+/// Returns whether any process of the machine has a command line that begins so; arguments are parted by NUL.
+pub fn runs_line(line: &str) -> bool {
+    fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
+        fs::read(entry.path().join("cmdline")).is_ok_and(|found| found.starts_with(line.as_bytes()))
+    })
+}
+
 /// Waits for what another process brings about.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
