@@ -157,6 +157,9 @@ pub enum Event {
         why: String,
     },
     Discarded {},
+    /// Long after it was accepted, what the task left in quire's data was cleared away: it can no longer be undone or gone on
+    /// with.
+    Cleared {},
 }
 
 /// A path that a person named when accepting; everything below it is meant. None named: everything.
@@ -249,6 +252,8 @@ pub enum Refused {
     Name,
     /// Not the name of a host.
     Malformed,
+    /// Asked for in a way that the proxy does not serve.
+    Unserved,
     /// Too many connections, too fast, or too much sent.
     Limit,
 }

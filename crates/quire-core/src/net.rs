@@ -121,6 +121,9 @@ impl HostRule {
         if let Some(bare) = host.strip_suffix('.') {
             return wrong("a host's name has no dot at its end", tidy(bare));
         }
+        if below && !host.contains('.') {
+            return wrong("it would cover too much; for everything there is the word `all`", None);
+        }
         let is_address = host.parse::<Ipv4Addr>().is_ok();
         if below && is_address || !is_address && host.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
             return wrong("it is no IPv4 address", None);
@@ -220,6 +223,7 @@ mod tests {
             ("", Some("for everything there is the word `all`")),
             ("a.*.org", Some("`*` stands at the beginning alone, as in `*.example.org`")),
             ("*example.org", Some("`*` stands at the beginning alone, as in `*.example.org`")),
+            ("*.org", Some("it would cover too much; for everything there is the word `all`")),
             ("*.127.0.0.1", Some("it is no IPv4 address")),
             ("1.2.3", Some("it is no IPv4 address")),
             ("[::g]", Some("it is no IPv6 address")),
@@ -268,7 +272,7 @@ mod tests {
             (only(false, &["a.org:443"]), only(false, &["a.org"]), true),
             (only(false, &["a.org:22"]), only(false, &["a.org"]), false),
             (only(false, &["a.org"]), only(false, &["a.org:443"]), false),
-            (only(false, &["a.org:22"]), only(false, &["*.org:22"]), true),
+            (only(false, &["b.a.org:22"]), only(false, &["*.a.org:22"]), true),
         ];
         for (one, other, expected) in rows {
             assert_eq!(one.is_within(&other, |host| host == "pypi.org"), expected, "{one} within {other}");

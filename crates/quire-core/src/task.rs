@@ -47,6 +47,8 @@ pub struct Task {
     pub sealed: Option<Sealed>,
     pub versions: Vec<Arc<Version>>,
     pub accepts: Vec<Accept>,
+    /// Its files and contents are gone from quire's data.
+    pub cleared: bool,
     pub plan: Vec<PlanStep>,
     /// How the model said that its result can be tried.
     pub serving: Option<Arc<Serving>>,
@@ -251,6 +253,7 @@ impl Task {
             sealed: None,
             versions: vec![],
             accepts: vec![],
+            cleared: false,
             plan: vec![],
             serving: None,
             reaches: Arc::default(),
@@ -298,6 +301,9 @@ impl Task {
         let only_if = |fine: bool, why| if fine { Ok(()) } else { Err(why) };
         if self.phase == Phase::Discarded {
             return Err("the task was discarded");
+        }
+        if self.cleared {
+            return Err("what the task left was cleared away");
         }
         let working = self.phase == Phase::Working;
         let call =
@@ -413,6 +419,9 @@ impl Task {
                 !self.is_being_written() && self.last_accept().is_none(),
                 "what was accepted is undone first",
             ),
+            Event::Cleared {} => {
+                only_if(self.is_whole(), "only what is wholly in the folder can be cleared away")
+            }
         }
     }
 
@@ -564,6 +573,7 @@ impl Task {
             Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
             Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
             Event::Discarded {} => self.phase = Phase::Discarded,
+            Event::Cleared {} => self.cleared = true,
         }
     }
 
@@ -591,6 +601,19 @@ impl Task {
     /// Returns whether an accept or undo was begun and has not ended.
     pub fn is_being_written(&self) -> bool {
         self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
+    }
+
+    /// Returns whether the last version is in the folder, as far as its person took it, and nothing goes on.
+    pub fn is_whole(&self) -> bool {
+        let accepted = self.last_accept().map(|accept| self.accepts[accept].snapshot);
+        self.phase == Phase::Accepted
+            && !self.is_being_written()
+            && accepted == self.version().map(|version| version.snapshot)
+    }
+
+    /// Returns whether something of it would be lost with quire's data: work, or a version that was not taken.
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Discarded && !self.is_whole()
     }
 
     pub fn version(&self) -> Option<&Arc<Version>> {

@@ -155,6 +155,7 @@ pub fn state(task: &Task) -> String {
             1 => "ready, but a check fails".to_owned(),
             failed => format!("ready, but {failed} checks fail"),
         },
+        Phase::Accepted if task.cleared => "accepted, cleared away".to_owned(),
         Phase::Accepted => "accepted".to_owned(),
         Phase::Discarded => "discarded".to_owned(),
     }

@@ -118,6 +118,7 @@ fn samples() -> Vec<Event> {
         Event::Undone { accept: 0 },
         Event::UndoFailed { accept: 0, why: "a.txt was edited since".into() },
         Event::Discarded {},
+        Event::Cleared {},
         Event::Reached {
             connections: vec![
                 connection("pypi.org", None),
@@ -159,6 +160,7 @@ fn file(event: &Event) -> &'static str {
         Event::Undone { .. } => "undone",
         Event::UndoFailed { .. } => "undo_failed",
         Event::Discarded {} => "discarded",
+        Event::Cleared {} => "cleared",
         Event::Reached { .. } => "reached",
         Event::ReachAsked { .. } => "reach_asked",
         Event::ReachAnswered { .. } => "reach_answered",

@@ -325,6 +325,11 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
     Ok(all)
 }
 
+/// Returns the journals that are kept in a task's directory, at whatever stage.
+pub fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    Place::all_in(dir)
+}
+
 /// Returns how accept (or undo) `number` of a task on `folders`, which its log says was begun, ended; `None` while another
 /// process is at it. What never came to its journal is `Before`.
 pub fn outcome(

@@ -8,8 +8,10 @@
 //! harmless: nothing names it, and clearing up removes it.
 
 mod pack;
+mod sweep;
 
 pub use pack::PackWriter;
+pub use sweep::{GRACE, Swept};
 
 use crate::database::{Damaged, Database, DatabaseError, DiskError};
 use quire_core::Hash;
@@ -152,11 +154,17 @@ impl Blobs {
     /// Opens a blob of any size for reading from front to back. A spoilt one is told by an error in place of its end,
     /// so nothing that was read may be used before the end has come.
     pub fn open(&self, blob: &Hash) -> Result<BlobReader, BlobError> {
-        let place = self.place(blob)?.ok_or(BlobError::Missing(*blob))?;
-        let path = self.path(place.pack);
-        let file = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(BlobError::Missing(*blob)),
-            file => file.map_err(|e| DiskError::io(&path, e))?,
+        let mut place = self.place(blob)?.ok_or(BlobError::Missing(*blob))?;
+        let (path, file) = loop {
+            let path = self.path(place.pack);
+            match File::open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => match self.place(blob)? {
+                    // It was moved between the two looks.
+                    Some(now) if now != place => place = now,
+                    _ => return Err(BlobError::Missing(*blob)),
+                },
+                file => break (path.clone(), file.map_err(|e| DiskError::io(&path, e))?),
+            }
         };
         let end = place.start.checked_add(place.bytes);
         let whole = file.metadata().map_err(|e| DiskError::io(&path, e))?.len();

@@ -25,8 +25,9 @@ impl Run {
     }
 
     /// Returns the outcome of a check whose sandbox ended under it.
-    pub fn lost() -> Run {
-        let output = "The sandbox ended while the check ran, perhaps for lack of memory.".into();
+    pub fn lost(limits_met: &str) -> Run {
+        let output =
+            format!("The sandbox ended while the check ran, perhaps for lack of memory.{limits_met}");
         Run { exit: None, output, whole: None, took: Duration::ZERO }
     }
 }

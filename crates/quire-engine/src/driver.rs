@@ -8,7 +8,8 @@
 use crate::glimpse::Glimpse;
 use crate::store::{AppendError, ReadError, Writer};
 use crate::work::{Undone, Work};
-use quire_core::event::{Seq, Trouble, Why};
+use quire_core::event::{Connection, Seq, Trouble, Why};
+use quire_core::view::refused_text;
 use quire_core::{Event, Phase, Task, Want, settle};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,6 +47,7 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
         }
     };
     let task = work.store.task(work.task)?;
+    work.reach.heed(&task.reaches);
     let (done, answers) = mpsc::unbounded_channel();
     let committed = task.seq;
     let mut driver = Driver {
@@ -68,6 +70,7 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
     if let Err(why) = driver.work.end_hands().await {
         tracing::warn!(task = driver.task.id, ?why, "the sandbox did not end well");
     }
+    driver.write_rest().await;
     if ended.is_ok() && driver.task.phase == Phase::Discarded {
         let place = driver.work.place.clone();
         if let Ok(Err(error)) = tokio::task::spawn_blocking(move || place.clear()).await {
@@ -141,6 +144,7 @@ impl Driver {
                     }
                 }
                 () = nudge.notified() => self.look_again().await?,
+                () = self.work.reach.asked() => self.ask_person(),
                 _ = self.retire.changed() => {}
                 () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
                 // A long call or check does not overrun the person's limit.
@@ -166,9 +170,39 @@ impl Driver {
         if *want == Want::Freeze && answer.is_ok() {
             self.make_sandbox();
         }
-        self.answer(answer.unwrap_or_else(|why| Event::Paused { why }));
+        self.ask_person();
+        let mut event = answer.unwrap_or_else(|why| Event::Paused { why });
+        self.tell_of_refusals(&mut event);
+        if let Some(reached) = self.work.reach.event() {
+            self.answer(reached);
+        }
+        self.answer(event);
         let calls_run = self.running.iter().any(|want| matches!(want, Want::Call(_)));
         self.flush = calls_run.then(|| self.flush.unwrap_or_else(|| Instant::now() + OUTCOME_WAITS));
+    }
+
+    /// Turns refused destinations into questions. What is refused while the sandbox ends is nothing that anybody waits for.
+    fn ask_person(&mut self) {
+        let seals = self.running.contains(&Want::Seal);
+        for (host, port) in self.work.reach.asks() {
+            if !seals && self.task.may_ask_of(&host, port) {
+                self.answer(Event::ReachAsked { reach: self.task.reaches.len() as u32, host, port });
+            }
+        }
+    }
+
+    /// The model hears of what was refused in the outcome of the call that it most likely belongs to.
+    fn tell_of_refusals(&self, event: &mut Event) {
+        let text = match event {
+            Event::Returned { outcome, .. } => &mut outcome.text,
+            Event::Checked { proof, .. } if !proof.passed => &mut proof.output,
+            _ => return,
+        };
+        let reaches = &self.task.reaches;
+        let is_open = |row: &Connection| {
+            reaches.iter().any(|asked| (&asked.host, asked.port, asked.allow) == (&row.host, row.port, None))
+        };
+        text.push_str(&refused_text(&self.work.reach.refused(), is_open));
     }
 
     fn answer(&mut self, event: Event) {
@@ -204,6 +238,16 @@ impl Driver {
         }
     }
 
+    /// Writes what was still reached when the sandbox ended. Nothing depends on it, so it is tried once.
+    async fn write_rest(&mut self) {
+        let Some(event) = self.work.reach.event() else { return };
+        let by = Writer::Driver { epoch: self.epoch };
+        let Ok(task) = self.work.store.task(self.work.task) else { return };
+        if let Err(error) = self.work.store.append(task.id, task.seq, by, vec![event]).await {
+            tracing::debug!(task = task.id, %error, "the last connections are not in the log");
+        }
+    }
+
     /// Folds what others wrote, and keeps the answers that still follow. Whatever runs is ended where a person stopped it.
     async fn look_again(&mut self) -> Result<(), Ended> {
         let fresh = self.work.store.task(self.work.task)?;
@@ -216,6 +260,7 @@ impl Driver {
         let news = self.work.store.events(self.work.task, self.committed)?;
         let stopped = news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
         self.committed = fresh.seq;
+        self.work.reach.heed(&fresh.reaches);
         self.task = fresh;
         self.batch.clear();
         let kept = std::mem::take(&mut self.kept);

@@ -16,6 +16,7 @@
 //! A layer is made durable before the manifest that names it is renamed into place, so a crash leaves the old copy or the
 //! new one. Nothing is ever written into the person's folder; sharing a large file by hard link moves its ctime.
 
+pub mod copies;
 mod copy;
 mod squash;
 mod walk;
@@ -114,9 +115,12 @@ pub fn freeze_at_most(
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Frozen, FreezeError> {
     let home_error = |why| FreezeError::Home { home: home.to_owned(), why };
-    let (id, dir) = place_for(home, folder).map_err(home_error)?;
-    let lock = File::create(dir.join("lock")).map_err(home_error)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|e| home_error(e.into()))?;
+    let (id, dir, _lock) = loop {
+        let (id, dir) = place_for(home, folder).map_err(home_error)?;
+        if let Some(lock) = copies::wait(&dir).map_err(home_error)? {
+            break (id, dir, lock);
+        }
+    };
 
     let folder_error = |why: io::Error| match why.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -134,7 +138,12 @@ pub fn freeze_at_most(
         Some(manifest) => job.later(walk, manifest),
     };
     match delta {
-        Ok(delta) => open(home, id, delta),
+        Ok(delta) => {
+            // No task says yet that it stands on it; its time does.
+            let state = File::options().write(true).open(dir.join(format!("state-{delta}.json")));
+            state.and_then(|state| state.set_modified(SystemTime::now())).map_err(home_error)?;
+            open(home, id, delta)
+        }
         Err(Stop::Large(bytes)) => Err(FreezeError::Large { bytes }),
         Err(Stop::Io(why)) => Err(folder_error(why)),
     }

@@ -1,5 +1,6 @@
 //! What is shown while it happens and then forgotten: never folded, never stored, and free to be lost on the way.
 
+use quire_sandbox::protocol::Port;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub enum Glimpse {
     Output { call: u32, text: String },
     /// The folder is being copied: files done, files in all.
     Copying { done: u64, total: u64 },
+    /// What programs in the sandbox listen on now.
+    Listening(Vec<Port>),
     /// The sandbox's view of the machine is being made, once: entries done, entries in all.
     Preparing { done: u64, total: u64 },
     /// Nothing can be written down just now, so nothing goes on until it can.

@@ -1,6 +1,7 @@
 //! A running sandbox, as async code sees it: calls go in, and each comes back once, or is known to be lost.
 
-use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, ToHand};
+use quire_sandbox::egress::{Egress, EgressError};
+use quire_sandbox::protocol::{FRAME_MAX, FromHand, HandOutcome, Port, ToHand};
 use quire_sandbox::{Sandbox, Skeleton, Spec, StartError, skeleton};
 use serde_json::json;
 use std::collections::HashMap;
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
 
 /// One sandbox and what is awaited from it.
 pub struct Hands {
@@ -17,12 +19,21 @@ pub struct Hands {
     waiting: Arc<Mutex<Waiting>>,
     next: AtomicU32,
     state: PathBuf,
+    ports: watch::Receiver<Vec<Port>>,
+    /// Open while this is kept; it ends after the sandbox.
+    way: Option<Arc<Egress>>,
     /// What it stands on.
     _skeleton: Skeleton,
 }
 
 /// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
 const STILL: Duration = Duration::from_secs(20);
+
+/// Most ports of a sandbox that are told of.
+const PORTS_MAX: usize = 64;
+
+/// Longest time that a hand may take to connect to a port inside.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// The sandbox is gone, and with it whatever was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +44,7 @@ pub struct Gone;
 struct Waiting {
     calls: HashMap<u32, Call>,
     still: Option<oneshot::Sender<()>>,
+    connections: HashMap<u32, oneshot::Sender<std::net::TcpStream>>,
     gone: bool,
 }
 
@@ -42,13 +54,16 @@ struct Call {
 }
 
 /// Tells everybody who waits when the thread that listens to the hand ends.
-struct Ear(Arc<Mutex<Waiting>>);
+struct Ear {
+    waiting: Arc<Mutex<Waiting>>,
+    ports: watch::Sender<Vec<Port>>,
+}
 
 impl Ear {
     fn hear(&self, said: FromHand) {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         match said {
-            FromHand::Ready | FromHand::Listening { .. } | FromHand::Connected { .. } => {}
+            FromHand::Ready => {}
             FromHand::Live { id, text } => {
                 if let Some(call) = waiting.calls.get(&id) {
                     (call.live)(text);
@@ -64,13 +79,24 @@ impl Ear {
                     let _ = still.send(());
                 }
             }
+            FromHand::Listening { mut ports } => {
+                ports.truncate(PORTS_MAX);
+                self.ports.send_replace(ports);
+            }
+            FromHand::Connected { id, socket, .. } => {
+                // Where there is no socket, that nothing can be sent any more says so.
+                let waits = waiting.connections.remove(&id);
+                if let (Some(waits), Some(socket)) = (waits, socket) {
+                    let _ = waits.send(socket);
+                }
+            }
         }
     }
 }
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        *lock(&self.0) = Waiting { gone: true, ..Waiting::default() };
+        *lock(&self.waiting) = Waiting { gone: true, ..Waiting::default() };
     }
 }
 
@@ -84,9 +110,20 @@ impl Hands {
         };
         spec.skeleton.clone_from(&skeleton.layers);
         let waiting = Arc::<Mutex<Waiting>>::default();
-        let ear = Ear(waiting.clone());
+        let (said, ports) = watch::channel(Vec::new());
+        let ear = Ear { waiting: waiting.clone(), ports: said };
         let sandbox = quire_sandbox::start(&spec, move |said| ear.hear(said))?;
-        Ok(Hands { sandbox, waiting, next: AtomicU32::new(1), state: spec.state, _skeleton: skeleton })
+        let next = AtomicU32::new(1);
+        Ok(Hands { sandbox, waiting, next, state: spec.state, ports, way: None, _skeleton: skeleton })
+    }
+
+    /// Lets the sandbox out by `way`, which begins to accept what waits at its door. Must be called within the async runtime.
+    pub fn open(&mut self, way: Arc<Egress>) -> Result<(), EgressError> {
+        if let Some(gate) = self.sandbox.gate() {
+            way.serve(gate)?;
+        }
+        self.way = Some(way);
+        Ok(())
     }
 
     /// Runs a shell command as the first call of a fresh sandbox, and waits for its end, at most about `most` long; after
@@ -156,6 +193,45 @@ impl Hands {
     /// Brings the layer up to what is inside, which must hold still; blocks.
     pub fn settle(&self) -> io::Result<()> {
         self.sandbox.settle()
+    }
+
+    /// Returns lines about the limits that were met since the last outcome: why a sandbox that is gone may have gone.
+    pub fn limits_met(&self) -> String {
+        self.sandbox.breaches().iter().map(|breach| format!("\n{breach}")).collect()
+    }
+
+    /// Connects to a port inside. Whatever keeps it from that, there is nothing to talk to.
+    pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let nobody = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, connected) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.gone {
+                return Err(nobody());
+            }
+            waiting.connections.insert(id, sender);
+        }
+        self.sandbox.send(&ToHand::Connect { id, port })?;
+        let connected = tokio::time::timeout(CONNECT, connected).await;
+        lock(&self.waiting).connections.remove(&id);
+        TcpStream::from_std(connected?.map_err(|_| nobody())?)
+    }
+
+    /// Returns what programs inside listen on, as the hand last told it.
+    pub fn listening(&self) -> Vec<Port> {
+        self.ports.borrow().clone()
+    }
+
+    /// Returns a way to be told of what programs inside listen on; it closes when the sandbox is gone.
+    pub fn ports(&self) -> watch::Receiver<Vec<Port>> {
+        self.ports.clone()
+    }
+
+    /// Waits until the sandbox is gone.
+    pub async fn gone(&self) {
+        let mut ports = self.ports.clone();
+        while ports.changed().await.is_ok() {}
     }
 
     pub fn go_on(&self) {

@@ -7,16 +7,19 @@
 //! directory's descriptor.
 
 use crate::driver::{self, Ended};
+use crate::gc::{self, Cleared};
 use crate::glimpse::Glimpse;
 use crate::hostlog;
 use crate::keys::{Keys, Secret};
 use crate::place::Place;
+use crate::quire::Quire;
 use crate::settings::Surroundings;
 use crate::store::{Store, Writer};
 use crate::work::Work;
 use quire_core::charter::{Charter, Model};
 use quire_core::event::{Seq, Trouble, Why};
 use quire_core::{Event, Phase};
+use quire_sandbox::protocol::Port;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -32,6 +35,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// What a face says to the host: one JSON object a line. It cannot be printed, since it may be a key.
@@ -48,8 +52,16 @@ pub enum ToHost {
         task: u64,
         key: String,
     },
+    /// A secret that a task's commands may use, kept in memory.
+    Secret {
+        task: u64,
+        name: String,
+        value: String,
+    },
     /// Send what is to be seen of this task from now on.
     Follow(u64),
+    /// Say what the tasks' programs listen on.
+    Listening,
     /// End; a newer quire takes over, or a person says so. Tasks go on with the next host.
     Stop,
 }
@@ -65,6 +77,8 @@ pub enum FromHost {
     /// Something was written to a log.
     News,
     Glimpse(Glimpse),
+    /// What each task's programs listen on now, where there are any.
+    Listening(HashMap<u64, Vec<Port>>),
 }
 
 /// The most that a face may say in one connection, in bytes.
@@ -73,6 +87,8 @@ const HEARD_BYTES_MAX: u64 = 1 << 20;
 const IDLE: Duration = Duration::from_secs(10 * 60);
 /// How long running tool calls may go on when a host is told to end; after that they count as interrupted.
 const RETIRE: Duration = Duration::from_secs(10);
+/// How often a host clears away what is past its age, while it drives nothing.
+const CLEARED: Duration = Duration::from_secs(24 * 3600);
 /// How often a host looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
 /// How long a host leaves a task that nobody nudged about to the face that wrote: it may be about to hand over a key.
@@ -106,12 +122,15 @@ struct Host {
     home: PathBuf,
     client: quire_model::Client,
     keys: Mutex<HashMap<u64, Secret>>,
+    /// By task and name.
+    secrets: Mutex<HashMap<u64, HashMap<String, Secret>>>,
     /// The tasks that are driven now, with the way to nudge each driver.
     driven: Mutex<HashMap<u64, Arc<Notify>>>,
     /// Where the logs of tasks stood when their drivers failed. What a driver wrote before it failed is no reason to drive
     /// the task again; a nudge is, and whatever a person writes.
     failed: Mutex<HashMap<u64, Seq>>,
     seen: broadcast::Sender<(u64, Glimpse)>,
+    listening: Mutex<HashMap<u64, Vec<Port>>>,
     /// Tells every driver to come to an end.
     retire: watch::Sender<bool>,
     company: Mutex<usize>,
@@ -144,9 +163,12 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
             host.look_at(task);
         }
     }
+    // Sandboxes that start before this is decided do without.
+    std::thread::spawn(quire_sandbox::delegate);
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();
+    let mut clearing: Option<JoinHandle<()>> = None;
     let mut round = tokio::time::interval(ROUND);
     loop {
         tokio::select! {
@@ -176,6 +198,12 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
                     }
                     Err(error) => tracing::warn!(%error, "the logs cannot be read"),
                 }
+                if lock_of(&host.driven).is_empty()
+                    && clearing.as_ref().is_none_or(|clearing| clearing.is_finished())
+                    && gc::is_due(home, CLEARED)
+                {
+                    clearing = Some(clear(Quire::of_host(host.store.clone(), home, log)));
+                }
                 if !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0 {
                     idle_since = Instant::now();
                 } else if leaves && idle_since.elapsed() > IDLE {
@@ -195,6 +223,15 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Clears away what is past its age, beside everything else.
+fn clear(quire: Quire) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || match quire.clear(false) {
+        Ok(cleared) if cleared == Cleared::default() => {}
+        Ok(cleared) => tracing::info!(?cleared, "cleared away"),
+        Err(error) => tracing::warn!(%error, "what is past its age could not be cleared away"),
+    })
 }
 
 /// Binds the socket, in the place of one that a dead host left.
@@ -225,9 +262,11 @@ impl Host {
             home: home.to_owned(),
             client: quire_model::Client::new(),
             keys: Mutex::default(),
+            secrets: Mutex::default(),
             driven: Mutex::default(),
             failed: Mutex::default(),
             seen: broadcast::channel(4096).0,
+            listening: Mutex::default(),
             retire: watch::channel(false).0,
             company: Mutex::new(0),
             build: build(),
@@ -284,24 +323,29 @@ impl Host {
         };
         let host = self.clone();
         tokio::spawn(async move {
-            let (keys, seen) = (host.clone(), host.seen.clone());
+            let (keys, secrets, seen, shown) = (host.clone(), host.clone(), host.seen.clone(), host.clone());
             let key = Box::new(move |charter: &Charter, model: &Model| keys.key(task, charter, model));
+            let secret = Box::new(move |charter: &Charter, name: &str| secrets.secret(task, charter, name));
             let show = Arc::new(move |glimpse| {
+                shown.keep_ports(task, &glimpse);
                 // Nobody watches: nothing is lost.
                 let _ = seen.send((task, glimpse));
             });
             let client = host.client.clone();
-            let ended = match Work::new(host.store.clone(), host.home.clone(), task, client, key, show) {
-                // In a task of its own, so that one that panics ends alone.
-                Ok(work) => {
-                    match tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe())).await {
-                        Ok(Err(Ended::Fenced)) => Err(None),
-                        Ok(ended) => ended.map_err(|e| Some(e.to_string())),
-                        Err(e) => Err(Some(e.to_string())),
+            let ended =
+                match Work::new(host.store.clone(), host.home.clone(), task, client, key, secret, show) {
+                    // In a task of its own, so that one that panics ends alone.
+                    Ok(work) => {
+                        match tokio::spawn(driver::drive(Arc::new(work), nudge, host.retire.subscribe()))
+                            .await
+                        {
+                            Ok(Err(Ended::Fenced)) => Err(None),
+                            Ok(ended) => ended.map_err(|e| Some(e.to_string())),
+                            Err(e) => Err(Some(e.to_string())),
+                        }
                     }
-                }
-                Err(error) => Err(Some(error.to_string())),
-            };
+                    Err(error) => Err(Some(error.to_string())),
+                };
             match &ended {
                 Ok(()) => tracing::info!(task, "the task rests"),
                 Err(None) => tracing::info!(task, "{}", Ended::Fenced),
@@ -350,15 +394,38 @@ impl Host {
         let mut keys = lock_of(&self.keys);
         if !self.store.task(task).is_ok_and(|task| may_ask(&task.phase)) {
             keys.remove(&task);
+            lock_of(&self.secrets).remove(&task);
         }
     }
 
-    /// Returns whether the task's model needs a key that is not here.
+    /// Keeps what a task's programs listen on for whoever asks.
+    fn keep_ports(&self, task: u64, glimpse: &Glimpse) {
+        let Glimpse::Listening(ports) = glimpse else { return };
+        let mut listening = lock_of(&self.listening);
+        if ports.is_empty() {
+            listening.remove(&task);
+        } else {
+            listening.insert(task, ports.clone());
+        }
+    }
+
+    /// Returns whether the task's model needs a key that is not here, or its commands a secret.
     fn lacks_key(&self, task: u64) -> bool {
         self.store.task(task).is_ok_and(|task| {
             let model = task.charter.model.as_ref().filter(|model| model.key_env.is_some());
+            let lacks = |name: &str| self.secret(task.id, &task.charter, name).is_none();
             model.is_some_and(|model| self.key(task.id, &task.charter, model).is_none())
+                || task.charter.secrets.iter().any(|rule| lacks(&rule.name))
         })
+    }
+
+    /// Returns the secret that a face gave for the task, else the stored one of its person.
+    fn secret(&self, task: u64, charter: &Charter, name: &str) -> Option<Secret> {
+        if let Some(secret) = lock_of(&self.secrets).get(&task).and_then(|secrets| secrets.get(name)) {
+            return Some(secret.clone());
+        }
+        let surroundings = stored_by(charter);
+        Keys::read(&surroundings).ok()?.secret(name, &surroundings)
     }
 
     /// Returns the key that a face gave for the task, else the stored one of its person.
@@ -366,7 +433,7 @@ impl Host {
         if let Some(key) = lock_of(&self.keys).get(&task) {
             return Some(key.clone());
         }
-        let surroundings = Surroundings { env: charter.env.iter().cloned().collect(), cwd: PathBuf::new() };
+        let surroundings = stored_by(charter);
         let stored = Keys::read(&surroundings);
         stored.ok()?.find(&model.provider, model.key_env.as_deref(), &surroundings)
     }
@@ -408,7 +475,23 @@ impl Host {
                                 self.forget_key(task);
                             }
                         }
-                        ToHost::Follow(task) => followed = Some(task),
+                        ToHost::Secret { task, name, value } => {
+                            if let Some(value) = Secret::new(&value) {
+                                lock_of(&self.secrets).entry(task).or_default().insert(name, value);
+                                self.forget_key(task);
+                            }
+                        }
+                        ToHost::Follow(task) => {
+                            followed = Some(task);
+                            let ports = lock_of(&self.listening).get(&task).cloned();
+                            if let Some(ports) = ports {
+                                say(&mut write, &FromHost::Glimpse(Glimpse::Listening(ports))).await?;
+                            }
+                        }
+                        ToHost::Listening => {
+                            let all = lock_of(&self.listening).clone();
+                            say(&mut write, &FromHost::Listening(all)).await?;
+                        }
                         ToHost::Stop => {
                             self.retire.send_replace(true);
                         }
@@ -430,6 +513,11 @@ impl Host {
             }
         }
     }
+}
+
+/// Returns where the person of a task keeps what is stored.
+fn stored_by(charter: &Charter) -> Surroundings {
+    Surroundings { env: charter.env.iter().cloned().collect(), cwd: PathBuf::new() }
 }
 
 /// Returns whether a task's model may be asked without another word of its person's.

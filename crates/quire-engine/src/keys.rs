@@ -1,5 +1,6 @@
 //! The keys of model providers: from the environment, or from `keys.toml`, which `quire models add` writes. A key is held
-//! in a [`Secret`], which nothing prints, and is never part of a task's log.
+//! in a [`Secret`], which nothing prints, and is never part of a task's log. So are the secrets of `[secrets]`, which stand
+//! in the same places under the names of their variables.
 
 use crate::plain_file::read_start;
 use crate::settings::Surroundings;
@@ -50,7 +51,7 @@ pub enum KeysError {
     NoPlace,
 }
 
-/// The keys of `keys.toml`, by provider.
+/// What `keys.toml` holds: keys by provider, secrets by variable.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     stored: BTreeMap<String, Secret>,
@@ -80,6 +81,12 @@ impl Keys {
     pub fn find(&self, provider: &str, key_env: Option<&str>, surroundings: &Surroundings) -> Option<Secret> {
         let variable = surroundings.env.get(key_env?).and_then(|text| Secret::new(text));
         variable.or_else(|| self.stored.get(provider).cloned())
+    }
+
+    /// Returns a secret of the person's: from the variable of its name, else the stored one.
+    pub fn secret(&self, name: &str, surroundings: &Surroundings) -> Option<Secret> {
+        let variable = surroundings.env.get(name).and_then(|text| Secret::new(text));
+        variable.or_else(|| self.stored.get(name).cloned())
     }
 
     /// Stores a key in the place of any other of this provider, and returns the file. It is whole at every moment.

@@ -6,6 +6,7 @@ mod check;
 pub mod database;
 mod driver;
 pub mod freeze;
+pub mod gc;
 pub mod glimpse;
 mod hands;
 pub mod host;
@@ -23,11 +24,15 @@ mod place;
 mod plain_file;
 pub mod quire;
 pub mod raise;
+mod reach;
+mod serve;
 pub mod settings;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod uninstall;
+mod usage;
 mod work;
 
 // Layers are the sandbox's to lay out, and so to read.
@@ -37,7 +42,16 @@ pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
-pub use quire_sandbox::{Proof, Rung, limits_told};
+pub use quire_sandbox::protocol::Port;
+pub use quire_sandbox::{Proof, Rung};
+pub use serve::{ServeError, Stand};
+
+/// Returns what would hold each bound of a sandbox that the host starts, in pairs of the bound and its means, in words.
+/// Puts this process where the host would be for that.
+pub fn limits_told() -> Vec<(&'static str, String)> {
+    quire_sandbox::delegate();
+    quire_sandbox::limits_told()
+}
 
 /// Runs what this binary is when quire itself starts it again: a sandbox's spawner, its hand, a command inside. Returns the
 /// exit code, or `None` where a person started it. `main` calls this before it does anything else.

@@ -8,9 +8,10 @@ use crate::keys::Secret;
 use crate::store::{ReadError, Store};
 use quire_core::Logged;
 use quire_core::event::Seq;
+use quire_sandbox::protocol::Port;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ pub struct Link {
     pid: u32,
     /// What was handed over, for the next host where this one ends.
     keys: Vec<(u64, Secret)>,
+    secrets: Vec<(u64, String, Secret)>,
 }
 
 /// What a follower hears.
@@ -116,12 +118,19 @@ impl Link {
         let stream = host::connect(home).await.ok()?;
         let (read, write) = stream.into_split();
         let lines = BufReader::new(read).lines();
-        let mut link =
-            Link { home: home.to_owned(), log: log.to_owned(), lines, write, pid: 0, keys: vec![] };
+        let mut link = Link {
+            home: home.to_owned(),
+            log: log.to_owned(),
+            lines,
+            write,
+            pid: 0,
+            keys: vec![],
+            secrets: vec![],
+        };
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
-            FromHost::News | FromHost::Glimpse(_) => None,
+            FromHost::News | FromHost::Glimpse(_) | FromHost::Listening(_) => None,
         }
     }
 
@@ -129,10 +138,26 @@ impl Link {
         self.say(&ToHost::Nudge(task)).await;
     }
 
+    /// Returns what the programs of each running task listen on; nothing where the host does not answer.
+    pub async fn listening(&mut self) -> HashMap<u64, Vec<Port>> {
+        self.say(&ToHost::Listening).await;
+        match timeout(START, self.hear()).await {
+            Ok(Some(FromHost::Listening(all))) => all,
+            _ => HashMap::new(),
+        }
+    }
+
     /// Hands over the key for a task's model; the host keeps it in memory.
     pub async fn key(&mut self, task: u64, key: &Secret) {
         self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
         self.keys.push((task, key.clone()));
+    }
+
+    /// Hands over a secret that a task's commands may use without seeing it; the host keeps it in memory.
+    pub async fn secret(&mut self, task: u64, name: &str, value: &Secret) {
+        let (name, exposed) = (name.to_owned(), value.expose().to_owned());
+        self.say(&ToHost::Secret { task, name: name.clone(), value: exposed }).await;
+        self.secrets.push((task, name, value.clone()));
     }
 
     /// Tells the host to end, and waits until its process is gone.
@@ -196,7 +221,7 @@ impl Followed {
             }
             match timeout(LOOK, self.link.hear()).await {
                 Ok(Some(FromHost::Glimpse(glimpse))) => return Ok(Heard::Glimpse(glimpse)),
-                Ok(Some(FromHost::News | FromHost::Hello { .. })) | Err(_) => {}
+                Ok(Some(_)) | Err(_) => {}
                 Ok(None) => self.linked = false,
             }
         }
@@ -207,6 +232,9 @@ impl Followed {
         let mut link = Link::to_host(&self.link.home, &self.link.log).await?;
         for (task, key) in &self.link.keys {
             link.key(*task, key).await;
+        }
+        for (task, name, value) in &self.link.secrets {
+            link.secret(*task, name, value).await;
         }
         link.nudge(self.task).await;
         link.say(&ToHost::Follow(self.task)).await;

@@ -19,9 +19,9 @@ const CHUNK: usize = 256 << 10;
 /// What is kept back until more was read, because a secret may begin in it.
 const KEPT_BACK: usize = 40 << 10;
 
-/// Returns what to look for in the outputs of a task on folders that were copied to `lowers`. Reads the hidden files.
-pub fn masks(folders: &[Vec<PathBuf>], hide: &[String]) -> Masks {
-    let mut values = vec![];
+/// Returns what to look for in the outputs of a task on folders that were copied to `lowers`: `values`, and what stands in
+/// the hidden files, which are read for that.
+pub fn masks(folders: &[Vec<PathBuf>], hide: &[String], mut values: Vec<String>) -> Masks {
     for lower in folders.iter().flatten() {
         for secret in folder_secrets(lower, hide) {
             if let Some(text) = settings(&lower.join(secret)) {
@@ -136,7 +136,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".env"), "API_KEY=hunter2hunter2\n").unwrap();
         fs::write(dir.path().join("readme"), "API_KEY=not-in-a-hidden-file\n").unwrap();
-        let masks = masks(&[vec![dir.path().to_owned()]], &[]);
+        let masks = masks(&[vec![dir.path().to_owned()]], &[], vec![]);
         assert_eq!(masks.mask("k=hunter2hunter2").as_deref(), Some("k=[quire hid a secret: known value]"));
         assert_eq!(masks.mask("not-in-a-hidden-file"), None);
     }

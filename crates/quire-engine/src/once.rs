@@ -2,14 +2,20 @@
 
 use crate::freeze;
 use crate::hands::Hands;
+use crate::keys::Secret;
 use crate::ladder;
 use crate::quire::{EngineError, Quire};
+use crate::reach::{Reach, Way};
 use crate::settings::Resolved;
 use crate::snapshot::{self, Seen};
 use crate::work::hidden;
 use quire_core::Snapshot;
-use quire_core::event::Apart;
+use quire_core::event::{Apart, Connection, Event};
 use quire_sandbox::{FolderView, Proof, Spec};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +28,74 @@ pub struct Once {
     pub output: String,
     pub changes: Snapshot,
     pub apart: Apart,
+    /// What it reached, and what was refused.
+    pub reached: Vec<Connection>,
     pub folders: Vec<PathBuf>,
+}
+
+/// Makes the directory of a command, after it removed those of killed ones. It is locked until what this returns is dropped.
+fn begin(home: &Path, scratch: &Path) -> io::Result<File> {
+    sweep(home)?;
+    loop {
+        std::fs::create_dir_all(scratch)?;
+        let held = File::open(scratch)?;
+        flock(&held, FlockOperation::LockShared)?;
+        // Another command's sweep may have come in between.
+        let there = std::fs::metadata(scratch).map(|meta| (meta.dev(), meta.ino())).ok();
+        let here = held.metadata()?;
+        if there == Some((here.dev(), here.ino())) {
+            return Ok(held);
+        }
+    }
+}
+
+/// Ends and removes what killed commands left.
+pub(crate) fn sweep(home: &Path) -> io::Result<()> {
+    each(home, &mut |scratch, alive| {
+        if alive {
+            return Ok(());
+        }
+        quire_sandbox::bury(&scratch.join("run"))?;
+        freeze::remove_tree(scratch)
+    })
+}
+
+/// Returns whether a command runs in a sandbox of its own.
+pub(crate) fn any(home: &Path) -> io::Result<bool> {
+    let mut any = false;
+    each(home, &mut |_, alive| {
+        any |= alive;
+        Ok(())
+    })?;
+    Ok(any)
+}
+
+/// Returns the state directories of all commands' sandboxes.
+pub(crate) fn states(home: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut states = vec![];
+    each(home, &mut |scratch, _| {
+        states.push(scratch.join("run"));
+        Ok(())
+    })?;
+    Ok(states)
+}
+
+/// Visits the directory of every command, with whether its process lives.
+fn each(home: &Path, visit: &mut dyn FnMut(&Path, bool) -> io::Result<()>) -> io::Result<()> {
+    let all = match std::fs::read_dir(home.join("once")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        all => all?,
+    };
+    for scratch in all {
+        let scratch = scratch?.path();
+        let held = match File::open(&scratch) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            held => held?,
+        };
+        let alive = flock(&held, FlockOperation::NonBlockingLockExclusive).is_err();
+        visit(&scratch, alive)?;
+    }
+    Ok(())
 }
 
 impl Quire {
@@ -31,13 +104,14 @@ impl Quire {
         &self,
         resolved: &Resolved,
         command: &str,
+        secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> Result<Once, EngineError> {
         let scratch = self.home().join("once").join(std::process::id().to_string());
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
-        freeze::remove_tree(&scratch).map_err(failed)?;
+        let _held = begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
-        let done = self.once_in(&scratch, resolved, command, live).await;
+        let done = self.once_in(&scratch, resolved, command, secret, live).await;
         freeze::remove_tree(&scratch).map_err(failed)?;
         done
     }
@@ -47,6 +121,7 @@ impl Quire {
         scratch: &Path,
         resolved: &Resolved,
         command: &str,
+        secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> Result<Once, EngineError> {
         let failed = |why| EngineError::Home { path: scratch.to_owned(), why };
@@ -62,6 +137,8 @@ impl Quire {
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
         let binary = std::env::current_exe().map_err(failed)?;
+        let reach = Reach::default();
+        let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
         let spec = Spec {
             rung: ladder::standing(self.home(), &binary)?.rung,
             state: scratch.join("run"),
@@ -73,13 +150,16 @@ impl Quire {
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
             hide: hidden(&limits.hide, self.home()),
             show: limits.show.clone(),
-            env: resolved.env.clone(),
+            env: resolved.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,
-            gate: None,
+            gate: way.as_ref().map(Way::door),
         };
-        let hands = Hands::start(spec, self.home(), &|_, _| ())?;
+        let mut hands = Hands::start(spec, self.home(), &|_, _| ())?;
+        if let Some(way) = way {
+            hands.open(way.egress)?;
+        }
         let said = hands.command(command, Duration::MAX, live).await;
         hands.discard().map_err(failed)?;
         let layers = [layer];
@@ -89,7 +169,11 @@ impl Quire {
             Ok(outcome) => (outcome.exit, outcome.text),
             Err(gone) => (None, gone.to_string()),
         };
-        Ok(Once { exit, output, changes, apart, folders: resolved.folders.clone() })
+        let reached = match reach.event() {
+            Some(Event::Reached { connections }) => connections,
+            _ => vec![],
+        };
+        Ok(Once { exit, output, changes, apart, reached, folders: resolved.folders.clone() })
     }
 
     /// Makes sandboxes until one stands, ends it, and returns its kind and why it was no better one.

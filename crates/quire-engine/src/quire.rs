@@ -87,6 +87,8 @@ pub enum EngineError {
     Home { path: PathBuf, why: io::Error },
     #[error(transparent)]
     Sandbox(#[from] quire_sandbox::StartError),
+    #[error(transparent)]
+    Egress(#[from] quire_sandbox::egress::EgressError),
 }
 
 impl From<ReadError> for EngineError {
@@ -110,6 +112,8 @@ impl From<AppendError> for EngineError {
 /// What a file holds; absent where there is no file, or it is too large to be held.
 type Content = Option<Vec<u8>>;
 
+const CLEARED: &str =
+    "was accepted more than 30 days ago, and what it left beside your folder is cleared away";
 /// How long a sandbox may take to leave a task that is discarded.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
@@ -124,7 +128,8 @@ pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
         .ok_or(EngineError::NoPlace)
 }
 
-fn log(surroundings: &Surroundings, home: &Path) -> PathBuf {
+/// Returns where the host's log lies.
+pub(crate) fn log(surroundings: &Surroundings, home: &Path) -> PathBuf {
     let absolute = |name: &str| surroundings.env.get(name).map(PathBuf::from).filter(|p| p.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| Some(surroundings.home()?.join(".local/state")));
     match (absolute("QUIRE_HOME"), state) {
@@ -171,8 +176,17 @@ impl Quire {
         &self.unended
     }
 
+    /// Returns the home as a host sees it that has its store open.
+    pub(crate) fn of_host(store: Store, home: &Path, log: &Path) -> Quire {
+        Quire { store, home: home.to_owned(), log: log.to_owned(), recovered: vec![], unended: vec![] }
+    }
+
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
     }
 
     pub fn store(&self) -> &Store {
@@ -236,6 +250,7 @@ impl Quire {
             let mut events = vec![Event::Said { words: words.to_owned() }];
             match &task.phase {
                 Phase::Discarded => return Err("was discarded"),
+                _ if task.cleared => return Err(CLEARED),
                 Phase::Waiting(_) if task.charter.model.is_some() => {
                     events.push(Event::Resumed { model: None })
                 }
@@ -286,6 +301,9 @@ impl Quire {
             working = task.phase == Phase::Working;
             if task.phase == Phase::Discarded {
                 return Ok(vec![]);
+            }
+            if task.cleared {
+                return Err(CLEARED);
             }
             if task.last_accept().is_some() {
                 return Err("is in your folder; undo it first, then discard it");
@@ -407,6 +425,9 @@ impl Quire {
 
     fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
         let task = self.task(id)?;
+        if task.cleared {
+            return Err(EngineError::Not { task: id, why: CLEARED });
+        }
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
         };
@@ -488,6 +509,7 @@ impl Quire {
     fn reviewable(&self, task: &Task) -> Result<std::sync::Arc<quire_core::task::Version>, EngineError> {
         match (task.version(), &task.phase) {
             (_, Phase::Discarded) => Err(EngineError::Not { task: task.id, why: "was discarded" }),
+            _ if task.cleared => Err(EngineError::Not { task: task.id, why: CLEARED }),
             (Some(version), _) => Ok(version.clone()),
             (None, _) => Err(EngineError::Not { task: task.id, why: "has no version to review yet" }),
         }

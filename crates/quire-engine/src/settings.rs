@@ -170,7 +170,10 @@ pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolve
         crate::quire::home(surroundings).ok().as_deref(),
         options.confirmed,
     )?;
-    let settings = read(options, Some(&folders[0]), surroundings)?;
+    let mut settings = read(options, Some(&folders[0]), surroundings)?;
+    if matches!(settings.sandbox.net, Net::Only { registries: true, .. }) {
+        settings.sandbox.named = crate::reach::named(home.as_deref(), &surroundings.env);
+    }
     Ok(Resolved { folders, settings, env: inside(&surroundings.env) })
 }
 
@@ -269,7 +272,10 @@ impl Settings {
         let wider = [
             (self.model != before.model, "decides where its files are sent"),
             (self.providers != before.providers, "decides where its files and your keys are sent"),
-            (!now.net.is_within(&was.net, |_| false), "would let the agent reach more of the network"),
+            (
+                !now.net.is_within(&was.net, crate::reach::is_registry),
+                "would let the agent reach more of the network",
+            ),
             (self.secrets != before.secrets, "decides who is sent your secrets"),
             (now.show != was.show, "would show the agent more of your home"),
             (was.hide.iter().any(|glob| !now.hide.contains(glob)), "would show the agent hidden files"),

@@ -9,6 +9,7 @@ use crate::keys::Secret;
 use crate::ladder::{self, Standing};
 use crate::masked::{self, Masked};
 use crate::place::Place;
+use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
 use crate::store::Store;
@@ -38,6 +39,9 @@ pub struct Work {
     /// The quire binary: the hand is this, started again.
     pub binary: PathBuf,
     pub key: KeyFor,
+    pub secret: SecretFor,
+    /// What its sandboxes reach.
+    pub reach: Reach,
     pub show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
@@ -51,6 +55,9 @@ pub struct Work {
 
 /// Returns the key for a model of a task's charter.
 pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
+
+/// Returns the value of a secret of a task's charter.
+pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>;
 
 /// Why a want could not be done: what a person is told.
 pub type Undone = Why;
@@ -67,6 +74,7 @@ impl Work {
         task: u64,
         client: quire_model::Client,
         key: KeyFor,
+        secret: SecretFor,
         show: Arc<dyn Fn(Glimpse) + Send + Sync>,
     ) -> io::Result<Work> {
         Ok(Work {
@@ -77,6 +85,8 @@ impl Work {
             task,
             client,
             key,
+            secret,
+            reach: Reach::default(),
             show,
             frozen: Mutex::default(),
             seen: Mutex::default(),
@@ -189,23 +199,36 @@ impl Work {
         }
         let (place, layer) = (self.place.clone(), task.layer);
         blocking(move || place.begin_layer(layer).map_err(disk)).await?;
-        let spec = self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer))?;
-        let started = Arc::new(self.start(spec).await?);
+        let way = self.way(task)?;
+        let spec =
+            self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
+        let started = Arc::new(self.start(spec, way).await?);
+        let (mut ports, show) = (started.ports(), self.show.clone());
+        tokio::spawn(async move {
+            while ports.changed().await.is_ok() {
+                show(Glimpse::Listening(ports.borrow_and_update().clone()));
+            }
+            show(Glimpse::Listening(vec![]));
+        });
         *hands = Some(started.clone());
         Ok(started)
     }
 
-    async fn start(&self, spec: Spec) -> Result<Hands, Undone> {
+    async fn start(&self, spec: Spec, way: Option<Way>) -> Result<Hands, Undone> {
         let (home, show) = (self.home.clone(), self.show.clone());
         let progress = move |done, total| show(Glimpse::Preparing { done, total });
-        let start = move || {
+        blocking(move || {
             let started = Hands::start(spec, &home, &progress);
             if let Err(StartError::Refused(_)) = &started {
                 ladder::forget(&home);
             }
-            started.map_err(sandbox_trouble)
-        };
-        blocking(start).await
+            let mut hands = started.map_err(sandbox_trouble)?;
+            if let Some(way) = way {
+                hands.open(way.egress).map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))?;
+            }
+            Ok(hands)
+        })
+        .await
     }
 
     /// Forgets a sandbox that is gone, unless the next one stands in its place already.
@@ -216,7 +239,20 @@ impl Work {
         }
     }
 
-    fn spec(&self, task: &Task, layer: PathBuf, layers: Vec<PathBuf>) -> Result<Spec, Undone> {
+    /// Returns a way out for one of the task's sandboxes, where it may have one.
+    fn way(&self, task: &Task) -> Result<Option<Way>, Undone> {
+        let seed = format!("{} {}", task.id, task.opened_ms);
+        let way = self.reach.way(&task.charter, &seed, |name| (self.secret)(&task.charter, name));
+        way.map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))
+    }
+
+    fn spec(
+        &self,
+        task: &Task,
+        layer: PathBuf,
+        layers: Vec<PathBuf>,
+        way: Option<&Way>,
+    ) -> Result<Spec, Undone> {
         let state = self.place.run().map_err(disk)?;
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
         let frozen = self.frozen(task)?;
@@ -237,11 +273,11 @@ impl Work {
             folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),
             show: charter.sandbox.show.clone(),
-            env: charter.env.clone(),
+            env: charter.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
-            gate: None,
+            gate: way.map(Way::door),
         })
     }
 
@@ -258,10 +294,11 @@ impl Work {
             Ok(outcome) => self.take_over(outcome, masks).await?,
             Err(Gone) => {
                 self.let_go_of(&hands).await;
-                Outcome::refused(
+                Outcome::refused(format!(
                     "The sandbox ended while this ran, perhaps for lack of memory; every process in it is gone. A new one \
-                     with the same files is there for your next call.",
-                )
+                     with the same files is there for your next call.{}",
+                    hands.limits_met()
+                ))
             }
         };
         Ok(Event::Returned { call: place, outcome })
@@ -274,7 +311,11 @@ impl Work {
         }
         let lowers: Vec<Vec<PathBuf>> = self.frozen(task)?.iter().map(|f| f.lowers.clone()).collect();
         let (work, hide) = (self.clone(), task.charter.sandbox.hide.clone());
-        let masks = move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide))).clone();
+        let secrets = task.charter.secrets.iter().filter_map(|rule| (self.secret)(&task.charter, &rule.name));
+        // A server may send back what it was sent.
+        let secrets: Vec<String> = secrets.map(|secret| secret.expose().to_owned()).collect();
+        let masks =
+            move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide, secrets))).clone();
         blocking(move || Ok(masks())).await
     }
 
@@ -386,14 +427,17 @@ impl Work {
         };
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
-        let inside = self.spec(task, scratch.clone(), self.place.layers_below(sealed.layer + 1))?;
-        let hands = self.start(inside).await?;
+        let way = self.way(task)?;
+        let below = self.place.layers_below(sealed.layer + 1);
+        let inside = self.spec(task, scratch.clone(), below, way.as_ref())?;
+        let hands = self.start(inside, way).await?;
         let run = check::run(&hands, &spec.command).await;
+        let limits_met = hands.limits_met();
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = self.masks(task).await?;
         let run = match run {
             Ok(run) => run.masked(&masks),
-            Err(Gone) => check::Run::lost(),
+            Err(Gone) => check::Run::lost(&limits_met),
         };
         let whole = match &run.whole {
             Some(name) => {
@@ -447,15 +491,7 @@ impl Work {
         blocking(move || {
             freeze::remove_tree(&layer).map_err(disk)?;
             if let Some(id) = snapshot {
-                let owner = standing.rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
-                let snapshot = work.load_snapshot(&id)?;
-                let (seen, sealed) = (&mut Seen::default(), work.place.layers_below(number));
-                let (_, sealed) = snapshot::snapshot(&frozen, &sealed, seen, work.store.blobs())
-                    .map_err(snapshot_trouble)?;
-                let snapshot = snapshot::upon(snapshot, &sealed);
-                snapshot::restore(&snapshot, &frozen, &layer, owner, work.store.blobs())
-                    .map_err(snapshot_trouble)?;
-                layer::note_marks(&layer, standing.rung.marks()).map_err(disk)?;
+                work.lay_out(&id, &frozen, &work.place.layers_below(number), &layer)?;
             }
             work.place.begin_layer(number).map_err(disk)
         })
@@ -469,7 +505,7 @@ impl Work {
         if !quire_sandbox::has_left(&layer) {
             return Ok(());
         }
-        let spec = self.spec(task, layer, self.place.layers_below(task.layer))?;
+        let spec = self.spec(task, layer, self.place.layers_below(task.layer), None)?;
         blocking(move || quire_sandbox::settle_left(&spec).map_err(disk)).await
     }
 
@@ -500,6 +536,38 @@ impl Work {
         })
         .await?;
         Ok(Event::Moved { layer: number, rung: rung.to_string(), weak: standing.weak })
+    }
+
+    /// Fills `layer` so that, above `sealed`, the folders are as in a snapshot.
+    fn lay_out(&self, id: &Hash, frozen: &[Frozen], sealed: &[PathBuf], layer: &Path) -> Result<(), Undone> {
+        let rung = self.standing()?.rung;
+        let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
+        let (snapshot, blobs) = (self.load_snapshot(id)?, self.store.blobs());
+        let (_, sealed) =
+            snapshot::snapshot(frozen, sealed, &mut Seen::default(), blobs).map_err(snapshot_trouble)?;
+        let snapshot = snapshot::upon(snapshot, &sealed);
+        snapshot::restore(&snapshot, frozen, layer, owner, blobs).map_err(snapshot_trouble)?;
+        layer::note_marks(layer, rung.marks()).map_err(disk)
+    }
+
+    /// Starts a fresh sandbox that the task never hears of, in the directory `scratch`: of the sealed layers up to `layer`,
+    /// or, where there is none, of the last snapshot.
+    pub async fn stand(
+        self: &Arc<Work>,
+        task: &Task,
+        scratch: &Path,
+        layer: Option<u32>,
+    ) -> Result<Hands, Undone> {
+        let layers = self.place.layers_below(layer.map_or(task.layer, |layer| layer + 1));
+        let top = scratch.join("layer");
+        if let (None, Some(id)) = (layer, task.snapshot) {
+            let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
+            blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
+        }
+        self.reach.heed(&task.reaches);
+        let way = self.way(task)?;
+        let spec = self.spec(task, top, layers, way.as_ref())?;
+        self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await
     }
 }
 
@@ -586,7 +654,16 @@ mod tests {
         let id = testing::begun(&store, &home, &folder).await;
         let task = store.task(id).unwrap();
         let client = quire_model::Client::new();
-        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Arc::new(|_| {})).unwrap();
+        let work = Work::new(
+            store,
+            home,
+            id,
+            client,
+            Box::new(|_, _| None),
+            Box::new(|_, _| None),
+            Arc::new(|_| {}),
+        )
+        .unwrap();
         let work = Arc::new(work);
         work.seal(&task).await.unwrap();
         assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));

@@ -28,8 +28,8 @@ const FILES: u64 = 16 << 10;
 /// How much more willingly the processor is given to others.
 const NICE: i32 = 5;
 
-/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory.
-pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
+/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory, and `alone` that there is one user.
+pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), Broken> {
     bound_resources(spec, u64::from(spec.processes), memory_is_bounded)?;
     let kept = KEPT.into_iter().collect::<CapabilitySet>();
     for capability in CapabilitySet::all().difference(kept).iter() {
@@ -45,14 +45,7 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool) -> Result<(), Broken> {
         unshared::scope()?;
         seccomp::add(unshared::filter(spec.rung), 0).during("filtering system calls")?;
     }
-    seccomp::install(is_alone()).during("filtering system calls")
-}
-
-/// Returns whether the user namespace of this process has room for one user.
-fn is_alone() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let count = |line: &str| line.split_whitespace().nth(2)?.parse::<u64>().ok();
-    map.lines().filter_map(count).sum::<u64>() == 1
+    seccomp::install(alone).during("filtering system calls")
 }
 
 /// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a

@@ -4,10 +4,44 @@
 //! ([`Gate`]), so nothing inside stands between a program and this policy, and nothing inside can be tampered with. Runs in the
 //! host process, on its async runtime; the hand never sees it. Everything that is read from a connection is hostile input.
 
+mod address;
+mod authority;
+mod broker;
+mod connection;
+mod dns;
+mod hello;
+mod host;
+mod http;
+mod meter;
+mod outside;
+mod policy;
+mod registries;
+mod socks;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
 use crate::gate::Gate;
+use authority::Authority;
+use connection::Listener;
+use host::Destination;
+use meter::Usage;
+use outside::{Outside, Resolve, system_resolver};
+use policy::Rules;
+use rustls::pki_types::CertificateDer;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::AbortHandle;
+
+pub use policy::REGISTRIES;
+pub use registries::named;
+pub use upstream::{Upstream, upstream};
 
 /// What a task may reach.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +91,10 @@ impl Secret {
         let text = text.trim();
         (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret(text.to_owned()))
     }
+
+    fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -93,16 +131,6 @@ impl Default for Limits {
     }
 }
 
-/// A proxy for HTTP by `CONNECT`, that stands between the machine and the world.
-#[derive(Clone)]
-pub struct Upstream {}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Upstream(..)")
-    }
-}
-
 /// What a connection came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Traffic {
@@ -122,7 +150,7 @@ pub enum Refusal {
     Denied,
     #[error("is on a port that is not on this task's list")]
     Port,
-    #[error("resolves to {0}, which is not a public address")]
+    #[error("leads to {0}, which is not a public address")]
     Private(IpAddr),
     #[error("was asked for, but the connection names {0}")]
     OtherName(String),
@@ -130,6 +158,8 @@ pub enum Refusal {
     NoName,
     #[error("is no host that can be named")]
     Malformed,
+    #[error("was asked for in a way that is not served")]
+    Unserved,
     #[error("cannot be reached now: the task's limit of {0} is used up")]
     Limit(Limit),
 }
@@ -157,42 +187,93 @@ pub enum EgressError {
 }
 
 /// The egress of one sandbox. Dropping it ends every connection.
-pub struct Egress {}
+pub struct Egress {
+    outside: Arc<Outside>,
+    listening: Mutex<Vec<AbortHandle>>,
+}
 
 impl Egress {
-    /// `heard` is told of each connection once: when it closed, or was refused. It must not block.
+    /// `heard` is told of each connection once, when it closed or was refused, from whichever thread that was; it must not block.
+    /// Connections that end because the egress is dropped may be told a moment later.
     pub fn new(
-        _policy: Policy,
-        _heard: impl Fn(Traffic) + Send + Sync + 'static,
+        policy: Policy,
+        heard: impl Fn(Traffic) + Send + Sync + 'static,
     ) -> Result<Egress, EgressError> {
-        Ok(Egress {})
+        Egress::with(policy, Box::new(heard), system_resolver(), Vec::new())
+    }
+
+    fn with(
+        policy: Policy,
+        heard: Box<dyn Fn(Traffic) + Send + Sync>,
+        resolve: Resolve,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<Egress, EgressError> {
+        let rules = Rules::new(&policy)?;
+        let authority = Authority::new(&policy.brokered, roots)?;
+        let usage = Usage::new(policy.limits);
+        let outside = Outside::new(rules, usage, authority, policy.upstream, resolve, heard);
+        Ok(Egress { outside: Arc::new(outside), listening: Mutex::default() })
     }
 
     /// Returns the certificate, in PEM, that the sandbox must trust; only where something is brokered.
     pub fn authority(&self) -> Option<&str> {
-        None
+        self.outside.authority.as_ref().map(Authority::pem)
     }
 
     /// Accepts connections until this is dropped. Must be called within the async runtime.
-    pub fn serve(&self, _gate: Gate) -> Result<(), EgressError> {
+    pub fn serve(&self, gate: Gate) -> Result<(), EgressError> {
+        let listener = |fd: OwnedFd| {
+            let listener = std::net::TcpListener::from(fd);
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let datagrams = |fd: OwnedFd| {
+            let socket = std::net::UdpSocket::from(fd);
+            socket.set_nonblocking(true)?;
+            UdpSocket::from_std(socket)
+        };
+        let sockets = || -> io::Result<_> {
+            let tcp = [(gate.proxy, Listener::Proxy), (gate.http, Listener::Http), (gate.tls, Listener::Tls)];
+            let tcp = tcp
+                .into_iter()
+                .map(|(fd, kind)| Ok((listener(fd)?, kind)))
+                .collect::<io::Result<Vec<_>>>()?;
+            Ok((tcp, datagrams(gate.dns)?, listener(gate.dns_tcp)?))
+        };
+        let (tcp, dns, dns_tcp) = sockets().map_err(EgressError::Socket)?;
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        for (listener, kind) in tcp {
+            let accepting = connection::accept(self.outside.clone(), listener, kind);
+            listening.push(tokio::spawn(accepting).abort_handle());
+        }
+        listening.push(tokio::spawn(dns::serve_udp(dns)).abort_handle());
+        listening.push(tokio::spawn(dns::serve_tcp(dns_tcp, self.outside.usage.limits.head)).abort_handle());
         Ok(())
     }
 
     /// Lets the running sandbox reach `host` on `port`, as a person answered. A private address needs more: it must be in the
     /// policy, or `host` must be that address, because the person saw only a name that somebody else may point anywhere.
-    pub fn allow(&self, _host: &str, _port: u16) {}
+    pub fn allow(&self, host: &str, port: u16) {
+        self.answer(host, port, true);
+    }
 
     /// Refuses `host` on `port`, whatever else allows it.
-    pub fn deny(&self, _host: &str, _port: u16) {}
+    pub fn deny(&self, host: &str, port: u16) {
+        self.answer(host, port, false);
+    }
+
+    fn answer(&self, host: &str, port: u16, is_allowed: bool) {
+        // What is no host was never asked about.
+        if let Some(host) = host::Host::parse(host) {
+            self.outside.rules.answer(Destination { host, port }, is_allowed);
+        }
+    }
 }
 
-/// Returns the hosts that the package managers of this machine are set to, as `host` or `host:port`, for [`Policy::named`].
-/// `env` is the environment of who started the task. What cannot be read is passed over.
-pub fn named(_home: &std::path::Path, _env: &std::collections::BTreeMap<String, String>) -> Vec<String> {
-    Vec::new()
-}
-
-/// Returns the proxy that `env` (`HTTPS_PROXY` and its kin) sends the machine through, if any.
-pub fn upstream(_env: &std::collections::BTreeMap<String, String>) -> Option<Upstream> {
-    None
+impl Drop for Egress {
+    fn drop(&mut self) {
+        // Each listener holds its connections, which end with it.
+        let listening = self.listening.get_mut().unwrap_or_else(PoisonError::into_inner);
+        listening.drain(..).for_each(|listener| listener.abort());
+    }
 }

@@ -4,7 +4,7 @@ use crate::copy::Places;
 use crate::mounts::{self, During};
 use crate::spawner::Outset;
 use crate::tree::Broken;
-use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, process, unshared};
+use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, others, process, unshared};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::{CStr, CString};
@@ -43,7 +43,11 @@ pub fn enter(
     if !spec.rung.has_processes() {
         unshared::adopt().during("adopting orphans")?;
     }
-    confine::confine(spec, memory_is_bounded)?;
+    let alone = others::is_alone();
+    if alone {
+        others::make()?;
+    }
+    confine::confine(spec, memory_is_bounded, alone)?;
     become_hand(&Path::new(BIN_INSIDE).join("quire"))
 }
 

@@ -5,12 +5,13 @@
 //!
 //! Three processes: the host calls [`start`]; the spawner (this binary again, with an empty environment and one thread)
 //! makes the namespaces and outlives nobody; the hand (this binary once more) is process 1 inside. Read in that order:
-//! `sandbox`, `spawner`, `tree`, `enter`, `hand`.
+//! `sandbox`, `spawner`, `tree`, `enter`, `hand`. The network ends at [`egress`], in the host.
 
 mod bury;
 mod confine;
 mod copy;
 mod cover;
+mod delegate;
 mod door;
 mod durable;
 pub mod egress;
@@ -26,6 +27,7 @@ mod limits;
 mod links;
 mod machine;
 mod mounts;
+mod others;
 mod own;
 mod pages;
 mod ports;
@@ -50,6 +52,7 @@ mod unshared;
 use std::ffi::OsString;
 
 pub use bury::bury;
+pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told};
@@ -76,7 +79,8 @@ const SPAWNER: &str = "sandbox-spawner";
 const HAND: &str = "sandbox-hand";
 const PAGES: &str = "sandbox-pages";
 
-/// Returns the command line that serves the current directory's files at a port, inside.
+/// Returns the command line that serves the current directory's files at a port, inside. It ends at once, with exit code 3,
+/// where there is no `index.html`.
 pub fn pages(port: u16) -> String {
     format!("exec {BIN_INSIDE}/quire {PAGES} {port}")
 }
@@ -84,19 +88,11 @@ pub fn pages(port: u16) -> String {
 /// Runs what this program's name or its private first argument asks for, and returns the exit code; `None` where neither
 /// is one of ours. `args` are the program's, its name included. `main` must call this before it starts a thread.
 pub fn private_main(args: &[OsString]) -> Option<i32> {
-    if args
-        .first()
-        .map(std::path::Path::new)
-        .and_then(|name| name.file_name())
-        .is_some_and(|name| name == "sudo")
-    {
-        return Some(sudo::main(&args[1..]));
-    }
     match args.get(1).and_then(|first| first.to_str()) {
         Some(SPAWNER) => Some(spawner::main()),
         Some(HAND) => Some(hand::main()),
         Some(own::NAME) => Some(own::main()),
         Some(PAGES) => Some(pages::main(&args[2..])),
-        _ => tool::private_main(args),
+        _ => sudo::private_main(args).or_else(|| tool::private_main(args)),
     }
 }

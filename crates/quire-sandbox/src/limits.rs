@@ -16,7 +16,7 @@ mod processes;
 mod watch;
 
 pub use breach::Breach;
-pub use cgroup::Limits;
+pub use cgroup::{HOST, Limits, existing, hand_down};
 pub use ledger::Ledger;
 pub use watch::{Watched, watch};
 

@@ -17,8 +17,12 @@ const REQUEST_MAX: u64 = 16 << 10;
 /// Longest time that a browser may take to ask or to read on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves the current directory at the port in `args[0]` of 127.0.0.1. Returns only what stopped it.
+/// Serves the current directory at the port in `args[0]` of 127.0.0.1. Returns only what stopped it: 3 where there is no
+/// page to begin with.
 pub fn main(args: &[OsString]) -> i32 {
+    if !Path::new("index.html").is_file() {
+        return 3;
+    }
     let port = args.first().and_then(|port| port.to_str()).and_then(|port| port.parse::<u16>().ok());
     let listener = port.ok_or(io::ErrorKind::InvalidInput.into());
     match listener.and_then(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))) {

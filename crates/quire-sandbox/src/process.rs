@@ -37,6 +37,19 @@ impl Child {
         ) {}
     }
 
+    /// Waits for the end, and returns whether it was an exit with 0.
+    pub fn ended_well(self) -> bool {
+        use rustix::process::{Pid, WaitOptions, waitpid};
+        loop {
+            match waitpid(Pid::from_raw(self.pid), WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                ended => {
+                    return ended.ok().flatten().is_some_and(|(_, status)| status.exit_status() == Some(0));
+                }
+            }
+        }
+    }
+
     pub fn kill(&self) {
         // Fails only where it has ended, which is what is wanted.
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);

@@ -78,10 +78,14 @@ pub struct HandOutcome {
     pub images: Vec<HandImage>,
 }
 
+/// What the hand guesses of a command that was killed.
+pub(crate) const KILLED: &str = "killed; perhaps out of memory";
+
 impl HandOutcome {
-    /// Adds a line to what is said.
+    /// Adds a line that says why something was ended, in the place of the hand's guess.
     pub(crate) fn add(&mut self, line: &impl std::fmt::Display) {
-        self.text = format!("{}\n{line}", self.text.trim_end_matches('\n'));
+        let said = self.text.replace(&format!("({KILLED})"), "(killed)");
+        self.text = format!("{}\n{line}", said.trim_end_matches('\n'));
     }
 }
 

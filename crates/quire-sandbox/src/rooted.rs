@@ -177,6 +177,12 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Opens a file that is there to be locked; one that is there already keeps its time.
+pub fn lock_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
 /// Writes `content` as `dir/name` so that after any crash there is the old file or the new one, whole.
 pub fn replace_file(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temp = dir.join(format!(".{name}.new"));

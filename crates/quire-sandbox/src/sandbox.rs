@@ -58,6 +58,8 @@ pub struct Sandbox {
 /// Starts a sandbox and returns when its hand takes calls. `heard` is called, from a thread of its own, with all that
 /// the hand says after that; it is dropped when the sandbox has ended, for whatever reason.
 pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<Sandbox, StartError> {
+    // Without a network of its own a sandbox has none at all.
+    let spec = &Spec { gate: spec.gate.clone().filter(|_| spec.rung.has_tree()), ..spec.clone() };
     check(spec)?;
     for directory in [&spec.state, &spec.layer] {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
@@ -152,29 +154,32 @@ fn check(spec: &Spec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The environment of commands: as given, with quire's own commands found last.
+/// The environment of commands: as given, with quire's own commands found first where they stand for others, else last.
+/// Whoever starts it, inside it is root, whose tools an ordinary user's path does not have.
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
-    let (mut bin, mut folder, mut out) =
-        (BIN_INSIDE.to_owned(), spec.folders[0].at.clone(), OUT_INSIDE.into());
-    let mut first = format!("{FIRST_INSIDE}:");
+    let (mut first, mut bin) = (FIRST_INSIDE.to_owned(), BIN_INSIDE.to_owned());
+    let (mut folder, mut out) = (spec.folders[0].at.clone(), OUT_INSIDE.into());
     if spec.rung == Rung::Copy {
         let places = Places::of(spec);
         env.retain(|(key, _)| !["HOME", "TMPDIR", "TMP", "TEMP"].contains(&key.as_str()));
         for (key, place) in [("HOME", &places.home), ("TMPDIR", &places.tmp)] {
             env.push((key.to_owned(), place.to_string_lossy().into_owned()));
         }
+        first.clear();
         bin = places.bin.to_string_lossy().into_owned();
         (folder, out) = (places.folders[0].clone(), places.out);
-        first.clear();
     }
-    match env.iter_mut().find(|(key, _)| key == "PATH") {
-        Some((_, path)) => *path = format!("{first}{path}:{bin}"),
-        None => env.push((
-            "PATH".into(),
-            format!("{first}/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{bin}"),
-        )),
+    env.retain(|(key, _)| key != "PATH");
+    let given = spec.env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, path)| path.as_str());
+    let mut path: Vec<&str> =
+        std::iter::once(&*first).chain(given.split(':')).filter(|part| !part.is_empty()).collect();
+    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", &*bin] {
+        if !path.contains(&usual) {
+            path.push(usual);
+        }
     }
+    env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
     let text = |path: &Path| quire_core::bytes::escape(path.as_os_str().as_bytes());
     hand::Brief { folder: text(&folder), out: text(&out), env, alone: spec.rung.has_processes() }
@@ -208,7 +213,7 @@ fn listen(
         }
         let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
-        lock(met).begin().map_err(StartError::Spawner)?;
+        lock(met).hear_what_holds().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));
         // A frame that is none is the end: nothing that follows could be understood.
         while let Ok(Some((mut words, passed))) = frame::read_with::<FromHand, 1>(ear) {
@@ -216,7 +221,9 @@ fn listen(
                 FromHand::Connected { socket, .. } => *socket = ports::connected(passed).ok(),
                 // A breach is told before anything ends by it, so it is here by now.
                 FromHand::Done { outcome, .. } => {
-                    lock(met).news().iter().for_each(|breach| outcome.add(breach));
+                    let mut met = lock(met);
+                    met.news().iter().for_each(|breach| outcome.add(breach));
+                    met.done();
                 }
                 _ => {}
             }
@@ -237,7 +244,7 @@ impl Sandbox {
     /// Says something to the hand. Fails where the sandbox has ended.
     pub fn send(&self, words: &ToHand) -> io::Result<()> {
         if matches!(words, ToHand::Call { .. }) {
-            lock(&self.ledger).call();
+            lock(&self.ledger).begun();
         }
         frame::write(&*lock(&self.voice), words)
     }

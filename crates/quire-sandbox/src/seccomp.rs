@@ -1,9 +1,11 @@
-//! Which system calls exist inside. Three answers, for three reasons:
+//! Which system calls exist inside. Four answers, for four reasons:
 //!
 //! - `EPERM` for what would reach round the wall, or widen the kernel that can be attacked: nothing needs it, and a
 //!   program that asks hears a plain no.
 //! - `ENOSYS` for what has an older sibling that programs fall back to (`clone3`, whose flags lie in memory where a
 //!   filter cannot see them, and `io_uring`), and for every number that this list was not written for.
+//! - success, and nothing done, for what would make every disk of the machine write down all it has: what is written
+//!   inside need not outlive a power cut, and quire syncs what is kept.
 //! - the end of the process for a call in another architecture's numbers, which would mean something else.
 
 use libc::*;
@@ -72,6 +74,9 @@ const FORBIDDEN: &[c_long] = &[
 /// `clone3`, `io_uring_*`, `statmount` and `listmount`.
 const ABSENT: &[c_long] =
     &[SYS_clone3, SYS_io_uring_enter, SYS_io_uring_register, SYS_io_uring_setup, 457, 458];
+
+/// For the whole machine, or a whole file system; a single file may be synced.
+const NEEDLESS: &[c_long] = &[SYS_sync, SYS_syncfs];
 
 /// Every flag that makes a namespace (clone(2)), apart from time, whose bit `clone` has no room for.
 const NEW_NAMESPACE: u32 = (CLONE_NEWNS
@@ -181,6 +186,17 @@ fn filter(alone: bool) -> Vec<sock_filter> {
     filter.when(BPF_JGT, NEWEST, NOT_THERE);
     for number in ABSENT {
         filter.when(BPF_JEQ, *number as u32, NOT_THERE);
+    }
+    if alone {
+        // Into one of the namespaces that were made for it (`others`), and none else can be reached.
+        filter.call(SYS_setns, |rules| {
+            rules.load(argument(1));
+            rules.when(BPF_JEQ, CLONE_NEWUSER as u32, ALLOW);
+            rules.answer(NO);
+        });
+    }
+    for number in NEEDLESS {
+        filter.when(BPF_JEQ, *number as u32, DONE);
     }
     for number in FORBIDDEN {
         filter.when(BPF_JEQ, *number as u32, NO);
@@ -312,6 +328,17 @@ mod tests {
             (SYS_setresuid, [kept, 33, kept, 0], DONE),
             (SYS_setgroups, [0, 0, 0, 0], DONE),
         ];
+        for (kind, expected) in
+            [(CLONE_NEWUSER, ALLOW), (0, NO), (CLONE_NEWNS, NO), (CLONE_NEWUSER | CLONE_NEWNET, NO)]
+        {
+            let entered = [3, kind as u64];
+            assert_eq!(
+                answer_of(&filter(true), ARCHITECTURE, SYS_setns as u32, &entered),
+                expected,
+                "{kind:x}"
+            );
+            assert_eq!(answer_of(&filter(false), ARCHITECTURE, SYS_setns as u32, &entered), NO, "{kind:x}");
+        }
         for (number, arguments, expected) in rows {
             let alone = answer_of(&filter(true), ARCHITECTURE, number as u32, &arguments);
             assert_eq!(alone, expected, "{number} {arguments:?}");
@@ -325,6 +352,9 @@ mod tests {
         let rows = [
             (SYS_read, [0, 0, 0], ALLOW),
             (SYS_ptrace, [0, 0, 0], ALLOW),
+            (SYS_fsync, [0, 0, 0], ALLOW),
+            (SYS_sync, [0, 0, 0], DONE),
+            (SYS_syncfs, [0, 0, 0], DONE),
             (SYS_mount, [0, 0, 0], NO),
             (SYS_bpf, [0, 0, 0], NO),
             (SYS_clone3, [0, 0, 0], NOT_THERE),

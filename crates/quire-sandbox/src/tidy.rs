@@ -104,7 +104,7 @@ mod tests {
         symlink(outside.path(), of.join("a/link")).unwrap();
         symlink("nowhere", of.join("gone")).unwrap();
         for closed in ["a/b", "a"] {
-            fs::set_permissions(of.join(closed), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(of.join(closed), fs::Permissions::from_mode(0o0)).unwrap();
         }
         let mut here = openat(rustix::fs::CWD, &of, OPEN, Mode::empty()).unwrap();
         for _ in 0..6_000 {
@@ -112,7 +112,7 @@ mod tests {
             here = openat(&here, "deep", OPEN, Mode::empty()).unwrap();
         }
         drop(here);
-        fs::set_permissions(&of, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&of, fs::Permissions::from_mode(0o0)).unwrap();
         empty(&of).unwrap();
         assert_eq!(fs::read_dir(&of).unwrap().count(), 0);
         assert_eq!(fs::metadata(&of).unwrap().permissions().mode() & 0o777, 0o700);

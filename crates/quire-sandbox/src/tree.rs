@@ -10,7 +10,8 @@ use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, tidy,
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, others,
+    tidy,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -310,6 +311,17 @@ impl<'a> Tree<'a> {
         }
         rustix::fs::symlinkat("quire", &memory, "bin/apply_patch").during("making quire's corner")?;
         rustix::fs::symlinkat("../bin/quire", &memory, "first/sudo").during("making quire's corner")?;
+        if !self.real_root {
+            rustix::fs::mkdirat(&memory, "users", Mode::from_raw_mode(0o755))
+                .during("making quire's corner")?;
+            for place in others::PLACES {
+                file(memory.as_fd(), Path::new(place), 0o444).during("making quire's corner")?;
+            }
+            for name in ["su", "runuser"] {
+                let name = format!("first/{name}");
+                rustix::fs::symlinkat("../bin/quire", &memory, name).during("making quire's corner")?;
+            }
+        }
         file(memory.as_fd(), Path::new("bin/quire"), 0o755).during("making quire's corner")?;
         file(memory.as_fd(), Path::new("empty/file"), 0).during("making quire's corner")?;
 

@@ -24,6 +24,12 @@ mod f_devices;
 mod g_kernel;
 #[path = "escape/ground.rs"]
 mod ground;
+#[path = "escape/h_limits.rs"]
+mod h_limits;
+#[path = "escape/i_remains.rs"]
+mod i_remains;
+#[path = "escape/j_merge.rs"]
+mod j_merge;
 #[path = "escape/k_host.rs"]
 mod k_host;
 #[path = "escape/machine.rs"]

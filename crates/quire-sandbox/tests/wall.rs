@@ -13,8 +13,14 @@
 mod copy;
 #[path = "wall/door.rs"]
 mod door;
+#[path = "wall/egress.rs"]
+mod egress;
 #[path = "wall/ground.rs"]
 mod ground;
+#[path = "wall/install.rs"]
+mod install;
+#[path = "wall/life.rs"]
+mod life;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -25,10 +31,8 @@ mod tools;
 use ground::Ground;
 use quire_sandbox::Rung;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
-
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
 
 /// A user on a ground: the name before each of its tests, and the rung that quire must find there.
 struct Stand {
@@ -44,10 +48,10 @@ const fn stand(name: &'static str, uid: u32, ground: Ground, rung: Rung) -> Stan
 
 const STANDS: &[Stand] = &[
     stand("root", 0, Ground::Whole, Rung::Idmapped),
-    stand("user", ORDINARY, Ground::Whole, Rung::OneUid),
-    stand("user-no-proc", ORDINARY, Ground::CoveredProc, Rung::NoNewProc),
+    stand("user", stage::ORDINARY, Ground::Whole, Rung::OneUid),
+    stand("user-no-proc", stage::ORDINARY, Ground::CoveredProc, Rung::NoNewProc),
     stand("root-container", 0, Ground::Container, Rung::Copy),
-    stand("user-container", ORDINARY, Ground::Container, Rung::Copy),
+    stand("user-container", stage::ORDINARY, Ground::Container, Rung::Copy),
 ];
 
 fn main() -> ExitCode {
@@ -71,12 +75,10 @@ fn main() -> ExitCode {
     libtest_mimic::run(&libtest_mimic::Arguments::from_args(), trials.collect()).exit_code()
 }
 
-/// Returns where an ordinary user's skeletons are kept from one run to the next, as they are on a person's machine.
-fn system() -> std::path::PathBuf {
-    let system = stage::disk().join(format!("quire-wall-system-{ORDINARY}"));
-    std::fs::create_dir_all(&system).expect("a directory");
-    std::os::unix::fs::chown(&system, Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
-    system
+/// Copies a program by another process, so that no child of this one ever holds the copy open for writing.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy of {from:?}");
 }
 
 /// Runs one test in a process of its own, with a home of its own, where it stands.
@@ -86,14 +88,20 @@ fn run(name: &str, stand: &Stand) -> Result<(), libtest_mimic::Failed> {
     }
     let base = tempfile::Builder::new().prefix("wall-").tempdir_in(stage::disk()).expect("a directory");
     let program = base.path().join("quire");
-    std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy of this program");
-    for path in [base.path(), &program] {
-        std::os::unix::fs::chown(path, Some(stand.uid), Some(stand.uid)).expect("a new owner");
+    copy(&std::env::current_exe().expect("this program"), &program);
+    let mut owned = vec![base.path().to_owned(), program.clone()];
+    if name == "package_managers_work_through_the_way_out" {
+        // Where it lies in root's home, others cannot read it.
+        owned.push(base.path().join("cargo"));
+        copy(Path::new(env!("CARGO")), &base.path().join("cargo"));
+    }
+    let (ground, uid) = (stand.ground, stand.uid);
+    for path in owned {
+        std::os::unix::fs::chown(path, Some(uid), Some(uid)).expect("a new owner");
     }
     let mut command = Command::new(&program);
-    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", system());
+    command.env("WALL_TEST", name).env("WALL_BASE", base.path()).env("WALL_SYSTEM", stage::system());
     command.env("WALL_STAND", stand.name).current_dir("/");
-    let (ground, uid) = (stand.ground, stand.uid);
     // SAFETY: it makes system calls and allocates; this process's other threads hold no lock of the allocator's for long,
     // and glibc keeps it usable in a forked child.
     unsafe { command.pre_exec(move || ground.take(uid)) };

@@ -61,6 +61,8 @@ pub enum Command {
     Log(TaskArgs),
     /// Show what a task did: summary, checks, changes
     Review(ReviewArgs),
+    /// Try what was made in a browser, from a fresh sandbox of it
+    Serve(ServeArgs),
     /// Ask for changes to what was done
     Revise(ReviseArgs),
     /// Write the version, or part of it, into the real folder
@@ -87,6 +89,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run one command in a fresh sandbox and show what it would change
     Sandbox(SandboxArgs),
+    /// Clear away what is past its age; a host does it once a day by itself
+    Gc(GcArgs),
+    /// Show what takes how much of the disk
+    Du,
+    /// Take away all that quire made
+    Uninstall(UninstallArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
 }
@@ -197,6 +205,18 @@ pub struct ReviewArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The version to show [default: the last]
+    #[arg(long, value_name = "V", value_parser = clap::value_parser!(u32).range(1..))]
+    pub version: Option<u32>,
+    /// The port of 127.0.0.1 to show it at [default: a free one]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
 pub struct ReviseArgs {
     #[command(flatten)]
     pub task: TaskArgs,
@@ -241,6 +261,20 @@ pub enum ModelsCommand {
         #[arg(value_name = "PROVIDER")]
         provider: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Also settings and keys, and the work of tasks that are not finished or not accepted
+    #[arg(long)]
+    pub purge: bool,
 }
 
 #[derive(Debug, Args)]
@@ -412,6 +446,8 @@ fn wrong_value<'a>(wrong: &clap::Error, context: &impl Fn(ContextKind) -> Option
     match argument {
         "<N>" => Some(format!("`{value}` is no task's number.")),
         "--max-steps <N>" => Some(format!("`--max-steps` takes a whole number above 0, not `{value}`.")),
+        "--version <V>" => Some(format!("`{value}` is no version's number.")),
+        "--port <P>" => Some(format!("`--port` takes a port from 1 to 65535, not `{value}`.")),
         "<TASK>" => Some("The task is empty.".to_owned()),
         _ => None,
     }

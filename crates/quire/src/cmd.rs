@@ -6,7 +6,9 @@ pub mod completions;
 pub mod demo;
 pub mod discard;
 pub mod doctor;
+pub mod du;
 pub mod follow;
+pub mod gc;
 pub mod host;
 pub mod log;
 pub mod ls;
@@ -16,18 +18,23 @@ pub mod review;
 pub mod revise;
 pub mod run;
 pub mod sandbox;
+pub mod serve;
 pub mod stop;
 pub mod undo;
+pub mod uninstall;
 pub mod watch;
 
 use crate::error::{Exit, Failure};
+use crate::layout::one_line;
 use crate::terminal::{Look, clean, confirm, print};
+use quire_core::charter::SecretRule;
 use quire_core::{Logged, Task, view};
 use quire_engine::keys::Keys;
 use quire_engine::models::NoModel;
 use quire_engine::settings::{self, FolderError, Options, Resolved, SettingsError, Surroundings};
-use quire_engine::{Link, Quire};
+use quire_engine::{Link, Port, Quire};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 
@@ -37,6 +44,13 @@ pub struct Face {
     pub quiet: bool,
     pub out: Look,
     pub err: Look,
+}
+
+impl Face {
+    /// Returns whether more than the result is to be said.
+    pub fn is_talkative(&self) -> bool {
+        !self.quiet && !self.json
+    }
 }
 
 /// Opens what quire keeps, and says where an accept or undo had to be finished or rolled back first.
@@ -59,13 +73,18 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
     Ok((quire, surroundings))
 }
 
-/// Returns the host's address for a task, with the key of the task's model handed over, where there is one.
+/// Returns the host's address for a task, with the key of its model and its secrets handed over, where there are any.
 pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
     let mut link = quire.link().await?;
     if let Some(model) = &task.charter.model
         && let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here)
     {
         link.key(task.id, &key).await;
+    }
+    for rule in &task.charter.secrets {
+        if let Some(value) = keys.secret(&rule.name, here) {
+            link.secret(task.id, &rule.name, &value).await;
+        }
     }
     link.nudge(task.id).await;
     Ok(link)
@@ -78,6 +97,37 @@ pub fn nudge_host(quire: &Quire, task: u64) -> Result<(), Failure> {
             link.nudge(task).await;
         }
     })
+}
+
+/// Returns what the programs of tasks at work listen on, as the host that runs says it.
+pub fn listening(quire: &Quire) -> Result<HashMap<u64, Vec<Port>>, Failure> {
+    wait(async {
+        match quire.running_host().await {
+            Some(mut link) => link.listening().await,
+            None => HashMap::new(),
+        }
+    })
+}
+
+/// Returns `listening: 5173 (node)`.
+pub fn listening_text(ports: &[Port]) -> String {
+    let one = |port: &Port| match one_line(&port.program) {
+        program if program.is_empty() => port.port.to_string(),
+        program => format!("{} ({program})", port.port),
+    };
+    format!("listening: {}", ports.iter().map(one).collect::<Vec<_>>().join(", "))
+}
+
+/// Says which secrets of the settings have no value here, so that commands do without them.
+pub fn say_unset(secrets: &[SecretRule], keys: &Keys, here: &Surroundings, face: &Face) {
+    let unset: Vec<&str> = secrets
+        .iter()
+        .filter(|rule| keys.secret(&rule.name, here).is_none())
+        .map(|rule| rule.name.as_str())
+        .collect();
+    if !unset.is_empty() && !face.json && !face.quiet {
+        follow::say(&format!("Not set, so commands do not have it: {}.", unset.join(", ")));
+    }
 }
 
 /// Returns what to say where a task waits for a model to be named.

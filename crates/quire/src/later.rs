@@ -12,13 +12,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
     ("web", "The terminal has it all: quire ls"),
-    ("serve", "Accept, look, and take it back if you must: quire accept N, quire undo N"),
-    ("gc", "Drop tasks that you no longer need: quire discard N"),
-    ("du", "Ask the system: du -sh ~/.local/share/quire"),
-    (
-        "uninstall",
-        "All that quire keeps is in ~/.local/share/quire, ~/.local/state/quire and ~/.config/quire",
-    ),
     ("export", "Print the events of a task: quire log N --json"),
     ("import", "Print the events of a task: quire log N --json"),
     ("exec", "Start a task and wait for its end: quire run --json \"TASK\""),

@@ -49,6 +49,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Completions(args) => cmd::completions::completions(&args),
         Command::Host(args) => cmd::host::host(&args, &face),
         Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
+        Command::Serve(args) => cmd::serve::serve(&args, &face),
         Command::Doctor(args) => cmd::doctor::doctor(&face, args.fix),
         Command::Models(args) => cmd::models::models(&args, &face),
         Command::Run(args) => cmd::run::run(&args, &face),
@@ -64,6 +65,9 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Discard(args) => cmd::discard::discard(&args, &face),
         Command::Stop(args) => cmd::stop::stop(&args, &face),
         Command::Resume(args) => cmd::resume::resume(&args, &face),
+        Command::Gc(args) => cmd::gc::gc(&args, &face),
+        Command::Du => cmd::du::du(&face),
+        Command::Uninstall(args) => cmd::uninstall::uninstall(&args, &face),
         Command::Demo(args) => cmd::demo::demo(&args, &face),
     }
 }

@@ -15,8 +15,7 @@ const MAY_USE: [(&str, &[&str]); 5] = [
     ("quire", &["quire-core", "quire-engine"]),
 ];
 
-/// What must stay absent, also by way of other crates: core does nothing, the hand has no async runtime, and neither wire nor
-/// hand knows the store.
+/// What must stay absent, also by way of other crates: core does nothing, and neither wire nor sandbox knows the store.
 const ABSENT: [(&str, &[&str]); 3] = [
     (
         "quire-core",
@@ -36,8 +35,14 @@ const ABSENT: [(&str, &[&str]); 3] = [
         ],
     ),
     ("quire-model", &["rusqlite"]),
-    ("quire-sandbox", &["tokio", "mio", "reqwest", "hyper", "rusqlite"]),
+    ("quire-sandbox", &["reqwest", "rusqlite"]),
 ];
+
+/// What of the sandbox runs in the host, on its async runtime. All else of it is also, or only, the spawner and the hand.
+const OUTSIDE_THE_SANDBOX: [&str; 2] = ["egress.rs", "egress/"];
+
+/// What the spawner and the hand must not do: they fork, and a runtime's threads would not survive that.
+const NOT_IN_THE_HAND: [&str; 6] = ["tokio", "hyper", "rustls", "async fn", "async move", "egress::"];
 
 /// What a face must not name itself: the store's database and the wires' client are the engine's.
 const NOT_NAMED_BY_FACES: [&str; 3] = ["rusqlite", "reqwest", "quire-sandbox"];
@@ -218,6 +223,20 @@ fn each_file_says_what_it_is_and_holds_nothing_unfinished() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An agent may leave a repository whose settings run programs; what never runs git there cannot run them.
+#[test]
+fn j11_quire_runs_no_git() {
+    for room in MAY_USE.map(|(room, _)| room) {
+        for file in sources(&root().join("crates").join(room).join("src")) {
+            let code = std::fs::read_to_string(&file).unwrap();
+            // Tests of what git makes of a diff do.
+            let is_test =
+                file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs");
+            assert!(is_test || !code.contains("Command::new(\"git\")"), "{}", file.display());
+        }
+    }
+}
+
 #[test]
 fn core_does_nothing() {
     for path in sources(&root().join("crates/quire-core/src")) {
@@ -229,6 +248,24 @@ fn core_does_nothing() {
         let found: Vec<_> = NOT_IN_CORE.iter().filter(|word| !is_test && code.contains(**word)).collect();
         assert!(found.is_empty(), "{} holds {found:?}", path.display());
     }
+}
+
+#[test]
+fn the_hand_has_no_async_runtime() {
+    let dir = root().join("crates/quire-sandbox/src");
+    let mut seen = 0;
+    for path in sources(&dir) {
+        let name = path.strip_prefix(&dir).unwrap().to_str().unwrap().to_owned();
+        if OUTSIDE_THE_SANDBOX.iter().any(|outside| name.starts_with(outside)) {
+            continue;
+        }
+        let code = std::fs::read_to_string(&path).unwrap();
+        let found: Vec<_> = NOT_IN_THE_HAND.iter().filter(|word| code.contains(**word)).collect();
+        assert!(found.is_empty(), "{name} holds {found:?}");
+        seen +=
+            usize::from(["hand.rs", "enter.rs", "spawner.rs", "tool/command.rs"].contains(&name.as_str()));
+    }
+    assert_eq!(seen, 4, "the hand's own files are where they are looked for");
 }
 
 #[test]

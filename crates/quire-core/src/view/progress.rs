@@ -198,7 +198,8 @@ impl Progress {
             Event::AskFailed { .. }
             | Event::Paused { .. }
             | Event::Presented { .. }
-            | Event::Discarded {} => {
+            | Event::Discarded {}
+            | Event::Cleared {} => {
                 lines.extend(self.flush());
                 self.running.clear();
                 self.now = None;

@@ -82,6 +82,7 @@ impl Refused {
             Refused::Port => "not on this port",
             Refused::Name => "the connection names another host, or none",
             Refused::Malformed => "not the name of a host",
+            Refused::Unserved => "asked for in a way that is not served",
             Refused::Limit => "over the task's limits",
         }
     }

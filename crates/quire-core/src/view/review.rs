@@ -7,7 +7,7 @@ use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
-use crate::task::{AcceptState, Task, Version};
+use crate::task::{AcceptState, Serving, Task, Version};
 use crate::view::{self, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub struct Review {
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// How it can be tried in a browser, as the model says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
     /// What the task reached or tried to, all its turns together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Connection>,
@@ -81,6 +84,7 @@ impl Review {
             apart: (*version.apart).clone(),
             weak: task.weak.clone(),
             left_out: vec![],
+            serving: version.serving.as_deref().cloned(),
             reached: task.reached.to_vec(),
             seen: version.snapshot,
             taken: match accept {
@@ -98,6 +102,12 @@ impl Review {
     /// Returns (lines added, lines removed) in all files.
     pub fn lines(&self) -> (usize, usize) {
         self.files.iter().fold((0, 0), |(a, r), file| (a + file.added, r + file.removed))
+    }
+
+    /// Returns whether there is something to be tried in a browser, as far as can be seen from what changed.
+    pub fn is_for_a_browser(&self) -> bool {
+        let page = |file: &FileChange| file.path.to_string().ends_with(".html");
+        self.serving.is_some() || self.files.iter().any(page)
     }
 
     /// Returns whether a check was run and failed.

@@ -124,6 +124,23 @@ impl Place {
         STAGES.iter().map(|(stage, _)| *stage).find(|stage| self.at(*stage).exists())
     }
 
+    /// Returns the files of all journals in a task's directory; none where there is no directory.
+    pub fn all_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            entries => entries?,
+        };
+        let mut all = vec![];
+        for entry in entries {
+            let path = entry?.path();
+            let suffix = path.extension().and_then(|suffix| suffix.to_str());
+            if suffix.is_some_and(|suffix| STAGES.iter().any(|(_, name)| *name == suffix)) {
+                all.push(path);
+            }
+        }
+        Ok(all)
+    }
+
     /// Returns the journals of a task's directory that were begun and not ended.
     pub fn open_in(dir: &Path) -> io::Result<Vec<Place>> {
         let mut open = vec![];

@@ -4,15 +4,17 @@
 //! syncing its directory too. What makes a blob exist is its row in the database, which is written only after its bytes
 //! are durable; so the tail of a pack whose writer died is harmless, and no pack needs a second name while it grows.
 
-use super::{BlobError, Blobs, Place};
+use super::{BlobError, Blobs, Place, sweep};
 use crate::database::DiskError;
 use quire_core::Hash;
+use rustix::fs::FlockOperation;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// Held in memory of any content, in bytes; longer ones pass through.
 const BUFFER: usize = 256 << 10;
@@ -34,6 +36,8 @@ pub struct PackWriter {
     /// Lengths of packs that contents were found in; 0 for one that is gone.
     lengths: HashMap<u64, u64>,
     buffer: Vec<u8>,
+    /// Held from the first content on, so that nothing that was found is swept away meanwhile.
+    lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -51,12 +55,24 @@ struct Pack {
 
 impl PackWriter {
     pub(super) fn new(blobs: Blobs) -> PackWriter {
-        PackWriter { blobs, pack: None, places: HashMap::new(), lengths: HashMap::new(), buffer: vec![] }
+        PackWriter {
+            blobs,
+            pack: None,
+            places: HashMap::new(),
+            lengths: HashMap::new(),
+            buffer: vec![],
+            lock: None,
+        }
     }
 
     /// Adds what `content` gives until its end. Returns its hash and length; it is stored only after
     /// [`PackWriter::finish`]. After an error of the source's, further contents can still be added.
     pub fn add(&mut self, mut content: impl Read) -> Result<(Hash, u64), BlobError> {
+        if self.lock.is_none() {
+            let dir = &self.blobs.dir;
+            let lock = sweep::lock(dir, FlockOperation::LockShared);
+            self.lock = Some(lock.map_err(|e| DiskError::io(dir, e))?);
+        }
         let before = self.pack.as_ref().map(|pack| pack.end);
         let added = self.add_from(&mut content);
         // What failed leaves a part behind. A long content that turned out to be here already leaves all of it.
@@ -103,7 +119,11 @@ impl PackWriter {
                 let path = self.blobs.path(place.pack);
                 let length = match fs::metadata(&path) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-                    found => found.map_err(|e| DiskError::io(&path, e))?.len(),
+                    found => {
+                        let found = found.map_err(|e| DiskError::io(&path, e))?;
+                        // One that cannot be marked as used may be swept away, and is not relied on.
+                        if mark_used(&path, &found).is_ok() { found.len() } else { 0 }
+                    }
                 };
                 self.lengths.insert(place.pack, length);
                 length
@@ -142,6 +162,15 @@ impl PackWriter {
             self.blobs.index.lock().extend(self.places.drain());
         }
         Ok(()) // What is left to do, `drop` does, as for one that was given up.
+    }
+}
+
+/// Marks a pack as used just now; a mark of the last hour is as good.
+fn mark_used(path: &Path, meta: &fs::Metadata) -> io::Result<()> {
+    let now = SystemTime::now();
+    match now.duration_since(meta.modified()?) {
+        Ok(age) if age < sweep::GRACE / 24 => Ok(()),
+        _ => File::options().write(true).open(path)?.set_modified(now),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Freezing real folders: what is copied, what later changes become, and death at every copied file.
 
+mod odd;
+
 use super::*;
 use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;

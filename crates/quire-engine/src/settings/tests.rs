@@ -213,6 +213,8 @@ fn a_folder_may_only_narrow() {
         ("sandbox.net = 'off'", "fine"),
         ("sandbox.net = []", "fine"),
         ("sandbox.net = 'registries'", "fine"),
+        ("sandbox.net = ['pypi.org', '*.archive.ubuntu.com']", "fine"),
+        ("sandbox.net = 'pypi.org:8443'", "`sandbox.net` would let the agent reach more of the network"),
         (
             "sandbox.net = ['registries', 'a.org']",
             "`sandbox.net` would let the agent reach more of the network",

@@ -272,7 +272,8 @@ mod tests {
             ("/sys/fs/cgroup/memory", "cgroup"),
         ];
         let scope = "0::/user.slice/user-1.slice/user@1.service/app.slice/quire-host-7.scope/host\n";
-        let rows: &[(&str, &[(&str, &str)], bool, &[&str])] = &[
+        type Row = (&'static str, &'static [(&'static str, &'static str)], bool, &'static [&'static str]);
+        let rows: &[Row] = &[
             (
                 scope,
                 V2,

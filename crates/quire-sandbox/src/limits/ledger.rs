@@ -8,6 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+/// What the watcher is told: of each call its beginning and its end.
+pub const BEGUN: u8 = b'(';
+const DONE: u8 = b')';
+
 /// Hears the spawner's watcher, and reads the kernel's counters.
 pub struct Ledger {
     channel: UnixStream,
@@ -24,17 +28,22 @@ impl Ledger {
     }
 
     /// Waits for the spawner's first words, which say what holds the bounds.
-    pub fn begin(&mut self) -> std::io::Result<()> {
+    pub fn hear_what_holds(&mut self) -> std::io::Result<()> {
         let held: Held = frame::read(&self.channel)?.ok_or(std::io::ErrorKind::UnexpectedEof)?;
         let counter = |at: Option<(PathBuf, String)>| at.and_then(|(file, word)| Counter::of(&file, word));
         (self.killed, self.refused) = (counter(held.killed), counter(held.refused));
         Ok(())
     }
 
-    /// Tells the watcher that something begins to run.
-    pub fn call(&self) {
+    /// Tells the watcher that a call begins.
+    pub fn begun(&self) {
         // Where the spawner is gone the sandbox is, and the call finds out.
-        let _ = rustix::io::write(&self.channel, b"!");
+        let _ = rustix::io::write(&self.channel, &[BEGUN]);
+    }
+
+    /// Tells the watcher that a call came back.
+    pub fn done(&self) {
+        let _ = rustix::io::write(&self.channel, &[DONE]);
     }
 
     /// Returns what was met since the last time.
@@ -110,7 +119,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         frame::write(&theirs, &held).unwrap();
         let mut ledger = Ledger::new(ours, 64 << 20, 40);
-        ledger.begin().unwrap();
+        ledger.hear_what_holds().unwrap();
         assert_eq!(ledger.news(), []);
         file("memory.events", "oom 1\noom_kill 2\n");
         file("pids.events", "max 4\n");

@@ -11,6 +11,8 @@ use std::path::Path;
 pub struct Process {
     pub pid: i32,
     pub session: i32,
+    /// It has ended, and only waits to be buried.
+    pub dead: bool,
     pub threads: u64,
     /// What of it is in memory, shared parts included, in bytes.
     pub resident: u64,
@@ -48,8 +50,8 @@ impl Processes {
     pub fn of(first: i32) -> Option<Processes> {
         let open = |path: String, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
         let proc = open(format!("/proc/{first}/root/proc"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-        const PROC: i64 = 0x9fa0; // linux/magic.h
-        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type as i64 == PROC);
+        const PROC: rustix::fs::FsWord = 0x9fa0; // linux/magic.h
+        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type == PROC);
         // In the view of another pid namespace there is no entry for whoever asks from outside of it.
         if !is_proc || readlinkat(&proc, "self", []).is_ok() {
             return None;
@@ -122,7 +124,7 @@ impl Processes {
     }
 
     /// Kills one. Fails in silence where it has ended.
-    pub fn kill(&self, pid: i32) {
+    fn kill(&self, pid: i32) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // A directory of /proc is a handle on its process: another of the same number cannot be hit.
         if pid > 1
@@ -132,10 +134,11 @@ impl Processes {
         }
     }
 
-    /// Kills all but the hand. What forks meanwhile is found in the next round.
-    pub fn kill_all(&self) {
+    /// Kills all of these but the hand. What they fork meanwhile is found in the next round.
+    pub fn kill_all(&self, which: impl Fn(&Process) -> bool) {
         for _ in 0..100 {
-            let doomed: Vec<Process> = self.all().into_iter().filter(|process| process.pid > 1).collect();
+            let mut doomed = self.all();
+            doomed.retain(|process| process.pid > 1 && !process.dead && which(process));
             if doomed.is_empty() {
                 return;
             }
@@ -155,8 +158,8 @@ impl Processes {
 }
 
 fn is_in_memory(place: impl AsFd) -> bool {
-    const TMPFS: i64 = 0x0102_1994; // linux/magic.h
-    fstatfs(place).is_ok_and(|stat| stat.f_type as i64 == TMPFS)
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994; // linux/magic.h
+    fstatfs(place).is_ok_and(|stat| stat.f_type == TMPFS)
 }
 
 /// Reads proc_pid_stat(5).
@@ -169,7 +172,8 @@ fn parse(stat: &str, page: u64) -> Option<Process> {
     let fields: Vec<&str> = after.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let session = fields.get(3)?.parse().ok()?;
-    Some(Process { pid, session, threads: number(17)?.max(1), resident: number(21)? * page, name })
+    let dead = matches!(*fields.first()?, "Z" | "X");
+    Some(Process { pid, session, dead, threads: number(17)?.max(1), resident: number(21)? * page, name })
 }
 
 fn number_after(text: &str, word: &str) -> Option<u64> {
@@ -186,13 +190,14 @@ mod tests {
         let rows = [
             (format!("12 (sh) S {tail}"), Some(("sh", 6, 250))),
             (format!("12 (a) S 9 9 (b) R {tail}"), Some(("a??S?9?9??b", 6, 250))),
+            (format!("12 (sh) S 9 9) Z {tail}"), Some(("sh??S?9?9", 6, 250))),
             ("12 (sh) S 1 2".to_owned(), None),
             (String::new(), None),
         ];
         for (stat, expected) in rows {
             let found = parse(&stat, 1);
             assert_eq!(found.as_ref().map(|p| (p.name.as_str(), p.threads, p.resident)), expected, "{stat}");
-            assert!(found.is_none_or(|p| p.pid == 12 && p.session == 3));
+            assert!(found.is_none_or(|p| p.pid == 12 && p.session == 3 && p.dead == stat.contains(") Z")));
         }
     }
 

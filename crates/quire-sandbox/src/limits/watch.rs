@@ -8,7 +8,7 @@
 
 use super::cgroup::Limits;
 use super::disk::{self, Room, Size, Walk, Walked};
-use super::ledger::Counter;
+use super::ledger::{BEGUN, Counter};
 use super::processes::{Memory, Process, Processes};
 use super::{Breach, Means};
 use crate::mounts::During;
@@ -67,7 +67,9 @@ pub fn watch(watched: &Watched<'_>) -> Result<(), Broken> {
     watched.channel.set_nonblocking(true).during("watching the sandbox")?;
     let mut watch = Watch::new(watched);
     let ended = watch.on();
-    watch.disk.walk.take().map(Walk::give_up);
+    if let Some(walk) = watch.disk.walk.take() {
+        walk.give_up();
+    }
     // The hand itself may have been what was killed; who asks why it is gone learns it.
     if watch.killed.as_mut().is_some_and(Counter::grew) {
         watch.tell(&Breach::Killed { limit: watched.spec.memory_bytes });
@@ -81,6 +83,8 @@ struct Watch<'a> {
     disk: Disk,
     /// What each process had written when it was last looked at.
     written: BTreeMap<i32, u64>,
+    /// Calls that were begun and did not come back.
+    calls: usize,
     /// Bytes free on the disk at the last look.
     free: u64,
     nameless: u64,
@@ -139,6 +143,7 @@ impl<'a> Watch<'a> {
         Watch {
             watched,
             processes: None,
+            calls: 0,
             free: disk.room.map_or(0, |room| room.free.bytes),
             disk,
             written: BTreeMap::new(),
@@ -185,10 +190,18 @@ impl<'a> Watch<'a> {
                 steward.serve();
             }
             if came[2] {
-                if matches!(rustix::io::read(self.watched.channel, &mut [0; 256]), Ok(0)) {
-                    return Ok(());
+                let mut heard = [0; 256];
+                let heard = match rustix::io::read(self.watched.channel, &mut heard) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => &heard[..length],
+                    Err(_) => &[],
+                };
+                let begun = heard.iter().filter(|byte| **byte == BEGUN).count();
+                // It may be long from a call's beginning to its first process.
+                self.calls = (self.calls + begun).saturating_sub(heard.len() - begun);
+                if begun > 0 {
+                    self.told.clear();
                 }
-                self.told.clear();
                 if self.processes.is_none() {
                     self.processes = Processes::of(self.watched.first.pid);
                 }
@@ -218,7 +231,7 @@ impl<'a> Watch<'a> {
         }
         self.look_at_disk(&growth);
         // Where nobody can be seen, there may be somebody.
-        self.processes.is_none() || all.len() > 1
+        self.calls > 0 || self.processes.is_none() || all.len() > 1
     }
 
     /// Returns what each process has written since the last look.
@@ -246,14 +259,14 @@ impl<'a> Watch<'a> {
             *sessions.entry(process.session).or_default() += process.threads;
         });
         let largest = sessions.into_iter().max_by_key(|(_, threads)| *threads).map(|(session, _)| session);
-        let of_it = all.iter().filter(|process| Some(process.session) == largest).map(|process| process.pid);
-        self.end(of_it.collect(), &Breach::Processes { limit, ended: true });
+        let of_it = |process: &Process| Some(process.session) == largest;
+        self.end(of_it, &Breach::Processes { limit, ended: true });
     }
 
     fn look_at_memory(&mut self, all: &[Process]) {
         let Some(processes) = &self.processes else { return };
         let limit = self.watched.spec.memory_bytes;
-        if self.looks % LOOKS_OPEN == 0 {
+        if self.looks.is_multiple_of(LOOKS_OPEN) {
             self.nameless = processes.nameless().memory;
         }
         let files = processes.files_in_memory() + self.nameless;
@@ -275,7 +288,7 @@ impl<'a> Watch<'a> {
         let largest = largest.max_by_key(|(memory, _)| memory.own + memory.files);
         let Some((_, largest)) = largest else { return };
         let (pid, ended) = (largest.pid, largest.name.clone());
-        self.end(vec![pid], &Breach::Memory { used, limit, ended });
+        self.end(|process| process.pid == pid, &Breach::Memory { used, limit, ended });
     }
 
     fn look_at_disk(&mut self, growth: &BTreeMap<i32, u64>) {
@@ -286,7 +299,11 @@ impl<'a> Watch<'a> {
         // Others may be what fills it, and the hand is also told for what its children wrote long ago.
         let wrote = growth.values().sum::<u64>();
         if room.free.bytes < reserve && wrote.min(fell) >= NOTHING_MUCH {
-            self.end(writers(growth), &Breach::Reserve { free: room.free.bytes, reserve });
+            let writers = writers(growth);
+            self.end(
+                |process| writers.contains(&process.pid),
+                &Breach::Reserve { free: room.free.bytes, reserve },
+            );
         }
         if self.disk.wants_walk(&room) {
             self.disk.room = Some(room);
@@ -312,19 +329,20 @@ impl<'a> Watch<'a> {
         };
         if ended {
             // Small files are hardly anything to write, so that who makes them is not known by it.
-            self.end(if bytes { writers(&growth) } else { Vec::new() }, &breach);
+            let writers = if bytes { writers(&growth) } else { Vec::new() };
+            self.end(|process| writers.contains(&process.pid), &breach);
         } else if grew {
             self.tell(&breach);
         }
     }
 
-    /// Tells a breach and kills these processes; all of them, where nothing is left of them or killing did not help.
-    fn end(&mut self, doomed: Vec<i32>, breach: &Breach) {
+    /// Tells a breach and kills these processes; all of them, where there is none of these or killing did not help.
+    fn end(&mut self, doomed: impl Fn(&Process) -> bool, breach: &Breach) {
         self.tell(breach);
         let again = std::mem::replace(&mut self.since_kill, 0) < LOOKS_SECOND;
         match &self.processes {
-            Some(processes) if again || !doomed.iter().any(|pid| *pid > 1) => processes.kill_all(),
-            Some(processes) => doomed.iter().for_each(|pid| processes.kill(*pid)),
+            Some(processes) if again || !processes.all().iter().any(&doomed) => processes.kill_all(|_| true),
+            Some(processes) => processes.kill_all(doomed),
             // Nobody can be told from others, so the sandbox goes.
             None => self.watched.first.kill(),
         }

@@ -7,6 +7,7 @@
 
 use super::output::{Output, Shown};
 use super::{Inside, lock};
+use crate::protocol::KILLED;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
@@ -400,7 +401,7 @@ impl Ended {
     pub(super) fn words(&self) -> String {
         let how = match self.exit {
             None => "its exit code is not known,".to_owned(),
-            Some(137) => "exit 137 (killed; perhaps out of memory)".to_owned(),
+            Some(137) => format!("exit 137 ({KILLED})"),
             Some(code @ 129..=192) => format!("exit {code} (signal {})", code - 128),
             Some(code) => format!("exit {code}"),
         };

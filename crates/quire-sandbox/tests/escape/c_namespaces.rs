@@ -8,7 +8,19 @@ pub const CASES: &[Case] = &[
     case("C02", "mounting", "EPERM for every call that mounts", mounting),
     case("C03", "entering_namespaces", "EPERM", entering_namespaces),
     case("C04", "peeling_mounts", "what lies under a mount stays there", peeling_mounts),
+    case("C05", "sandboxes_within", "fail with a plain message", sandboxes_within),
+    case("C07", "the_hand_killed", "everything is gone, and what was written is there", the_hand_killed),
     case("C08", "names_and_time", "EPERM", names_and_time),
+    case("C10", "filters_upon_filters", "EPERM stays EPERM, and no filter comes off", |ground| {
+        let said = ground.inside().probe(&["filters"]);
+        said.are(&[
+            ("allow", "EPERM"),
+            ("trace", "EPERM"),
+            ("log", "EPERM"),
+            ("notify", "EPERM"),
+            ("mode", "EINVAL"),
+        ]);
+    }),
 ];
 
 fn new_namespaces(ground: &Ground) {
@@ -63,4 +75,42 @@ fn names_and_time(ground: &Ground) {
         &["EPERM"],
     );
     assert_eq!(ground.inside().yes("hostname other 2> /dev/null; hostname"), "quire");
+}
+
+fn sandboxes_within(ground: &Ground) {
+    let inside = ground.inside();
+    for within in [
+        "unshare -Ur true",
+        "unshare -Urmpf --mount-proc true",
+        "python3 -c 'import os; os.unshare(os.CLONE_NEWUSER)'",
+    ] {
+        let said = inside.no(within);
+        assert!(said.contains("not permitted") || said.contains("no attribute"), "{within}: {said}");
+    }
+}
+
+fn the_hand_killed(ground: &Ground) {
+    let inside = ground.inside();
+    inside.yes("echo kept > kept; setsid -f sleep 86396.25 > /dev/null 2>&1 < /dev/null");
+    assert!(crate::stage::runs("86396.25"));
+    let hand = hand_of(std::process::id()).expect("a hand below this process");
+    rustix::process::kill_process(hand, rustix::process::Signal::KILL).unwrap();
+    crate::stage::until("all are gone", || !crate::stage::runs("86396.25"));
+    drop(inside);
+    let kept = quire_sandbox::layer::folder(&ground.stage.spec.layer, 0).join("kept");
+    assert_eq!(std::fs::read(kept).unwrap(), b"kept\n");
+    assert_eq!(ground.inside().yes("cat kept"), "kept");
+}
+
+/// Returns the first process of the sandbox that this process started.
+fn hand_of(parent: u32) -> Option<rustix::process::Pid> {
+    let children = |of: u32| {
+        let threads = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+        let read =
+            |path: std::path::PathBuf| std::fs::read_to_string(path.join("children")).unwrap_or_default();
+        let all: Vec<String> = threads.map(|thread| read(thread.path())).collect();
+        all.join(" ").split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).collect::<Vec<_>>()
+    };
+    let spawner = *children(parent).first()?;
+    rustix::process::Pid::from_raw(*children(spawner).last()? as i32)
 }

@@ -68,7 +68,10 @@ impl Machine {
             let _ = canary.kill();
             let _ = canary.wait();
         }
-        changes.extend(left_over().iter().map(|line| format!("a process of the run is left: {line}")));
+        for (pid, line) in left_over() {
+            changes.push(format!("a process of the run is left: {line}"));
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
         let after = facts(&self.canary_tree);
         let keys: BTreeSet<&String> = self.facts.keys().chain(after.keys()).collect();
         for key in keys {
@@ -168,7 +171,7 @@ fn owner(path: &Path, facts: &mut BTreeMap<String, String>) {
 }
 
 /// Returns the processes that the run left behind, which this process has taken in.
-fn left_over() -> Vec<String> {
+fn left_over() -> Vec<(rustix::process::Pid, String)> {
     let me = std::process::id().to_string();
     let mut left = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -179,8 +182,12 @@ fn left_over() -> Vec<String> {
             && parent == me
             && state != "Z"
         {
-            left.push(stat.clone());
+            left.extend(pid_of(&stat).map(|pid| (pid, stat.clone())));
         }
     }
     left
+}
+
+fn pid_of(stat: &str) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(stat.split(' ').next()?.parse().ok()?)
 }

@@ -6,7 +6,7 @@ use std::ffi::{OsString, c_long};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,14 +31,36 @@ type Probe = fn(&[&str]);
 /// A probe is a function and a line here.
 const PROBES: &[(&str, Probe)] = &[
     ("calls", calls),
+    ("capability", capability),
+    ("chroot", chroot),
+    ("connect", connect),
     ("enter", enter),
+    ("filters", filters),
+    ("first", first),
+    ("flags", flags),
     ("hand", hand),
+    ("handles", handles),
+    ("image", image),
+    ("landlock", landlock),
+    ("later-calls", later_calls),
+    ("limits-of", limits_of),
+    ("mark", mark),
+    ("memory-program", memory_program),
+    ("nameless", nameless),
     ("namespaces", namespaces),
+    ("network", network),
+    ("numbers", numbers),
     ("oom", oom),
     ("open", open),
+    ("pages", pages),
+    ("proxy", proxy),
     ("read", read),
+    ("shared", shared),
+    ("signal", signal),
     ("sockets", sockets),
     ("terminal", terminal),
+    ("trace", trace),
+    ("watch", watch),
     ("writable", writable),
 ];
 
@@ -402,4 +424,483 @@ fn terminal(_: &[&str]) {
     ask("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD);
     ask("own-group", 0, libc::TIOCGPGRP);
     ask("own-output", 1, libc::TIOCGPGRP);
+}
+
+/// Makes a handle of a file and opens that.
+fn handles(_: &[&str]) {
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        handle: [u8; 128],
+    }
+    let mut handle = Handle { bytes: 128, kind: 0, handle: [0; 128] };
+    let mut mount = 0;
+    // SAFETY: the handle has the room that it says, and outlives both calls.
+    unsafe {
+        let path = c"/etc/hostname".as_ptr();
+        let root = libc::open(c"/etc".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC);
+        let made = libc::syscall(
+            libc::SYS_name_to_handle_at,
+            libc::AT_FDCWD,
+            path,
+            &raw mut handle,
+            &raw mut mount,
+            0,
+        );
+        // A file system need not have handles; then there is nothing to open.
+        say(
+            "made",
+            told(asked(made).or_else(|error| {
+                if error.raw_os_error() == Some(libc::EOPNOTSUPP) { Ok(0) } else { Err(error) }
+            })),
+        );
+        say(
+            "opened",
+            told(asked(libc::syscall(libc::SYS_open_by_handle_at, root, &raw mut handle, libc::O_RDONLY))),
+        );
+    }
+}
+
+/// Leaves a root by the way of old, and says where that led.
+fn chroot(_: &[&str]) {
+    let id = |path: &str| {
+        fs::metadata(path).map(|stat| format!("{}:{}", stat.dev(), stat.ino())).unwrap_or_default()
+    };
+    say("root", id("/"));
+    let above = fs::File::open("/").expect("the root");
+    fs::create_dir_all("/tmp/jail").expect("a directory");
+    say("chroot", told(std::os::unix::fs::chroot("/tmp/jail")));
+    // SAFETY: takes a descriptor.
+    unsafe { libc::fchdir(above.as_raw_fd()) };
+    for _ in 0..32 {
+        std::env::set_current_dir("..").expect("a parent");
+    }
+    say("reached", id("."));
+}
+
+/// Gives a file a capability, as of a kernel that knew no namespaces.
+fn capability(args: &[&str]) {
+    // struct vfs_cap_data, linux/capability.h: revision 2, effective, CAP_NET_RAW.
+    let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
+    let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    say(
+        "set",
+        told(
+            rustix::fs::setxattr(args[0], "security.capability", &value, rustix::fs::XattrFlags::empty())
+                .map_err(Into::into),
+        ),
+    );
+}
+
+/// Sets attributes to a value.
+fn mark(args: &[&str]) {
+    let [at, value, names @ ..] = args else { return };
+    for name in names {
+        let set = rustix::fs::setxattr(*at, *name, value.as_bytes(), rustix::fs::XattrFlags::empty());
+        say(name, told(set.map_err(Into::into)));
+    }
+}
+
+/// Makes a file without a name in a directory, and names it.
+fn nameless(args: &[&str]) {
+    let directory = Path::new(args[0]);
+    let made = fs::OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(directory);
+    let linked = made
+        .as_ref()
+        .map_err(|e| io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(0)))
+        .and_then(|file| {
+            let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let flags = rustix::fs::AtFlags::SYMLINK_FOLLOW;
+            let cwd = rustix::fs::CWD;
+            rustix::fs::linkat(cwd, name, cwd, directory.join("linked"), flags).map_err(Into::into)
+        });
+    say("made", told(made));
+    say("linked", told(linked));
+}
+
+/// Watches a directory while the host changes it, and then changes it itself.
+fn watch(args: &[&str]) {
+    use rustix::fs::inotify;
+    let out = Path::new(quire_sandbox::OUT_INSIDE);
+    let watch =
+        inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
+    let changes = inotify::WatchFlags::CLOSE_WRITE;
+    inotify::add_watch(&watch, args[0], changes).expect("a watch");
+    let mut buffer = [0; 4096];
+    let mut told_of = || rustix::io::read(&watch, &mut buffer).map_or(0, |length| usize::from(length > 0));
+    fs::write(out.join("ready"), "").expect("a word to the host");
+    crate::stage::until("the host changed it", || out.join("go").exists());
+    say("after-theirs", told_of());
+    fs::write(Path::new(args[0]).join("two"), "ours").expect("a change");
+    say("after-ours", told_of());
+}
+
+/// Connects to sockets, by path or by a name that begins with `@`.
+fn connect(names: &[&str]) {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
+    for name in names {
+        let address = match name.strip_prefix('@') {
+            Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
+            None => SocketAddrUnix::new(*name),
+        };
+        let tried = || -> io::Result<()> {
+            let address = address?;
+            let stream = connect(&socket(AddressFamily::UNIX, SocketType::STREAM, None)?, &address);
+            // Most of the known services speak in packets or datagrams.
+            match stream {
+                Err(rustix::io::Errno::PROTOTYPE) => {
+                    Ok(connect(&socket(AddressFamily::UNIX, SocketType::DGRAM, None)?, &address)?)
+                }
+                stream => Ok(stream?),
+            }
+        };
+        say(name, told(tried()));
+    }
+}
+
+/// Asks a file system for what is the machine's to decide. Each would be undone at once.
+fn flags(args: &[&str]) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(args[0]).expect("a file");
+    let ask = |what: &str, request: u64, argument: *mut libc::c_void| {
+        // SAFETY: each argument is as long as its request says.
+        say(
+            what,
+            told(asked(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), request, argument) })),
+        );
+    };
+    const SETFLAGS: u64 = 0x4008_6602; // FS_IOC_SETFLAGS, linux/fs.h
+    const SETXATTR: u64 = 0x401c_5820; // FS_IOC_FSSETXATTR
+    const SWAP_BOOT: u64 = 0x6611; // EXT4_IOC_SWAP_BOOT
+    const TRIM: u64 = 0xc018_5879; // FITRIM
+    const SHUTDOWN: u64 = 0x8004_587d; // FS_IOC_SHUTDOWN
+    const RESIZE: u64 = 0x4008_6610; // EXT4_IOC_RESIZE_FS
+    let mut immutable: u64 = 0x10;
+    // struct fsxattr: the fourth word is the project.
+    let mut project = [0_u32, 0, 0, 7, 0, 0, 0];
+    // Where these three were granted: a range of nothing, no known way to shut down, the size of no disk.
+    let (mut range, mut way, mut size) = ([u64::MAX, 0, u64::MAX], u32::MAX, 0_u64);
+    ask("immutable", SETFLAGS, (&raw mut immutable).cast());
+    ask("project", SETXATTR, project.as_mut_ptr().cast());
+    ask("swap-boot", SWAP_BOOT, std::ptr::null_mut());
+    ask("trim", TRIM, range.as_mut_ptr().cast());
+    ask("shutdown", SHUTDOWN, (&raw mut way).cast());
+    ask("resize", RESIZE, (&raw mut size).cast());
+}
+
+/// Puts a page of a file into a pipe whose pages were once its own, and writes on there (CVE-2022-0847).
+fn pages(args: &[&str]) {
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
+    let (from, to) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+    let size = fcntl_getpipe_size(&to).expect("its size");
+    let mut full = vec![0; size];
+    rustix::io::write(&to, &full).expect("a full pipe");
+    rustix::io::read(&from, &mut full).expect("an empty pipe");
+    let file = fs::File::open(args[0]).expect("a file");
+    let mut at = 8;
+    say(
+        "spliced",
+        told(splice(&file, Some(&mut at), &to, None, 1, SpliceFlags::empty()).map_err(Into::into)),
+    );
+    say("written", told(rustix::io::write(&to, b"DIRTY").map_err(Into::into)));
+    say("same", fs::read(args[0]).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == b'a')));
+}
+
+/// Signals a process with nothing, in each way to name one.
+fn signal(args: &[&str]) {
+    let pid: i32 = args[0].parse().expect("a process");
+    // SAFETY: these take plain numbers; the information is not read for signal 0.
+    unsafe {
+        say("kill", told(asked(libc::kill(pid, 0).into())));
+        say("group", told(asked(libc::kill(-pid, 0).into())));
+        say("thread", told(asked(libc::syscall(libc::SYS_tkill, pid, 0))));
+        say("thread-of", told(asked(libc::syscall(libc::SYS_tgkill, pid, pid, 0))));
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        info.si_code = libc::SI_QUEUE;
+        say("queue", told(asked(libc::syscall(libc::SYS_rt_sigqueueinfo, pid, 0, &raw const info))));
+        let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+        say("pidfd", told(asked(pidfd)));
+    }
+}
+
+/// Has the kernel signal a process.
+fn proxy(args: &[&str]) {
+    let pid: i32 = args[0].parse().expect("a process");
+    let (from, _to) = rustix::pipe::pipe().expect("a pipe");
+    // SAFETY: the structs outlive the calls; no timer is started.
+    unsafe {
+        say("owner", told(asked(libc::fcntl(from.as_raw_fd(), libc::F_SETOWN, pid).into())));
+        let owner = [0, pid];
+        const F_SETOWN_EX: i32 = 15; // asm-generic/fcntl.h
+        say("owner-thread", told(asked(libc::fcntl(from.as_raw_fd(), F_SETOWN_EX, owner.as_ptr()).into())));
+        let mut event: libc::sigevent = std::mem::zeroed();
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGCONT;
+        event.sigev_notify_thread_id = pid;
+        let mut timer: i32 = 0;
+        let made =
+            libc::syscall(libc::SYS_timer_create, libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer);
+        say("timer", told(asked(made)));
+        say(
+            "group-of-own",
+            told(asked(libc::setpgid(0, pid).into()).map_err(|error| {
+                // To join another's group is refused as a matter of sessions.
+                if error.raw_os_error() == Some(libc::EPERM) {
+                    io::Error::from_raw_os_error(libc::ESRCH)
+                } else {
+                    error
+                }
+            })),
+        );
+    }
+}
+
+/// Looks for a segment and a queue by key.
+fn shared(args: &[&str]) {
+    let key: i32 = args[0].parse().expect("a key");
+    // SAFETY: these take plain numbers.
+    unsafe {
+        say("segment", told(asked(libc::shmget(key, 0, 0).into())));
+        say("queue", told(asked(libc::msgget(key, 0).into())));
+    }
+}
+
+/// Traces a child from its first stop and another that runs.
+fn trace(_: &[&str]) {
+    // SAFETY: there is one thread; the children do nothing but stop and wait.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
+            libc::raise(libc::SIGSTOP);
+            libc::_exit(0);
+        }
+        let mut status = 0;
+        libc::waitpid(child, &raw mut status, 0);
+        say("stopped", libc::WIFSTOPPED(status));
+        let word = 7_i64;
+        say("read", told(asked(libc::ptrace(libc::PTRACE_PEEKDATA, child, &raw const word, 0))));
+        let mut registers = [0_u8; 1024];
+        let mut into = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: registers.len() };
+        const NT_PRSTATUS: usize = 1; // linux/elf.h
+        say(
+            "registers",
+            told(asked(libc::ptrace(libc::PTRACE_GETREGSET, child, NT_PRSTATUS, &raw mut into))),
+        );
+        const SUSPEND_SECCOMP: usize = 1 << 21; // linux/ptrace.h
+        say("suspend-filter", told(asked(libc::ptrace(libc::PTRACE_SETOPTIONS, child, 0, SUSPEND_SECCOMP))));
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, &raw mut status, 0);
+        let sleeper = libc::fork();
+        if sleeper == 0 {
+            libc::pause();
+            libc::_exit(0);
+        }
+        say("attach", told(asked(libc::ptrace(libc::PTRACE_SEIZE, sleeper, 0, 0))));
+        libc::kill(sleeper, libc::SIGKILL);
+        libc::waitpid(sleeper, &raw mut status, 0);
+    }
+}
+
+/// Asks to run before others.
+fn first(_: &[&str]) {
+    // SAFETY: the structs outlive the calls.
+    unsafe {
+        let priority = libc::sched_param { sched_priority: 1 };
+        say("fifo", told(asked(libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority).into())));
+        // struct sched_attr, linux/sched/types.h: size, policy (deadline), flags, nice, priority, runtime, deadline, period.
+        #[repr(C)]
+        struct Attributes(u32, u32, u64, i32, u32, u64, u64, u64);
+        let deadline = Attributes(48, 6, 0, 0, 0, 1_000_000, 10_000_000, 10_000_000);
+        say("deadline", told(asked(libc::syscall(libc::SYS_sched_setattr, 0, &raw const deadline, 0))));
+        let now = libc::getpriority(libc::PRIO_PROCESS, 0);
+        say("nice", told(asked(libc::setpriority(libc::PRIO_PROCESS, 0, now - 1).into())));
+        const REAL_TIME: libc::c_long = 1 << 13; // linux/ioprio.h
+        say("io-real-time", told(asked(libc::syscall(libc::SYS_ioprio_set, 1, 0, REAL_TIME))));
+        let raise = |what: &str, resource| {
+            let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(resource, &raw mut now);
+            let more = libc::rlimit { rlim_cur: now.rlim_cur, rlim_max: now.rlim_max.saturating_add(1) };
+            say(what, told(asked(libc::setrlimit(resource, &raw const more).into())));
+        };
+        raise("more-descriptors", libc::RLIMIT_NOFILE);
+        raise("more-core", libc::RLIMIT_CORE);
+        raise("real-time-limit", libc::RLIMIT_RTPRIO);
+    }
+}
+
+/// Raises the limits of a process.
+fn limits_of(args: &[&str]) {
+    let pid: i32 = args[0].parse().expect("a process");
+    let limits =
+        [("core", libc::RLIMIT_CORE), ("processes", libc::RLIMIT_NPROC), ("files", libc::RLIMIT_FSIZE)];
+    for (name, limit) in limits {
+        // SAFETY: the structs outlive the calls.
+        unsafe {
+            let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::prlimit(pid, limit, std::ptr::null(), &raw mut now);
+            now.rlim_max = now.rlim_max.saturating_add(1);
+            say(name, told(asked(libc::prlimit(pid, limit, &raw const now, std::ptr::null_mut()).into())));
+        }
+    }
+}
+
+/// Asks what only who runs a network may.
+fn network(_: &[&str]) {
+    // SAFETY: each buffer is as long as is said, and outlives its call.
+    unsafe {
+        let filter = |what: &str, family, level| {
+            let socket = libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+            // IPT_SO_GET_INFO, linux/netfilter_ipv4/ip_tables.h: it tells, and changes nothing.
+            let (mut info, mut length) = ([0_u8; 84], 84);
+            info[..6].copy_from_slice(b"filter");
+            let got = libc::getsockopt(socket, level, 64, info.as_mut_ptr().cast(), &raw mut length);
+            say(what, told(asked(got.into())));
+        };
+        filter("iptables", libc::AF_INET, libc::IPPROTO_IP);
+        filter("ip6tables", libc::AF_INET6, libc::IPPROTO_IPV6);
+        let ask = |what: &str, kind: u16, flags: u16, body: &[u8]| {
+            let socket =
+                libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+            // struct nlmsghdr: length, kind, flags, sequence, port.
+            let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
+            message.extend(kind.to_ne_bytes().into_iter().chain(flags.to_ne_bytes()));
+            message.extend([0; 8]);
+            message.extend(body);
+            libc::send(socket, message.as_ptr().cast(), message.len(), 0);
+            let mut reply = [0_u8; 8192];
+            let length = libc::recv(socket, reply.as_mut_ptr().cast(), reply.len(), 0);
+            let kind = u16::from_ne_bytes([reply[4], reply[5]]);
+            // struct nlmsgerr begins with the error's number.
+            let error = i32::from_ne_bytes([reply[16], reply[17], reply[18], reply[19]]);
+            let failed = length >= 20 && i32::from(kind) == libc::NLMSG_ERROR && error != 0;
+            say(what, if failed { errno(-error) } else { "ok".into() });
+            libc::close(socket);
+        };
+        let link = |index: u32| [[0; 4], index.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        const REQUEST: u16 = 1;
+        const ACKNOWLEDGE: u16 = 4;
+        const DUMP: u16 = 0x300;
+        ask("list-links", libc::RTM_GETLINK, REQUEST | DUMP, &link(0));
+        // None of them names a kind that exists.
+        ask("add-link", libc::RTM_NEWLINK, REQUEST | ACKNOWLEDGE | 0x400, &link(0));
+        ask("add-queue", libc::RTM_NEWQDISC, REQUEST | ACKNOWLEDGE, &[link(1), vec![0; 4]].concat());
+        ask("rename-lo", libc::RTM_SETLINK, REQUEST | ACKNOWLEDGE, &link(1));
+    }
+}
+
+/// Makes calls by the numbers of other architectures. Each asks for its own process's number.
+fn numbers(_: &[&str]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let i386 = in_child(|| {
+            let mut answer: i32 = 20; // getpid of i386
+            // SAFETY: the call takes no arguments and changes nothing but its answer.
+            unsafe { std::arch::asm!("int 0x80", inout("eax") answer, options(nostack)) };
+            answer.to_string()
+        });
+        say("i386", i386);
+        const X32: c_long = 0x4000_0000;
+        // SAFETY: as above; a mount of nothing.
+        unsafe {
+            say("x32", in_child(|| told(asked(libc::syscall(X32 | libc::SYS_getpid)))));
+            say(
+                "x32-mount",
+                in_child(|| told(asked(libc::syscall(X32 | libc::SYS_mount, BAD, BAD, BAD, 0, 0)))),
+            );
+        }
+    }
+}
+
+/// Asks which Landlock there is.
+fn landlock(_: &[&str]) {
+    const VERSION: c_long = 1; // LANDLOCK_CREATE_RULESET_VERSION, linux/landlock.h
+    // SAFETY: without a ruleset nothing is read.
+    say("version", told(asked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, VERSION) })));
+}
+
+/// Runs a program that was never a file.
+fn memory_program(_: &[&str]) {
+    let made = rustix::fs::memfd_create("nameless", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut to = fs::File::from(made.expect("memory"));
+    let copied = fs::File::open("/bin/sh").and_then(|mut shell| io::copy(&mut shell, &mut to));
+    say("made", told(copied));
+    let path = format!("/proc/self/fd/{}", to.as_raw_fd());
+    let read_only = fs::File::open(&path).expect("the same, to be run");
+    drop(to);
+    // Kept open across the start of a program, which is what the name of it is.
+    rustix::io::fcntl_setfd(&read_only, rustix::io::FdFlags::empty()).expect("a flag");
+    let path = format!("/proc/self/fd/{}", read_only.as_raw_fd());
+    let run = |script: &str| {
+        let out = std::process::Command::new(&path).arg("-c").arg(script).output();
+        out.map_or_else(
+            |error| error.to_string(),
+            |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+        )
+    };
+    say("ran", run("echo $((5 + 5))"));
+    say("filter", run("while read -r k v; do test $k = Seccomp: && echo $v; done < /proc/self/status"));
+}
+
+/// Changes of its own process what needs privilege.
+fn image(_: &[&str]) {
+    // SAFETY: these take plain numbers and structs that outlive them.
+    unsafe {
+        let map = libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_ARG_START, 1, 0, 0);
+        say("memory-map", told(asked(map.into())));
+        say("secure-bits", told(asked(libc::prctl(libc::PR_SET_SECUREBITS, 1, 0, 0, 0).into())));
+        // struct __user_cap_header and _data, revision 3: all of them.
+        let header = [0x2008_0522_u32, 0];
+        let data = [u32::MAX; 6];
+        say("add-capability", told(asked(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))));
+        const SYS_ADMIN: i32 = 21;
+        let ambient = libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, SYS_ADMIN, 0, 0);
+        say("ambient", told(asked(ambient.into())));
+    }
+}
+
+/// Makes every call that is newer than the filter, as far as a kernel could number them.
+fn later_calls(_: &[&str]) {
+    for number in 467..1024 {
+        // SAFETY: no argument is a valid address.
+        say(&number.to_string(), told(asked(unsafe { libc::syscall(number, ALL, BAD, ALL, BAD, ALL, BAD) })));
+    }
+}
+
+/// Stacks a filter that allows all onto the one that is there, and asks again for what was refused.
+fn filters(_: &[&str]) {
+    for (name, answer) in [
+        ("allow", libc::SECCOMP_RET_ALLOW),
+        ("trace", libc::SECCOMP_RET_TRACE),
+        ("log", libc::SECCOMP_RET_LOG),
+        ("notify", libc::SECCOMP_RET_USER_NOTIF),
+    ] {
+        let said = in_child(|| {
+            // On another call than those that end this process the answer would stop it.
+            let mut program = [
+                libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 },
+                libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_mount as u32 },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: answer },
+                libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+            ];
+            let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+            let flags = if name == "notify" { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+            // SAFETY: the program outlives the call; no argument of mount is valid.
+            unsafe {
+                let set = libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    flags,
+                    &raw const program,
+                );
+                if let Err(error) = asked(set) {
+                    return format!("not-set-{error}");
+                }
+                told(asked(libc::syscall(libc::SYS_mount, BAD, BAD, BAD, 0, 0)))
+            }
+        });
+        say(name, said);
+    }
+    // SAFETY: takes plain numbers.
+    say("mode", told(asked(unsafe { libc::prctl(libc::PR_SET_SECCOMP, 0, 0, 0, 0) }.into())));
 }

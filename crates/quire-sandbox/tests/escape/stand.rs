@@ -1,12 +1,10 @@
 //! Where a case can be tried from: as whom a sandbox is started, and with what of the machine's abilities.
 
+use crate::stage::{self, ORDINARY};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
 
 pub struct Stand {
     pub name: &'static str,
@@ -39,6 +37,7 @@ impl Stand {
             .env("RUST_BACKTRACE", "0")
             .env("ESCAPE_CASE", case)
             .env("WALL_BASE", base)
+            .env("WALL_SYSTEM", stage::system())
             .current_dir("/")
             .uid(self.uid)
             .gid(self.uid);

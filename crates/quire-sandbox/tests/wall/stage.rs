@@ -14,6 +14,17 @@ pub fn disk() -> PathBuf {
     disk
 }
 
+/// An uid of nobody's.
+pub const ORDINARY: u32 = 54_321;
+
+/// Returns where an ordinary user's skeletons are kept from one run to the next, as they are on a person's machine.
+pub fn system() -> PathBuf {
+    let system = disk().join(format!("quire-wall-system-{ORDINARY}"));
+    fs::create_dir_all(&system).expect("a directory");
+    std::os::unix::fs::chown(&system, Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
+    system
+}
+
 pub struct Stage {
     pub base: PathBuf,
     pub home: PathBuf,

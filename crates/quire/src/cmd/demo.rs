@@ -215,8 +215,12 @@ fn journey(
     told.line(&format!("{}\n  {}", clean(&folder.display().to_string()), tops.join("  ")))?;
     told.line(&format!("\n$ quire \"{}\" --check \"{}\"", sample.words, sample.check))?;
 
-    let options =
-        Options { folder: Some(folder.clone()), checks: vec![sample.check.to_owned()], ..Options::default() };
+    let options = Options {
+        net: Some("off".to_owned()),
+        folder: Some(folder.clone()),
+        checks: vec![sample.check.to_owned()],
+        ..Options::default()
+    };
     let resolved = settings::resolve(&options, inside)?;
     let model = Model {
         provider: "recorded".to_owned(),

@@ -1,7 +1,7 @@
 //! Following a task: what happens goes to stderr as it happens, redrawn in place on a terminal and in plain lines elsewhere;
 //! what came of it goes to stdout at the end. Ctrl-C leaves the task at work; a second one pauses it.
 
-use crate::cmd::{Face, event_json, home, nudge_host, print_json, review, to_host, wait};
+use crate::cmd::{Face, event_json, home, listening_text, nudge_host, print_json, review, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
 use crate::terminal::{Look, clean, print, took};
@@ -12,7 +12,7 @@ use quire_core::view::{self, Line, Progress, Review};
 use quire_core::{Logged, Task};
 use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
-use quire_engine::{EngineError, Glimpse, Heard, Link, Quire};
+use quire_engine::{EngineError, Glimpse, Heard, Link, Port, Quire};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -113,6 +113,9 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
     let task = quire.task(id)?;
     let row = view::TaskRow::of(&task, now_ms());
     let mut object = json!({"task": id, "mark": row.mark, "state": row.state});
+    if !row.questions.is_empty() {
+        object["questions"] = json!(row.questions);
+    }
     match &task.phase {
         Phase::Waiting(why) => {
             let told = view::why_text(why, &task);
@@ -232,6 +235,7 @@ struct Live<'f> {
     kept: Vec<Line>,
     /// What a glimpse says goes on now.
     glimpse: Option<String>,
+    listening: Vec<Port>,
     /// The model's visible text since the last event.
     text: String,
     drawn: bool,
@@ -240,11 +244,11 @@ struct Live<'f> {
 impl<'f> Live<'f> {
     fn new(face: &'f Face, past: Past) -> Live<'f> {
         let (progress, text) = (Progress::default(), String::new());
-        Live { face, past, progress, kept: vec![], glimpse: None, text, drawn: false }
+        Live { face, past, progress, kept: vec![], glimpse: None, listening: vec![], text, drawn: false }
     }
 
     fn is_shown(&self) -> bool {
-        !self.face.quiet && !self.face.json
+        self.face.is_talkative()
     }
 
     /// Whether a line is redrawn in place: on a terminal that takes colours, because one without wants no animation either.
@@ -327,6 +331,10 @@ impl<'f> Live<'f> {
                 Some(format!("The model does not answer; try {attempt} of {of} in {pause}: {why}"))
             }
             Glimpse::Held(why) => Some(why.clone()),
+            Glimpse::Listening(ports) => {
+                self.listens(ports);
+                None
+            }
         };
         let Some(said) = said else { return };
         let matters = matches!(glimpse, Glimpse::Retrying { .. } | Glimpse::Held(_));
@@ -335,6 +343,16 @@ impl<'f> Live<'f> {
         }
         self.glimpse = Some(said);
         self.redraw();
+    }
+
+    /// What programs inside listen on is told once, until it changes.
+    fn listens(&mut self, ports: &[Port]) {
+        if self.is_shown() && !ports.is_empty() && self.listening != ports {
+            self.clear();
+            say(&format!("    {}", listening_text(ports)));
+            self.redraw();
+        }
+        self.listening = ports.to_vec();
     }
 
     fn line(&mut self, line: &Line) {

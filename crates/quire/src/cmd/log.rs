@@ -150,6 +150,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Undone { accept } => format!("undo of {accept} done"),
         Event::UndoFailed { accept, why } => format!("undo of {accept} rolled back: {}", words(why)),
         Event::Discarded {} => "discarded".to_owned(),
+        Event::Cleared {} => "cleared away, long after it was accepted".to_owned(),
     }
 }
 

@@ -1,14 +1,16 @@
 //! `quire ls`: the tasks; those that need a person first.
 
-use crate::cmd::{Face, follow, home, open, print_json, to_host, wait};
+use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
 use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
 use quire_core::{Phase, Task};
+use quire_engine::Port;
 use quire_engine::keys::Keys;
 use serde_json::json;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -20,17 +22,25 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
     let tasks = quire.tasks()?;
     let rows = view::rows(&tasks, follow::now_ms());
+    let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
+    let listening = if at_work.is_empty() { HashMap::new() } else { listening(&quire)? };
     if face.json {
-        print_json(json!({"tasks": rows}))?;
+        let rows = rows.iter().map(|row| {
+            let mut json = json!(row);
+            if let Some(ports) = listening.get(&row.task) {
+                json["listening"] = json!(ports);
+            }
+            json
+        });
+        print_json(json!({"tasks": rows.collect::<Vec<_>>()}))?;
     } else if rows.is_empty() {
         if !face.quiet {
             follow::say("There is no task yet. Start one in its folder: quire \"TASK\"");
         }
     } else {
-        print(&text(&rows, home().as_deref(), &face.out))?;
+        print(&text(&rows, &listening, home().as_deref(), &face.out))?;
     }
     // After a reboot nothing drives what is at work until a command asks for it.
-    let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
     if !at_work.is_empty() {
         let keys = Keys::read(&here)?;
         wait(async {
@@ -44,7 +54,7 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
 }
 
 /// Returns the table. Only on a terminal are titles cut to fit.
-fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
+fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Path>, look: &Look) -> String {
     let folder = |row: &TaskRow| {
         let raw = unescape(&row.folder).unwrap_or_else(|| row.folder.clone().into_bytes());
         one_line(&view::short_folder(&PathBuf::from(OsString::from_vec(raw)), home))
@@ -84,6 +94,9 @@ fn text(rows: &[TaskRow], home: Option<&Path>, look: &Look) -> String {
         out.push_str(line.trim_end());
         out.push('\n');
         let indent = " ".repeat(number + 5);
+        if let Some(ports) = listening.get(&row.task) {
+            out.push_str(&format!("{indent}{}\n", cut(&listening_text(ports), look.width - number - 5)));
+        }
         for question in row.questions.iter().take(QUESTIONS_MAX) {
             let (text, commands) = (one_line(&question.text), one_line(&question.commands()));
             let line = format!("{indent}{text}  {commands}\n");
@@ -149,7 +162,9 @@ mod tests {
         rows[2].questions = vec![question(4, 0, "example.org", 8443, false)];
         let home = Some(Path::new("/home/ada"));
         let look = Look { terminal: true, color: false, width: 80 };
-        let shown = text(&rows, home, &look);
+        let node = Port { port: 5173, program: "no\x1bde".into() };
+        let listening = HashMap::from([(4, vec![node, Port { port: 8080, program: String::new() }])]);
+        let shown = text(&rows, &listening, home, &look);
         assert!(shown.lines().all(|line| columns(line) <= 80), "{shown}");
         insta::assert_snapshot!(shown, @r"
     NEEDS YOU 2
@@ -165,13 +180,14 @@ mod tests {
 
     WORKING 1
      ◐  4  日本語の題名               working                     sites/bakery    2m
+           listening: 5173 (noe), 8080
            May it reach example.org:8443?  quire allow 4 · quire deny 4
 
     DONE 2
      ✓  1  Rename photos              accepted                    sites/bakery    1d
      –  2  Try a dark header          discarded                   sites/bakery    1h
     ");
-        let whole = text(&rows, home, &Look { terminal: false, ..look });
+        let whole = text(&rows, &listening, home, &Look { terminal: false, ..look });
         assert!(whole.contains("please, and a map") && whole.contains("refused the request"));
         assert!(!whole.contains('\x1b'));
     }

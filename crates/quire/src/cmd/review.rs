@@ -1,11 +1,12 @@
 //! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff.
 
 use crate::cli::ReviewArgs;
-use crate::cmd::{Face, open, print_json};
+use crate::cmd::{Face, listening, listening_text, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, ends, one_line, pad, thousands, wrap};
 use crate::pager;
 use crate::terminal::{Look, clean, took, unless_gone};
+use quire_core::Phase;
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
 use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken, reached_text, size};
@@ -38,10 +39,23 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let review = quire.review(id)?;
+    let task = quire.task(id)?;
+    let ports = match task.phase {
+        Phase::Working => listening(&quire)?.remove(&id),
+        _ => None,
+    };
     if face.json {
-        print_json(json!({"task": id, "review": review}))?;
+        let mut json = json!({"task": id, "review": review});
+        if let Some(ports) = ports {
+            json["listening"] = json!(ports);
+        }
+        print_json(json)?;
     } else {
-        pager::show(&text(&review, &quire.task(id)?.charter.folders, &face.out), &face.out)?;
+        let mut text = text(&review, &task.charter.folders, &face.out);
+        if let Some(ports) = ports {
+            text.push_str(&format!("\nIts next version is being made, {}.\n", listening_text(&ports)));
+        }
+        pager::show(&text, &face.out)?;
     }
     Ok(Exit::Done)
 }
@@ -153,6 +167,9 @@ fn foot(review: &Review) -> String {
     let id = review.task;
     let seen = review.seen.short();
     let mut rows = vec![];
+    if review.is_for_a_browser() {
+        rows.push((format!("quire serve {id}"), "try it in a browser".to_owned()));
+    }
     match review.taken {
         Taken::Whole => rows.push((format!("quire undo {id}"), "take it back".to_owned())),
         _ if review.files.is_empty() => {}
@@ -295,6 +312,7 @@ pub mod tests {
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
             left_out: vec![],
+            serving: None,
             reached: vec![
                 Connection { refused: None, ..connection("pypi.org", 443) },
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
@@ -359,7 +377,7 @@ pub mod tests {
         1 + <U+202E>x    y
 
     gone.txt  deleted
-    pic.png  changed, binary, 2 B
+    pic.png  changed, binary, 2 bytes
     run.sh  changed, can be run
 
     Your folder has not changed.

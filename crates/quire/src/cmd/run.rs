@@ -2,7 +2,7 @@
 
 use crate::cli::RunArgs;
 use crate::cmd::follow::{self, Past};
-use crate::cmd::{Face, no_model, open, print_state, resolve, to_host, wait, words};
+use crate::cmd::{Face, no_model, open, print_state, resolve, say_unset, to_host, wait, words};
 use crate::error::{Exit, Failure};
 use quire_engine::keys::Keys;
 use quire_engine::models::find_model;
@@ -14,6 +14,7 @@ pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
     let resolved = resolve(&args.options(), &Surroundings::capture(), face)?;
     let (quire, here) = open(face)?;
     let keys = Keys::read(&here)?;
+    say_unset(&resolved.settings.secrets, &keys, &here, face);
     let found = wait(find_model(&resolved.settings, &keys, &here))?;
     let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), &words)?;
     found.map_err(|none| no_model(id, &none))?;

@@ -1,11 +1,15 @@
 //! `quire sandbox -- CMD`: runs one command on a copy of the machine and shows what it would change.
 
 use crate::cli::SandboxArgs;
-use crate::cmd::{Face, resolve, wait};
+use crate::cmd::{Face, resolve, say_unset, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
 use quire_core::Entry;
-use quire_core::event::Listing;
+use quire_core::charter::Net;
+use quire_core::event::{Connection, Listing, Refused};
+use quire_core::net::{address, is_host};
+use quire_core::view::reached_text;
+use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
 use quire_engine::{Once, Quire};
 use serde_json::json;
@@ -24,16 +28,25 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
                 "Put it into a script and run that.",
             )
         })?;
-    let once = wait(quire.once(&resolved, &words.join(" "), |_| {}))??;
+    let keys = Keys::read(&surroundings)?;
+    say_unset(&resolved.settings.secrets, &keys, &surroundings, face);
+    let secret = |name: &str| keys.secret(name, &surroundings);
+    let once = wait(quire.once(&resolved, &words.join(" "), secret, |_| {}))??;
     if face.json {
         let exit = once.exit;
         let (changes, apart) = (&once.changes.entries, &once.apart);
         print(&format!(
             "{}\n",
-            json!({"v": 1, "exit": exit, "output": once.output, "changes": changes, "apart": apart})
+            json!({
+                "v": 1, "exit": exit, "output": once.output, "changes": changes, "apart": apart, "reached": once.reached
+            })
         ))?;
     } else {
-        print(&format!("{}\n{}", clean(once.output.trim_end()), clean(&changes(&once))))?;
+        print(&format!(
+            "{}\n{}",
+            clean(once.output.trim_end()),
+            clean(&changes(&once, &resolved.settings.sandbox.net))
+        ))?;
     }
     Ok(if once.exit == Some(0) { Exit::Done } else { Exit::Failed })
 }
@@ -46,7 +59,7 @@ fn quoted(word: &[u8]) -> Option<String> {
     Some(if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) })
 }
 
-fn changes(once: &Once) -> String {
+fn changes(once: &Once, net: &Net) -> String {
     let mut text = String::from("\nIt would change:\n");
     let before = text.len();
     let what = |entry: &Entry| match (&entry.was, &entry.now) {
@@ -66,8 +79,30 @@ fn changes(once: &Once) -> String {
     if text.len() == before {
         text = "\nIt would change nothing.\n".into();
     }
+    if let Some(reached) = reached_text(&once.reached) {
+        text.push_str(&format!("Reached: {reached}.\n"));
+    }
+    if let Some(wider) = wider(&once.reached, net) {
+        text.push_str(&format!("To let it: --net {wider}\n"));
+    }
     text.push_str("Your machine is as it was.\n");
     text
+}
+
+/// Returns the `--net` that would have let out what was refused for not being on the list.
+fn wider(reached: &[Connection], net: &Net) -> Option<Net> {
+    let Net::Only { registries, hosts } = net else { return None };
+    let mut wider = hosts.clone();
+    for row in reached.iter().filter(|row| row.refused == Some(Refused::NotListed) && is_host(&row.host)) {
+        let host = match row.port {
+            80 | 443 if row.host.contains('.') => row.host.clone(),
+            port => address(&row.host, port),
+        };
+        if !wider.contains(&host) {
+            wider.push(host);
+        }
+    }
+    (wider.len() > hosts.len()).then_some(Net::Only { registries: *registries, hosts: wider })
 }
 
 fn apart(kind: &str, listing: &Listing) -> String {
@@ -81,6 +116,35 @@ fn apart(kind: &str, listing: &Listing) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_let_it_out() {
+        let row = |host: &str, port, refused| Connection {
+            host: host.into(),
+            port,
+            count: 1,
+            up: 0,
+            down: 0,
+            refused: Some(refused),
+        };
+        let reached = [
+            row("a.org", 443, Refused::NotListed),
+            row("a.org", 80, Refused::NotListed),
+            row("::1", 443, Refused::NotListed),
+            row("b.org", 22, Refused::NotListed),
+            row("c.org", 443, Refused::Denied),
+            row("", 443, Refused::NotListed),
+        ];
+        let told = |reached: &[Connection], net: &Net| wider(reached, net).map(|net| net.to_string());
+        assert_eq!(
+            told(&reached, &Net::registries()).as_deref(),
+            Some("registries,a.org,[::1]:443,b.org:22")
+        );
+        assert_eq!(told(&reached[4..], &Net::registries()), None);
+        assert_eq!(told(&reached, &Net::Off), None);
+    }
+
     #[test]
     fn words_come_back_from_a_shell_as_they_were() {
         for (word, shell) in

@@ -1,8 +1,9 @@
 //! What the engine could not do, in words.
 
 use super::{Exit, Failure};
-use quire_engine::EngineError;
+use crate::cmd::listening_text;
 use quire_engine::accept::{AcceptError, Drifted};
+use quire_engine::{EngineError, ServeError};
 
 const NOTHING: &str = "Nothing was started or changed.";
 const LOG: &str = "Every task and every word of yours is in quire's log, as it was.";
@@ -27,7 +28,7 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 "Name paths as the review shows them, relative to the task's folder.".to_owned(),
             ),
-            EngineError::Sandbox(_) => (
+            EngineError::Sandbox(_) | EngineError::Egress(_) => (
                 Exit::NoSandbox,
                 "Nothing was run; your folder is as it was.",
                 "See what is missing: quire doctor".to_owned(),
@@ -48,6 +49,45 @@ impl From<EngineError> for Failure {
             ),
         };
         Failure::new(exit, what, safe, next)
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Failure {
+        const SAFE: &str = "It ran in a sandbox that is gone; your folder is as it was.";
+        let what = sentence(&error.to_string());
+        match error {
+            ServeError::Engine(error) => error.into(),
+            ServeError::NoSuchVersion { task, .. } => {
+                Failure::new(Exit::WrongUse, what, NOTHING, format!("Show the last one: quire serve {task}"))
+            }
+            ServeError::TooEarly(task) => {
+                Failure::new(Exit::WrongUse, what, NOTHING, format!("Follow it: quire watch {task}"))
+            }
+            ServeError::NoRecord(task) => Failure::new(
+                Exit::Failed,
+                what,
+                SAFE,
+                format!("Let the task say how: quire revise {task} \"Record how it is served\""),
+            ),
+            ServeError::Ended { output, .. } => {
+                let said = match output.trim() {
+                    "" => "It said nothing.".to_owned(),
+                    said => format!("It said:\n{said}"),
+                };
+                Failure::new(Exit::Failed, what, SAFE, said)
+            }
+            ServeError::Silent { listening, .. } => {
+                let open = match listening.as_slice() {
+                    [] => "Nothing in the sandbox listens.".to_owned(),
+                    ports => format!("What does: {}.", listening_text(ports)),
+                };
+                Failure::new(Exit::Failed, what, SAFE, open)
+            }
+            ServeError::Undone(_) => {
+                Failure::new(Exit::Trouble, what, SAFE, "See what is missing: quire doctor")
+            }
+        }
     }
 }
 

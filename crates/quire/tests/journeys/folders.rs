@@ -124,7 +124,7 @@ fn several_folders_are_one_task() {
 }
 
 #[test]
-fn git_is_not_needed_and_its_files_are_not_taken() {
+fn j09_git_is_not_needed_and_its_files_are_not_taken() {
     let stage = Stage::set();
     let model = Model::saying(vec![
         shell("echo x > node_modules/y/j.js; echo x > .git/HEAD; echo x > a"),
@@ -155,7 +155,7 @@ fn git_is_not_needed_and_its_files_are_not_taken() {
 }
 
 #[test]
-fn large_files_and_long_names_travel() {
+fn j15_large_files_and_long_names_travel() {
     let stage = Stage::set();
     let long = "n".repeat(250);
     let command = format!(
@@ -182,7 +182,7 @@ fn large_files_and_long_names_travel() {
 }
 
 #[test]
-fn of_two_accepts_at_once_one_writes() {
+fn j26_of_two_accepts_at_once_one_writes() {
     let stage = Stage::set();
     let model = Model::saying(vec![shell("for n in $(seq 50); do echo new > f$n; done"), say("Fifty.")]);
     stage.use_model(&model, Wire::Chat);
@@ -280,7 +280,7 @@ fn an_ignored_path_that_the_task_made_is_taken_a_second_time() {
 }
 
 #[test]
-fn what_is_ignored_is_taken_when_it_is_named() {
+fn j23_what_is_ignored_is_taken_when_it_is_named() {
     let stage = Stage::set();
     let answers = vec![
         shell("mkdir -p build; echo one > build/made; echo a > a"),

@@ -1,0 +1,319 @@
+//! H: taking all there is. Limits are small here, so that meeting them is quick and costs the machine nothing.
+
+use crate::catalogue::{Case, case};
+use crate::ground::Ground;
+use crate::stage::{Live, Stage, runs, until};
+use quire_sandbox::Spec;
+use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+pub const CASES: &[Case] = &[
+    case("H01", "fork_bomb", "ended and told, and the sandbox takes calls", fork_bomb),
+    case("H02", "memory", "one is killed, the limit is told, and the sandbox takes calls", memory),
+    case(
+        "H03",
+        "disk_fill",
+        "what writes is ended, the limit is told, and deleting is the way back",
+        disk_fill,
+    ),
+    case("H04", "hidden_disk_fill", "found without a name and in closed directories too", hidden_disk_fill),
+    case("H05", "files_and_watches", "bounded, and the person's own watches still work", files_and_watches),
+    case("H06", "terminals_and_shared_memory", "bounded", terminals_and_shared_memory),
+    case("H07", "many_small_files", "what makes them is ended, and the limit is told", many_small_files),
+    case(
+        "H08",
+        "bombs_and_depth",
+        "an archive is stopped at the limit; the deepest directories are removed",
+        bombs_and_depth,
+    ),
+    case("H09", "processor", "the person's processes come first", processor),
+    case("H10", "sync", "does nothing, since nothing need last", sync),
+    case("H11", "will_not_end", "killed", will_not_end),
+    case("H12", "endless_output", "kept to the limit, and told", endless_output),
+    case(
+        "H13",
+        "names_that_are_not_there",
+        "cost the kernel what the sandbox may have",
+        names_that_are_not_there,
+    ),
+    case("H14", "zombies", "buried", zombies),
+    case("H15", "traces_of_limits", "removed with the sandbox", traces_of_limits),
+];
+
+fn small(stage: &Stage) -> Spec {
+    let mut spec = stage.spec.clone();
+    (spec.memory_bytes, spec.processes, spec.disk_bytes) = (64 << 20, 40, 32 << 20);
+    spec
+}
+
+/// Runs a command and returns all that is said of it.
+fn call(live: &Live, command: &str) -> HandOutcome {
+    let input = serde_json::json!({ "command": command }).to_string();
+    live.sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input }).expect("a hand that listens");
+    loop {
+        match live.hear() {
+            FromHand::Done { outcome, .. } => return outcome,
+            FromHand::Live { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Runs a command that must meet a limit, and finds the sandbox standing after it.
+#[track_caller]
+fn met(live: &Live, command: &str, told: &str) {
+    let outcome = call(live, command);
+    assert!(outcome.text.contains(told), "{command}: {}", outcome.text);
+    assert!(!outcome.text.contains("perhaps"), "{command}: {}", outcome.text);
+    // What is added to it may be that a job ended.
+    let next = call(live, "echo still here");
+    assert!(next.text.starts_with("still here\n[exit 0 "), "{command}: {}", next.text);
+}
+
+fn fork_bomb(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    met(&live, "bomb() { bomb | bomb & }; bomb; sleep 86399", "sandbox.processes = 40");
+    // One that begins a session for each of its own is no better off.
+    met(
+        &live,
+        "bomb() { setsid bash -c \"$(declare -f bomb); bomb\" & bomb; }; bomb",
+        "sandbox.processes = 40",
+    );
+    live.yes("test $(ls -d /proc/[0-9]* | wc -l) -lt 10");
+}
+
+fn memory(Ground { stage, .. }: &Ground) {
+    let mut spec = small(stage);
+    spec.disk_bytes = 1 << 30;
+    let live = Live::start(&spec).unwrap();
+    let told = "sandbox.memory = 64MiB";
+    // Each by itself would be allowed.
+    let hog = "python3 -c 'import time; b = bytearray(30 << 20); time.sleep(3)'";
+    met(&live, &format!("for i in 1 2 3 4; do {hog} & done; wait"), told);
+    met(
+        &live,
+        "python3 -c 'import os, time\nf = os.memfd_create(\"f\")\nfor i in range(120): os.write(f, bytes(1 << 20))\n\
+         time.sleep(86399)'",
+        told,
+    );
+    live.no("python3 -c 'b = bytearray(128 << 20)'");
+    for place in ["/dev/shm", "/run"] {
+        live.no(&format!("head -c 128M /dev/zero > {place}/x"));
+        live.yes(&format!("rm {place}/x && echo x > {place}/x"));
+    }
+    live.no("python3 -c 'import mmap, ctypes\nm = mmap.mmap(-1, 65 << 20)\na = ctypes.addressof(ctypes.c_char.from_buffer(m))\n\
+             assert ctypes.CDLL(None).mlock(ctypes.c_void_p(a), 65 << 20) == 0'");
+    live.yes("python3 -c 'b = bytearray(20 << 20)'");
+}
+
+/// Writes for ever, a MiB a file.
+const FILL: &str = "i=0; while :; do head -c 1M /dev/zero > fill$i; i=$((i+1)); done";
+
+fn disk_fill(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    for place in [".", "/tmp"] {
+        met(&live, &format!("cd {place} && {FILL}"), "sandbox.disk = 32MiB; what was writing was ended");
+        // What takes no more room may be done.
+        live.yes(&format!("cd {place} && rm -f fill*"));
+        live.yes("head -c 8M /dev/zero > fits && rm fits");
+    }
+    live.no("truncate -s 7E sparse");
+    live.no("head -c 64M /dev/zero > long");
+    live.yes("rm -f sparse long && echo x > x");
+}
+
+fn hidden_disk_fill(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    let told = "sandbox.disk = 32MiB; what was writing was ended";
+    met(
+        &live,
+        "for fd in 5 6 7 8; do eval \"exec $fd> gone && rm gone && head -c 24M /dev/zero >&$fd\"; done; sleep 86399",
+        told,
+    );
+    met(&live, &format!("mkdir closed && cd closed && chmod 0 . && {FILL}"), told);
+    met(
+        &live,
+        "rm -rf closed && python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")\ni = 0\n\
+         while True: open(str(i), \"wb\").write(bytes(1 << 20)); i += 1'",
+        told,
+    );
+}
+
+fn many_small_files(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    met(
+        &live,
+        "mkdir m && cd m && i=0; while :; do : > $i; i=$((i+1)); done",
+        "files and directories, and may have 3276",
+    );
+    live.yes("rm -rf m && touch n");
+}
+
+fn files_and_watches(Ground { stage, .. }: &Ground) {
+    let live = stage.start();
+    let count = live.yes(
+        "python3 -c 'import os, resource\nr = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n\
+         resource.setrlimit(resource.RLIMIT_NOFILE, (r, r))\nn = 0\ntry:\n  while True: os.open(\"/\", 0); n += 1\n\
+         except OSError as e: print(n, e.errno)'",
+    );
+    let (open, errno) = count.split_once(' ').unwrap();
+    assert!(open.parse::<u32>().unwrap() <= 16 << 10 && errno == "24", "{count}");
+    // All instances and watches that can be had, held while the person asks for some of his own.
+    let hold = "import ctypes, itertools, os, time\nc = ctypes.CDLL(None, use_errno=True)\ndirs = [d.encode() for d, _, _ in itertools.islice(os.walk(\"/usr\"), 2000)]\n\
+                fds, n = [], 0\nwhile (fd := c.inotify_init1(0)) >= 0: fds.append(fd)\n\
+                for fd in fds:\n  for d in dirs:\n    if c.inotify_add_watch(fd, d, 2) < 0: break\n    n += 1\n\
+                print(len(fds), n, flush=True)\ntime.sleep(86399)";
+    let input =
+        serde_json::json!({ "command": format!("python3 -c '{hold}'"), "background": true }).to_string();
+    live.sandbox.send(&ToHand::Call { id: 1, tool: "shell".into(), input }).unwrap();
+    while !matches!(live.hear(), FromHand::Done { .. }) {}
+    let mut held = String::new();
+    until("all watches", || {
+        let input = serde_json::json!({ "id": 2, "action": "poll", "wait": 1 }).to_string();
+        live.sandbox.send(&ToHand::Call { id: 2, tool: "job".into(), input }).unwrap();
+        if let FromHand::Done { outcome, .. } = live.hear() {
+            held.push_str(outcome.text.split('[').next().unwrap_or_default());
+        }
+        held.contains('\n')
+    });
+    let held: Vec<u64> = held.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    let all = |what: &str| -> u64 {
+        fs::read_to_string(format!("/proc/sys/fs/inotify/max_user_{what}")).unwrap().trim().parse().unwrap()
+    };
+    assert!(held[0] >= 1 && held[0] <= all("instances") / 4, "{held:?}");
+    assert!(held[1] <= all("watches") / 4, "{held:?}");
+    // SAFETY: these take plain numbers and a C string; the descriptor is new.
+    unsafe {
+        let instance = libc::inotify_init1(libc::IN_CLOEXEC);
+        assert!(instance >= 0, "{}", std::io::Error::last_os_error());
+        let instance = OwnedFd::from_raw_fd(instance);
+        let watch = libc::inotify_add_watch(instance.as_raw_fd(), c"/".as_ptr(), libc::IN_MODIFY);
+        assert!(watch >= 0, "{}", std::io::Error::last_os_error());
+    }
+}
+
+fn terminals_and_shared_memory(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    let count = live.yes(
+        "python3 -c 'import os\nn = 0\ntry:\n  while n < 1000: os.openpty(); n += 1\nexcept OSError: pass\nprint(n)'",
+    );
+    assert!((1..=64).contains(&count.parse::<u32>().unwrap()), "{count}");
+    let shared = |bytes: u32| {
+        format!("python3 -c 'import ctypes; assert ctypes.CDLL(None).shmget(0, {bytes}, 0o1600) >= 0'")
+    };
+    live.yes(&shared(1 << 20));
+    live.no(&shared(48 << 20));
+}
+
+fn bombs_and_depth(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    live.yes("head -c 64M /dev/zero | gzip -1 > bomb.gz");
+    met(
+        &live,
+        "while cat bomb.gz; do :; done | gunzip -c | split -b 1M -a 6 - part",
+        "sandbox.disk = 32MiB; what was writing was ended",
+    );
+    live.yes("rm -f part*");
+    let spec = stage.spec.clone();
+    drop(live);
+    let live = Live::start(&spec).unwrap();
+    live.yes("cd /tmp && python3 -c 'import os\nfor i in range(4200): os.mkdir(\"d\"); os.chdir(\"d\")'");
+    live.sandbox.end().unwrap();
+    assert_eq!(fs::read_dir(&stage.spec.state).unwrap().count(), 0);
+}
+
+fn processor(Ground { stage, .. }: &Ground) {
+    let live = stage.start();
+    // SAFETY: takes plain numbers.
+    let mine = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    let nice: i32 = live.yes("nice").parse().unwrap();
+    assert!(nice >= (mine + 5).min(19), "{nice}");
+    live.no(&format!("renice -n {mine} -p $$"));
+    live.no("chrt -f -p 1 $$");
+    // Where memory runs out on the machine, these go before the person's.
+    assert_eq!(live.yes("cat /proc/self/oom_score_adj"), "800");
+}
+
+fn sync(Ground { stage, .. }: &Ground) {
+    let live = stage.start();
+    let before = flushes();
+    live.yes("echo x > x && python3 -c 'import os\nfor i in range(5000): os.sync()'");
+    // Other programs of the machine sync as well, but not so often.
+    let after = flushes();
+    assert!(after - before < 4_000, "{before} {after}");
+}
+
+/// Returns how often the machine's disks were told to bring everything down, where they are ever told.
+fn flushes() -> u64 {
+    let stats = fs::read_to_string("/proc/diskstats").unwrap();
+    stats.lines().filter_map(|line| line.split_whitespace().nth(18)?.parse::<u64>().ok()).sum()
+}
+
+fn will_not_end(Ground { stage, .. }: &Ground) {
+    let live = stage.start();
+    let nap = format!("86398.5{}", rustix::process::geteuid().as_raw());
+    live.yes(&format!(
+        "(trap '' TERM INT HUP QUIT; setsid sleep {nap} & echo $! > /tmp/pid) > /dev/null 2>&1 &"
+    ));
+    until("it runs", || runs(&nap));
+    live.yes("kill -STOP $(cat /tmp/pid)");
+    live.sandbox.end().unwrap();
+    assert!(!runs(&nap));
+}
+
+fn endless_output(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    let outcome = call(&live, "yes | head -c 100M");
+    let whole = stage.spec.out.join(outcome.whole.unwrap());
+    assert!(fs::metadata(whole).unwrap().len() <= 32 << 20);
+    assert!(outcome.text.contains("could not be written on"), "{}", outcome.text);
+    met(&live, "yes | head -c 16M; sleep 86399", "sandbox.disk = 32MiB");
+}
+
+fn names_that_are_not_there(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    live.yes("python3 -c 'import os\nfor i in range(100000): os.path.exists(\"/no-such-\" + str(i))'");
+    assert_eq!(live.yes("echo still here"), "still here");
+}
+
+fn zombies(Ground { stage, .. }: &Ground) {
+    let live = Live::start(&small(stage)).unwrap();
+    live.yes(
+        "python3 -c 'import os\nfor i in range(2000):\n  if not (p := os.fork()):\n    if os.fork(): os._exit(0)\n    os._exit(0)\n  \
+         os.waitpid(p, 0)'",
+    );
+    live.yes("until ! grep -q '^State:.Z' /proc/[0-9]*/status 2> /dev/null; do :; done");
+    // Those of a parent that does not look count as processes, and go with it.
+    met(
+        &live,
+        "python3 -c 'import os, time\ntry:\n  while os.fork(): pass\n  os._exit(0)\nexcept OSError: time.sleep(86399)'",
+        "sandbox.processes = 40",
+    );
+    live.yes("until ! grep -q '^State:.Z' /proc/[0-9]*/status 2> /dev/null; do :; done");
+}
+
+fn traces_of_limits(Ground { stage, .. }: &Ground) {
+    let live = stage.start();
+    live.yes("true");
+    let groups = || {
+        let all = ["pids", "memory", "cpu", "blkio", "unified"].map(|tree| format!("/sys/fs/cgroup/{tree}"));
+        let mut all = all.to_vec();
+        all.push("/sys/fs/cgroup".to_owned());
+        // A test's spawner is its child.
+        let children: Vec<String> = fs::read_dir("/proc/self/task")
+            .unwrap()
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+            .flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert!(!children.is_empty(), "no spawner");
+        let own = children.iter().flat_map(|pid| all.iter().map(move |tree| format!("{tree}/quire-{pid}")));
+        own.filter(|group| fs::exists(group).unwrap()).collect::<Vec<_>>()
+    };
+    let made = groups();
+    let memory_is_there = fs::exists("/sys/fs/cgroup/pids/cgroup.procs").unwrap();
+    assert_eq!(!made.is_empty(), memory_is_there && rustix::process::geteuid().is_root(), "{made:?}");
+    live.sandbox.end().unwrap();
+    assert!(made.iter().all(|group| !fs::exists(group).unwrap()), "{made:?}");
+}
