@@ -372,7 +372,7 @@ fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelP
         let stack = Stack::open(&uppers)?;
         let mut open = vec![stack.top()?];
         while let Some(place) = open.pop() {
-            for name in stack.names(&place, stack.len())? {
+            for name in stack.names(&place, stack.height())? {
                 match stack.enter(&place, &name)? {
                     Some(found) if found.print.kind == Kind::Dir => open.push(found.place()),
                     Some(found) => visit(&dir, &found.path),

@@ -271,9 +271,9 @@ impl Making<'_> {
         let mut finished: Vec<Option<Found>> = Vec::new();
         while let Some((place, under, found)) = open.pop() {
             finished.push(found);
-            let mut names = self.whole.names(&place, self.whole.len())?;
+            let mut names = self.whole.names(&place, self.whole.height())?;
             if let Some(under) = &under {
-                names.extend(self.under.names(under, self.under.len())?);
+                names.extend(self.under.names(under, self.under.height())?);
             }
             for name in names {
                 let path = below(place.path.as_ref(), &name)?;

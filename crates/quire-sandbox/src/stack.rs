@@ -85,7 +85,8 @@ impl Stack {
         self
     }
 
-    pub fn len(&self) -> usize {
+    /// Returns how many layers it has.
+    pub fn height(&self) -> usize {
         self.layers.len()
     }
 

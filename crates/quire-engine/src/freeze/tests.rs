@@ -17,7 +17,7 @@ fn merged(frozen: &Frozen) -> BTreeMap<String, String> {
     let mut tree = BTreeMap::new();
     let mut open = vec![stack.top().unwrap()];
     while let Some(place) = open.pop() {
-        for name in stack.names(&place, stack.len()).unwrap() {
+        for name in stack.names(&place, stack.height()).unwrap() {
             let Some(found) = stack.enter(&place, &name).unwrap() else {
                 continue;
             };
