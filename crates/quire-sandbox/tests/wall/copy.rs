@@ -16,7 +16,7 @@ fn shown(stage: &Stage, layers: &[&Path]) -> Vec<String> {
     let stack = Stack::open(&uppers).unwrap().upon(Stack::open(&stage.spec.folders[0].frozen).unwrap());
     let (mut shown, mut open) = (Vec::new(), vec![stack.top().unwrap()]);
     while let Some(place) = open.pop() {
-        for name in stack.names(&place, stack.len()).unwrap() {
+        for name in stack.names(&place, stack.height()).unwrap() {
             let Some(found) = stack.enter(&place, &name).unwrap() else { continue };
             if !found.layers.is_empty() {
                 open.push(found.place());
