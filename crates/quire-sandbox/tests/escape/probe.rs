@@ -30,6 +30,7 @@ type Probe = fn(&[&str]);
 
 /// A probe is a function and a line here.
 const PROBES: &[(&str, Probe)] = &[
+    ("another-user", another_user),
     ("calls", calls),
     ("capability", capability),
     ("chroot", chroot),
@@ -903,4 +904,26 @@ fn filters(_: &[&str]) {
     }
     // SAFETY: takes plain numbers.
     say("mode", told(asked(unsafe { libc::prctl(libc::PR_SET_SECCOMP, 0, 0, 0, 0) }.into())));
+}
+
+/// Enters a user namespace that is kept for another user, and asks there for what its root may not.
+fn another_user(_: &[&str]) {
+    let enter = |path: &str, kind: i32| -> io::Result<c_long> {
+        let namespace = fs::File::open(path)?;
+        // SAFETY: takes plain numbers.
+        asked(unsafe { libc::setns(namespace.as_raw_fd(), kind) }.into())
+    };
+    say("entered", told(enter("/run/quire/users/0", libc::CLONE_NEWUSER)));
+    // SAFETY: no argument is a valid address.
+    unsafe {
+        say("mount", told(asked(libc::syscall(libc::SYS_mount, BAD, BAD, BAD, 0, 0))));
+        say("unshare", told(asked(libc::unshare(libc::CLONE_NEWNS).into())));
+        say("raw", told(asked(libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP).into())));
+        say("hostname", told(asked(libc::syscall(libc::SYS_sethostname, BAD, ALL))));
+        say("attach", told(asked(libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0))));
+    }
+    say("memory", told(fs::File::open("/proc/1/mem")));
+    say("enter-1", told(enter("/proc/1/ns/user", libc::CLONE_NEWUSER)));
+    say("own-pid-namespace", told(enter("/proc/self/ns/pid", libc::CLONE_NEWUSER)));
+    say("settings", told(fs::OpenOptions::new().write(true).open("/proc/sys/kernel/core_pattern")));
 }
