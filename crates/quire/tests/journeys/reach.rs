@@ -198,7 +198,13 @@ fn works_unseen(stage: Stage) {
     let more = "[secrets]\nAPI_TOKEN = { hosts = [\"api.example.org\"] }\nNOT_SET = { hosts = [\"a.example.org\"] }\n";
     stage.configure(&model, Wire::Chat, more);
     stage.env.push(("API_TOKEN".into(), VALUE.into()));
-    let run = stage.quire(&["run", "send it", "--net", "other.example.org"]).exits(0);
+    model.hold_from(1);
+    let follower = stage.start(&["run", "send it", "--net", "other.example.org"]);
+    model.wait_for(1, 1);
+    // The next host has the secret from the follower, who alone has it in a variable.
+    stage.host().kill();
+    model.let_go();
+    let run = follower.end().exits(0);
     assert!(run.err.contains("Not set, so commands do not have it: NOT_SET."), "{}", run.err);
 
     let sent = world.sent();
