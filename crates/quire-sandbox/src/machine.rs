@@ -35,6 +35,12 @@ pub fn path(field: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(unoctal(field)))
 }
 
+/// Returns the kind of file system that an absolute path without links lies on, by the text of `/proc/self/mountinfo`.
+pub fn kind_at(mountinfo: &[u8], path: &Path) -> Option<String> {
+    let holds = mounts(mountinfo).into_iter().filter(|mount| path.starts_with(&mount.point));
+    holds.max_by_key(|mount| mount.point.components().count()).map(|mount| mount.kind)
+}
+
 /// Undoes `\040` and its like.
 fn unoctal(field: &[u8]) -> Vec<u8> {
     let mut raw = Vec::with_capacity(field.len());

@@ -61,13 +61,13 @@ struct Tree<'a> {
 }
 
 /// The caller's home, and all areas in which people live.
-struct Home {
-    mine: PathBuf,
+pub struct Home {
+    pub mine: PathBuf,
     areas: Vec<PathBuf>,
 }
 
 impl Home {
-    fn of(spec: &Spec) -> Home {
+    pub fn of(spec: &Spec) -> Home {
         let mine = spec.env.iter().find(|(key, _)| key == "HOME").map_or("/root", |(_, value)| value);
         let mine = fs::canonicalize(mine).unwrap_or_else(|_| PathBuf::from(mine));
         let mut areas = vec![PathBuf::from("/home"), PathBuf::from("/root")];
@@ -407,21 +407,8 @@ impl<'a> Tree<'a> {
     /// Puts nothing in the place of every secret, and of quire's own directories.
     fn mask(&mut self, home: &Home) -> Result<(), Broken> {
         let spec = self.spec;
-        let mut names: Vec<PathBuf> = Vec::new();
-        for person in home.all() {
-            names.extend(hide::HOME_SECRETS.iter().map(|secret| person.join(secret)));
-        }
-        names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
-        names.extend(hide::host_keys());
-        let (machine, patterns) = hide::patterns(&spec.hide);
-        names.extend(
-            machine
-                .iter()
-                .map(|entry| entry.strip_prefix("~/").map_or(entry.into(), |below| home.mine.join(below))),
-        );
-        let shown: Vec<PathBuf> =
-            spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path))).collect();
-        names.retain(|name| !shown.contains(name));
+        let mut names = secrets_of_machine(spec, home);
+        let (_, patterns) = hide::patterns(&spec.hide);
 
         let secrets = FolderSecrets::new(&patterns)
             .map_err(|error| Broken(format!("a pattern to hide files by cannot be used: {error}")))?;
@@ -659,6 +646,23 @@ impl<'a> Tree<'a> {
         mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
         mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
     }
+}
+
+/// Returns what is hidden of the machine and its homes, as it is named; most of it is not there.
+pub fn secrets_of_machine(spec: &Spec, home: &Home) -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> = Vec::new();
+    for person in home.all() {
+        names.extend(hide::HOME_SECRETS.iter().map(|secret| person.join(secret)));
+    }
+    names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
+    names.extend(hide::host_keys());
+    let (machine, _) = hide::patterns(&spec.hide);
+    let below_home = |entry: &str| entry.strip_prefix("~/").map(|below| home.mine.join(below));
+    names.extend(machine.iter().map(|entry| below_home(entry).unwrap_or_else(|| entry.into())));
+    let shown: Vec<PathBuf> =
+        spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path))).collect();
+    names.retain(|name| !shown.contains(name));
+    names
 }
 
 /// What is not taken from the machine but made anew.

@@ -55,8 +55,7 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
 #[test]
 fn what_a_later_version_has_is_named_as_that() {
     let home = tempfile::tempdir().unwrap();
-    let commands =
-        ["ask", "note", "send", "rewind", "fork", "compare", "web", "serve", "export", "import", "exec"];
+    let commands = ["ask", "note", "send", "rewind", "fork", "compare", "web", "export", "import", "exec"];
     let of_commands = commands.map(|c| vec![c, "1", "--any"]);
     let of_options = [
         vec!["run", "-n", "3", "fix it"],

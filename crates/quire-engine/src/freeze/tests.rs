@@ -82,7 +82,8 @@ fn everything_a_person_has_is_in_the_copy() {
     symlink("nowhere", case.folder.join("dangling")).unwrap();
     fs::set_permissions(case.folder.join("run.sh"), fs::Permissions::from_mode(0o4755)).unwrap();
     fs::set_permissions(case.folder.join("empty"), fs::Permissions::from_mode(0o500)).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+        .unwrap();
 
     let frozen = case.freeze();
     let mut expect = tree_of(&case.folder);
