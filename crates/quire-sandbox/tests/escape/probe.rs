@@ -407,24 +407,44 @@ fn oom(args: &[&str]) {
     say("same", told(fs::write(file, now)));
 }
 
-/// Asks for what is another's on a terminal of its own, and for what it reads and writes itself.
+/// Asks for what is another's on a terminal of its own, which is its controlling one: on that the kernel itself may grant
+/// it. Also asks what it reads and writes itself.
 fn terminal(_: &[&str]) {
     const MORE_BITS: u64 = 1 << 32;
-    let own = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx");
-    let own = own.expect("a terminal");
-    let mut buffer = [0_u8; 64];
-    let mut ask = |what: &str, fd: i32, request: u64| {
-        // SAFETY: none of these reads or writes more than the buffer holds.
-        let asked_for = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, buffer.as_mut_ptr()) };
-        say(what, told(asked(asked_for)));
-    };
-    ask("size", own.as_raw_fd(), libc::TIOCGWINSZ);
-    ask("TIOCSTI", own.as_raw_fd(), libc::TIOCSTI);
-    ask("TIOCSTI-wide", own.as_raw_fd(), libc::TIOCSTI | MORE_BITS);
-    ask("TIOCLINUX", own.as_raw_fd(), libc::TIOCLINUX);
-    ask("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD);
-    ask("own-group", 0, libc::TIOCGPGRP);
-    ask("own-output", 1, libc::TIOCGPGRP);
+    let said = in_child(|| {
+        let open = |path: &str, flags: i32| {
+            let terminal = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+            terminal.expect("a terminal")
+        };
+        let outer = open("/dev/ptmx", libc::O_NOCTTY);
+        let mut number = 0;
+        // SAFETY: both read or write one number, and the new session is of this child.
+        unsafe {
+            libc::setsid();
+            libc::ioctl(outer.as_raw_fd(), libc::TIOCSPTLCK, &raw const number);
+            libc::ioctl(outer.as_raw_fd(), libc::TIOCGPTN, &raw mut number);
+        }
+        let own = open(&format!("/dev/pts/{number}"), 0);
+        let mut buffer = [0_u8; 64];
+        let mut lines = String::new();
+        for (what, fd, request) in [
+            ("size", own.as_raw_fd(), libc::TIOCGWINSZ),
+            ("TIOCSTI", own.as_raw_fd(), libc::TIOCSTI),
+            ("TIOCSTI-wide", own.as_raw_fd(), libc::TIOCSTI | MORE_BITS),
+            ("TIOCLINUX", own.as_raw_fd(), libc::TIOCLINUX),
+            ("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD),
+            ("own-group", 0, libc::TIOCGPGRP),
+            ("own-output", 1, libc::TIOCGPGRP),
+        ] {
+            // SAFETY: none of these reads or writes more than the buffer holds.
+            let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, buffer.as_mut_ptr()) };
+            lines.push_str(&format!("{what} {}\n", told(asked(answer))));
+        }
+        // Closing it would end this child, whose terminal it is, before it has told.
+        std::mem::forget(outer);
+        lines
+    });
+    print!("{said}");
 }
 
 /// Makes a handle of a file and opens that.
