@@ -1,6 +1,11 @@
 //! `quire demo` through the binary, as root and as an ordinary user: what it tells, and that nothing is left of it but what it
 //! names. Run as root; anything else fails, for half of the runs would be missing.
 
+#[allow(dead_code)] // here only the lowest is stood on
+#[path = "../../quire-sandbox/tests/wall/ground.rs"]
+mod ground;
+
+use ground::Ground;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -148,6 +153,29 @@ fn both_journeys_are_told_and_nothing_else_is_left() {
         assert_eq!(stage.left(), expected);
         let mended = fs::read_to_string(stage.path().join(dir).join("bill/bill.awk")).unwrap();
         assert!(mended.contains("sprintf(\"%.0f\", $3 * 100)"), "{mended}");
+    }
+}
+
+/// In a container as Docker makes it by default, where there is neither a namespace nor a mount to be had.
+#[test]
+fn it_runs_on_the_lowest_rung_and_says_so() {
+    for uid in [0, ORDINARY] {
+        let stage = Stage::set(uid);
+        let whole = stage.command(&["demo"]);
+        let mut command = Command::new(whole.get_program());
+        command.arg("demo").env_clear().current_dir("/");
+        command.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: it makes system calls and allocates, which glibc lets a forked child do.
+        unsafe { command.pre_exec(move || Ground::Container.take(uid)) };
+        let done = Done::of(command.spawn().unwrap(), String::new());
+        assert_eq!((done.status.code(), done.err.as_str()), (Some(0), ""), "{}", done.out);
+        stage.assert_gone();
+        let told = &done.out;
+        assert_eq!(told.matches("in a sandbox: copy of the folder, system read-only").count(), 2, "{told}");
+        assert!(told.contains("The sandbox is weaker than usual"), "{told}");
+        let bill = stage.path().join(".cache/quire/demo-1/bill/bill.awk");
+        assert!(fs::read_to_string(bill).unwrap().contains("sprintf(\"%.0f\", $3 * 100)"));
     }
 }
 

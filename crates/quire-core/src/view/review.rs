@@ -28,6 +28,9 @@ pub struct Review {
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
     pub apart: Apart,
+    /// What is less than usual about the sandbox that it was made in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weak: Option<String>,
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
@@ -91,6 +94,7 @@ impl Review {
             checks: checks.collect(),
             files,
             apart: (*version.apart).clone(),
+            weak: task.weak.clone(),
             left_out: vec![],
             moved: vec![],
             serving: version.serving.as_deref().cloned(),

@@ -4,6 +4,7 @@ use super::{Breach, Held};
 use crate::frame;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
+use std::mem::discriminant;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -50,9 +51,12 @@ impl Ledger {
     pub fn news(&mut self) -> Vec<Breach> {
         let mut news = Vec::new();
         while self.is_spoken_to()
-            && let Ok(Some(breach)) = frame::read(&self.channel)
+            && let Ok(Some(breach)) = frame::read::<Breach>(&self.channel)
         {
-            news.push(breach);
+            // One that was met again and again until it held is one.
+            if !news.iter().any(|told| discriminant(told) == discriminant(&breach)) {
+                news.push(breach);
+            }
         }
         if self.killed.as_mut().is_some_and(Counter::grew) {
             news.push(Breach::Killed { limit: self.memory });
@@ -125,6 +129,7 @@ mod tests {
         file("pids.events", "max 4\n");
         let disk = Breach::Disk { used: 2, limit: 1, ended: true };
         frame::write(&theirs, &disk).unwrap();
+        frame::write(&theirs, &Breach::Disk { used: 3, limit: 1, ended: true }).unwrap();
         let killed = Breach::Killed { limit: 64 << 20 };
         let refused = Breach::Processes { limit: 40, ended: false };
         assert_eq!(ledger.news(), [disk, killed, refused]);

@@ -13,11 +13,11 @@ use super::processes::{Memory, Process, Processes};
 use super::{Breach, Means};
 use crate::mounts::During;
 use crate::process::Child;
+use crate::steward::Steward;
 use crate::tree::Broken;
-use crate::{Spec, frame};
+use crate::{Rung, Spec, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
-use std::mem::{Discriminant, discriminant};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub struct Watched<'a> {
     pub first: &'a Child,
     pub socket: &'a UnixStream,
     pub channel: &'a UnixStream,
+    /// Who does for processes what they may not do themselves, on the rung [`crate::Rung::Copy`].
+    pub steward: Option<&'a Steward>,
 }
 
 /// Waits until the host closes its end, or the sandbox ends, and looks meanwhile.
@@ -91,8 +93,6 @@ struct Watch<'a> {
     /// Looks since something was killed.
     since_kill: u32,
     killed: Option<Counter>,
-    /// What was told since the last call began.
-    told: Vec<Discriminant<Breach>>,
 }
 
 struct Disk {
@@ -108,6 +108,8 @@ struct Disk {
     walk: Option<Walk>,
     /// Over the limit: the least that it was since.
     mark: Option<Size>,
+    /// What was written from the walk that found too much to the end of who wrote it is in no mark yet.
+    settles: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -117,15 +119,24 @@ impl<'a> Watch<'a> {
             vec![spec.layer.clone(), spec.state.join("tmp"), spec.state.join("work"), spec.out.clone()];
         roots.extend(spec.layers.iter().cloned());
         let files = (spec.disk_bytes / BYTES_A_FILE).max(1_000);
+        let mut limit = Size { bytes: spec.disk_bytes, files };
+        if spec.rung == Rung::Copy {
+            // What was copied for it is not what it used.
+            let copied = crate::copy::size(spec);
+            limit.files += copied.0;
+            limit.bytes += copied.1;
+            roots.push(spec.state.join("home"));
+        }
         let disk = Disk {
             roots,
-            limit: Size { bytes: spec.disk_bytes, files },
+            limit,
             room: disk::room(&spec.layer).ok(),
             used: None,
             walked: Instant::now(),
             took: Duration::ZERO,
             walk: None,
             mark: None,
+            settles: false,
         };
         let killed = watched.limits.held.killed.clone();
         let killed = killed.and_then(|(file, word)| Counter::of(&file, word));
@@ -141,7 +152,6 @@ impl<'a> Watch<'a> {
             full: 0,
             since_kill: LOOKS_SECOND,
             killed,
-            told: Vec::new(),
         }
     }
 
@@ -161,6 +171,10 @@ impl<'a> Watch<'a> {
             if let Some(walk) = &self.disk.walk {
                 watched.push(PollFd::from_borrowed_fd(walk.fd(), PollFlags::IN));
             }
+            let served = self.watched.steward.map(|steward| {
+                watched.push(PollFd::new(steward, PollFlags::IN));
+                watched.len() - 1
+            });
             match poll(&mut watched, wait.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 polled => polled.during("watching the sandbox")?,
@@ -168,6 +182,11 @@ impl<'a> Watch<'a> {
             let came: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
             if came[0] || came[1] {
                 return Ok(());
+            }
+            if let (Some(steward), Some(at)) = (self.watched.steward, served)
+                && watched[at].revents().contains(PollFlags::IN)
+            {
+                steward.serve();
             }
             if came[2] {
                 let mut heard = [0; 256];
@@ -179,15 +198,12 @@ impl<'a> Watch<'a> {
                 let begun = heard.iter().filter(|byte| **byte == BEGUN).count();
                 // It may be long from a call's beginning to its first process.
                 self.calls = (self.calls + begun).saturating_sub(heard.len() - begun);
-                if begun > 0 {
-                    self.told.clear();
-                }
                 if self.processes.is_none() {
                     self.processes = Processes::of(self.watched.first.pid);
                 }
                 next.get_or_insert_with(|| Instant::now() + LOOK);
             }
-            let walked = came.get(3).is_some_and(|came| *came);
+            let walked = self.disk.walk.is_some() && came.get(3).is_some_and(|came| *came);
             if walked && let Some(found) = self.disk.walk.take().and_then(Walk::end) {
                 self.judge(&found);
             }
@@ -308,6 +324,7 @@ impl<'a> Watch<'a> {
             false => Breach::Files { used: used.files, limit: limit.files, ended },
         };
         if ended {
+            self.disk.settles = true;
             // Small files are hardly anything to write, so that who makes them is not known by it.
             let writers = if bytes { writers(&growth) } else { Vec::new() };
             self.end(|process| writers.contains(&process.pid), &breach);
@@ -328,14 +345,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Tells each kind of breach once a call.
-    fn tell(&mut self, breach: &Breach) {
-        let kind = discriminant(breach);
-        if !self.told.contains(&kind) {
-            self.told.push(kind);
-            // Where nobody listens any more, nobody needs to know.
-            let _ = frame::write(self.watched.channel, breach);
-        }
+    fn tell(&self, breach: &Breach) {
+        // Where nobody listens any more, nobody needs to know.
+        let _ = frame::write(self.watched.channel, breach);
     }
 }
 
@@ -378,9 +390,14 @@ impl Disk {
 
     /// Returns, where the limit is exceeded, whether more is used than when that was last found.
     fn mark(&mut self, used: Size) -> Option<bool> {
+        let settles = std::mem::take(&mut self.settles);
         if !used.exceeds(self.limit) {
             self.mark = None;
             return None;
+        }
+        if settles {
+            self.mark = Some(used);
+            return Some(false);
         }
         let grew = self.mark.is_none_or(|mark| used.exceeds(mark.plus(self.limit.over(64))));
         self.mark = match self.mark {
@@ -411,6 +428,7 @@ mod tests {
             took: Duration::ZERO,
             walk: None,
             mark: None,
+            settles: false,
         }
     }
 
@@ -451,6 +469,11 @@ mod tests {
             (6_401, Some(true)),
         ];
         for (used, met) in rows {
+            assert_eq!(disk.mark(size(used)), met, "{used}");
+        }
+        // What came until the writer was gone is not held against the next one.
+        disk.settles = true;
+        for (used, met) in [(9_000, Some(false)), (9_050, Some(false)), (9_200, Some(true))] {
             assert_eq!(disk.mark(size(used)), met, "{used}");
         }
     }

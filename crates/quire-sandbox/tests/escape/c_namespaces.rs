@@ -11,6 +11,12 @@ pub const CASES: &[Case] = &[
     case("C05", "sandboxes_within", "fail with a plain message", sandboxes_within),
     case("C07", "the_hand_killed", "everything is gone, and what was written is there", the_hand_killed),
     case("C08", "names_and_time", "EPERM", names_and_time),
+    case(
+        "C09",
+        "another_users_namespace",
+        "gives nothing that root inside lacks: no mount, no process 1, no raw socket",
+        another_user,
+    ),
     case("C10", "filters_upon_filters", "EPERM stays EPERM, and no filter comes off", |ground| {
         let said = ground.inside().probe(&["filters"]);
         said.are(&[
@@ -114,4 +120,21 @@ pub fn spawner_and_hand() -> [u32; 2] {
     };
     let spawner = *children(std::process::id()).first().expect("a spawner");
     [spawner, *children(spawner).last().expect("a hand")]
+}
+
+fn another_user(ground: &Ground) {
+    let said = ground.inside().probe(&["another-user"]);
+    // Where one user is all there is, further users are namespaces that are kept ready; elsewhere there is none to enter.
+    assert_eq!(said.get("entered"), if ground.root { "ENOENT" } else { "ok" });
+    said.are(&[
+        ("mount", "EPERM"),
+        ("unshare", "EPERM"),
+        ("raw", "EPERM"),
+        ("hostname", "EPERM"),
+        ("attach", "EPERM"),
+        ("memory", "EACCES"),
+        ("enter-1", "EACCES"),
+    ]);
+    assert!(matches!(said.get("settings"), "EROFS" | "EACCES"), "{said:?}");
+    assert!(matches!(said.get("own-pid-namespace"), "EPERM" | "EINVAL"), "{said:?}");
 }

@@ -30,6 +30,7 @@ type Probe = fn(&[&str]);
 
 /// A probe is a function and a line here.
 const PROBES: &[(&str, Probe)] = &[
+    ("another-user", another_user),
     ("calls", calls),
     ("capability", capability),
     ("chroot", chroot),
@@ -406,24 +407,44 @@ fn oom(args: &[&str]) {
     say("same", told(fs::write(file, now)));
 }
 
-/// Asks for what is another's on a terminal of its own, and for what it reads and writes itself.
+/// Asks for what is another's on a terminal of its own, which is its controlling one: on that the kernel itself may grant
+/// it. Also asks what it reads and writes itself.
 fn terminal(_: &[&str]) {
     const MORE_BITS: u64 = 1 << 32;
-    let own = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/ptmx");
-    let own = own.expect("a terminal");
-    let mut buffer = [0_u8; 64];
-    let mut ask = |what: &str, fd: i32, request: u64| {
-        // SAFETY: none of these reads or writes more than the buffer holds.
-        let asked_for = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, buffer.as_mut_ptr()) };
-        say(what, told(asked(asked_for)));
-    };
-    ask("size", own.as_raw_fd(), libc::TIOCGWINSZ);
-    ask("TIOCSTI", own.as_raw_fd(), libc::TIOCSTI);
-    ask("TIOCSTI-wide", own.as_raw_fd(), libc::TIOCSTI | MORE_BITS);
-    ask("TIOCLINUX", own.as_raw_fd(), libc::TIOCLINUX);
-    ask("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD);
-    ask("own-group", 0, libc::TIOCGPGRP);
-    ask("own-output", 1, libc::TIOCGPGRP);
+    let said = in_child(|| {
+        let open = |path: &str, flags: i32| {
+            let terminal = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+            terminal.expect("a terminal")
+        };
+        let outer = open("/dev/ptmx", libc::O_NOCTTY);
+        let mut number = 0;
+        // SAFETY: both read or write one number, and the new session is of this child.
+        unsafe {
+            libc::setsid();
+            libc::ioctl(outer.as_raw_fd(), libc::TIOCSPTLCK, &raw const number);
+            libc::ioctl(outer.as_raw_fd(), libc::TIOCGPTN, &raw mut number);
+        }
+        let own = open(&format!("/dev/pts/{number}"), 0);
+        let mut buffer = [0_u8; 64];
+        let mut lines = String::new();
+        for (what, fd, request) in [
+            ("size", own.as_raw_fd(), libc::TIOCGWINSZ),
+            ("TIOCSTI", own.as_raw_fd(), libc::TIOCSTI),
+            ("TIOCSTI-wide", own.as_raw_fd(), libc::TIOCSTI | MORE_BITS),
+            ("TIOCLINUX", own.as_raw_fd(), libc::TIOCLINUX),
+            ("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD),
+            ("own-group", 0, libc::TIOCGPGRP),
+            ("own-output", 1, libc::TIOCGPGRP),
+        ] {
+            // SAFETY: none of these reads or writes more than the buffer holds.
+            let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, request, buffer.as_mut_ptr()) };
+            lines.push_str(&format!("{what} {}\n", told(asked(answer))));
+        }
+        // Closing it would end this child, whose terminal it is, before it has told.
+        std::mem::forget(outer);
+        lines
+    });
+    print!("{said}");
 }
 
 /// Makes a handle of a file and opens that.
@@ -903,4 +924,26 @@ fn filters(_: &[&str]) {
     }
     // SAFETY: takes plain numbers.
     say("mode", told(asked(unsafe { libc::prctl(libc::PR_SET_SECCOMP, 0, 0, 0, 0) }.into())));
+}
+
+/// Enters a user namespace that is kept for another user, and asks there for what its root may not.
+fn another_user(_: &[&str]) {
+    let enter = |path: &str, kind: i32| -> io::Result<c_long> {
+        let namespace = fs::File::open(path)?;
+        // SAFETY: takes plain numbers.
+        asked(unsafe { libc::setns(namespace.as_raw_fd(), kind) }.into())
+    };
+    say("entered", told(enter("/run/quire/users/0", libc::CLONE_NEWUSER)));
+    // SAFETY: no argument is a valid address.
+    unsafe {
+        say("mount", told(asked(libc::syscall(libc::SYS_mount, BAD, BAD, BAD, 0, 0))));
+        say("unshare", told(asked(libc::unshare(libc::CLONE_NEWNS).into())));
+        say("raw", told(asked(libc::socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP).into())));
+        say("hostname", told(asked(libc::syscall(libc::SYS_sethostname, BAD, ALL))));
+        say("attach", told(asked(libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0))));
+    }
+    say("memory", told(fs::File::open("/proc/1/mem")));
+    say("enter-1", told(enter("/proc/1/ns/user", libc::CLONE_NEWUSER)));
+    say("own-pid-namespace", told(enter("/proc/self/ns/pid", libc::CLONE_NEWUSER)));
+    say("settings", told(fs::OpenOptions::new().write(true).open("/proc/sys/kernel/core_pattern")));
 }

@@ -99,6 +99,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
     }
+    if let Some(weak) = &review.weak {
+        out.push_str(&format!("SANDBOX {}\n", wrap(&one_line(weak), width, "        ").trim()));
+    }
     if let Some(reached) = reached_text(&review.reached) {
         out.push_str(&format!("REACHED {}\n", wrap(&one_line(&reached), width, "        ").trim()));
     }
@@ -316,6 +319,7 @@ pub mod tests {
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
                 connection("xn--pple-43d.example", 22),
             ],
+            weak: None,
             apart: Apart {
                 outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },

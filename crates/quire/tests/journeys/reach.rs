@@ -2,7 +2,7 @@
 //! being seen.
 
 use crate::model::{Answer, Asked, Model, Wire, calls, say, shell};
-use crate::stage::{Running, Stage};
+use crate::stage::{Running, Stage, can_make_users};
 use crate::tree::walk;
 use crate::world::World;
 use quire_core::event::{Connection, Event, Refused};
@@ -12,7 +12,10 @@ use std::process::Command;
 
 /// A stage whose machine is set to a world.
 fn set() -> (Stage, World) {
-    let mut stage = Stage::set();
+    in_a_world(Stage::set())
+}
+
+fn in_a_world(mut stage: Stage) -> (Stage, World) {
     let dir = stage.base().join("world");
     fs::create_dir(&dir).expect("a directory");
     let world = World::with_files(&dir);
@@ -41,7 +44,13 @@ fn reached(stage: &Stage, task: u64) -> Vec<Connection> {
 
 #[test]
 fn a_task_asks_and_goes_on_in_the_same_call_when_it_may() {
-    let (stage, world) = set();
+    for stage in [Some(Stage::set()), can_make_users().then(Stage::for_user)].into_iter().flatten() {
+        asks_and_goes_on(stage);
+    }
+}
+
+fn asks_and_goes_on(stage: Stage) {
+    let (stage, world) = in_a_world(stage);
     let model = Model::saying(vec![
         shell("until curl -sf -m 20 http://docs.example.org/; do sleep 0.1; done"),
         say("I read it."),
@@ -170,8 +179,14 @@ fn a_check_that_fails_for_want_of_a_host_asks_as_well() {
 
 #[test]
 fn a_secret_works_where_it_is_meant_to_and_is_seen_nowhere() {
+    for stage in [Some(Stage::set()), can_make_users().then(Stage::for_user)].into_iter().flatten() {
+        works_unseen(stage);
+    }
+}
+
+fn works_unseen(stage: Stage) {
     const VALUE: &str = "tok-5up3r-secret-9f8e7d";
-    let (mut stage, world) = set();
+    let (mut stage, world) = in_a_world(stage);
     let model = Model::saying(vec![
         shell(
             "echo \"it is $API_TOKEN\" | tee seen; env > /tmp/env; cat /proc/self/environ > /tmp/environ; grep -r 5up3r /tmp /run /etc/ssl; true",
@@ -183,7 +198,13 @@ fn a_secret_works_where_it_is_meant_to_and_is_seen_nowhere() {
     let more = "[secrets]\nAPI_TOKEN = { hosts = [\"api.example.org\"] }\nNOT_SET = { hosts = [\"a.example.org\"] }\n";
     stage.configure(&model, Wire::Chat, more);
     stage.env.push(("API_TOKEN".into(), VALUE.into()));
-    let run = stage.quire(&["run", "send it", "--net", "other.example.org"]).exits(0);
+    model.hold_from(1);
+    let follower = stage.start(&["run", "send it", "--net", "other.example.org"]);
+    model.wait_for(1, 1);
+    // The next host has the secret from the follower, who alone has it in a variable.
+    stage.host().kill();
+    model.let_go();
+    let run = follower.end().exits(0);
     assert!(run.err.contains("Not set, so commands do not have it: NOT_SET."), "{}", run.err);
 
     let sent = world.sent();

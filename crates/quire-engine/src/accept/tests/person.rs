@@ -34,7 +34,7 @@ impl Meanwhile {
         let stack = self.frozen.stack().unwrap();
         let (mut tree, mut open) = (BTreeMap::new(), vec![stack.top().unwrap()]);
         while let Some(place) = open.pop() {
-            for name in stack.names(&place, stack.len()).unwrap() {
+            for name in stack.names(&place, stack.height()).unwrap() {
                 let Some(found) = stack.enter(&place, &name).unwrap() else { continue };
                 if found.print.kind == Kind::Dir {
                     open.push(found.place());

@@ -49,13 +49,21 @@ fn sockets_pipes_and_devices_are_told_and_left_out() {
     let case = case();
     case.write("a", "a");
     let _socket = std::os::unix::net::UnixListener::bind(case.folder.join("socket")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+        .unwrap();
     let mut told = vec!["pipe", "socket"];
     if rustix::process::geteuid().is_root() {
         // The number of /dev/null.
         let null = rustix::fs::makedev(1, 3);
         let device = case.folder.join("device");
-        rustix::fs::mknodat(rustix::fs::CWD, &device, FileType::CharacterDevice, Mode::RWXU, null).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &device,
+            rustix::fs::FileType::CharacterDevice,
+            Mode::RWXU,
+            null,
+        )
+        .unwrap();
         assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
         told.insert(0, "device");
     }
