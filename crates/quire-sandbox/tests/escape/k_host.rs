@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
         id: "K04",
         name: "names_that_move_the_cursor",
         must: "are shown escaped",
-        how: How::Elsewhere("crates/quire/src/terminal.rs::nothing_that_moves_a_cursor_is_shown"),
+        how: How::Elsewhere("crates/quire/src/terminal.rs::j"),
     },
     Case {
         id: "K05",
