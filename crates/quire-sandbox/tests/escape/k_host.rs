@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
         id: "K04",
         name: "names_that_move_the_cursor",
         must: "are shown escaped",
-        how: How::Elsewhere("crates/quire/src/terminal.rs::j"),
+        how: How::Elsewhere("crates/quire/src/terminal.rs::j24_nothing_that_moves_a_cursor_is_shown"),
     },
     Case {
         id: "K05",
