@@ -5,6 +5,7 @@
 //! without a boot is part of the note's key. Where a noted kind cannot be made any more, that is an error, and the note
 //! goes: nothing slides down unseen.
 
+use crate::freeze::remove_tree;
 use crate::rooted::replace_file;
 use quire_sandbox::{Proof, Rung, StartError};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What a task's sandboxes stand on.
 #[derive(Clone, Debug)]
@@ -34,9 +37,18 @@ const NOTE: &str = "rung.json";
 /// Returns what this machine gives; blocks for a moment where that is not known yet.
 pub fn standing(home: &Path, binary: &Path) -> Result<Standing, StartError> {
     let key = key(binary);
+    let known = |note: &Note| note.key == key;
     let note = match noted(home) {
-        Some(note) if note.key == key => note,
-        old => prove_over(home, binary, key, old)?,
+        Some(note) if known(&note) => note,
+        _ => {
+            // Several tasks begin at once, and one of them finds out for all.
+            static FINDING: Mutex<()> = Mutex::new(());
+            let _finding = FINDING.lock().unwrap_or_else(PoisonError::into_inner);
+            match noted(home) {
+                Some(note) if known(&note) => note,
+                old => prove_over(home, binary, key, old)?,
+            }
+        }
     };
     Ok(Standing { rung: note.proof.rung, weak: weak(note.proof.rung, note.before) })
 }
@@ -54,8 +66,15 @@ pub fn forget(home: &Path) {
 }
 
 fn prove_over(home: &Path, binary: &Path, key: String, old: Option<Note>) -> Result<Note, StartError> {
-    let name = format!("quire-proof-{}", std::process::id());
-    let proof = quire_sandbox::prove(&home.join(&name), &std::env::temp_dir().join(name), binary)?;
+    static PROOFS: AtomicU32 = AtomicU32::new(0);
+    let proof = PROOFS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("quire-proof-{}-{proof}", std::process::id());
+    let (scratch, folder) = (home.join(&name), std::env::temp_dir().join(name));
+    // Of a process that was killed, and had the same number.
+    for left in [&scratch, &folder] {
+        remove_tree(left).map_err(StartError::Directories)?;
+    }
+    let proof = quire_sandbox::prove(&scratch, &folder, binary)?;
     let before = old.and_then(|old| if old.key == key { old.before } else { Some(old.proof.rung) });
     let note = Note { key, proof, before };
     // Without a note it is found again the next time.

@@ -72,7 +72,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["accept", "1", "--commit"],
         vec!["accept", "1", "--branch", "x"],
         vec!["host", "--port", "1"],
-        vec!["doctor", "--fix"],
     ];
     for arguments in of_commands.iter().chain(&of_options) {
         let out = quire(home.path(), arguments);
