@@ -34,7 +34,11 @@ pub enum Event {
     Equipped {
         system: String,
         tools: Vec<ToolSpec>,
+        /// The kind of sandbox.
         rung: String,
+        /// What a person is told of that, where it is less than usual.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weak: Option<String>,
     },
     /// The folders were copied; calls may run.
     Frozen {
@@ -77,6 +81,14 @@ pub enum Event {
     /// the last snapshot.
     Restored {
         layer: u32,
+    },
+    /// The machine gives another kind of sandbox than before: the folders are as they were, in the layer `layer`, and all
+    /// that the task had changed besides them is not there any more.
+    Moved {
+        layer: u32,
+        rung: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weak: Option<String>,
     },
     /// quire ran a check of the charter's on the sealed snapshot.
     Checked {

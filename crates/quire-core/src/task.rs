@@ -29,6 +29,8 @@ pub struct Task {
     pub system: Option<Arc<str>>,
     pub tools: Arc<[ToolSpec]>,
     pub rung: String,
+    /// What a person is told of the kind of sandbox, where it is less than usual.
+    pub weak: Option<String>,
     pub bases: Option<Arc<[Base]>>,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
@@ -239,6 +241,7 @@ impl Task {
             system: None,
             tools: Arc::from([]),
             rung: String::new(),
+            weak: None,
             bases: None,
             copies_all: false,
             transcript: vec![],
@@ -345,7 +348,7 @@ impl Task {
                 working && self.stage == Stage::Seal && *layer == self.layer && self.bases.is_some(),
                 "sealed in its turn",
             ),
-            Event::Restored { layer } => {
+            Event::Restored { layer } | Event::Moved { layer, .. } => {
                 only_if(working && *layer == self.layer, "only the open layer can be lost")
             }
             Event::Checked { check, proof } => only_if(
@@ -430,10 +433,11 @@ impl Task {
                 self.epoch = *epoch;
                 self.lose_what_was_begun();
             }
-            Event::Equipped { system, tools, rung } => {
+            Event::Equipped { system, tools, rung, weak } => {
                 self.system = Some(system.as_str().into());
                 self.tools = tools.as_slice().into();
                 self.rung = rung.clone();
+                self.weak = weak.clone();
             }
             Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
             Event::Asked { .. } => {
@@ -487,6 +491,14 @@ impl Task {
                 "The machine lost power. The folder is as after your last step; what was installed or changed outside it since \
                  this turn began is gone.",
             ),
+            Event::Moved { rung, weak, .. } => {
+                self.rung = rung.clone();
+                self.weak = weak.clone();
+                self.notice(&format!(
+                    "The machine now gives another kind of copy to work in: {rung}. The folder is as it was; what was installed \
+                     or changed outside it is gone, and the folder may lie at another path."
+                ));
+            }
             Event::Checked { proof, .. } => self.check(proof),
             Event::Presented { version, snapshot } => {
                 let sealed = self.sealed.as_ref().expect("may() saw it");

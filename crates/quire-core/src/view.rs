@@ -7,7 +7,7 @@ mod review;
 
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
-pub use review::{CheckRow, Fate, FileChange, LeftOut, Review, Shape, Taken, Written, WrittenFile};
+pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile};
 
 use crate::bytes::escape;
 use crate::event::{Trouble, Why};

@@ -176,6 +176,7 @@ impl World {
                     })
                     .into(),
                 rung: "r".into(),
+                weak: None,
             },
             Want::Freeze => Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
             Want::Ask => {

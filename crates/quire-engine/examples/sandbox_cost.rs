@@ -5,7 +5,7 @@
 
 use quire_engine::freeze;
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{Door, FolderView, Sandbox, Spec, skeleton, start};
+use quire_sandbox::{Door, FolderView, Rung, Sandbox, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,7 @@ impl Lab {
         let env = ["HOME", "PATH", "LANG", "CARGO_HOME", "RUSTUP_HOME"];
         let env = env.iter().filter_map(|key| Some(((*key).to_owned(), std::env::var(key).ok()?)));
         let spec = Spec {
+            rung: if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid },
             state: place("state"),
             layer: place("layer"),
             layers: Vec::new(),

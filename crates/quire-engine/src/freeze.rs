@@ -30,7 +30,8 @@ use crate::stack::Stack;
 use copy::{Copied, copied_bytes, copy_all, finish_dir, make_dir};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
-use rustix::fs::{FileType, FlockOperation, Mode};
+use quire_sandbox::layer;
+use rustix::fs::{FlockOperation, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -347,6 +348,7 @@ fn place_for(home: &Path, folder: &Path) -> io::Result<(u64, PathBuf)> {
     std::fs::create_dir(&dir)?;
     std::fs::create_dir(dir.join("base"))?;
     std::fs::create_dir(dir.join("delta"))?;
+    layer::note_marks(&dir, layer::Marks::User)?;
     replace_file(&dir, "folder", name.as_bytes())?;
     sync_dir(&all)?;
     Ok((highest + 1, dir))
@@ -411,7 +413,7 @@ fn fill(
     }
     let whiteout = |path: &RelPath| {
         let name = OsStr::from_bytes(path.as_bytes());
-        rustix::fs::mknodat(to, name, FileType::CharacterDevice, Mode::empty(), 0)
+        layer::delete(to, name)
     };
     deleted.iter().try_for_each(|path| whiteout(path))?;
     let outcomes = copy_all(from, to, &files, progress)?;

@@ -104,7 +104,10 @@ impl Hands {
     /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
     /// where it has to be made, `progress` is told entries made and entries to make.
     pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
-        let skeleton = skeleton(&home.join("system"), progress).map_err(StartError::Directories)?;
+        let skeleton = match spec.rung.has_tree() {
+            true => skeleton(&home.join("system"), progress).map_err(StartError::Directories)?,
+            false => Skeleton::default(),
+        };
         spec.skeleton.clone_from(&skeleton.layers);
         let waiting = Arc::<Mutex<Waiting>>::default();
         let (said, ports) = watch::channel(Vec::new());
@@ -185,6 +188,11 @@ impl Hands {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
+    }
+
+    /// Brings the layer up to what is inside, which must hold still; blocks.
+    pub fn settle(&self) -> io::Result<()> {
+        self.sandbox.settle()
     }
 
     /// Returns lines about the limits that were met since the last outcome: why a sandbox that is gone may have gone.

@@ -14,7 +14,9 @@ mod hostlog;
 mod ignores;
 pub mod instructions;
 pub mod keys;
+pub mod ladder;
 pub mod link;
+mod live;
 mod masked;
 pub mod models;
 pub mod nearest;
@@ -22,12 +24,11 @@ mod once;
 mod place;
 mod plain_file;
 pub mod quire;
+pub mod raise;
 mod reach;
-mod rooted;
 mod serve;
 pub mod settings;
 pub mod snapshot;
-mod stack;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -35,11 +36,15 @@ pub mod uninstall;
 mod usage;
 mod work;
 
+// Layers are the sandbox's to lay out, and so to read.
+use quire_sandbox::{rooted, stack};
+
 pub use glimpse::Glimpse;
 pub use link::{Followed, Heard, Link};
 pub use once::Once;
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
+pub use quire_sandbox::{Proof, Rung};
 pub use serve::{ServeError, Stand};
 
 /// Returns what would hold each bound of a sandbox that the host starts, in pairs of the bound and its means, in words.

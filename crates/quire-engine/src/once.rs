@@ -3,6 +3,7 @@
 use crate::freeze;
 use crate::hands::Hands;
 use crate::keys::Secret;
+use crate::ladder;
 use crate::quire::{EngineError, Quire};
 use crate::reach::{Reach, Way};
 use crate::settings::Resolved;
@@ -10,7 +11,7 @@ use crate::snapshot::{self, Seen};
 use crate::work::hidden;
 use quire_core::Snapshot;
 use quire_core::event::{Apart, Connection, Event};
-use quire_sandbox::{FolderView, Rung, Spec};
+use quire_sandbox::{FolderView, Proof, Spec};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
@@ -135,15 +136,17 @@ impl Quire {
         };
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
+        let binary = std::env::current_exe().map_err(failed)?;
         let reach = Reach::default();
         let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
         let spec = Spec {
+            rung: ladder::standing(self.home(), &binary)?.rung,
             state: scratch.join("run"),
             layer: layer.clone(),
             layers: vec![],
             skeleton: vec![],
             out: scratch.join("out"),
-            binary: std::env::current_exe().map_err(failed)?,
+            binary,
             folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
             hide: hidden(&limits.hide, self.home()),
             show: limits.show.clone(),
@@ -173,12 +176,10 @@ impl Quire {
         Ok(Once { exit, output, changes, apart, reached, folders: resolved.folders.clone() })
     }
 
-    /// Makes a sandbox, ends it, and returns its kind.
-    pub fn prove_sandbox(&self) -> Result<Rung, EngineError> {
-        let name = format!("quire-proof-{}", std::process::id());
-        let scratch = self.home().join(&name);
+    /// Makes sandboxes until one stands, ends it, and returns its kind and why it was no better one.
+    pub fn prove_sandbox(&self) -> Result<Proof, EngineError> {
         let binary =
-            std::env::current_exe().map_err(|why| EngineError::Home { path: scratch.clone(), why })?;
-        Ok(quire_sandbox::rung(&scratch, &std::env::temp_dir().join(name), binary)?)
+            std::env::current_exe().map_err(|why| EngineError::Home { path: self.home().to_owned(), why })?;
+        Ok(ladder::prove(self.home(), &binary)?)
     }
 }

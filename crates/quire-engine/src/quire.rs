@@ -12,13 +12,14 @@ use crate::settings::{Resolved, Surroundings};
 use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
 use crate::work::load_snapshot;
-use crate::{host, snapshot};
+use crate::{host, live, snapshot};
+use quire_core::bytes::escape;
 use quire_core::charter::Model;
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
-use quire_core::view::{Fate, FileChange, LeftOut, Review, Written, WrittenFile};
+use quire_core::view::{Fate, FileChange, LeftOut, Moved, Review, Written, WrittenFile};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, diff};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -338,7 +339,14 @@ impl Quire {
             left.map(move |left| LeftOut { folder, path: left.path.clone(), why: left.why.clone() })
         });
         let left_out = left_out.collect();
-        Ok(Review { left_out, ..Review::of(&task, &version, files) })
+        let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
+        let shown = |path: &PathBuf| {
+            let inner = task.charter.folders.iter().find_map(|folder| path.strip_prefix(folder).ok());
+            escape(inner.unwrap_or(path).as_os_str().as_bytes())
+        };
+        let moved = moved.iter().map(|path| Moved { path: shown(path), system: live::is_system(path) });
+        let moved = moved.collect();
+        Ok(Review { left_out, moved, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.
@@ -461,7 +469,16 @@ impl Quire {
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
         self.log_end(task.id, accept, undo, event)?;
-        Ok(done?)
+        let report = done?;
+        let at = |w: &accept::Written| -> Option<PathBuf> {
+            Some(task.charter.folders.get(w.folder as usize)?.join(OsStr::from_bytes(w.path.as_bytes())))
+        };
+        let written: Vec<PathBuf> = report.written.iter().filter_map(at).collect();
+        // It is done, and told, whatever becomes of a note.
+        if let Err(error) = live::renew(self.place(task.id).dir(), &written) {
+            tracing::warn!(task = task.id, %error, "what was written will be told as changed");
+        }
+        Ok(report)
     }
 
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {

@@ -2,6 +2,7 @@
 //! writes it down with whatever it writes next, and the person's answers hold for those that stand and those to come.
 
 use crate::keys::Secret;
+use crate::settings::Surroundings;
 use quire_core::charter::{Charter, Net};
 use quire_core::event::{Connection, Event, Refused};
 use quire_core::net::{HostRule, is_host};
@@ -87,7 +88,7 @@ impl Reach {
             named: charter.sandbox.named.clone(),
             brokered,
             limits: Limits::default(),
-            upstream: egress::upstream(&std::env::vars().collect()),
+            upstream: egress::upstream(&Surroundings::capture().env),
         };
         let heard = self.heard.clone();
         let egress = Arc::new(Egress::new(policy, move |traffic| heard.hear(traffic))?);

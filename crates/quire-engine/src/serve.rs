@@ -3,8 +3,11 @@
 
 use crate::freeze;
 use crate::hands::{Gone, Hands};
+use crate::keys::Keys;
 use crate::quire::{EngineError, Quire};
+use crate::settings::Surroundings;
 use crate::work::{Undone, Work};
+use quire_core::charter::Charter;
 use quire_core::event::Why;
 use quire_core::{Phase, Serving};
 use quire_sandbox::protocol::{HandOutcome, Port};
@@ -98,7 +101,12 @@ impl Quire {
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let (client, show) = (quire_model::Client::new(), Arc::new(|_| {}));
         let (store, home) = (self.store().clone(), self.home().to_owned());
-        let work = Work::new(store, home, id, client, Box::new(|_, _| None), Box::new(|_, _| None), show);
+        // Whoever serves it is the task's person, with their variables.
+        let secret = Box::new(|_: &Charter, name: &str| {
+            let here = Surroundings::capture();
+            Keys::read(&here).ok()?.secret(name, &here)
+        });
+        let work = Work::new(store, home, id, client, Box::new(|_, _| None), secret, show);
         let work = Arc::new(work.map_err(failed)?);
         let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
             Ok(hands) => hands,
@@ -180,7 +188,7 @@ impl Stand {
                 }
                 () = self.hands.gone() => {
                     let command = self.serving.command.clone();
-                    return ServeError::Ended { command, exit: None, output: String::new() };
+                    return ServeError::Ended { command, exit: None, output: self.hands.limits_met() };
                 }
                 Some(_) = connections.join_next() => {}
                 accepted = accept(listener, &free) => {
@@ -204,7 +212,7 @@ impl Stand {
         let said = (&mut running.0).await;
         let (exit, output) = match said {
             Ok(Ok(said)) => (said.exit, said.text),
-            Ok(Err(_)) | Err(_) => (None, String::new()),
+            Ok(Err(_)) | Err(_) => (None, self.hands.limits_met()),
         };
         if self.plain && exit == Some(NO_PAGES) {
             return ServeError::NoRecord(self.task);

@@ -90,7 +90,7 @@ pub fn snapshot(
 fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(Stack, usize)> {
     let uppers: Vec<PathBuf> = layers.iter().map(|l| layer::folder(l, index)).collect();
     let uppers = Stack::open(&uppers)?;
-    let count = uppers.len();
+    let count = uppers.height();
     Ok((uppers.upon(base.stack()?), count))
 }
 
@@ -140,7 +140,7 @@ pub fn ignored(
             let uppers: Vec<PathBuf> = layers.iter().map(|l| layer::ignored(l, index, dir)).collect();
             let live = || Stack::open(&[folder.join(dir)]);
             let uppers = Stack::open(&uppers)?;
-            let count = uppers.len();
+            let count = uppers.height();
             let (lower, whole) = (live()?, uppers.upon(live()?));
             let mut differences = vec![];
             let all = [Class::Folder, Class::Git, Class::Ignored];
@@ -372,7 +372,7 @@ fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelP
         let stack = Stack::open(&uppers)?;
         let mut open = vec![stack.top()?];
         while let Some(place) = open.pop() {
-            for name in stack.names(&place, stack.len())? {
+            for name in stack.names(&place, stack.height())? {
                 match stack.enter(&place, &name)? {
                     Some(found) if found.print.kind == Kind::Dir => open.push(found.place()),
                     Some(found) => visit(&dir, &found.path),

@@ -39,7 +39,7 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
     let first = vec![
         Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
-        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into() },
+        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
         Event::Frozen { bases: vec![base] },
     ];
     store.create(first).await.expect("a task").task

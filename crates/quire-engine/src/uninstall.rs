@@ -80,6 +80,7 @@ const OURS: &[&str] = &[
     "host.log",
     "host.sock",
     "quire-proof-",
+    "rung.json",
 ];
 
 impl Quire {

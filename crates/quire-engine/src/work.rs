@@ -6,20 +6,21 @@ use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
 use crate::keys::Secret;
+use crate::ladder::{self, Standing};
 use crate::masked::{self, Masked};
 use crate::place::Place;
 use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
 use crate::store::Store;
-use crate::{check, instructions};
+use crate::{check, instructions, live};
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
 use quire_core::secret::Masks;
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_sandbox::protocol::HandOutcome;
-use quire_sandbox::{FolderView, Spec, StartError};
+use quire_sandbox::{FolderView, Spec, StartError, layer};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -45,6 +46,7 @@ pub struct Work {
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
     masks: OnceLock<Arc<Masks>>,
+    standing: Mutex<Option<Standing>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
     /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
@@ -89,6 +91,7 @@ impl Work {
             frozen: Mutex::default(),
             seen: Mutex::default(),
             masks: OnceLock::new(),
+            standing: Mutex::default(),
             hands: tokio::sync::Mutex::default(),
             open: AtomicU32::new(0),
         })
@@ -100,11 +103,27 @@ impl Work {
         let surroundings =
             Surroundings { env: charter.env.iter().cloned().collect(), cwd: charter.folders[0].clone() };
         let told = instructions::read(&charter.folders[0], surroundings.config_dir().as_deref());
+        let standing = self.standing()?;
+        let mut system = prompt::system(charter, &told.text);
+        if let Some(told) = standing.rung.told() {
+            system.push_str(&format!("\n\n{told}"));
+        }
         Ok(Event::Equipped {
-            system: prompt::system(charter, &told.text),
+            system,
             tools: quire_sandbox::tool::specs(model.edits, model.images),
-            rung: quire_sandbox::Rung::expected().to_string(),
+            rung: standing.rung.to_string(),
+            weak: standing.weak,
         })
+    }
+
+    /// Returns what the sandboxes of this task stand on from now on.
+    fn standing(&self) -> Result<Standing, Undone> {
+        let mut standing = lock(&self.standing);
+        if let Some(standing) = &*standing {
+            return Ok(standing.clone());
+        }
+        let found = ladder::standing(&self.home, &self.binary).map_err(sandbox_trouble)?;
+        Ok(standing.insert(found).clone())
     }
 
     /// Copies the folders.
@@ -119,6 +138,11 @@ impl Work {
         }
         let bases =
             all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
+        let at = |(folder, frozen): (&PathBuf, &Frozen)| -> Vec<PathBuf> {
+            frozen.ignored.iter().map(|ignored| folder.join(ignored)).collect()
+        };
+        let ignored = task.charter.folders.iter().zip(&all).flat_map(at);
+        live::note(self.place.dir(), ignored).map_err(disk)?;
         *lock(&self.frozen) = Some(Arc::new(all));
         Ok(Event::Frozen { bases })
     }
@@ -199,7 +223,11 @@ impl Work {
         let (home, show) = (self.home.clone(), self.show.clone());
         let progress = move |done, total| show(Glimpse::Preparing { done, total });
         blocking(move || {
-            let mut hands = Hands::start(spec, &home, &progress).map_err(sandbox_trouble)?;
+            let started = Hands::start(spec, &home, &progress);
+            if let Err(StartError::Refused(_)) = &started {
+                ladder::forget(&home);
+            }
+            let mut hands = started.map_err(sandbox_trouble)?;
             if let Some(way) = way {
                 hands.open(way.egress).map_err(|error| Why::Trouble(Trouble::Sandbox, error.to_string()))?;
             }
@@ -240,6 +268,7 @@ impl Work {
             ignored: frozen.ignored.clone(),
         };
         Ok(Spec {
+            rung: self.standing()?.rung,
             state,
             layer,
             layers,
@@ -336,7 +365,16 @@ impl Work {
             self.let_go_of(live).await;
             hands = None;
         }
-        let snapshot = self.snapshot(task).await;
+        let snapshot = match &hands {
+            Some(live) => {
+                let live = live.clone();
+                match blocking(move || live.settle().map_err(disk)).await {
+                    Ok(()) => self.snapshot(task).await,
+                    Err(why) => Err(why),
+                }
+            }
+            None => self.snapshot(task).await,
+        };
         if let Some(hands) = hands {
             hands.go_on();
         }
@@ -442,7 +480,15 @@ impl Work {
     pub async fn open_layer(self: &Arc<Work>, task: &Task) -> Result<Option<Event>, Undone> {
         let work = self.clone();
         blocking(move || work.place.bury().map_err(disk)).await?;
-        if task.bases.is_none() || !self.place.is_torn(task.layer).map_err(disk)? {
+        if task.bases.is_none() {
+            return Ok(None);
+        }
+        let standing = self.standing()?;
+        if !task.rung.is_empty() && task.rung != standing.rung.to_string() {
+            return self.move_to(task, standing).await.map(Some);
+        }
+        if !self.place.is_torn(task.layer).map_err(disk)? {
+            self.settle_left(task).await?;
             return Ok(None);
         }
         let (frozen, layer, work) = (self.frozen(task)?, self.place.layer(task.layer), self.clone());
@@ -458,14 +504,55 @@ impl Work {
         Ok(Some(Event::Restored { layer: number }))
     }
 
+    /// Brings what a killed host left in working copies into the layer.
+    async fn settle_left(self: &Arc<Work>, task: &Task) -> Result<(), Undone> {
+        let layer = self.place.layer(task.layer);
+        if !quire_sandbox::has_left(&layer) {
+            return Ok(());
+        }
+        let spec = self.spec(task, layer, self.place.layers_below(task.layer), None)?;
+        blocking(move || quire_sandbox::settle_left(&spec).map_err(disk)).await
+    }
+
+    /// Puts the task onto another rung than its layers were made on: what they show of the folders becomes one layer in the
+    /// new form. The rest of the machine is as it is.
+    async fn move_to(self: &Arc<Work>, task: &Task, standing: Standing) -> Result<Event, Undone> {
+        self.settle_left(task).await?;
+        let (frozen, work, number) = (self.frozen(task)?, self.clone(), task.layer);
+        let rung = standing.rung;
+        blocking(move || {
+            let layers = work.place.layers_below(number + 1);
+            let seen = &mut Seen::default();
+            let (_, now) =
+                snapshot::snapshot(&frozen, &layers, seen, work.store.blobs()).map_err(snapshot_trouble)?;
+            // Below the open layer, so that what was sealed shows it too.
+            let layer = work.place.layer(0);
+            let made = work.place.dir().join("moved");
+            freeze::remove_tree(&made).map_err(disk)?;
+            let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
+            snapshot::restore(&now, &frozen, &made, owner, work.store.blobs()).map_err(snapshot_trouble)?;
+            layer::note_marks(&made, rung.marks()).map_err(disk)?;
+            for old in layers {
+                freeze::remove_tree(&old).map_err(disk)?;
+            }
+            std::fs::create_dir_all(work.place.dir().join("layers")).map_err(disk)?;
+            std::fs::rename(&made, &layer).map_err(disk)?;
+            work.place.begin_layer(number).map_err(disk)
+        })
+        .await?;
+        Ok(Event::Moved { layer: number, rung: rung.to_string(), weak: standing.weak })
+    }
+
     /// Fills `layer` so that, above `sealed`, the folders are as in a snapshot.
     fn lay_out(&self, id: &Hash, frozen: &[Frozen], sealed: &[PathBuf], layer: &Path) -> Result<(), Undone> {
-        let owner = rustix::process::geteuid().is_root().then_some(quire_sandbox::INSIDE_BASE);
+        let rung = self.standing()?.rung;
+        let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
         let (snapshot, blobs) = (self.load_snapshot(id)?, self.store.blobs());
         let (_, sealed) =
             snapshot::snapshot(frozen, sealed, &mut Seen::default(), blobs).map_err(snapshot_trouble)?;
         let snapshot = snapshot::upon(snapshot, &sealed);
-        snapshot::restore(&snapshot, frozen, layer, owner, blobs).map_err(snapshot_trouble)
+        snapshot::restore(&snapshot, frozen, layer, owner, blobs).map_err(snapshot_trouble)?;
+        layer::note_marks(layer, rung.marks()).map_err(disk)
     }
 
     /// Starts a fresh sandbox that the task never hears of, in the directory `scratch`: of the sealed layers up to `layer`,
@@ -482,6 +569,7 @@ impl Work {
             let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }
+        self.reach.heed(&task.reaches);
         let way = self.way(task)?;
         let spec = self.spec(task, top, layers, way.as_ref())?;
         self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await
@@ -585,5 +673,38 @@ mod tests {
         work.seal(&task).await.unwrap();
         assert!(matches!(work.hands(&task).await, Err(Why::Trouble(Trouble::Other, _))));
         assert!(!work.place.dir().join("run").exists(), "nothing was started");
+    }
+
+    #[test]
+    fn only_plain_files_of_the_out_directory_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        std::fs::create_dir_all(out.join("sub")).unwrap();
+        for file in ["secret", "out/said", "out/sub/deep", "out/.hidden"] {
+            std::fs::write(dir.path().join(file), file).unwrap();
+        }
+        std::os::unix::fs::symlink("../secret", out.join("link")).unwrap();
+        std::os::unix::fs::symlink("said", out.join("near")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, out.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        let rows = [
+            ("said", true),
+            (".hidden", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("/etc/passwd", false),
+            ("../secret", false),
+            ("sub/deep", false),
+            ("sub", false),
+            ("link", false),
+            ("near", false),
+            ("pipe", false),
+            ("gone", false),
+            ("said\0", false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(left_behind(&out, name).is_some(), expected, "{name:?}");
+        }
     }
 }

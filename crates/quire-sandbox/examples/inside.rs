@@ -3,7 +3,7 @@
 //! empty folder. HOME and PATH are taken over.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Spec, skeleton, start};
+use quire_sandbox::{FolderView, Rung, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory_bytes: 8 << 30,
         processes: 4096,
         disk_bytes: 16 << 30,
+        rung: if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid },
         gate: None,
     };
     let (say, heard) = channel();

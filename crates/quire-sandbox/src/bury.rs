@@ -11,10 +11,23 @@ use std::time::Duration;
 /// Longest time that killed processes may take to go; one that sleeps in the kernel can take its time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Which process's end is that of the sandbox.
+#[derive(Clone, Copy)]
+pub(crate) enum Last {
+    /// The first inside: whoever kills it ends all.
+    First(i32),
+    /// The spawner, which ends all when its host is gone, and must be left the time for it.
+    Keeper(i32),
+}
+
 /// Notes in `state` which process ends the sandbox when it ends.
-pub(crate) fn note(state: &Path, pid: i32) -> io::Result<()> {
+pub(crate) fn note(state: &Path, last: Last) -> io::Result<()> {
+    let (pid, word) = match last {
+        Last::First(pid) => (pid, ""),
+        Last::Keeper(pid) => (pid, " keeper"),
+    };
     let begun = begun(pid).unwrap_or_default();
-    fs::write(state.join("pid"), format!("{pid} {begun}"))
+    fs::write(state.join("pid"), format!("{pid} {begun}{word}"))
 }
 
 /// Kills the sandbox of `state`, a [`crate::Spec::state`], if it still lives, and waits until every process of it is gone.
@@ -31,12 +44,16 @@ pub fn bury(state: &Path) -> io::Result<()> {
     if begun(pid.as_raw_nonzero().get()).is_none_or(|begun| begun != noted) {
         return Ok(());
     }
+    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let ends = || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).map(|ended| ended > 0);
+    if words.next().is_some() && ends()? {
+        return Ok(());
+    }
     match pidfd_send_signal(&pidfd, Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent?,
     }
-    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience))? == 0 {
+    if !ends()? {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "a killed sandbox does not end"));
     }
     Ok(())
@@ -62,7 +79,7 @@ mod tests {
         fs::write(state.path().join("pid"), format!("{} 1", child.id())).unwrap();
         bury(state.path()).unwrap();
         assert!(child.try_wait().unwrap().is_none(), "another process's number");
-        note(state.path(), child.id() as i32).unwrap();
+        note(state.path(), Last::First(child.id() as i32)).unwrap();
         bury(state.path()).unwrap();
         assert!(!child.wait().unwrap().success());
         bury(state.path()).unwrap();

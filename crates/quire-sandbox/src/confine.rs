@@ -1,11 +1,12 @@
 //! What the first process inside gives up before it becomes the hand: none of it can be had back.
 
-use crate::Spec;
+use crate::copy::Places;
 use crate::mounts::During;
-use crate::seccomp;
 use crate::tree::Broken;
+use crate::{Spec, fence, seccomp, steward, unshared};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::os::fd::OwnedFd;
 
 /// The privileges that package managers need over what is theirs. None of them reaches outside of the user namespace.
 const KEPT: [CapabilitySet; 10] = [
@@ -29,13 +30,48 @@ const NICE: i32 = 5;
 
 /// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory, and `alone` that there is one user.
 pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), Broken> {
+    bound_resources(spec, u64::from(spec.processes), memory_is_bounded)?;
+    let kept = KEPT.into_iter().collect::<CapabilitySet>();
+    for capability in CapabilitySet::all().difference(kept).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // Unknown to this kernel, so nobody can have it.
+            Err(rustix::io::Errno::INVAL) => {}
+            removed => removed.during("giving up a privilege")?,
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
+    rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
+    if !spec.rung.has_processes() {
+        unshared::scope()?;
+        seccomp::add(unshared::filter(spec.rung), 0).during("filtering system calls")?;
+    }
+    seccomp::install(alone).during("filtering system calls")
+}
+
+/// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a
+/// [`crate::steward::Steward`].
+pub fn confine_copy(spec: &Spec, places: &Places, memory_is_bounded: bool) -> Result<OwnedFd, Broken> {
+    // The kernel counts all that the user runs, and these are more.
+    let others = unshared::threads_of_user();
+    bound_resources(spec, u64::from(spec.processes) + others, memory_is_bounded)?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
+    rustix::thread::set_capabilities(None, none).during("giving up privileges")?;
+    rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
+    fence::enter(spec, places)?;
+    seccomp::install(false).during("filtering system calls")?;
+    steward::listen(unshared::filter(spec.rung)).during("filtering system calls")
+}
+
+fn bound_resources(spec: &Spec, processes: u64, memory_is_bounded: bool) -> Result<(), Broken> {
     let bound = |resource, most: u64| {
         let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
         setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) }).during("setting a limit")
     };
     bound(Resource::Core, 0)?;
     bound(Resource::Fsize, spec.disk_bytes)?;
-    bound(Resource::Nproc, u64::from(spec.processes))?;
+    bound(Resource::Nproc, processes)?;
     bound(Resource::Memlock, 64 << 20)?;
     bound(Resource::Sigpending, 4 << 10)?;
     bound(Resource::Msgqueue, 800 << 10)?;
@@ -53,16 +89,5 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), 
         bound(Resource::Data, spec.memory_bytes)?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-
-    let kept = KEPT.into_iter().collect::<CapabilitySet>();
-    for capability in CapabilitySet::all().difference(kept).iter() {
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // Unknown to this kernel, so nobody can have it.
-            Err(rustix::io::Errno::INVAL) => {}
-            removed => removed.during("giving up a privilege")?,
-        }
-    }
-    rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
-    rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
-    seccomp::install(alone).during("filtering system calls")
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! The way in: from a process in fresh namespaces, whose directory is the root of the built tree, to the hand.
 
+use crate::copy::Places;
 use crate::mounts::{self, During};
 use crate::spawner::Outset;
 use crate::tree::Broken;
-use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Spec, confine, frame, gate, others, process};
+use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, others, process, unshared};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::{CStr, CString};
@@ -26,7 +27,7 @@ pub fn enter(
     let root = mounts::copy_all(&here).during("copying the new root")?;
     mounts::attach(&root, &here).during("mounting the new root")?;
     rustix::process::fchdir(&root).during("entering the new root")?;
-    kernel_files(root.as_fd(), spec.memory_bytes)?;
+    kernel_files(root.as_fd(), spec)?;
     rustix::process::pivot_root(".", ".").during("changing the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
     rustix::process::chdir("/").during("entering the new root")?;
@@ -39,12 +40,32 @@ pub fn enter(
     rustix::system::sethostname(b"quire").during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
+    if !spec.rung.has_processes() {
+        unshared::adopt().during("adopting orphans")?;
+    }
     let alone = others::is_alone();
     if alone {
         others::make()?;
     }
     confine::confine(spec, memory_is_bounded, alone)?;
-    become_hand()
+    become_hand(&Path::new(BIN_INSIDE).join("quire"))
+}
+
+/// Becomes the hand on the rung [`Rung::Copy`], where nothing is changed but what this process may do. The calls that it may
+/// not do itself go to whoever gets the descriptor that is sent through `caller`.
+pub fn enter_copy(
+    spec: &Spec,
+    caller: &UnixStream,
+    memory_is_bounded: bool,
+) -> Result<std::convert::Infallible, Broken> {
+    let places = Places::of(spec);
+    rustix::process::setsid().during("leaving the terminal")?;
+    process::die_with_parent().during("tying the sandbox to its spawner")?;
+    unshared::adopt().during("adopting orphans")?;
+    rustix::process::chdir(&places.folders[0]).during("entering the copy")?;
+    let listener = confine::confine_copy(spec, &places, memory_is_bounded)?;
+    frame::write_with(caller, &(), &[listener]).during("handing over system calls")?;
+    become_hand(&spec.binary)
 }
 
 /// What the kernel tells of the whole machine and of the people at it, and what is put in its place: its memory, keys and
@@ -68,7 +89,7 @@ const TOLD: [(&str, &str); 15] = [
 ];
 
 /// Mounts what belongs to the new namespaces: processes, devices' and drivers' state, terminals.
-fn kernel_files(root: std::os::fd::BorrowedFd<'_>, memory: u64) -> Result<(), Broken> {
+fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Broken> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -81,13 +102,26 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, memory: u64) -> Result<(), Br
             mounts::directory_within(root, Path::new(at), 0).during(format_args!("finding /{at}"))?;
         mounts::attach(&made, &target).during(format_args!("mounting /{at}"))
     };
-    mount("proc", &[], "proc", quiet)?;
-    mount("sysfs", &[], "sys", read_only)?;
+    if spec.rung == Rung::NoNewProc {
+        // With whatever covers parts of it, for which alone the kernel allows this.
+        let machines = mounts::place(Path::new("/proc")).during("opening /proc")?;
+        let machines = mounts::copy_all(&machines).during("showing /proc")?;
+        let target = mounts::directory_within(root, Path::new("proc"), 0).during("finding /proc")?;
+        mounts::attach(&machines, &target).during("showing /proc")?;
+        // Covered in the same way, it stays empty.
+        let _ = mount("sysfs", &[], "sys", read_only);
+    } else {
+        mount("proc", &[], "proc", quiet)?;
+        mount("sysfs", &[], "sys", read_only)?;
+    }
     let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("max", TERMINALS)];
     let no_exec = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     mount("devpts", &terminals, "dev/pts", no_exec)?;
 
-    bound_namespaces(root, memory);
+    // Nothing is written into a /proc that is the machine's.
+    if spec.rung.has_processes() {
+        bound_namespaces(root, spec.memory_bytes);
+    }
 
     // Some of these ask only for the owner, not for a privilege: whoever root inside may be, they are closed.
     for name in ["sys", "sysrq-trigger", "irq", "bus", "fs", "pressure"] {
@@ -167,8 +201,7 @@ fn network(with_way_out: bool) -> std::io::Result<()> {
 }
 
 /// Starts the hand in this process, with no environment; descriptor 0 is its socket, and no other stays open.
-fn become_hand() -> Result<std::convert::Infallible, Broken> {
-    let path = Path::new(BIN_INSIDE).join("quire");
+fn become_hand(path: &Path) -> Result<std::convert::Infallible, Broken> {
     let path = CString::new(path.as_os_str().as_bytes()).during("naming the hand")?;
     let name = CString::new(HAND).during("naming the hand")?;
     let arguments = [c"quire".as_ptr(), name.as_ptr(), std::ptr::null()];

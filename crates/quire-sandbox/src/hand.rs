@@ -1,4 +1,4 @@
-//! The hand: process 1 of a sandbox, and the only one that talks through the wall.
+//! The hand: the first process of a sandbox, and the only one that talks through the wall.
 //!
 //! The main thread reads the socket and buries orphans; each call has a thread of its own. Nothing it needs is secret: it
 //! was started with an empty environment, and other processes inside can neither read nor trace it. When its socket
@@ -8,7 +8,7 @@ use crate::ports;
 use crate::protocol::{FromHand, HandOutcome, Port, ToHand};
 use crate::still::Still;
 use crate::tool::{self, Inside};
-use crate::{OUT_INSIDE, frame, spawner};
+use crate::{frame, spawner, unshared};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,11 @@ use std::time::{Duration, Instant};
 pub struct Brief {
     /// As [`quire_core::bytes::escape`] writes it.
     pub folder: String,
+    /// Where whole outputs are left; likewise.
+    pub out: String,
     pub env: Vec<(String, String)>,
+    /// Whether there are no processes but the sandbox's to be seen.
+    pub alone: bool,
 }
 
 /// Longest time that processes have to stop; what runs on is killed, so that a snapshot is of files that hold still.
@@ -44,10 +48,18 @@ fn serve() -> io::Result<()> {
     let socket = spawner::take_socket()?;
     let ended = child_ended()?;
     let Some(brief) = frame::read::<Brief>(&socket)? else { return Ok(()) };
-    let folder = quire_core::bytes::unescape(&brief.folder).ok_or(io::ErrorKind::InvalidData)?;
-    let folder = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(folder));
+    let path = |text: &str| {
+        let raw = quire_core::bytes::unescape(text).ok_or(io::ErrorKind::InvalidData)?;
+        Ok::<_, io::Error>(PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(
+            raw,
+        )))
+    };
+    if !brief.alone {
+        // It stops processes by signalling all that it can reach.
+        unshared::is_apart().map_err(io::Error::other)?;
+    }
     let hand = Arc::new(Hand {
-        inside: Inside::new(folder, OUT_INSIDE.into(), brief.env),
+        inside: Inside::new(path(&brief.folder)?, path(&brief.out)?, brief.env),
         voice: Mutex::new(socket.try_clone()?),
         still: Still::default(),
     });
@@ -226,10 +238,11 @@ fn signal_all(signal: Signal) {
 /// Returns the processes inside, apart from this one, that could still do something.
 fn running() -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let me = std::process::id() as i32;
     let all: Vec<(i32, u8, i32)> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| *pid != 1)
+        .filter(|pid| *pid != me && Pid::from_raw(*pid).is_some_and(unshared::reaches))
         .filter_map(|pid| {
             state(&fs::read(format!("/proc/{pid}/stat")).ok()?).map(|(state, parent)| (pid, state, parent))
         })

@@ -4,11 +4,18 @@
 //! - `ignored-<i>/<name>/`: what changed in one ignored directory of it,
 //! - `machine/<name>/`: what changed below one mount point of the machine.
 //!
-//! Each is the upper directory of an overlay. A deleted entry is a character device 0:0; a directory that hides what lay
-//! under it carries the extended attribute `trusted.overlay.opaque` (started by root) or `user.overlay.opaque`
-//! (by an ordinary user), with the value `y`. As root, owners are shifted: uid 0 inside is [`crate::INSIDE_BASE`] here.
+//! Each is the upper directory of an overlay, or what it would be. A deleted entry is a character device 0:0, or where the
+//! file system takes none an empty file with the extended attribute `user.overlay.whiteout`; a directory that hides what
+//! lay under it carries `trusted.overlay.opaque` or `user.overlay.opaque`, with the value `y`. Which of the two spaces
+//! holds the marks is in the layer's file `marks`: an agent could write into the other. On the rung
+//! [`crate::Rung::Idmapped`] owners are shifted: uid 0 inside is [`crate::INSIDE_BASE`] here.
+//!
+//! On the rung [`crate::Rung::Copy`] `copy/` holds the working copies while the sandbox lives.
 
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +38,56 @@ pub fn machine(layer: &Path, mount_point: &Path) -> PathBuf {
 pub fn machine_all(layer: &Path) -> PathBuf {
     layer.join("machine")
 }
+
+/// The space of extended attributes in which a layer's marks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// `trusted.`, which nobody inside can write.
+    Trusted,
+    /// `user.`, which nobody inside can write either: overlays without real privilege keep it for themselves, and what
+    /// quire writes itself carries no attribute of an agent's.
+    User,
+}
+
+const MARKS: &str = "marks";
+
+/// Notes in which space the marks of a layer are.
+pub fn note_marks(layer: &Path, marks: Marks) -> io::Result<()> {
+    let word = match marks {
+        Marks::Trusted => "trusted",
+        Marks::User => "user",
+    };
+    std::fs::write(layer.join(MARKS), word)
+}
+
+/// Returns the space of marks of the layer that `part` (a `folder-0` and the like) belongs to. Without a note it is what
+/// this user's overlays would write.
+pub fn marks_of(part: &Path) -> Marks {
+    let noted = part.ancestors().skip(1).take(2).find_map(|layer| std::fs::read(layer.join(MARKS)).ok());
+    match noted.as_deref() {
+        Some(b"trusted") => Marks::Trusted,
+        Some(_) => Marks::User,
+        None if rustix::process::geteuid().is_root() => Marks::Trusted,
+        None => Marks::User,
+    }
+}
+
+/// Writes `name` in `dir` as deleted.
+pub fn delete(dir: impl AsFd, name: &OsStr) -> io::Result<()> {
+    let dir = dir.as_fd();
+    match rustix::fs::mknodat(dir, name, FileType::CharacterDevice, Mode::empty(), 0) {
+        // An overlay, as the root of a container is one, takes no whiteout.
+        Err(rustix::io::Errno::PERM) => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+            Ok(rustix::fs::fsetxattr(&made, WHITEOUT, b"y", XattrFlags::empty())?)
+        }
+        made => Ok(made?),
+    }
+}
+
+/// On an empty file: deleted.
+pub const WHITEOUT: &str = "user.overlay.whiteout";
 
 /// Returns a path as one file name: `%` is `%25` and `/` is `%2f`.
 pub fn name(path: &Path) -> OsString {

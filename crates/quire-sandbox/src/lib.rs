@@ -9,12 +9,14 @@
 
 mod bury;
 mod confine;
+mod copy;
 mod cover;
 mod delegate;
 mod door;
 mod durable;
 pub mod egress;
 mod enter;
+mod fence;
 mod frame;
 mod gate;
 mod hand;
@@ -31,17 +33,22 @@ mod pages;
 mod ports;
 mod process;
 pub mod protocol;
+pub mod rooted;
 mod rung;
 mod sandbox;
 mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+pub mod stack;
+mod steward;
 mod still;
 mod sudo;
 mod tidy;
 pub mod tool;
 mod tree;
+mod twice;
+mod unshared;
 
 use std::ffi::OsString;
 
@@ -50,10 +57,12 @@ pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told};
-pub use rung::{Rung, rung};
-pub use sandbox::{Sandbox, StartError, start};
+pub use machine::kind_at;
+pub use rung::{Proof, Refused, Rung, prove};
+pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
 pub use spec::{Door, FolderView, Spec};
+pub use unshared::landlock_version;
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;

@@ -22,12 +22,23 @@ pub fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
         else {
             continue;
         };
-        let point = PathBuf::from(OsString::from_vec(unoctal(point)));
+        let point = path(point);
         mounts.retain(|mount| mount.point != point);
         let text = |raw: &[u8]| String::from_utf8_lossy(raw).into_owned();
         mounts.push(Mount { point, kind: text(kind), device: text(device) });
     }
     mounts
+}
+
+/// Returns the path that stands in a field of mountinfo.
+pub fn path(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unoctal(field)))
+}
+
+/// Returns the kind of file system that an absolute path without links lies on, by the text of `/proc/self/mountinfo`.
+pub fn kind_at(mountinfo: &[u8], path: &Path) -> Option<String> {
+    let holds = mounts(mountinfo).into_iter().filter(|mount| path.starts_with(&mount.point));
+    holds.max_by_key(|mount| mount.point.components().count()).map(|mount| mount.kind)
 }
 
 /// Undoes `\040` and its like.

@@ -46,7 +46,9 @@ fn keep(child: &process::Child, at: &Path) -> Result<(), Broken> {
     let namespace = mounts::place(&PathBuf::from(format!("/proc/{}/ns/user", child.pid)));
     let namespace = namespace.during("making room for other users")?;
     let mount = mounts::copy(&namespace).during("keeping room for other users")?;
-    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV;
     mounts::restrict(&mount, read_only, None).during("keeping room for other users")?;
     let target = mounts::place(at).during("keeping room for other users")?;
     mounts::attach(&mount, &target).during("keeping room for other users")

@@ -1,9 +1,13 @@
 //! The host's side of a sandbox: starting it, talking with its hand, ending it.
 
+use crate::copy::{Copies, Places};
 use crate::limits::{Breach, Ledger};
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
-use crate::{BIN_INSIDE, FIRST_INSIDE, Gate, SPAWNER, Spec, door, durable, frame, gate, hand, ports, tidy};
+use crate::{
+    BIN_INSIDE, FIRST_INSIDE, Gate, OUT_INSIDE, Rung, SPAWNER, Spec, door, durable, frame, gate, hand, layer,
+    ports, tidy,
+};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -43,6 +47,8 @@ const SEND_TIME: Duration = Duration::from_secs(10);
 pub struct Sandbox {
     voice: Mutex<UnixStream>,
     gate: Mutex<Option<Gate>>,
+    /// On the rung [`Rung::Copy`].
+    copies: Mutex<Option<Copies>>,
     ledger: Arc<Mutex<Ledger>>,
     reader: Option<JoinHandle<()>>,
     state: PathBuf,
@@ -52,11 +58,16 @@ pub struct Sandbox {
 /// Starts a sandbox and returns when its hand takes calls. `heard` is called, from a thread of its own, with all that
 /// the hand says after that; it is dropped when the sandbox has ended, for whatever reason.
 pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<Sandbox, StartError> {
+    // Without a network of its own a sandbox has none at all.
+    let spec = &Spec { gate: spec.gate.clone().filter(|_| spec.rung.has_tree()), ..spec.clone() };
     check(spec)?;
     for directory in [&spec.state, &spec.layer] {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(StartError::Directories)?;
     }
+    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(StartError::Directories)?;
+    let copies = (spec.rung == Rung::Copy).then(|| Copies::make(spec)).transpose();
+    let copies = copies.map_err(StartError::Directories)?;
     let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawner)?;
     ours.set_write_timeout(Some(SEND_TIME)).map_err(StartError::Spawner)?;
     let ear = ours.try_clone().map_err(StartError::Spawner)?;
@@ -81,6 +92,7 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     let mut sandbox = Sandbox {
         voice: Mutex::new(ours),
         gate: Mutex::default(),
+        copies: Mutex::new(copies),
         ledger,
         reader: Some(reader),
         state: spec.state.clone(),
@@ -95,6 +107,17 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
         Err(mpsc::RecvTimeoutError::Timeout) => Err(StartError::Slow),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err(StartError::Ended),
     }
+}
+
+/// Returns whether a sandbox that was not ended left working copies in its layer, which [`settle_left`] brings in.
+pub fn has_left(layer: &Path) -> bool {
+    layer.join("copy").is_dir()
+}
+
+/// Brings the working copies that a sandbox of this spec left into its layer. It must be over ([`crate::bury()`]).
+pub fn settle_left(spec: &Spec) -> io::Result<()> {
+    Copies::make(spec)?.end()?;
+    tidy::empty(&spec.state)
 }
 
 fn check(spec: &Spec) -> Result<(), StartError> {
@@ -135,19 +158,31 @@ fn check(spec: &Spec) -> Result<(), StartError> {
 /// Whoever starts it, inside it is root, whose tools an ordinary user's path does not have.
 fn brief(spec: &Spec) -> hand::Brief {
     let mut env = spec.env.clone();
+    let (mut first, mut bin) = (FIRST_INSIDE.to_owned(), BIN_INSIDE.to_owned());
+    let (mut folder, mut out) = (spec.folders[0].at.clone(), OUT_INSIDE.into());
+    if spec.rung == Rung::Copy {
+        let places = Places::of(spec);
+        env.retain(|(key, _)| !["HOME", "TMPDIR", "TMP", "TEMP"].contains(&key.as_str()));
+        for (key, place) in [("HOME", &places.home), ("TMPDIR", &places.tmp)] {
+            env.push((key.to_owned(), place.to_string_lossy().into_owned()));
+        }
+        first.clear();
+        bin = places.bin.to_string_lossy().into_owned();
+        (folder, out) = (places.folders[0].clone(), places.out);
+    }
     env.retain(|(key, _)| key != "PATH");
     let given = spec.env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, path)| path.as_str());
     let mut path: Vec<&str> =
-        std::iter::once(FIRST_INSIDE).chain(given.split(':').filter(|part| !part.is_empty())).collect();
-    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", BIN_INSIDE] {
+        std::iter::once(&*first).chain(given.split(':')).filter(|part| !part.is_empty()).collect();
+    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", &*bin] {
         if !path.contains(&usual) {
             path.push(usual);
         }
     }
     env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
-    let folder = quire_core::bytes::escape(spec.folders[0].at.as_os_str().as_bytes());
-    hand::Brief { folder, env }
+    let text = |path: &Path| quire_core::bytes::escape(path.as_os_str().as_bytes());
+    hand::Brief { folder: text(&folder), out: text(&out), env, alone: spec.rung.has_processes() }
 }
 
 /// Starts the spawner, and passes on what is heard until everything in the sandbox has ended.
@@ -225,10 +260,18 @@ impl Sandbox {
         lock(&self.gate).take()
     }
 
+    /// Brings the layer up to what the sandbox's files are, where that does not happen by itself. They must hold still
+    /// ([`ToHand::Freeze`]).
+    pub fn settle(&self) -> io::Result<()> {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.as_mut().map_or(Ok(()), Copies::settle)
+    }
+
     /// Kills every process inside, waits until all are gone, brings the layer onto the disk, and empties the state
     /// directory. Must not be called from `heard`.
     pub fn end(mut self) -> io::Result<()> {
         self.stop();
+        self.end_copies()?;
         durable::sync(&self.layer)?;
         tidy::empty(&self.state)
     }
@@ -236,7 +279,13 @@ impl Sandbox {
     /// As [`Sandbox::end`], for a layer that nobody will want again: it is not brought onto the disk.
     pub fn discard(mut self) -> io::Result<()> {
         self.stop();
+        self.end_copies()?;
         tidy::empty(&self.state)
+    }
+
+    fn end_copies(&mut self) -> io::Result<()> {
+        let copies = self.copies.get_mut().unwrap_or_else(PoisonError::into_inner);
+        copies.take().map_or(Ok(()), Copies::end)
     }
 
     fn stop(&mut self) {

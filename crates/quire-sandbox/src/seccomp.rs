@@ -118,35 +118,45 @@ const ARCHITECTURE: u32 = 0xC000_00B7; // AUDIT_ARCH_AARCH64
 /// Where `struct seccomp_data` has the number, the architecture, and the low half of each argument.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
-const fn argument(index: u32) -> u32 {
+pub const fn argument(index: u32) -> u32 {
     16 + 8 * index
 }
 
 const ALLOW: u32 = SECCOMP_RET_ALLOW;
-const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
+pub const NO: u32 = SECCOMP_RET_ERRNO | EPERM as u32;
 const NOT_BUILT: u32 = SECCOMP_RET_ERRNO | EPROTONOSUPPORT as u32;
 /// The call succeeds, and was not made.
-const DONE: u32 = SECCOMP_RET_ERRNO;
-const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
+pub const DONE: u32 = SECCOMP_RET_ERRNO;
+pub const NOT_THERE: u32 = SECCOMP_RET_ERRNO | ENOSYS as u32;
 
 /// A filter that is being written. Each rule tests what was loaded last and answers or goes on.
-struct Filter(Vec<sock_filter>);
+pub struct Filter(pub Vec<sock_filter>);
 
 impl Filter {
-    fn step(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
+    /// Returns an empty filter whose calls are told apart by their numbers, in the kernel's own architecture.
+    pub fn new() -> Filter {
+        let mut filter = Filter(Vec::new());
+        filter.load(ARCH);
+        filter.step(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
+        filter.answer(SECCOMP_RET_KILL_PROCESS);
+        filter.load(NUMBER);
+        filter
+    }
+
+    pub fn step(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
         self.0.push(sock_filter { code: code as u16, jt, jf, k });
     }
 
-    fn load(&mut self, at: u32) {
+    pub fn load(&mut self, at: u32) {
         self.step(BPF_LD | BPF_W | BPF_ABS, at, 0, 0);
     }
 
-    fn answer(&mut self, answer: u32) {
+    pub fn answer(&mut self, answer: u32) {
         self.step(BPF_RET | BPF_K, answer, 0, 0);
     }
 
     /// Answers where `test` holds of what was loaded and `k`.
-    fn when(&mut self, test: u32, k: u32, answer: u32) {
+    pub fn when(&mut self, test: u32, k: u32, answer: u32) {
         self.step(BPF_JMP | test | BPF_K, k, 0, 1);
         self.answer(answer);
     }
@@ -160,7 +170,7 @@ impl Filter {
     }
 
     /// Writes `rules` for one call, after which the number must be loaded again. `rules` ends in an answer.
-    fn call(&mut self, number: c_long, rules: impl FnOnce(&mut Filter)) {
+    pub fn call(&mut self, number: c_long, rules: impl FnOnce(&mut Filter)) {
         let mut inner = Filter(Vec::new());
         rules(&mut inner);
         let length = u8::try_from(inner.0.len()).unwrap_or(u8::MAX);
@@ -171,18 +181,11 @@ impl Filter {
 
 /// Returns the filter as a program for the kernel; `alone` is as in [`install`].
 fn filter(alone: bool) -> Vec<sock_filter> {
-    let mut filter = Filter(Vec::new());
-    filter.load(ARCH);
-    filter.step(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
-    filter.answer(SECCOMP_RET_KILL_PROCESS);
-    filter.load(NUMBER);
+    let mut filter = Filter::new();
     // Also every number of x32, which has its highest bits set.
     filter.when(BPF_JGT, NEWEST, NOT_THERE);
     for number in ABSENT {
         filter.when(BPF_JEQ, *number as u32, NOT_THERE);
-    }
-    for number in NEEDLESS {
-        filter.when(BPF_JEQ, *number as u32, DONE);
     }
     if alone {
         // Into one of the namespaces that were made for it (`others`), and none else can be reached.
@@ -191,6 +194,9 @@ fn filter(alone: bool) -> Vec<sock_filter> {
             rules.when(BPF_JEQ, CLONE_NEWUSER as u32, ALLOW);
             rules.answer(NO);
         });
+    }
+    for number in NEEDLESS {
+        filter.when(BPF_JEQ, *number as u32, DONE);
     }
     for number in FORBIDDEN {
         filter.when(BPF_JEQ, *number as u32, NO);
@@ -260,11 +266,16 @@ fn filter(alone: bool) -> Vec<sock_filter> {
 /// to somebody else, or become somebody else, do nothing and succeed: there is nobody else, and programs that are installed
 /// or started as services want no more than that it worked.
 pub fn install(alone: bool) -> std::io::Result<()> {
-    let mut filter = filter(alone);
+    add(filter(alone), 0).map(drop)
+}
+
+/// Adds a filter to those that this process has, of whose answers the strictest counts. Returns what the kernel does, which
+/// depends on the flags (seccomp(2)).
+pub fn add(mut filter: Vec<sock_filter>, flags: c_ulong) -> std::io::Result<c_long> {
     let program = sock_fprog { len: filter.len() as c_ushort, filter: filter.as_mut_ptr() };
     // SAFETY: the program and its instructions outlive the call.
-    match unsafe { syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program) } {
-        0 => Ok(()),
+    match unsafe { syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) } {
+        done @ 0.. => Ok(done),
         _ => Err(std::io::Error::last_os_error()),
     }
 }

@@ -5,12 +5,16 @@
 //! everything with it. Meanwhile it watches what the sandbox uses ([`crate::limits`]). Its socket, which becomes the hand's,
 //! is descriptor 0, and the first frame on it is the [`Spec`]; on the channel, descriptor 1, it tells the host of limits.
 
+use crate::bury::Last;
+use crate::copy::Places;
 use crate::idmap;
 use crate::limits::{self, Limits, Watched};
 use crate::mounts::During;
 use crate::process::{self, Child};
+use crate::steward::Steward;
 use crate::tree::{self, Broken};
-use crate::{Spec, bury, enter, frame};
+use crate::unshared::Keeper;
+use crate::{Rung, Spec, bury, enter, frame};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
@@ -55,14 +59,18 @@ pub fn main() -> i32 {
 }
 
 fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(), Broken> {
-    process::die_with_parent().during("tying the spawner to its host")?;
+    let (spec, rung) = (&order.spec, order.spec.rung);
+    if rung.has_processes() {
+        process::die_with_parent().during("tying the spawner to its host")?;
+    }
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get() as u32) != Some(order.host) {
         return Err(Broken("the host is gone".into()));
     }
-    let spec = &order.spec;
-    let real_root = rustix::process::geteuid().is_root();
+    let real_root = rung.shifts_owners();
     let limits = Limits::make(spec.memory_bytes, spec.processes);
     frame::write(channel, &limits.held).during("telling what holds the limits")?;
+    // Without a first process whose end is that of all, it is the spawner who ends them, and so must not die unasked.
+    let keeper = if rung.has_processes() { None } else { Some(Keeper::become_one()?) };
     if real_root {
         // SAFETY: there is one thread, and descriptors stay shared.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
@@ -71,41 +79,59 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
         rustix::process::fchdir(&root).during("entering the new root")?;
     }
     let (go, release) = pipe_with(PipeFlags::CLOEXEC).during("making a pipe")?;
-    let namespaces = libc::CLONE_NEWUSER
+    let all = libc::CLONE_NEWUSER
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWCGROUP;
+    let namespaces = match rung {
+        Rung::Idmapped | Rung::OneUid => all,
+        Rung::NoNewProc => all & !libc::CLONE_NEWPID,
+        Rung::Copy => 0,
+    };
+    let (calls, caller) = UnixStream::pair().during("making a socket")?;
     let Some(child) =
         process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
     else {
         drop(release);
-        let Err(Broken(what)) = inside(spec, socket, real_root, &go, limits.memory_is_bounded());
+        let Err(Broken(what)) = inside(spec, socket, &caller, &go, limits.memory_is_bounded());
         let _ = frame::write(socket, &Outset::Broken(what));
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
     };
-    let guarded = Guarded(Some(child));
-    drop(go);
-    bury::note(&spec.state, guarded.child()?.pid).during("noting the sandbox's first process")?;
-    guarded.start(&limits, real_root, release)?;
-    limits::watch(&Watched { spec, limits: &limits, first: guarded.child()?, socket, channel })
+    let last = match &keeper {
+        Some(_) => Last::Keeper(std::process::id() as i32),
+        None => Last::First(child.pid),
+    };
+    let guarded = Guarded { child: Some(child), keeper };
+    drop((go, caller));
+    bury::note(&spec.state, last).during("noting the sandbox's first process")?;
+    guarded.start(&limits, rung, release)?;
+    let steward = match rung {
+        Rung::Copy => guarded.steward(spec, &calls)?,
+        _ => None,
+    };
+    let (first, steward) = (guarded.child()?, steward.as_ref());
+    limits::watch(&Watched { spec, limits: &limits, first, socket, channel, steward })
 }
 
 /// The child's side, up to the moment where it is the hand.
 fn inside(
     spec: &Spec,
     socket: &UnixStream,
-    real_root: bool,
+    caller: &UnixStream,
     go: &OwnedFd,
     memory_is_bounded: bool,
 ) -> Result<std::convert::Infallible, Broken> {
     if rustix::io::read(go, &mut [0; 1]).during("waiting for the spawner")? == 0 {
         return Err(Broken("the spawner ended".into()));
     }
-    if real_root {
+    if spec.rung == Rung::Copy {
+        return enter::enter_copy(spec, caller, memory_is_bounded);
+    }
+    if spec.rung.shifts_owners() {
         // SAFETY: there is one thread; these take plain numbers.
         let done = unsafe {
             libc::setgroups(0, std::ptr::null()) == 0
@@ -116,31 +142,51 @@ fn inside(
             return Err(std::io::Error::last_os_error()).during("becoming root inside");
         }
     } else {
-        let root = tree::build(spec, real_root)?;
+        let root = tree::build(spec, false)?;
         rustix::process::fchdir(&root).during("entering the new root")?;
     }
     enter::enter(spec, socket, memory_is_bounded)
 }
 
 /// The first process inside: whatever happens here, it is killed and waited for, and with it every other.
-struct Guarded(Option<Child>);
+struct Guarded {
+    child: Option<Child>,
+    keeper: Option<Keeper>,
+}
 
 impl Guarded {
     fn child(&self) -> Result<&Child, Broken> {
-        self.0.as_ref().ok_or_else(|| Broken("the sandbox has ended".into()))
+        self.child.as_ref().ok_or_else(|| Broken("the sandbox has ended".into()))
     }
 
-    fn start(&self, limits: &Limits, real_root: bool, release: OwnedFd) -> Result<(), Broken> {
+    fn start(&self, limits: &Limits, rung: Rung, release: OwnedFd) -> Result<(), Broken> {
         let child = self.child()?;
         limits.take(child.pid).during("limiting the sandbox")?;
-        idmap::write(child.pid, real_root)?;
+        if rung.has_tree() {
+            idmap::write(child.pid, rung.shifts_owners())?;
+        }
         rustix::io::write(&release, b"!").during("starting the sandbox").map(drop)
+    }
+
+    /// Takes over the calls that the hand's processes may not do themselves; `None` where it ended before that.
+    fn steward(&self, spec: &Spec, calls: &UnixStream) -> Result<Option<Steward>, Broken> {
+        let Some(((), passed)) = frame::read_with::<(), 1>(calls).during("hearing of the hand's calls")?
+        else {
+            return Ok(None);
+        };
+        let places = Places::of(spec);
+        let own: Vec<_> = places.own().collect();
+        let hand = self.child()?.pid;
+        passed.into_iter().next().map(|listener| Steward::new(listener, hand, &own)).transpose()
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        if let Some(child) = self.0.take() {
+        if let Some(keeper) = &self.keeper {
+            return keeper.end();
+        }
+        if let Some(child) = self.child.take() {
             child.kill();
             child.wait();
         }

@@ -1,12 +1,16 @@
 //! What a sandbox is made of, as the engine says it. It crosses to the spawner over a socket and never stands in an
 //! argument list, where every process of the machine could read it.
 
+use crate::Rung;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// One sandbox: which folders, over which layers, with which limits. Paths are absolute and of the real machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
+    /// The kind of sandbox; [`crate::prove`] finds the best that this machine gives. It is made or it fails: there is no
+    /// other in its place.
+    pub rung: Rung,
     /// Private directory of this one sandbox: overlay work directories and its `/tmp`. Created 0700; emptied at the end.
     #[serde(with = "path")]
     pub state: PathBuf,

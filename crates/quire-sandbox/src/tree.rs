@@ -9,6 +9,7 @@ use crate::hide::{self, FolderSecrets};
 use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
+use crate::twice::Mounts;
 use crate::{
     BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, others,
     tidy,
@@ -60,13 +61,13 @@ struct Tree<'a> {
 }
 
 /// The caller's home, and all areas in which people live.
-struct Home {
-    mine: PathBuf,
+pub struct Home {
+    pub mine: PathBuf,
     areas: Vec<PathBuf>,
 }
 
 impl Home {
-    fn of(spec: &Spec) -> Home {
+    pub fn of(spec: &Spec) -> Home {
         let mine = spec.env.iter().find(|(key, _)| key == "HOME").map_or("/root", |(_, value)| value);
         let mine = fs::canonicalize(mine).unwrap_or_else(|_| PathBuf::from(mine));
         let mut areas = vec![PathBuf::from("/home"), PathBuf::from("/root")];
@@ -75,6 +76,9 @@ impl Home {
             areas.push(mine.clone());
         }
         let mut areas: Vec<PathBuf> = areas.iter().filter_map(|area| fs::canonicalize(area).ok()).collect();
+        let mounts =
+            Mounts::of(&fs::read("/proc/self/mountinfo").unwrap_or_default()).apart_from(&spec.state);
+        areas.extend(areas.iter().flat_map(|area| mounts.others(area)).collect::<Vec<_>>());
         areas.retain(|area| area.is_dir() && area.components().count() > 1);
         areas.sort();
         areas.dedup_by(|inner, outer| inner.starts_with(outer));
@@ -403,21 +407,8 @@ impl<'a> Tree<'a> {
     /// Puts nothing in the place of every secret, and of quire's own directories.
     fn mask(&mut self, home: &Home) -> Result<(), Broken> {
         let spec = self.spec;
-        let mut names: Vec<PathBuf> = Vec::new();
-        for person in home.all() {
-            names.extend(hide::HOME_SECRETS.iter().map(|secret| person.join(secret)));
-        }
-        names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
-        names.extend(hide::host_keys());
-        let (machine, patterns) = hide::patterns(&spec.hide);
-        names.extend(
-            machine
-                .iter()
-                .map(|entry| entry.strip_prefix("~/").map_or(entry.into(), |below| home.mine.join(below))),
-        );
-        let shown: Vec<PathBuf> =
-            spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path))).collect();
-        names.retain(|name| !shown.contains(name));
+        let mut names = secrets_of_machine(spec, home);
+        let (_, patterns) = hide::patterns(&spec.hide);
 
         let secrets = FolderSecrets::new(&patterns)
             .map_err(|error| Broken(format!("a pattern to hide files by cannot be used: {error}")))?;
@@ -446,6 +437,9 @@ impl<'a> Tree<'a> {
         names.retain(|name| fs::symlink_metadata(name).is_ok() || self.is_frozen(name));
         let resolved: Vec<PathBuf> = names.iter().filter_map(|name| fs::canonicalize(name).ok()).collect();
         names.extend(resolved);
+        let mountinfo = fs::read("/proc/self/mountinfo").during("reading the machine's mounts")?;
+        let mounts = Mounts::of(&mountinfo).apart_from(&spec.state);
+        names.extend(names.iter().flat_map(|name| mounts.others(name)).collect::<Vec<_>>());
         names.sort();
         names.dedup();
         if let Some(name) =
@@ -652,6 +646,23 @@ impl<'a> Tree<'a> {
         mounts::restrict(&mount, attributes, None).during(format_args!("binding {}", real.display()))?;
         mounts::attach(&mount, self.target(at)?).during(format_args!("binding {}", real.display()))
     }
+}
+
+/// Returns what is hidden of the machine and its homes, as it is named; most of it is not there.
+pub fn secrets_of_machine(spec: &Spec, home: &Home) -> Vec<PathBuf> {
+    let mut names: Vec<PathBuf> = Vec::new();
+    for person in home.all() {
+        names.extend(hide::HOME_SECRETS.iter().map(|secret| person.join(secret)));
+    }
+    names.extend(hide::MACHINE_SECRETS.iter().map(PathBuf::from));
+    names.extend(hide::host_keys());
+    let (machine, _) = hide::patterns(&spec.hide);
+    let below_home = |entry: &str| entry.strip_prefix("~/").map(|below| home.mine.join(below));
+    names.extend(machine.iter().map(|entry| below_home(entry).unwrap_or_else(|| entry.into())));
+    let shown: Vec<PathBuf> =
+        spec.show.iter().map(|path| home.mine.join(path.strip_prefix("~").unwrap_or(path))).collect();
+    names.retain(|name| !shown.contains(name));
+    names
 }
 
 /// What is not taken from the machine but made anew.

@@ -278,7 +278,11 @@ pub struct UninstallArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Do what would raise the kind of sandbox, as root; as anybody else, list it
+    #[arg(long)]
+    pub fix: bool,
+}
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {

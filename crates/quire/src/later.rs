@@ -31,7 +31,6 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("accept", "--commit", "Accept, then commit with git"),
     ("accept", "--branch", "Accept, then commit with git"),
     ("host", "--port", "Leave it out: there is no page yet"),
-    ("doctor", "--fix", "Leave it out: quire doctor says what to do"),
 ];
 
 /// Returns what to say to a command of a later version, or `None` where there will be none of that name.

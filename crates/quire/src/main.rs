@@ -50,7 +50,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Host(args) => cmd::host::host(&args, &face),
         Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
         Command::Serve(args) => cmd::serve::serve(&args, &face),
-        Command::Doctor(_) => cmd::doctor::doctor(&face),
+        Command::Doctor(args) => cmd::doctor::doctor(&face, args.fix),
         Command::Models(args) => cmd::models::models(&args, &face),
         Command::Run(args) => cmd::run::run(&args, &face),
         Command::Ls => cmd::ls::ls(&face),

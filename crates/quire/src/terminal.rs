@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_moves_a_cursor_is_shown() {
+    fn j24_nothing_that_moves_a_cursor_is_shown() {
         let rows = [
             ("plain \u{fc}nic\u{f6}de\n\tline", "plain \u{fc}nic\u{f6}de\n\tline"),
             ("\x1b[31mred\x1b[0m", "red"),

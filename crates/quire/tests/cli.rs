@@ -55,8 +55,7 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
 #[test]
 fn what_a_later_version_has_is_named_as_that() {
     let home = tempfile::tempdir().unwrap();
-    let commands =
-        ["ask", "note", "send", "rewind", "fork", "compare", "web", "serve", "export", "import", "exec"];
+    let commands = ["ask", "note", "send", "rewind", "fork", "compare", "web", "export", "import", "exec"];
     let of_commands = commands.map(|c| vec![c, "1", "--any"]);
     let of_options = [
         vec!["run", "-n", "3", "fix it"],
@@ -73,7 +72,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["accept", "1", "--commit"],
         vec!["accept", "1", "--branch", "x"],
         vec!["host", "--port", "1"],
-        vec!["doctor", "--fix"],
     ];
     for arguments in of_commands.iter().chain(&of_options) {
         let out = quire(home.path(), arguments);

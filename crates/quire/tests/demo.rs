@@ -1,6 +1,11 @@
 //! `quire demo` through the binary, as root and as an ordinary user: what it tells, and that nothing is left of it but what it
 //! names. Run as root; anything else fails, for half of the runs would be missing.
 
+#[allow(dead_code)] // here only the lowest is stood on
+#[path = "../../quire-sandbox/tests/wall/ground.rs"]
+mod ground;
+
+use ground::Ground;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -52,6 +57,19 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        command
+    }
+
+    /// Returns the demo on a machine that gives less: `take` makes it so for the new process, which is root's until then.
+    fn demo_on(&self, take: fn(u32) -> std::io::Result<()>) -> Command {
+        let whole = self.command(&["demo"]);
+        let mut command = Command::new(whole.get_program());
+        command.arg("demo").env_clear().current_dir("/");
+        command.envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let uid = self.uid;
+        // SAFETY: it makes system calls and allocates, which glibc lets a forked child do.
+        unsafe { command.pre_exec(move || take(uid)) };
         command
     }
 
@@ -148,6 +166,40 @@ fn both_journeys_are_told_and_nothing_else_is_left() {
         assert_eq!(stage.left(), expected);
         let mended = fs::read_to_string(stage.path().join(dir).join("bill/bill.awk")).unwrap();
         assert!(mended.contains("sprintf(\"%.0f\", $3 * 100)"), "{mended}");
+    }
+}
+
+/// In a container as Docker makes it by default, where there is neither a namespace nor a mount to be had.
+#[test]
+fn it_runs_on_the_lowest_rung_and_says_so() {
+    for uid in [0, ORDINARY] {
+        let stage = Stage::set(uid);
+        let mut command = stage.demo_on(|uid| Ground::Container.take(uid));
+        let done = Done::of(command.spawn().unwrap(), String::new());
+        assert_eq!((done.status.code(), done.err.as_str()), (Some(0), ""), "{}", done.out);
+        stage.assert_gone();
+        let told = &done.out;
+        assert_eq!(told.matches("in a sandbox: copy of the folder, system read-only").count(), 2, "{told}");
+        assert!(told.contains("The sandbox is weaker than usual"), "{told}");
+        let bill = stage.path().join(".cache/quire/demo-1/bill/bill.awk");
+        assert!(fs::read_to_string(bill).unwrap().contains("sprintf(\"%.0f\", $3 * 100)"));
+    }
+}
+
+/// Takes Landlock away from this process, as a kernel does that is older, or was built without it.
+fn refuse_landlock() -> std::io::Result<()> {
+    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_landlock_create_ruleset as u32, 0, 1),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its instructions outlive the call.
+    match unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
@@ -266,14 +318,7 @@ fn ctrl_c_ends_it_and_leaves_nothing() {
 #[test]
 fn where_no_sandbox_can_be_made_the_exit_code_is_5() {
     let stage = Stage::set(ORDINARY);
-    let mut command = stage.command(&["demo"]);
-    // A user namespace in which there may be no mount namespace: as on a machine that does not let users make them.
-    let none = "echo 0 > /proc/sys/user/max_mnt_namespaces && exec \"$0\" demo";
-    let mut inside = Command::new("unshare");
-    inside.args(["--user", "--map-root-user", "sh", "-c", none]).arg(command.get_program());
-    inside.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    inside.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command = inside;
+    let mut command = stage.demo_on(|uid| Ground::Container.take(uid).and_then(|()| refuse_landlock()));
     let done = Done::of(command.spawn().unwrap(), String::new());
     assert_eq!(done.status.code(), Some(5), "{}{}", done.out, done.err);
     assert!(done.err.contains("quire doctor"), "{}", done.err);

@@ -223,6 +223,20 @@ fn each_file_says_what_it_is_and_holds_nothing_unfinished() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An agent may leave a repository whose settings run programs; what never runs git there cannot run them.
+#[test]
+fn j11_quire_runs_no_git() {
+    for room in MAY_USE.map(|(room, _)| room) {
+        for file in sources(&root().join("crates").join(room).join("src")) {
+            let code = std::fs::read_to_string(&file).unwrap();
+            // Tests of what git makes of a diff do.
+            let is_test =
+                file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs");
+            assert!(is_test || !code.contains("Command::new(\"git\")"), "{}", file.display());
+        }
+    }
+}
+
 #[test]
 fn core_does_nothing() {
     for path in sources(&root().join("crates/quire-core/src")) {

@@ -116,6 +116,16 @@ impl Progress {
                     self.now = Some("Starting".to_owned());
                 }
             }
+            Event::Equipped { weak: Some(weak), .. } => {
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Failed, weak.clone()));
+            }
+            Event::Moved { rung, weak, .. } => {
+                lines.extend(self.flush());
+                let moved = format!("The machine now gives another kind of sandbox: {rung}");
+                lines.push(line(LineMark::Failed, moved));
+                lines.extend(weak.iter().map(|weak| line(LineMark::Failed, weak.clone())));
+            }
             Event::Restored { .. } => {
                 lines.extend(self.flush());
                 lines.push(line(

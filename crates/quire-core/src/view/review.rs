@@ -28,9 +28,15 @@ pub struct Review {
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
     pub apart: Apart,
+    /// What is less than usual about the sandbox that it was made in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weak: Option<String>,
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What the task saw live and is not as it was when the task began.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<Moved>,
     /// How it can be tried in a browser, as the model says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
@@ -49,6 +55,15 @@ pub struct LeftOut {
     pub folder: u32,
     pub path: RelPath,
     pub why: String,
+}
+
+/// Something of the machine that a task sees as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Relative to its folder where it lies in one; escaped as [`RelPath`] is.
+    pub path: String,
+    /// Installed packages; else an ignored directory.
+    pub system: bool,
 }
 
 /// Whether the version is in the real folder.
@@ -79,7 +94,9 @@ impl Review {
             checks: checks.collect(),
             files,
             apart: (*version.apart).clone(),
+            weak: task.weak.clone(),
             left_out: vec![],
+            moved: vec![],
             serving: version.serving.as_deref().cloned(),
             reached: task.reached.to_vec(),
             seen: version.snapshot,
@@ -162,6 +179,13 @@ impl Review {
         }
         let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
         look.extend(self.left_out.iter().map(left_out));
+        look.extend(self.moved.iter().map(|moved| {
+            let why = match moved.system {
+                true => "packages of your machine changed since the task began",
+                false => "changed in your folder since the task began",
+            };
+            (moved.path.clone(), why.to_owned())
+        }));
         if self.apart.git.total > 0 {
             let paths = view::count(self.apart.git.total, "path");
             look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));

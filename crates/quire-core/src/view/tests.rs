@@ -80,7 +80,7 @@ impl Log {
         let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
         Log::new(id, charter(checks), words).then([
             Event::Taken { epoch: 1 },
-            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into() },
+            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
             Event::Frozen { bases: vec![base] },
             Event::Asked { heard: 0 },
         ])

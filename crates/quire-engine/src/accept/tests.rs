@@ -1,5 +1,8 @@
 //! Accept and undo against real folders: every kind of change, every kind of drift, and death at every moment.
 
+mod hostile;
+mod person;
+
 use super::*;
 use crate::freeze::freeze;
 use crate::snapshot::{Seen, snapshot};
@@ -276,7 +279,7 @@ fn git_applies_the_text_form() {
 }
 
 #[test]
-fn what_changed_in_the_folder_meanwhile_is_told_and_nothing_is_written() {
+fn j16_what_changed_in_the_folder_meanwhile_is_told_and_nothing_is_written() {
     use Drifted::*;
     let setup: Make = |f| {
         put(f, "a", "a");
@@ -349,7 +352,7 @@ fn what_changed_in_the_folder_meanwhile_is_told_and_nothing_is_written() {
 /// A person saves `a` (by rename, as editors do) before each effect in turn: their bytes are never lost, and either all of
 /// the version is in or nothing.
 #[test]
-fn a_save_in_the_midst_of_it_is_never_lost() {
+fn j19_a_save_in_the_midst_of_it_is_never_lost() {
     let setup: Make = |f| {
         put(f, "a", "a");
         put(f, "b", "b");
@@ -589,7 +592,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
 
 /// The child of the kill tests: accepts (and undoes), and dies by SIGKILL before the effect whose number it is given.
 #[test]
-#[ignore = "run by killed_at_any_moment_it_ends_exactly_before_or_exactly_after"]
+#[ignore = "run by j17_killed_at_any_moment_it_ends_exactly_before_or_exactly_after"]
 fn accept_and_die() {
     let value = |name: &str| std::env::var(name).unwrap();
     let die_at: usize = value("DIE_AT").parse().unwrap();
@@ -665,7 +668,7 @@ fn to_die_in() -> Case {
 }
 
 #[test]
-fn killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
+fn j17_killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
     for what in ["accept", "undo"] {
         let (mut befores, mut afters) = (0, 0);
         for at in 0.. {

@@ -4,7 +4,7 @@
 use crate::rooted::{Kind, Print, Rooted, gone, names_of, print_in};
 use crate::stack::chmod;
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom, Timespec, Timestamps};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -188,17 +188,41 @@ fn reflinks(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<bool> {
 
 /// Copies the first `bytes` of a file: blocks are shared, else copied by the kernel, else by hand.
 pub fn contents(from: &File, to: &OwnedFd, bytes: u64) -> io::Result<()> {
-    if bytes > SHARE_ABOVE && rustix::fs::ioctl_ficlone(to, from).is_ok() {
+    if bytes <= SHARE_ABOVE {
+        return part(from, to, 0, bytes);
+    }
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
-    let mut left = bytes;
-    while left > 0 {
-        match rustix::fs::copy_file_range(from, None, to, None, left.min(1 << 30) as usize) {
+    // Of a sparse file only what it has.
+    rustix::fs::ftruncate(to, bytes)?;
+    let mut at = 0;
+    while at < bytes {
+        at = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(at))?.min(bytes);
+        part(from, to, at, end.saturating_sub(at))?;
+        at = end.max(at + 1);
+    }
+    Ok(())
+}
+
+/// Copies `bytes` from `at` on to the same place.
+fn part(from: &File, to: &OwnedFd, at: u64, bytes: u64) -> io::Result<()> {
+    let (mut read, mut write, end) = (at, at, at + bytes);
+    while read < end {
+        let most = (end - read).min(1 << 30) as usize;
+        match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut write), most) {
             Ok(0) => return Ok(()), // it became shorter meanwhile; the second look sees that
-            Ok(n) => left -= n as u64,
+            Ok(_) => {}
             Err(rustix::io::Errno::XDEV | rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => {
-                let mut to = File::from(to.try_clone()?);
-                io::copy(&mut io::Read::take(from, left), &mut to)?;
+                let (mut from, mut to) = (from, File::from(to.try_clone()?));
+                io::Seek::seek(&mut from, io::SeekFrom::Start(read))?;
+                io::Seek::seek(&mut to, io::SeekFrom::Start(write))?;
+                io::copy(&mut io::Read::take(from, end - read), &mut to)?;
                 return Ok(());
             }
             Err(rustix::io::Errno::INTR) => {}

@@ -36,7 +36,7 @@ fn link_all(stack: &Stack, to: &Rooted) -> io::Result<()> {
     let mut dirs: Vec<(RelPath, Print)> = vec![];
     let mut open = vec![stack.top()?];
     while let Some(place) = open.pop() {
-        for name in stack.names(&place, stack.len())? {
+        for name in stack.names(&place, stack.height())? {
             let Some(found) = stack.enter(&place, &name)? else { continue };
             if found.print.kind == Kind::Dir {
                 make_dir(to, &found.path)?;

@@ -1,5 +1,7 @@
 //! Freezing real folders: what is copied, what later changes become, and death at every copied file.
 
+mod odd;
+
 use super::*;
 use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;
@@ -15,7 +17,7 @@ fn merged(frozen: &Frozen) -> BTreeMap<String, String> {
     let mut tree = BTreeMap::new();
     let mut open = vec![stack.top().unwrap()];
     while let Some(place) = open.pop() {
-        for name in stack.names(&place, stack.len()).unwrap() {
+        for name in stack.names(&place, stack.height()).unwrap() {
             let Some(found) = stack.enter(&place, &name).unwrap() else {
                 continue;
             };
@@ -80,7 +82,8 @@ fn everything_a_person_has_is_in_the_copy() {
     symlink("nowhere", case.folder.join("dangling")).unwrap();
     fs::set_permissions(case.folder.join("run.sh"), fs::Permissions::from_mode(0o4755)).unwrap();
     fs::set_permissions(case.folder.join("empty"), fs::Permissions::from_mode(0o500)).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, case.folder.join("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0)
+        .unwrap();
 
     let frozen = case.freeze();
     let mut expect = tree_of(&case.folder);

@@ -119,7 +119,7 @@ impl<'a> Differ<'a> {
         };
         let shows = pair.whole.as_ref().is_some_and(|place| place.layers.iter().any(|l| *l >= self.uppers));
         if let (Some(base), false) = (&pair.base, shows) {
-            names.extend(self.base.names(base, self.base.len())?);
+            names.extend(self.base.names(base, self.base.height())?);
         }
         Ok(names)
     }

@@ -5,7 +5,7 @@ use crate::blob::{BlobError, Blobs};
 use crate::freeze::Frozen;
 use crate::rooted::{Kind, Rooted};
 use quire_core::{Entry, Node, RelPath, Snapshot};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -92,8 +92,8 @@ fn one(
         let path = os(&entry.path);
         match &entry.now {
             None => {
-                rustix::fs::mknodat(to, path, FileType::CharacterDevice, Mode::empty(), 0)
-                    .map_err(io::Error::from)?;
+                let name = OsStr::from_bytes(entry.path.name());
+                quire_sandbox::layer::delete(to.parent(&entry.path)?, name)?;
                 continue;
             }
             Some(Node::Dir { mode }) => {

@@ -1,5 +1,7 @@
 //! Snapshots of real overlays and of layers made by hand: each rule of overlayfs, and random edits.
 
+mod hostile;
+
 use super::*;
 use crate::freeze::freeze;
 use crate::store::Store;

@@ -4,7 +4,7 @@
 //!
 //! Written by hand because it reads so little: of a question only the header and one name, of which nothing is decoded.
 
-use crate::TRANSPARENT;
+use crate::gate::TRANSPARENT;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

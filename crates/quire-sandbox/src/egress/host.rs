@@ -36,6 +36,7 @@ impl Host {
         let is_label = |label: &str| {
             (1..=LABEL_BYTES_MAX).contains(&label.len())
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !(label.starts_with('-') || label.ends_with('-'))
         };
         (name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label)).then(|| Host::Name(name.to_owned()))
     }
@@ -121,6 +122,8 @@ mod tests {
             (".", None),
             ("..", None),
             ("example..org", None),
+            ("-example.org", None),
+            ("example-.org", None),
             ("example.org..", None),
             (".example.org", None),
             ("*.example.org", None),

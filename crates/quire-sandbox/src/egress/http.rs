@@ -374,6 +374,10 @@ const OF_THE_HOP: [HeaderName; 9] = [
 
 /// Takes out what is for one hop; `is_upgrade` leaves in what asks for another protocol.
 fn hop_free(headers: &mut HeaderMap, is_upgrade: bool) {
+    // Where a message says its length in two ways, the one that was not followed must not be passed on.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|option| HeaderName::try_from(option).ok())
         // `Connection: host` and its like would take out what a message needs.

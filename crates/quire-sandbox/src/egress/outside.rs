@@ -9,6 +9,7 @@ use super::policy::{Pass, Rules};
 use super::stream::Io;
 use super::upstream::{Proxy, Upstream, connect};
 use super::{Limit, Refusal, Traffic};
+use crate::gate::TRANSPARENT;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -110,7 +111,7 @@ impl Outside {
     /// Returns how a connection that asks for `to` goes on.
     pub async fn route(self: &Arc<Self>, to: Destination) -> Result<Onward, Failure> {
         // Who looked the name up by itself knows but this.
-        if to.host == Host::from(IpAddr::from(crate::TRANSPARENT)) {
+        if to.host == Host::from(IpAddr::from(TRANSPARENT)) {
             return match to.port {
                 443 => Ok(Onward::Sni),
                 80 => Ok(Onward::Host),

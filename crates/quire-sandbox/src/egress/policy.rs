@@ -185,6 +185,7 @@ fn near(host: &Host) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::egress::{Brokered, Secret};
+    use proptest::prelude::*;
 
     fn only(registries: bool, hosts: &[&str]) -> Policy {
         let hosts = hosts.iter().map(|host| host.to_string()).collect();
@@ -300,6 +301,23 @@ mod tests {
         ];
         for (host, expected) in rows {
             assert_eq!(said(&rules, host), expected, "{host}");
+        }
+    }
+
+    proptest! {
+        /// Settings are read with core's words for hosts, and meant here as they were there.
+        #[test]
+        fn a_rule_of_cores_means_the_same_here(
+            rule in "(\\*\\.)?([a-c]{1,2}\\.){1,2}(org|net)(:(80|443|8080))?",
+            host in "([a-c]{1,2}\\.){0,3}(org|net):(80|443|8080)",
+        ) {
+            use quire_core::net::HostRule;
+            let rules = Rules::new(&only(false, &[&rule])).unwrap();
+            let to = Destination::parse(&host, None).unwrap();
+            let covers = HostRule::parse(&rule).unwrap();
+            if let Ok(one) = HostRule::parse(&host) {
+                prop_assert_eq!(rules.judge(&to).is_ok(), covers.covers(&one), "{} {}", rule, host);
+            }
         }
     }
 

@@ -224,10 +224,18 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+        if pid.is_some_and(has_ended) {
             let _ = fs::remove_dir(entry.path());
         }
     }
+}
+
+/// Returns whether a process is gone, or would be if whoever inherited it looked: in many containers nobody does.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat"));
+    // The state stands after the name, which may hold anything.
+    let state = |stat: Vec<u8>| Some(stat[stat.iter().rposition(|byte| *byte == b')')?..].get(2).copied());
+    stat.map_or(true, |stat| matches!(state(stat), Some(Some(b'Z' | b'X'))))
 }
 
 pub fn existing(file: &Path, text: &str) -> io::Result<()> {

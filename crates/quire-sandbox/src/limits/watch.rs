@@ -13,8 +13,9 @@ use super::processes::{Memory, Process, Processes};
 use super::{Breach, Means};
 use crate::mounts::During;
 use crate::process::Child;
+use crate::steward::Steward;
 use crate::tree::Broken;
-use crate::{Spec, frame};
+use crate::{Rung, Spec, frame};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -55,6 +56,8 @@ pub struct Watched<'a> {
     pub first: &'a Child,
     pub socket: &'a UnixStream,
     pub channel: &'a UnixStream,
+    /// Who does for processes what they may not do themselves, on the rung [`crate::Rung::Copy`].
+    pub steward: Option<&'a Steward>,
 }
 
 /// Waits until the host closes its end, or the sandbox ends, and looks meanwhile.
@@ -116,9 +119,17 @@ impl<'a> Watch<'a> {
             vec![spec.layer.clone(), spec.state.join("tmp"), spec.state.join("work"), spec.out.clone()];
         roots.extend(spec.layers.iter().cloned());
         let files = (spec.disk_bytes / BYTES_A_FILE).max(1_000);
+        let mut limit = Size { bytes: spec.disk_bytes, files };
+        if spec.rung == Rung::Copy {
+            // What was copied for it is not what it used.
+            let copied = crate::copy::size(spec);
+            limit.files += copied.0;
+            limit.bytes += copied.1;
+            roots.push(spec.state.join("home"));
+        }
         let disk = Disk {
             roots,
-            limit: Size { bytes: spec.disk_bytes, files },
+            limit,
             room: disk::room(&spec.layer).ok(),
             used: None,
             walked: Instant::now(),
@@ -160,6 +171,10 @@ impl<'a> Watch<'a> {
             if let Some(walk) = &self.disk.walk {
                 watched.push(PollFd::from_borrowed_fd(walk.fd(), PollFlags::IN));
             }
+            let served = self.watched.steward.map(|steward| {
+                watched.push(PollFd::new(steward, PollFlags::IN));
+                watched.len() - 1
+            });
             match poll(&mut watched, wait.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 polled => polled.during("watching the sandbox")?,
@@ -167,6 +182,11 @@ impl<'a> Watch<'a> {
             let came: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
             if came[0] || came[1] {
                 return Ok(());
+            }
+            if let (Some(steward), Some(at)) = (self.watched.steward, served)
+                && watched[at].revents().contains(PollFlags::IN)
+            {
+                steward.serve();
             }
             if came[2] {
                 let mut heard = [0; 256];
@@ -183,7 +203,7 @@ impl<'a> Watch<'a> {
                 }
                 next.get_or_insert_with(|| Instant::now() + LOOK);
             }
-            let walked = came.get(3).is_some_and(|came| *came);
+            let walked = self.disk.walk.is_some() && came.get(3).is_some_and(|came| *came);
             if walked && let Some(found) = self.disk.walk.take().and_then(Walk::end) {
                 self.judge(&found);
             }

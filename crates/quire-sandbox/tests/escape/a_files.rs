@@ -77,6 +77,7 @@ pub const CASES: &[Case] = &[
         forged_overlay_marks,
     ),
     case("A34", "another_sandbox", "shares no /tmp, no memory and no names with it", another_sandbox),
+    case("A35", "mounted_twice", "what is hidden is hidden by each of its names", mounted_twice),
     case("A36", "swapped_out_memory", "swap files are hidden", swapped_out_memory),
     case("A37", "quires_own_binary", "cannot be written, by any name", quires_own_binary),
     case("A38", "pipes_among_files", "are the sandbox's own", pipes_among_files),
@@ -545,6 +546,32 @@ fn another_sandbox(ground: &Ground) {
              until grep -q @theirs /proc/net/unix; do :; done");
     two.probe(&["connect", "@theirs"]).all(&["ECONNREFUSED"]);
     one.probe(&["connect", "@theirs"]).all(&["ok"]);
+}
+
+fn mounted_twice(ground: &Ground) {
+    // Only root can bind a directory; what an ordinary user's sandbox hides is found by the same names.
+    let twice = ground.stage.base.join("twice");
+    let homes = twice.join("home/project");
+    fs::create_dir(&twice).unwrap();
+    let keys = ground.stage.base.join("keys");
+    fs::create_dir(&keys).unwrap();
+    for secret in [ground.stage.home.join("letter"), keys.join("id")] {
+        fs::write(secret, &ground.word).unwrap();
+    }
+    if ground.root {
+        use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+        // SAFETY: this process has one thread.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.unwrap();
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+        mount_bind(&ground.stage.base, &twice).unwrap();
+        assert_eq!(fs::read_to_string(twice.join("keys/id")).unwrap(), ground.word);
+        assert!(homes.exists());
+    }
+    let mut spec = ground.stage.spec.clone();
+    spec.hide.push(keys.to_str().unwrap().into());
+    let inside = ground.inside_of(&spec);
+    inside.yes(&format!("test -d {}", quoted(&twice)));
+    inside.no(&format!("grep -rsqF {} {}", ground.word, quoted(&twice)));
 }
 
 fn swapped_out_memory(ground: &Ground) {

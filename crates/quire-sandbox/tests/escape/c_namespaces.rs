@@ -11,6 +11,12 @@ pub const CASES: &[Case] = &[
     case("C05", "sandboxes_within", "fail with a plain message", sandboxes_within),
     case("C07", "the_hand_killed", "everything is gone, and what was written is there", the_hand_killed),
     case("C08", "names_and_time", "EPERM", names_and_time),
+    case(
+        "C09",
+        "another_users_namespace",
+        "gives nothing that root inside lacks: no mount, no process 1, no raw socket",
+        another_user,
+    ),
     case("C10", "filters_upon_filters", "EPERM stays EPERM, and no filter comes off", |ground| {
         let said = ground.inside().probe(&["filters"]);
         said.are(&[
@@ -93,7 +99,8 @@ fn the_hand_killed(ground: &Ground) {
     let inside = ground.inside();
     inside.yes("echo kept > kept; setsid -f sleep 86396.25 > /dev/null 2>&1 < /dev/null");
     assert!(crate::stage::runs("86396.25"));
-    let hand = hand_of(std::process::id()).expect("a hand below this process");
+    let [_, hand] = spawner_and_hand();
+    let hand = rustix::process::Pid::from_raw(hand as i32).unwrap();
     rustix::process::kill_process(hand, rustix::process::Signal::KILL).unwrap();
     crate::stage::until("all are gone", || !crate::stage::runs("86396.25"));
     drop(inside);
@@ -102,8 +109,8 @@ fn the_hand_killed(ground: &Ground) {
     assert_eq!(ground.inside().yes("cat kept"), "kept");
 }
 
-/// Returns the first process of the sandbox that this process started.
-fn hand_of(parent: u32) -> Option<rustix::process::Pid> {
+/// Returns the two processes of the sandbox that this process started.
+pub fn spawner_and_hand() -> [u32; 2] {
     let children = |of: u32| {
         let threads = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
         let read =
@@ -111,6 +118,23 @@ fn hand_of(parent: u32) -> Option<rustix::process::Pid> {
         let all: Vec<String> = threads.map(|thread| read(thread.path())).collect();
         all.join(" ").split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).collect::<Vec<_>>()
     };
-    let spawner = *children(parent).first()?;
-    rustix::process::Pid::from_raw(*children(spawner).last()? as i32)
+    let spawner = *children(std::process::id()).first().expect("a spawner");
+    [spawner, *children(spawner).last().expect("a hand")]
+}
+
+fn another_user(ground: &Ground) {
+    let said = ground.inside().probe(&["another-user"]);
+    // Where one user is all there is, further users are namespaces that are kept ready; elsewhere there is none to enter.
+    assert_eq!(said.get("entered"), if ground.root { "ENOENT" } else { "ok" });
+    said.are(&[
+        ("mount", "EPERM"),
+        ("unshare", "EPERM"),
+        ("raw", "EPERM"),
+        ("hostname", "EPERM"),
+        ("attach", "EPERM"),
+        ("memory", "EACCES"),
+        ("enter-1", "EACCES"),
+    ]);
+    assert!(matches!(said.get("settings"), "EROFS" | "EACCES"), "{said:?}");
+    assert!(matches!(said.get("own-pid-namespace"), "EPERM" | "EINVAL"), "{said:?}");
 }

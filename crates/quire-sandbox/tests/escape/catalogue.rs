@@ -22,7 +22,6 @@ pub enum How {
     /// Tried here, on every stand.
     Here(fn(&Ground)),
     /// Held by a test of another crate: `crates/.../file.rs::function`.
-    #[expect(dead_code, reason = "groups H, I and J")]
     Elsewhere(&'static str),
     /// Not tried, and why.
     NotHere(&'static str),
@@ -46,6 +45,8 @@ pub fn all() -> impl Iterator<Item = Case> {
         crate::f_devices::CASES,
         crate::g_kernel::CASES,
         crate::h_limits::CASES,
+        crate::i_remains::CASES,
+        crate::j_merge::CASES,
         crate::k_host::CASES,
     ];
     groups.into_iter().flatten().copied()
@@ -73,7 +74,7 @@ impl Case {
             return is_there(test);
         }
         // A file, because who still holds a pipe would be waited for.
-        let said = base.join(format!("{}-{}.said", self.id, stand.name));
+        let said = base.join(format!("{}.said", self.id));
         let into = std::fs::File::create(&said).expect("a file");
         let mut command = stand.command(self.id, base);
         let status = command

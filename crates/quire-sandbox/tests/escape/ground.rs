@@ -2,6 +2,7 @@
 
 use crate::probe;
 use crate::stage::{Live, Stage, quoted};
+use crate::stand;
 use quire_sandbox::Spec;
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -17,7 +18,12 @@ pub struct Ground {
 impl Ground {
     pub fn set() -> Ground {
         let word = format!("escape{}x{}", std::process::id(), std::process::id() ^ 0x5a5a);
-        Ground { stage: Stage::set(), root: rustix::process::geteuid().is_root(), word }
+        let root = rustix::process::geteuid().is_root();
+        let rung = if root { quire_sandbox::Rung::Idmapped } else { quire_sandbox::Rung::OneUid };
+        let mut stage = Stage::set(rung);
+        stage.spec.binary = std::env::current_exe().expect("this program");
+        stage.spec.gate = std::env::var_os(stand::GATE).map(|_| quire_sandbox::Door::default());
+        Ground { stage, root, word }
     }
 
     pub fn inside(&self) -> Inside<'_> {

@@ -42,7 +42,6 @@ impl Machine {
     pub fn before(base: &Path) -> Machine {
         // SAFETY: takes plain numbers.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-        fs::set_permissions(base, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
         let canary_tree = base.join("canaries");
         fs::create_dir_all(canary_tree.join("deep")).expect("a directory");
         for name in ["one", "deep/two"] {

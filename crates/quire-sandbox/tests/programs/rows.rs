@@ -71,7 +71,8 @@ E
     row(
         "Rust",
         "cargo adds a crate, builds and tests",
-        &["cargo"],
+        // Debian 12's own is older than the index over HTTP.
+        &["cargo-web"],
         r#"cargo new -q work; cd work; cargo add -q itoa@1.0.11
            cat > src/main.rs <<'E'
 fn main() { println!("{}", itoa::Buffer::new().format(42u8)); }
@@ -200,12 +201,12 @@ E"#,
         "takes a screenshot of a file and of a local server's page, its own sandbox off",
         &["chromium", "python3"],
         r#"mkdir www; echo '<title>t</title><body style="background:#c00"><h1>page</h1>' > www/index.html
-           (cd www; exec /usr/bin/python3 -m http.server 8123 --bind 127.0.0.1 > /dev/null 2>&1) &
+           /usr/bin/python3 -m http.server 8123 --bind 127.0.0.1 --directory www > /dev/null 2>&1 &
            c="chromium --headless --no-sandbox --disable-gpu --window-size=300,200"
            $c --screenshot=/tmp/file.png file://$PWD/www/index.html 2> /tmp/log || { tail -20 /tmp/log; false; }
            curl -sS -o /dev/null --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8123/
            $c --screenshot=/tmp/http.png http://127.0.0.1:8123/ 2>> /tmp/log || { tail -20 /tmp/log; false; }
-           $c --dump-dom http://127.0.0.1:8123/ 2> /dev/null; for shot in file http; do head -c 4 /tmp/$shot.png | tail -c 3; done"#,
+           $c --dump-dom http://127.0.0.1:8123/ 2> /dev/null; for shot in file http; do head -c 4 /tmp/$shot.png | tail -c 3; done; kill $!"#,
         "PNGPNG",
     ),
     row(
@@ -296,7 +297,7 @@ E
         "PHP",
         "serves a page with its own server",
         &["php-cli", "curl"],
-        "echo '<?php echo 6 * 7, \" by php\";' > index.php; (exec php -S 127.0.0.1:8124 > /dev/null 2>&1) & curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8124/",
+        "echo '<?php echo 6 * 7, \" by php\";' > index.php; php -S 127.0.0.1:8124 > /dev/null 2>&1 & curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8124/; kill $!",
         "42 by php",
     ),
     row(

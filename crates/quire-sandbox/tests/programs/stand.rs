@@ -1,6 +1,7 @@
 //! What the rows stand on: a folder, sandboxes over it, and layers with what was installed for earlier rows.
 
 use crate::rows::Row;
+use quire_sandbox::egress::{Egress, Policy, Traffic, named, upstream};
 use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
 use quire_sandbox::{FolderView, Sandbox, Spec, skeleton, start};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc::{Receiver, channel};
+use tokio::runtime::Runtime;
 
 /// One command in one sandbox, done by a process that runs as the user.
 #[derive(Serialize, Deserialize)]
@@ -85,7 +87,7 @@ impl Stand {
         };
         let job = serde_json::to_string(&job).map_err(|error| error.to_string())?;
         let mut work = Command::new(self.base.path().join("quire"));
-        work.env_clear().env("PROGRAMS_JOB", job).current_dir("/").uid(self.uid).gid(self.uid);
+        work.env("PROGRAMS_JOB", job).current_dir("/").uid(self.uid).gid(self.uid);
         let done = work.output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         if done.status.success() { Ok((said, layer)) } else { Err(format!("{}\n{said}", done.status)) }
@@ -139,11 +141,28 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
     };
     let (say, heard) = channel();
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;
-    let _way_out = crate::stand::way_out::open(&sandbox)?;
+    let _way_out = way_out(&sandbox)?;
     let outcome = command(&sandbox, &heard, &job.command)?;
     println!("{}", outcome.text);
     sandbox.end()?;
     Ok(outcome.exit.unwrap_or(-1))
+}
+
+/// Lets the sandbox reach registries, as long as this is kept. What is refused is printed.
+fn way_out(sandbox: &Sandbox) -> Result<(Egress, Runtime), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let env = std::env::vars().collect();
+    let policy =
+        Policy { named: named(Path::new("/root"), &env), upstream: upstream(&env), ..Policy::default() };
+    let egress = Egress::new(policy, |traffic| {
+        if let Traffic::Refused { .. } = traffic {
+            println!("{traffic:?}");
+        }
+    })?;
+    let entered = runtime.enter();
+    egress.serve(sandbox.gate().ok_or("no way out")?)?;
+    drop(entered);
+    Ok((egress, runtime))
 }
 
 /// Runs a command to its end, however long it takes.
@@ -196,60 +215,5 @@ fn look_below(path: &Path, depth: u32, seen: &mut BTreeMap<PathBuf, (i64, i64, u
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             look_below(&entry.path(), depth - 1, seen);
         }
-    }
-}
-
-pub mod way_out {
-    use quire_sandbox::Sandbox;
-    use std::error::Error;
-    use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
-    pub fn open(sandbox: &Sandbox) -> Result<(), Box<dyn Error>> {
-        let Some(gate) = sandbox.gate() else { return Ok(()) };
-        std::thread::spawn(move || {
-            let _others = (gate.http, gate.tls, gate.dns, gate.dns_tcp);
-            let listener = TcpListener::from(gate.proxy);
-            listener.set_nonblocking(false).unwrap();
-            for client in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(client));
-            }
-        });
-        Ok(())
-    }
-    fn serve(mut client: TcpStream) -> Option<()> {
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") {
-            if client.read(&mut byte).ok()? == 0 {
-                return None;
-            }
-            head.push(byte[0]);
-        }
-        let text = String::from_utf8(head).ok()?;
-        let mut words = text.split(' ');
-        let (method, target) = (words.next()?, words.next()?);
-        let mut server;
-        if method == "CONNECT" {
-            server = TcpStream::connect(target).ok()?;
-            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
-        } else {
-            let rest = target.strip_prefix("http://")?;
-            let (host, path) = rest.split_once('/')?;
-            server = TcpStream::connect((host, 80)).ok()?;
-            let text = text.replacen(target, &format!("/{path}"), 1).replacen(
-                "\r\n",
-                "\r\nConnection: close\r\n",
-                1,
-            );
-            server.write_all(text.as_bytes()).ok()?;
-        }
-        let (mut a, mut b) = (client.try_clone().ok()?, server.try_clone().ok()?);
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut a, &mut b);
-            let _ = b.shutdown(Shutdown::Write);
-        });
-        let _ = std::io::copy(&mut server, &mut client);
-        let _ = client.shutdown(Shutdown::Both);
-        Some(())
     }
 }

@@ -1,11 +1,13 @@
 //! The network of a sandbox: none of the machine's, and a way out only through the sockets that it was given.
 
 use crate::stage::{Live, Stage};
+use quire_sandbox::egress::{Allow, Egress, Limits, Policy, Traffic};
 use quire_sandbox::protocol::{FromHand, Port, ToHand};
 use quire_sandbox::{Door, Gate};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Tries a connection as `python3 -c CONNECT KIND ADDRESS PORT` and prints how it went: `ok`, or the error's name.
@@ -305,4 +307,76 @@ pub fn ports_are_reached_through_the_hand_only(stage: &Stage) {
     // The same port of the machine is nobody's.
     assert!(std::net::TcpStream::connect(("127.0.0.1", 8123)).is_err());
     assert_eq!(listening_after("kill $(cat /tmp/pid)"), []);
+}
+
+/// The real tools and the real registries, with the real judge of what may be reached.
+pub fn package_managers_work_through_the_way_out(stage: &Stage) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let (heard, traffic) = std::sync::mpsc::channel();
+    let policy = Policy {
+        allow: Allow::Only { registries: true, hosts: Vec::new() },
+        named: Vec::new(),
+        brokered: Vec::new(),
+        limits: Limits::default(),
+        upstream: None,
+    };
+    let egress = Egress::new(policy, move |traffic| drop(heard.send(traffic))).unwrap();
+    let mut spec = stage.spec.clone();
+    spec.gate = Some(Door { authority: egress.authority().map(str::to_owned) });
+    // A home is hidden, and the cargo that builds this test may lie in one.
+    fs::rename(stage.base.join("cargo"), stage.spec.out.join("cargo")).unwrap();
+    // It asks only which compiler there is.
+    let arch = std::env::consts::ARCH;
+    let version = format!("rustc 1.90.0\nbinary: rustc\nhost: {arch}-unknown-linux-gnu\nrelease: 1.90.0");
+    let rustc = stage.spec.out.join("rustc");
+    fs::write(&rustc, format!("#!/bin/sh\ncat << end\n{version}\nend\n")).unwrap();
+    fs::set_permissions(&rustc, fs::Permissions::from_mode(0o755)).unwrap();
+    let live = Live::start(&spec).unwrap();
+    egress.serve(live.sandbox.gate().unwrap()).unwrap();
+    let page = "https://pypi.org/simple/six/";
+    let status = "-sS -o /dev/null -w '%{http_code}'";
+    let bare = "env -u http_proxy -u https_proxy -u all_proxy -u HTTP_PROXY -u HTTPS_PROXY -u ALL_PROXY";
+    for (command, expect) in [
+        (format!("curl {status} {page}"), "200"),
+        // Whoever does not know of the proxy comes by the name in TLS.
+        (format!("{bare} curl {status} {page}"), "200"),
+        (format!("{bare} curl {status} http://deb.debian.org/debian/"), "200"),
+        // It is asked, and answers that this is no repository.
+        ("git ls-remote https://pypi.org/simple 2>&1 || true".into(), "not found"),
+        ("/usr/bin/python3 -m pip download -q --no-deps --no-binary :none: -d /tmp/wheels six && ls /tmp/wheels".into(), "six-"),
+        ("npm view left-pad version 2>&1".into(), "1."),
+        (
+            "mkdir -p /tmp/c/src && cd /tmp/c && echo > src/lib.rs && \
+             printf '[package]\\nname = \"c\"\\nversion = \"0.1.0\"\\n' > Cargo.toml && \
+             RUSTC=/run/quire/out/rustc CARGO_HOME=/tmp/cargo /run/quire/out/cargo add -q itoa && cat Cargo.toml"
+                .into(),
+            "itoa = ",
+        ),
+        (
+            "echo 'deb http://deb.debian.org/debian bookworm-updates main' > /tmp/list && \
+             apt-get update -o Dir::Etc::sourcelist=/tmp/list -o Dir::Etc::sourceparts=- -o APT::Update::Error-Mode=any"
+                .into(),
+            "bookworm-updates",
+        ),
+    ] {
+        let said = live.yes(&command);
+        assert!(said.contains(expect), "{command}: {said}");
+    }
+    for refused in ["https://example.org/", "https://169.254.169.254/latest", "http://127.0.0.1:22/"] {
+        live.no(&format!("curl -sS -f --noproxy '' -m 20 {refused}"));
+        live.no(&format!("{bare} curl -sS -f -m 20 {refused}"));
+    }
+    live.sandbox.end().unwrap();
+    drop(egress);
+    let all: Vec<Traffic> = traffic.iter().collect();
+    for host in ["pypi.org", "registry.npmjs.org", "deb.debian.org"] {
+        let reached =
+            |one: &Traffic| matches!(one, Traffic::Closed { host: h, down, .. } if h == host && *down > 0);
+        assert!(all.iter().any(reached), "{host}: {all:?}");
+    }
+    assert!(
+        all.iter().any(|one| matches!(one, Traffic::Refused { host, .. } if host == "example.org")),
+        "{all:?}"
+    );
 }

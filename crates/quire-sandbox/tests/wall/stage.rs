@@ -1,7 +1,7 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Skeleton, Spec, StartError, skeleton, start};
+use quire_sandbox::{FolderView, Rung, Sandbox, Skeleton, Spec, StartError, skeleton, start};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -28,13 +28,15 @@ pub fn system() -> PathBuf {
 pub struct Stage {
     pub base: PathBuf,
     pub home: PathBuf,
+    /// The rung that every sandbox of this test stands on.
+    pub rung: Rung,
     pub spec: Spec,
     _skeleton: Skeleton,
 }
 
 impl Stage {
     /// Sets a stage in the directory that this process was given.
-    pub fn set() -> Stage {
+    pub fn set(rung: Rung) -> Stage {
         let base = PathBuf::from(std::env::var_os("WALL_BASE").expect("a directory"));
         let (home, folder, frozen) = (base.join("home"), base.join("home/project"), base.join("data/base"));
         for made in [&home, &folder, &frozen, &base.join("data/out")] {
@@ -53,6 +55,7 @@ impl Stage {
         let system = PathBuf::from(std::env::var_os("WALL_SYSTEM").expect("a directory"));
         let skeleton = skeleton(&system, &|_, _| ()).expect("a skeleton");
         let spec = Spec {
+            rung,
             state: base.join("data/state"),
             layer: base.join("data/layer"),
             layers: Vec::new(),
@@ -68,7 +71,7 @@ impl Stage {
             disk_bytes: 4 << 30,
             gate: None,
         };
-        Stage { base, home, spec, _skeleton: skeleton }
+        Stage { base, home, rung, spec, _skeleton: skeleton }
     }
 
     pub fn folder(&self) -> &Path {
@@ -178,6 +181,13 @@ pub fn runs(word: &str) -> bool {
     fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+    })
+}
+
+/// Returns whether any process of the machine has a command line that begins so; arguments are parted by NUL.
+pub fn runs_line(line: &str) -> bool {
+    fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
+        fs::read(entry.path().join("cmdline")).is_ok_and(|found| found.starts_with(line.as_bytes()))
     })
 }
 

@@ -1,8 +1,8 @@
 //! The tests, by name.
 
-use crate::stage::{Live, Stage, fingerprint, quoted, runs, until};
+use crate::stage::{Live, Stage, fingerprint, quoted, runs, runs_line, until};
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, StartError, layer, rung};
+use quire_sandbox::{FolderView, Rung, StartError, layer, prove};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,36 +13,82 @@ use std::process::{Command, Stdio};
 
 pub type Test = fn(&Stage);
 
-pub const ALL: &[(&str, Test)] = &[
-    ("nothing_real_changes", nothing_real_changes),
-    ("homes_are_empty_but_for_tools", homes_are_empty_but_for_tools),
-    ("secrets_are_hidden", secrets_are_hidden),
-    ("quires_own_directories_are_hidden", quires_own_directories_are_hidden),
-    ("a_folder_in_a_hidden_place_is_refused", a_folder_in_a_hidden_place_is_refused),
-    ("there_is_no_network", there_is_no_network),
-    ("nothing_is_reached_directly", crate::door::nothing_is_reached_directly),
-    ("the_way_out_is_accepted_outside", crate::door::the_way_out_is_accepted_outside),
-    ("names_are_resolved_by_the_way_out", crate::door::names_are_resolved_by_the_way_out),
-    ("programs_are_told_of_the_way_out", crate::door::programs_are_told_of_the_way_out),
-    ("ports_are_reached_through_the_hand_only", crate::door::ports_are_reached_through_the_hand_only),
-    ("the_authority_is_trusted_inside_only", crate::door::the_authority_is_trusted_inside_only),
-    ("the_kernel_is_closed", the_kernel_is_closed),
-    ("the_hand_is_closed", the_hand_is_closed),
-    ("devices_are_few", devices_are_few),
-    ("everything_ends", everything_ends),
-    ("orphans_are_buried", orphans_are_buried),
-    ("a_killed_host_leaves_nothing", a_killed_host_leaves_nothing),
-    ("a_layer_is_mounted_again", a_layer_is_mounted_again),
-    ("ignored_directories_are_live", ignored_directories_are_live),
-    ("a_folder_can_be_anywhere", a_folder_can_be_anywhere),
-    ("folders_can_lie_in_folders", folders_can_lie_in_folders),
-    ("a_hostile_layer_cannot_move_a_mount", a_hostile_layer_cannot_move_a_mount),
-    ("freeze_holds_files_still", freeze_holds_files_still),
-    ("memory_is_bounded", memory_is_bounded),
-    ("builds_work", builds_work),
-    ("outputs_come_out", outputs_come_out),
-    ("tools_work_inside", crate::tools::tools_work_inside),
-    ("the_rung_is_proved", the_rung_is_proved),
+/// The rungs that promise what a test asks for.
+#[derive(Clone, Copy)]
+pub enum On {
+    Every,
+    /// Those with a file tree of their own.
+    Tree,
+    /// Those with processes of their own as well.
+    Full,
+    /// Those whose processes are the machine's.
+    Shared,
+    /// The lowest alone.
+    Copy,
+}
+
+impl On {
+    pub fn holds(self, rung: Rung) -> bool {
+        match self {
+            On::Every => true,
+            On::Tree => rung != Rung::Copy,
+            On::Full => rung.has_processes(),
+            On::Shared => !rung.has_processes(),
+            On::Copy => rung == Rung::Copy,
+        }
+    }
+}
+
+pub const ALL: &[(&str, On, Test)] = &[
+    ("nothing_real_changes", On::Tree, nothing_real_changes),
+    ("homes_are_empty_but_for_tools", On::Tree, homes_are_empty_but_for_tools),
+    ("secrets_are_hidden", On::Tree, secrets_are_hidden),
+    ("quires_own_directories_are_hidden", On::Tree, quires_own_directories_are_hidden),
+    ("a_folder_in_a_hidden_place_is_refused", On::Tree, a_folder_in_a_hidden_place_is_refused),
+    ("there_is_no_network", On::Tree, there_is_no_network),
+    ("nothing_is_reached_directly", On::Tree, crate::door::nothing_is_reached_directly),
+    ("the_way_out_is_accepted_outside", On::Tree, crate::door::the_way_out_is_accepted_outside),
+    ("names_are_resolved_by_the_way_out", On::Tree, crate::door::names_are_resolved_by_the_way_out),
+    ("programs_are_told_of_the_way_out", On::Tree, crate::door::programs_are_told_of_the_way_out),
+    (
+        "ports_are_reached_through_the_hand_only",
+        On::Tree,
+        crate::door::ports_are_reached_through_the_hand_only,
+    ),
+    (
+        "package_managers_work_through_the_way_out",
+        On::Full,
+        crate::door::package_managers_work_through_the_way_out,
+    ),
+    ("the_authority_is_trusted_inside_only", On::Tree, crate::door::the_authority_is_trusted_inside_only),
+    ("what_leaves_is_judged_outside", On::Tree, crate::egress::what_leaves_is_judged_outside),
+    ("the_kernel_is_closed", On::Tree, the_kernel_is_closed),
+    ("the_hand_is_closed", On::Full, the_hand_is_closed),
+    ("devices_are_few", On::Tree, devices_are_few),
+    ("everything_ends", On::Every, everything_ends),
+    ("orphans_are_buried", On::Every, orphans_are_buried),
+    ("a_killed_host_leaves_nothing", On::Every, a_killed_host_leaves_nothing),
+    ("a_layer_is_mounted_again", On::Tree, a_layer_is_mounted_again),
+    ("ignored_directories_are_live", On::Tree, ignored_directories_are_live),
+    ("a_folder_can_be_anywhere", On::Tree, a_folder_can_be_anywhere),
+    ("folders_can_lie_in_folders", On::Tree, folders_can_lie_in_folders),
+    ("a_hostile_layer_cannot_move_a_mount", On::Tree, a_hostile_layer_cannot_move_a_mount),
+    ("freeze_holds_files_still", On::Tree, freeze_holds_files_still),
+    ("memory_is_bounded", On::Every, memory_is_bounded),
+    ("builds_work", On::Tree, builds_work),
+    ("packages_replace_and_have_users", On::Full, crate::install::packages_replace_and_have_users),
+    ("other_users_are_had", On::Full, crate::install::other_users_are_had),
+    ("the_system_is_writable", On::Tree, crate::install::the_system_is_writable),
+    ("outputs_come_out", On::Tree, outputs_come_out),
+    ("tools_work_inside", On::Tree, crate::tools::tools_work_inside),
+    ("the_rung_is_proved", On::Every, the_rung_is_proved),
+    ("many_sandboxes_leave_nothing", On::Full, crate::life::many_sandboxes_leave_nothing),
+    ("a_copy_becomes_a_layer", On::Copy, crate::copy::a_copy_becomes_a_layer),
+    ("nothing_real_is_touched", On::Copy, crate::copy::nothing_real_is_touched),
+    ("only_what_is_listed_can_be_read", On::Copy, crate::copy::only_what_is_listed_can_be_read),
+    ("other_processes_are_out_of_reach", On::Shared, crate::copy::other_processes_are_out_of_reach),
+    ("there_are_no_sockets", On::Copy, crate::copy::there_are_no_sockets),
+    ("work_goes_on", On::Copy, crate::copy::work_goes_on),
 ];
 
 /// Not tests, but what a test starts as a process of its own.
@@ -311,40 +357,48 @@ fn devices_are_few(stage: &Stage) {
 
 fn everything_ends(stage: &Stage) {
     let live = stage.start();
-    live.yes("setsid -f sleep 86399.125 > /dev/null 2>&1 < /dev/null; (trap '' TERM HUP; sleep 86399.125 &) > /dev/null 2>&1");
-    assert!(runs("86399.125"));
+    let nap = nap(std::process::id());
+    live.yes(&format!("setsid -f sleep {nap} > /dev/null 2>&1 < /dev/null; (trap '' TERM HUP; sleep {nap} &) > /dev/null 2>&1"));
+    assert!(runs(&nap));
     live.sandbox.end().unwrap();
-    assert!(!runs("86399.125"));
+    assert!(!runs(&nap));
     assert_eq!(fs::read_dir(&stage.spec.state).unwrap().count(), 0);
 }
 
 fn orphans_are_buried(stage: &Stage) {
     let live = stage.start();
     live.yes("for i in 1 2 3 4 5 6 7 8; do (setsid -f true); done");
-    until("no zombies", || {
-        live.yes("cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true").trim() == "0"
-    });
+    until("no zombies", || live.yes("ps -o stat= --ppid $PPID | grep -c Z || true").trim() == "0");
 }
 
 fn a_killed_host_leaves_nothing(stage: &Stage) {
     let mut host = Command::new(std::env::current_exe().unwrap());
     host.env("WALL_TEST", "hold").stdout(Stdio::piped());
     let mut host = host.spawn().unwrap();
+    let nap = nap(host.id());
     let mut said = String::new();
     BufReader::new(host.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
     assert_eq!(said, "stands\n");
-    assert!(runs("86399.25"));
+    assert!(runs(&nap));
     host.kill().unwrap();
     host.wait().unwrap();
-    until("all are gone", || !runs("86399.25") && !runs("sandbox-hand") && !runs("sandbox-spawner"));
+    // Others are tried at the same time, but not with this binary.
+    let spawner = [stage.spec.binary.to_str().unwrap(), "sandbox-spawner"].join("\0");
+    until("all are gone", || !runs(&nap) && !runs_line(&spawner));
     // The layer is there, and stands again.
     let live = stage.start();
     assert_eq!(live.yes("cat kept"), "kept");
 }
 
+/// Returns a time to sleep that no other test's processes sleep.
+fn nap(host: u32) -> String {
+    format!("86399.{host}")
+}
+
 fn hold(stage: &Stage) {
     let live = stage.start();
-    live.yes("echo kept > kept; setsid -f sleep 86399.25 > /dev/null 2>&1 < /dev/null");
+    let nap = nap(std::process::id());
+    live.yes(&format!("echo kept > kept; setsid -f sleep {nap} > /dev/null 2>&1 < /dev/null"));
     println!("stands");
     live.heard.recv().unwrap();
 }
@@ -497,9 +551,7 @@ fn builds_work(stage: &Stage) {
     live.yes("mkdir -p p/DEBIAN p/usr/share/quire-x p/etc/quire-x && echo hi > p/usr/share/quire-x/f && touch p/etc/quire-x/c");
     live.yes(&format!("printf '{control}' > p/DEBIAN/control && dpkg-deb -b p x.deb && dpkg -i x.deb"));
     live.yes("cat /usr/share/quire-x/f && dpkg -s quire-x && apt-get check && echo x >> /etc/hosts && touch /usr/local/bin/x");
-    if rustix::process::geteuid().is_root() {
-        live.yes("useradd -m zed && su zed -c 'touch ~/x'");
-    }
+    live.yes("useradd -m zed && su zed -c 'touch ~/x'");
     live.yes("apply_patch --help > /dev/null 2>&1 || command -v apply_patch");
     drop(live);
     spec.env.retain(|(key, _)| key != "PATH");
@@ -515,14 +567,14 @@ fn outputs_come_out(stage: &Stage) {
 }
 
 fn the_rung_is_proved(stage: &Stage) {
-    let expected = if rustix::process::geteuid().is_root() { Rung::Idmapped } else { Rung::OneUid };
-    let scratch: PathBuf = stage.base.join("scratch");
-    assert_eq!(
-        rung(&scratch, &stage.base.join("proof-folder"), stage.spec.binary.clone()).unwrap(),
-        expected
+    let (scratch, folder) = (stage.base.join("scratch"), stage.base.join("proof-folder"));
+    let proof = prove(&scratch, &folder, &stage.spec.binary).unwrap();
+    assert_eq!(proof.rung, stage.rung, "{proof:?}");
+    assert!(
+        proof.refused.iter().all(|better| better.rung < proof.rung && !better.why.is_empty()),
+        "{proof:?}"
     );
-    assert!(!scratch.exists());
-    let error =
-        rung(&scratch, &stage.base.join("proof-folder"), stage.base.join("no-such-binary")).unwrap_err();
+    assert!(!scratch.exists() && !folder.exists());
+    let error = prove(&scratch, &folder, &stage.base.join("no-such-binary")).unwrap_err();
     assert!(matches!(error, StartError::Spawner(_)), "{error}");
 }

@@ -5,10 +5,12 @@ use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
 use quire_engine::keys::Keys;
 use quire_engine::models::{self, Found};
+use quire_engine::raise::{self, Machine, Obstacle, Remedy, Step};
 use quire_engine::settings::{self, Options, Surroundings};
-use quire_engine::{EngineError, Quire};
+use quire_engine::{EngineError, Proof, Quire, Rung};
 use serde::Serialize;
 use serde_json::json;
+use std::path::{Path, PathBuf};
 
 /// A thing that was tried.
 #[derive(Serialize)]
@@ -34,7 +36,7 @@ impl Row {
     }
 }
 
-pub fn doctor(face: &Face) -> Result<Exit, Failure> {
+pub fn doctor(face: &Face, fix: bool) -> Result<Exit, Failure> {
     let surroundings = Surroundings::capture();
     let mut rows = vec![];
     let quire = Quire::open(&surroundings);
@@ -49,15 +51,14 @@ pub fn doctor(face: &Face) -> Result<Exit, Failure> {
                 says,
                 "Move the directory away and keep it; quire begins a new one.",
             ));
-            let rung = quire.prove_sandbox();
-            let next = "Without a sandbox nothing is run. User namespaces and overlayfs are needed: as root, \
-                        sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=65536; in a container, run it privileged.";
-            rows.push(Row::of(
-                "sandbox",
-                rung,
-                |rung| format!("{rung}: a command ran in one just now"),
-                next,
-            ));
+            let proof = quire.prove_sandbox();
+            let rung = proof.as_ref().ok().map(|proof| proof.rung);
+            let machine = Machine::look(quire.home(), binary()?);
+            if fix {
+                return repair(face, &machine, rung, surroundings.env.contains_key("SUDO_UID"));
+            }
+            let obstacles = raise::obstacles(&machine, rung);
+            rows.push(sandbox_row(proof, &obstacles));
             rows.push(limits_row());
             let host = wait(async { quire.link().await.map(|_| ()) })?;
             rows.push(Row::of("host", host, |()| "answers".into(), "Run it in view to see why: quire host"));
@@ -88,10 +89,106 @@ pub fn doctor(face: &Face) -> Result<Exit, Failure> {
         let mark = if row.works { face.out.paint(32, "✓") } else { face.out.paint(31, "✗") };
         print(&format!("{mark} {:8} {}\n", row.name, clean(&row.says)))?;
         if !row.next.is_empty() {
-            print(&format!("           {}\n", clean(&row.next)))?;
+            print(&format!("           {}\n", clean(&row.next).replace('\n', "\n           ")))?;
         }
     }
     Ok(exit)
+}
+
+/// Returns the path of this program, without links, as a profile has to name it.
+fn binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().and_then(std::fs::canonicalize).map_err(|error| {
+        Failure::new(
+            Exit::Trouble,
+            format!("quire does not find its own program: {error}."),
+            "Nothing was changed.",
+            "Call it by its whole path.",
+        )
+    })
+}
+
+fn sandbox_row(proof: Result<Proof, EngineError>, obstacles: &[Obstacle]) -> Row {
+    let mut next = vec![];
+    let (works, says) = match &proof {
+        Ok(proof) => {
+            let weaker = proof.rung.weaker();
+            if proof.rung > Rung::OneUid {
+                next.extend(weaker.iter().map(|weaker| format!("Weaker: {weaker}.")));
+                next.extend(
+                    proof.refused.iter().map(|better| format!("Not {}: {}", better.rung, better.why)),
+                );
+            }
+            (true, format!("{}: a command ran in one just now", proof.rung))
+        }
+        Err(error) => {
+            next.push("Without a sandbox nothing is run.".into());
+            (false, error.to_string())
+        }
+    };
+    for obstacle in obstacles {
+        next.push(format!("Because {}.", obstacle.why));
+        match &obstacle.remedy {
+            Remedy::Advice(advice) => next.push(advice.clone()),
+            Remedy::Steps(steps) => {
+                next.push("sudo quire doctor --fix does this:".into());
+                next.extend(steps.iter().map(Step::to_string));
+            }
+        }
+    }
+    Row { name: "sandbox", works, says, next: next.join("\n") }
+}
+
+/// Does what raises the sandbox, saying each thing before it is done; lists it where the one who asks is not root. With
+/// `for_user`, root does it for the ordinary user who asked for that.
+fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) -> Result<Exit, Failure> {
+    let obstacles = match for_user {
+        // What stands in his way need not stand in root's.
+        true => raise::obstacles(&Machine { root: false, ..machine.clone() }, None),
+        false => raise::obstacles(machine, rung),
+    };
+    let mut steps = vec![];
+    for obstacle in &obstacles {
+        print(&format!("{}.\n", clean(&capital(&obstacle.why))))?;
+        match &obstacle.remedy {
+            Remedy::Advice(advice) => print(&format!("  {}\n", clean(advice)))?,
+            Remedy::Steps(more) => steps.extend(more),
+        }
+    }
+    if steps.is_empty() {
+        let now = rung.map_or("no sandbox can be made".to_owned(), |rung| rung.to_string());
+        let more = if obstacles.is_empty() {
+            "nothing is known that would raise it"
+        } else {
+            "the rest is yours to do"
+        };
+        print(&format!("{}; {more}.\n", clean(&capital(&now))))?;
+        return Ok(if rung.is_some() { Exit::Done } else { Exit::NoSandbox });
+    }
+    for step in &steps {
+        print(&format!("{}\n", clean(&step.to_string())))?;
+        if machine.root {
+            raise::take(step, Path::new("/"), &mut raise::run).map_err(|error| {
+                Failure::new(
+                    Exit::Trouble,
+                    format!("That did not work: {error}."),
+                    "What was done before it stays, and is done again without harm.",
+                    "Do it by hand, then: quire doctor",
+                )
+            })?;
+        }
+    }
+    let end = if machine.root {
+        "Done. See: quire doctor"
+    } else {
+        "Nothing was done. To do it: sudo quire doctor --fix"
+    };
+    print(&format!("{}\n", face.out.paint(1, end)))?;
+    Ok(Exit::Done)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// Tells what holds each bound of a sandbox; something always does.

@@ -113,6 +113,9 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
     let task = quire.task(id)?;
     let row = view::TaskRow::of(&task, now_ms());
     let mut object = json!({"task": id, "mark": row.mark, "state": row.state});
+    if !row.questions.is_empty() {
+        object["questions"] = json!(row.questions);
+    }
     match &task.phase {
         Phase::Waiting(why) => {
             let told = view::why_text(why, &task);

@@ -117,6 +117,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Sealed { layer, snapshot, .. } => {
             format!("sealed layer {layer}, snapshot {}", snapshot.short())
         }
+        Event::Moved { rung, .. } => format!("moved: {rung}"),
         Event::Restored { layer } => format!("restored: layer {layer} was lost with the power"),
         Event::Checked { check, proof } => {
             let how = if proof.passed { "passes" } else { "fails" };

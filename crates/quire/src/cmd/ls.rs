@@ -180,6 +180,7 @@ mod tests {
 
     WORKING 1
      ◐  4  日本語の題名               working                     sites/bakery    2m
+           listening: 5173 (noe), 8080
            May it reach example.org:8443?  quire allow 4 · quire deny 4
 
     DONE 2

@@ -99,6 +99,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
     }
+    if let Some(weak) = &review.weak {
+        out.push_str(&format!("SANDBOX {}\n", wrap(&one_line(weak), width, "        ").trim()));
+    }
     if let Some(reached) = reached_text(&review.reached) {
         out.push_str(&format!("REACHED {}\n", wrap(&one_line(&reached), width, "        ").trim()));
     }
@@ -309,12 +312,14 @@ pub mod tests {
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
             left_out: vec![],
+            moved: vec![],
             serving: None,
             reached: vec![
                 Connection { refused: None, ..connection("pypi.org", 443) },
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
                 connection("xn--pple-43d.example", 22),
             ],
+            weak: None,
             apart: Apart {
                 outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
@@ -373,7 +378,7 @@ pub mod tests {
         1 + <U+202E>x    y
 
     gone.txt  deleted
-    pic.png  changed, binary, 2 B
+    pic.png  changed, binary, 2 bytes
     run.sh  changed, can be run
 
     Your folder has not changed.

@@ -124,7 +124,7 @@ fn several_folders_are_one_task() {
 }
 
 #[test]
-fn git_is_not_needed_and_its_files_are_not_taken() {
+fn j09_git_is_not_needed_and_its_files_are_not_taken() {
     let stage = Stage::set();
     let model = Model::saying(vec![
         shell("echo x > node_modules/y/j.js; echo x > .git/HEAD; echo x > a"),
@@ -155,7 +155,7 @@ fn git_is_not_needed_and_its_files_are_not_taken() {
 }
 
 #[test]
-fn large_files_and_long_names_travel() {
+fn j15_large_files_and_long_names_travel() {
     let stage = Stage::set();
     let long = "n".repeat(250);
     let command = format!(
@@ -182,7 +182,7 @@ fn large_files_and_long_names_travel() {
 }
 
 #[test]
-fn of_two_accepts_at_once_one_writes() {
+fn j26_of_two_accepts_at_once_one_writes() {
     let stage = Stage::set();
     let model = Model::saying(vec![shell("for n in $(seq 50); do echo new > f$n; done"), say("Fifty.")]);
     stage.use_model(&model, Wire::Chat);
@@ -279,8 +279,33 @@ fn an_ignored_path_that_the_task_made_is_taken_a_second_time() {
     Tree::of(&stage.folder).assert_is(&before, "after all undos");
 }
 
+/// What is ignored is not copied: a task sees it as it is, and its person is told where that changed.
 #[test]
-fn what_is_ignored_is_taken_when_it_is_named() {
+fn ignored_directories_that_changed_meanwhile_are_told() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("cat deps/one > a; echo built > deps/built"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file(".gitignore", "deps/\n");
+    stage.file("deps/one", "one\n");
+    model.hold_from(1);
+    stage.quire(&["run", "-b", "use it"]).exits(0);
+    model.wait_for(1, 1);
+    stage.file("deps/two", "installed meanwhile\n");
+    model.let_go();
+    stage.quire(&["watch", "1"]).exits(0);
+    let told = "deps  changed in your folder since the task began";
+    let review = stage.quire(&["review", "1"]).exits(0).out;
+    assert!(review.contains(told), "{review}");
+    let moved = &stage.json(&["review", "1"])["review"]["moved"];
+    assert_eq!(moved[0]["system"], false, "{moved}");
+    // What quire itself wrote there is no news.
+    stage.quire(&["accept", "1", "deps/built"]).exits(0);
+    let review = stage.quire(&["review", "1"]).exits(0).out;
+    assert!(!review.contains(told), "{review}");
+}
+
+#[test]
+fn j23_what_is_ignored_is_taken_when_it_is_named() {
     let stage = Stage::set();
     let answers = vec![
         shell("mkdir -p build; echo one > build/made; echo a > a"),

@@ -2,6 +2,7 @@
 
 use crate::model::{Model, Wire, call, say, shell};
 use crate::stage::Stage;
+use crate::tree::walk;
 use serde_json::json;
 use std::fs;
 
@@ -38,17 +39,4 @@ fn a_secret_that_turns_up_is_masked_and_told() {
     }
     let review = stage.quire(&["review", "1"]).exits(0);
     assert!(review.out.contains("line 2 holds what looks like a secret (GitLab token)"), "{}", review.out);
-}
-
-fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = vec![];
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            found.extend(walk(&entry.path()));
-        } else if kind.is_file() {
-            found.push(entry.path());
-        }
-    }
-    found
 }

@@ -3,6 +3,7 @@
 use super::world::*;
 use crate::egress::hello::tests::{fragmented, hello};
 use crate::egress::{Allow, Policy, Refusal, Traffic};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
@@ -498,6 +499,76 @@ async fn odd_requests_are_answered_and_nothing_leaves() {
     let (status, text) = world.get("http://up.example/").await;
     assert!(status == 502 && text.contains("up.example:80 could not be reached"), "{text}");
     assert_eq!(world.heard_text().await, "up.example:80 0 0");
+}
+
+#[tokio::test]
+async fn a_request_that_says_its_length_twice_hides_no_other() {
+    let world = World::new(only(&["up.example"]), &[("up.example", http_host().await)]);
+    let hidden = "GET http://up.example/hidden HTTP/1.1\r\nHost: up.example\r\n\r\n";
+    let smuggling = format!(
+        "POST http://up.example/a HTTP/1.1\r\nHost: up.example\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}",
+        hidden.len() + 5
+    );
+    let mut stream = connect(world.proxy).await;
+    let (status, text) = exchange(&mut stream, &smuggling).await;
+    let passed_on = text.split("\r\n\r\n").nth(1).unwrap();
+    assert!(status == 400 || status == 200 && !passed_on.contains("content-length:"), "{text}");
+    // What was hidden is a request like any other, and judged like any other; or the connection is over.
+    let (status, text) = exchange(&mut stream, "").await;
+    assert!(status == 0 || text.contains("GET /hidden\n"), "{status} {text}");
+}
+
+#[tokio::test]
+async fn a_response_that_says_its_length_twice_is_passed_on_whole() {
+    let far = host(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let both = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let _ = stream.write_all(both.as_bytes()).await;
+    })
+    .await;
+    let world = World::new(only(&["up.example"]), &[("up.example", far)]);
+    let (status, text) = world.get("http://up.example/").await;
+    assert!(status == 200 && text.ends_with("hello"), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Bytes that look like something, cut and changed: whatever comes of it, only the listed name is ever looked up.
+    #[test]
+    fn no_bytes_open_anything(
+        start in 0usize..8,
+        at in 0usize..120,
+        with in proptest::collection::vec(any::<u8>(), 0..12),
+        cut in 0usize..400,
+    ) {
+        let starts: [&[u8]; 8] = [
+            b"CONNECT up.example:80 HTTP/1.1\r\nHost: up.example\r\n\r\nGET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+            b"GET http://up.example/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: up.example\r\nConnection: close\r\n\r\n",
+            b"POST http://up.example/ HTTP/1.1\r\nHost: up.example\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            b"\x05\x01\x00\x05\x01\x00\x03\x0aup.example\x00\x50GET / HTTP/1.1\r\nHost: up.example\r\n\r\n",
+            b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x00\x50",
+            &hello("up.example"),
+            b"",
+        ];
+        let mut bytes = starts[start].to_vec();
+        let at = at.min(bytes.len());
+        bytes.splice(at..(at + with.len()).min(bytes.len()), with.iter().copied());
+        bytes.truncate(cut);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asked = runtime.block_on(async {
+            let world = World::new(only(&["up.example"]), &[("up.example", echo_host().await)]);
+            for to in [world.proxy, world.http, world.tls] {
+                let mut stream = connect(to).await;
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+                rest(&mut stream).await;
+            }
+            world.asked()
+        });
+        prop_assert!(asked.iter().all(|name| name == "up.example"), "{:?}", asked);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A world of a few hosts on loopback, and a client that says exactly what it is told to.
 
-use crate::egress::{Allow, Egress, Gate, Policy, Traffic};
+use crate::egress::{Allow, Egress, Policy, Traffic};
+use crate::gate::Gate;
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};

@@ -3,6 +3,7 @@
 //!
 //! Done here without a mount, so that a dead sandbox's layers can be read by anyone who may read their files.
 
+use crate::layer::{self, Marks};
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -11,13 +12,15 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 pub struct Stack {
     /// Newest first.
     layers: Vec<Rooted>,
+    /// Where the marks of each are.
+    marks: Vec<Marks>,
     /// Directories that an agent had closed to their owner, which is quire; their modes come back when the stack is done
     /// with.
     lent: RefCell<Vec<(OwnedFd, u32)>>,
@@ -60,25 +63,30 @@ impl Found {
 impl Stack {
     /// Opens the layers, newest first. A layer that is absent has nothing in it.
     pub fn open(layers: &[PathBuf]) -> io::Result<Stack> {
-        let mut opened = vec![];
+        let (mut opened, mut marks) = (vec![], vec![]);
         for layer in layers {
             match Rooted::open(layer) {
-                Ok(layer) => opened.push(layer),
+                Ok(rooted) => {
+                    opened.push(rooted);
+                    marks.push(layer::marks_of(layer));
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(Stack { layers: opened, lent: RefCell::default() })
+        Ok(Stack { layers: opened, marks, lent: RefCell::default() })
     }
 
     /// Returns this stack upon another.
     pub fn upon(mut self, mut lower: Stack) -> Stack {
         self.layers.extend(std::mem::take(&mut lower.layers));
+        self.marks.extend(std::mem::take(&mut lower.marks));
         self.lent.get_mut().extend(lower.lent.take());
         self
     }
 
-    pub fn len(&self) -> usize {
+    /// Returns how many layers it has.
+    pub fn height(&self) -> usize {
         self.layers.len()
     }
 
@@ -86,7 +94,7 @@ impl Stack {
         let mut layers = vec![];
         for (i, layer) in self.layers.iter().enumerate() {
             layers.push(i);
-            if opaque(layer.as_fd()) {
+            if self.is_opaque(i, layer.as_fd()) {
                 break;
             }
         }
@@ -125,7 +133,9 @@ impl Stack {
                 chmod(dir.as_fd(), print.mode | 0o500)?;
                 self.lent.borrow_mut().push((dir, print.mode));
             }
-            match (&mut found, print.kind) {
+            let kind =
+                if self.is_marked_deleted(layer, &path, &print)? { Kind::Whiteout } else { print.kind };
+            match (&mut found, kind) {
                 (None, Kind::Whiteout | Kind::Other) => return Ok(None),
                 (None, Kind::Dir) => {
                     found = Some(Found { path: path.clone(), layer, print, layers: vec![layer] });
@@ -134,7 +144,8 @@ impl Stack {
                 (Some(found), Kind::Dir) => found.layers.push(layer),
                 (Some(_), _) => break,
             }
-            if opaque(self.layers[layer].open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY)?.as_fd()) {
+            let dir = self.layers[layer].open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY)?;
+            if self.is_opaque(layer, dir.as_fd()) {
                 break;
             }
         }
@@ -170,6 +181,26 @@ impl Stack {
         second
     }
 
+    /// Returns whether overlayfs shows nothing of older layers in this directory of a layer.
+    fn is_opaque(&self, layer: usize, dir: BorrowedFd<'_>) -> bool {
+        let name = match self.marks[layer] {
+            Marks::Trusted => "trusted.overlay.opaque",
+            Marks::User => "user.overlay.opaque",
+        };
+        let mut value = [0u8; 2];
+        rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
+    }
+
+    /// Returns whether a file of a layer stands for a deletion. Where an agent could set the mark, it stands for itself.
+    fn is_marked_deleted(&self, layer: usize, path: &RelPath, print: &Print) -> io::Result<bool> {
+        if print.kind != Kind::File || print.bytes > 0 || self.marks[layer] == Marks::Trusted {
+            return Ok(false);
+        }
+        let file = self.layers[layer].open_at(Some(path), OFlags::PATH)?;
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(rustix::fs::getxattr(name.as_str(), layer::WHITEOUT, &mut [0u8; 2]).is_ok())
+    }
+
     /// Makes what was found, which is no directory, the same file at its path in `to`.
     pub fn hard_link(&self, found: &Found, to: &Rooted) -> io::Result<()> {
         let from = self.layers[found.layer].parent(&found.path)?;
@@ -190,16 +221,6 @@ impl Stack {
 /// Changes the mode of what an O_PATH descriptor holds. Only /proc leads from one to the file (fchmodat2 is newer than
 /// the kernels quire runs on).
 pub fn chmod(node: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", node.as_raw_fd());
     Ok(rustix::fs::chmod(path.as_str(), Mode::from_raw_mode(mode))?)
-}
-
-/// Returns whether overlayfs shows nothing of older layers in this directory. As root the mark is `trusted.`, which no
-/// agent can write; an ordinary user's mounts use `user.`, and only they heed it.
-fn opaque(dir: BorrowedFd<'_>) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    let name = if root { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
-    let mut value = [0u8; 2];
-    rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
 }

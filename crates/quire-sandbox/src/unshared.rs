@@ -1,0 +1,148 @@
+//! What keeps a sandbox apart whose processes are the machine's own, because no namespace could be had for them: the rungs
+//! [`Rung::NoNewProc`] and [`Rung::Copy`].
+//!
+//! Two Landlock domains do it, one in the other. The spawner enters the outer one, which scopes signals: from then on
+//! `kill(-1)` reaches every process of the sandbox, at once and for certain, and no other of the machine. The hand and its
+//! commands enter the inner one, from which the spawner cannot be reached. Landlock also keeps a process from tracing, and
+//! so from reading the memory and environment of, whatever is not in its own domain or within it.
+//! What the kernel lets one process do to another of the same user beside that is refused by a filter.
+
+use crate::Rung;
+use crate::mounts::During;
+use crate::seccomp::{Filter, NO};
+use crate::tree::Broken;
+use landlock::{ABI, Access, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, Scope};
+use libc::*;
+use rustix::process::{Pid, WaitOptions, wait};
+
+/// The first that can keep signals in (Linux 6.12).
+pub const NEEDED: ABI = ABI::V6;
+
+/// Returns the version of the kernel's Landlock interface; 0 where there is none.
+pub fn landlock_version() -> u32 {
+    const VERSION: c_uint = 1; // LANDLOCK_CREATE_RULESET_VERSION, linux/landlock.h
+    // SAFETY: with this flag the kernel reads nothing and returns a number.
+    let version = unsafe { syscall(SYS_landlock_create_ruleset, std::ptr::null::<c_void>(), 0, VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// Scopes the signals of this process and all that it will start to themselves. Needs no_new_privs.
+pub fn scope() -> Result<(), Broken> {
+    rules()?
+        .create()
+        .and_then(RulesetCreated::restrict_self)
+        .map(drop)
+        .map_err(|error| Broken(format!("parting from the machine's processes: {error}")))
+}
+
+/// Returns the beginning of a ruleset that scopes signals and abstract sockets.
+pub fn rules() -> Result<Ruleset, Broken> {
+    Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::from_all(NEEDED)).map_err(
+        |error| {
+            let what = "parting from the machine's processes (Landlock of Linux 6.12 or newer is needed)";
+            Broken(format!("{what}: {error}"))
+        },
+    )
+}
+
+/// The spawner as the keeper of all that it will start: the parent of every orphan, and able to end them all.
+pub struct Keeper(());
+
+impl Keeper {
+    /// Makes this process the keeper. It gives up the power to signal any other.
+    pub fn become_one() -> Result<Keeper, Broken> {
+        rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
+        adopt().during("adopting orphans")?;
+        scope()?;
+        is_apart()?;
+        Ok(Keeper(()))
+    }
+
+    /// Kills everything that the keeper started, and waits until all of it is gone.
+    pub fn end(&self) {
+        // What was being started while the signal went round is reached the next time: the kernel starts nothing in a
+        // process that has a signal to take.
+        loop {
+            if is_apart().is_ok() {
+                // SAFETY: kill takes plain numbers.
+                unsafe { kill(-1, SIGKILL) };
+            }
+            match wait(WaitOptions::empty()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Makes this process the parent of every orphan below it.
+pub fn adopt() -> rustix::io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Makes sure that the machine's first process is out of reach, before a signal goes to everybody.
+pub fn is_apart() -> Result<(), Broken> {
+    match reaches(Pid::INIT) {
+        false => Ok(()),
+        true => Err(Broken("signals of the sandbox would reach the machine".into())),
+    }
+}
+
+/// Returns whether this process may signal another, which here means that it belongs to the same sandbox.
+pub fn reaches(pid: Pid) -> bool {
+    rustix::process::test_kill_process(pid).is_ok()
+}
+
+/// Returns how many processes and threads this user has on the machine.
+pub fn threads_of_user() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid().as_raw();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let threads = processes.filter_map(|process| {
+        let name = process.file_name();
+        let is_process = name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
+        let mine = is_process && process.metadata().is_ok_and(|stat| stat.uid() == me);
+        mine.then(|| std::fs::read_dir(process.path().join("task")).map_or(1, Iterator::count) as u64)
+    });
+    threads.sum()
+}
+
+/// Adds what no process may do to one that it did not start, by its number.
+fn strangers(filter: &mut Filter) {
+    // The number 0, this process itself, is the one that is allowed.
+    for (call, argument) in [
+        (SYS_setpriority, 1),
+        (SYS_ioprio_set, 1),
+        (SYS_sched_setscheduler, 0),
+        (SYS_sched_setparam, 0),
+        (SYS_sched_setattr, 0),
+        (SYS_sched_setaffinity, 0),
+    ] {
+        filter.call(call, |rules| {
+            rules.load(crate::seccomp::argument(argument));
+            rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
+            rules.answer(NO);
+        });
+    }
+    // Asking is allowed, as where no new limit is given.
+    filter.call(SYS_prlimit64, |rules| {
+        rules.load(crate::seccomp::argument(0));
+        rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
+        rules.load(crate::seccomp::argument(2));
+        rules.step(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3);
+        rules.load(crate::seccomp::argument(2) + 4);
+        rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
+        rules.answer(NO);
+    });
+}
+
+/// Returns the filter that a sandbox on this rung needs beside the one that all have.
+pub fn filter(rung: Rung) -> Vec<sock_filter> {
+    let mut filter = Filter::new();
+    strangers(&mut filter);
+    if rung == Rung::Copy {
+        crate::steward::closed(&mut filter);
+    }
+    filter.answer(SECCOMP_RET_ALLOW);
+    filter.0
+}
