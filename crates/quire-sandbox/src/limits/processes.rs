@@ -11,14 +11,23 @@ use std::path::Path;
 pub struct Process {
     pub pid: i32,
     pub session: i32,
-    /// It has ended, and only waits to be buried.
-    pub dead: bool,
+    life: Life,
     pub threads: u64,
     /// What of it is in memory, shared parts included, in bytes.
     pub resident: u64,
     /// From the program's name, in letters that do no harm.
     pub name: String,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Life {
+    Runs,
+    /// It was stopped, or has ended and only waits to be buried: nothing can come of it.
+    Still,
+}
+
+/// Most often that processes are asked to stop before they are killed as they are.
+const ROUNDS: u32 = 250;
 
 /// Places in which memory can be filled without a process that holds it.
 const MEMORY: [&str; 2] = ["dev/shm", "run"];
@@ -123,27 +132,30 @@ impl Processes {
         found
     }
 
-    /// Kills one. Fails in silence where it has ended.
-    fn kill(&self, pid: i32) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // A directory of /proc is a handle on its process: another of the same number cannot be hit.
-        if pid > 1
-            && let Ok(process) = openat(&self.proc, pid.to_string(), flags, Mode::empty())
-        {
-            let _ = pidfd_send_signal(&process, Signal::KILL);
+    /// Kills all of these but the hand. They are stopped first: so none of them forks meanwhile, and no call can end and the
+    /// next one begin, whose processes would then be taken for theirs.
+    pub fn kill_all(&self, which: impl Fn(&Process) -> bool) {
+        let mut doomed = self.all();
+        for _ in 0..ROUNDS {
+            doomed.retain(|process| process.pid > 1 && which(process));
+            let running = doomed.iter().filter(|process| process.life == Life::Runs);
+            if running.map(|process| self.signal(process.pid, Signal::STOP)).count() == 0 {
+                break;
+            }
+            // It is taken at the next return from the kernel; nothing tells of that.
+            std::thread::sleep(std::time::Duration::from_micros(200));
+            doomed = self.all();
         }
+        doomed.retain(|process| process.pid > 1 && which(process));
+        doomed.iter().for_each(|process| self.signal(process.pid, Signal::KILL));
     }
 
-    /// Kills all of these but the hand. What they fork meanwhile is found in the next round.
-    pub fn kill_all(&self, which: impl Fn(&Process) -> bool) {
-        for _ in 0..100 {
-            let mut doomed = self.all();
-            doomed.retain(|process| process.pid > 1 && !process.dead && which(process));
-            if doomed.is_empty() {
-                return;
-            }
-            doomed.iter().for_each(|process| self.kill(process.pid));
-            std::thread::yield_now();
+    /// Signals one. Fails in silence where it has ended.
+    fn signal(&self, pid: i32, signal: Signal) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // A directory of /proc is a handle on its process: another of the same number cannot be hit.
+        if let Ok(process) = openat(&self.proc, pid.to_string(), flags, Mode::empty()) {
+            let _ = pidfd_send_signal(&process, signal);
         }
     }
 
@@ -172,8 +184,11 @@ fn parse(stat: &str, page: u64) -> Option<Process> {
     let fields: Vec<&str> = after.split_whitespace().collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let session = fields.get(3)?.parse().ok()?;
-    let dead = matches!(*fields.first()?, "Z" | "X");
-    Some(Process { pid, session, dead, threads: number(17)?.max(1), resident: number(21)? * page, name })
+    let life = match *fields.first()? {
+        "T" | "t" | "Z" | "X" => Life::Still,
+        _ => Life::Runs,
+    };
+    Some(Process { pid, session, life, threads: number(17)?.max(1), resident: number(21)? * page, name })
 }
 
 fn number_after(text: &str, word: &str) -> Option<u64> {
@@ -197,7 +212,9 @@ mod tests {
         for (stat, expected) in rows {
             let found = parse(&stat, 1);
             assert_eq!(found.as_ref().map(|p| (p.name.as_str(), p.threads, p.resident)), expected, "{stat}");
-            assert!(found.is_none_or(|p| p.pid == 12 && p.session == 3 && p.dead == stat.contains(") Z")));
+            assert!(found.is_none_or(|p| p.pid == 12
+                && p.session == 3
+                && (p.life == Life::Still) == stat.contains(") Z")));
         }
     }
 

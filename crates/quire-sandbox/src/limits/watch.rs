@@ -265,12 +265,15 @@ impl<'a> Watch<'a> {
         if self.looks.is_multiple_of(LOOKS_OPEN) {
             self.nameless = processes.nameless().memory;
         }
-        let files = processes.files_in_memory() + self.nameless;
+        let named = processes.files_in_memory();
         // At most this: what processes share is in it for each of them. Only near the limit is it worth to know better.
-        let most: u64 = all.iter().map(|process| process.resident).sum::<u64>() + files;
+        let most: u64 = all.iter().map(|process| process.resident).sum::<u64>() + named + self.nameless;
         if most < limit / 4 * 3 {
             return;
         }
+        // Whoever held it may have ended since.
+        self.nameless = processes.nameless().memory;
+        let files = named + self.nameless;
         let each: Vec<(Memory, &Process)> =
             all.iter().map(|process| (processes.memory_of(process), process)).collect();
         let own = each.iter().map(|(memory, _)| memory.own).sum::<u64>();
@@ -302,11 +305,15 @@ impl<'a> Watch<'a> {
             );
         }
         if self.disk.wants_walk(&room) {
-            self.disk.room = Some(room);
-            let (processes, first) = (self.processes.as_ref(), self.watched.first);
-            // Where no process can be made, the next look tries again.
-            self.disk.walk = Walk::begin(&self.disk.roots, processes, first).ok();
+            self.walk(room);
         }
+    }
+
+    fn walk(&mut self, room: Room) {
+        self.disk.room = Some(room);
+        let (processes, first) = (self.processes.as_ref(), self.watched.first);
+        // Where no process can be made, the next look tries again.
+        self.disk.walk = Walk::begin(&self.disk.roots, processes, first).ok();
     }
 
     /// Does what a walk over the layers calls for.
@@ -324,10 +331,12 @@ impl<'a> Watch<'a> {
             false => Breach::Files { used: used.files, limit: limit.files, ended },
         };
         if ended {
-            self.disk.settles = true;
             // Small files are hardly anything to write, so that who makes them is not known by it.
             let writers = if bytes { writers(&growth) } else { Vec::new() };
             self.end(|process| writers.contains(&process.pid), &breach);
+            // At once: what the next call writes is to count.
+            self.disk.settles = true;
+            self.walk(room);
         } else if grew {
             self.tell(&breach);
         }

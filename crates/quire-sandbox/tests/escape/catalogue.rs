@@ -5,6 +5,7 @@ use crate::stand::Stand;
 use libtest_mimic::Failed;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 /// One way out.
 #[derive(Clone, Copy)]
@@ -76,13 +77,16 @@ impl Case {
         // A file, because who still holds a pipe would be waited for.
         let said = base.join(format!("{}.said", self.id));
         let into = std::fs::File::create(&said).expect("a file");
-        let mut command = stand.command(self.id, base);
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(into)
-            .status()
-            .expect("a case's process");
+        let mut case = {
+            // A child that another thread forks meanwhile has the copy of the program open for writing, and the program
+            // could not be started.
+            static ONE: Mutex<()> = Mutex::new(());
+            let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut command = stand.command(self.id, base);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(into);
+            command.spawn().expect("a case's process")
+        };
+        let status = case.wait().expect("a case's end");
         if status.success() {
             return Ok(());
         }
