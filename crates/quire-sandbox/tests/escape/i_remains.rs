@@ -103,7 +103,7 @@ fn stopped(ground: &Ground) {
     let inside = ground.inside();
     let nap = nap(7);
     inside.yes(&format!(
-        "sleep {nap} > /dev/null 2>&1 < /dev/null & until grep -q sleep /proc/$!/cmdline; do :; done; kill -STOP $!; (sh -c 'kill -STOP $$' &); true"
+        "sleep {nap} > /dev/null 2>&1 < /dev/null & until grep -qx sleep /proc/$!/comm; do :; done; kill -STOP $!; (sh -c 'kill -STOP $$' &); true"
     ));
     until("it runs", || runs(&nap));
     ends(inside.live, &nap);
