@@ -5,36 +5,14 @@
 use crate::plain_file::read_start;
 use crate::settings::Surroundings;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use quire_core::Secret;
+
 const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// A key. It can be used, but neither printed nor serialized.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the key in `text`, or `None` where it cannot be one: empty, or with characters that no HTTP header holds.
-    pub fn new(text: &str) -> Option<Secret> {
-        let text = text.trim();
-        (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret(text.to_owned()))
-    }
-
-    /// Returns the key itself, for the one header that it is sent in.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {

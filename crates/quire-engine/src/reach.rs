@@ -77,7 +77,7 @@ impl Reach {
             Net::All => Allow::All,
         };
         let broker = |rule: &quire_core::charter::SecretRule| {
-            let value = egress::Secret::new(value(&rule.name)?.expose())?;
+            let value = value(&rule.name)?;
             let (name, hosts) = (rule.name.clone(), rule.hosts.clone());
             Some(Brokered { name, placeholder: rule.placeholder(seed), value, hosts })
         };

@@ -30,7 +30,6 @@ use meter::Usage;
 use outside::{Outside, Resolve, system_resolver};
 use policy::Rules;
 use rustls::pki_types::CertificateDer;
-use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -40,6 +39,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::AbortHandle;
 
 pub use policy::REGISTRIES;
+pub use quire_core::Secret;
 pub use registries::named;
 pub use upstream::{Upstream, upstream};
 
@@ -79,28 +79,6 @@ pub struct Brokered {
     pub value: Secret,
     /// Hosts, as `host` or `host:port` (else 443), without wildcards. They are allowed by being here.
     pub hosts: Vec<String>,
-}
-
-/// A secret's value. It can be used, but neither printed nor serialized.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Returns the secret in `text`, or `None` where it cannot be one: empty, or with characters that no HTTP header holds.
-    pub fn new(text: &str) -> Option<Secret> {
-        let text = text.trim();
-        (!text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())).then(|| Secret(text.to_owned()))
-    }
-
-    fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// What a task may use of the network, whatever it may reach.

@@ -169,7 +169,10 @@ import socket, time
 for _ in range(100):
     try: s = socket.create_connection(('127.0.0.1', 11299)); break
     except OSError: time.sleep(0.1)
-s.sendall(b'set k 0 0 5\r\nvalue\r\nget k\r\n'); time.sleep(0.3); print(s.recv(1000).decode())
+s.sendall(b'set k 0 0 5\r\nvalue\r\nget k\r\n')
+for line in s.makefile():
+    print(line, end='')
+    if line.startswith('END'): break
 E"#,
         "VALUE k 0 5",
     ),
