@@ -27,6 +27,10 @@ pub fn enter(
     let root = mounts::copy_all(&here).during("copying the new root")?;
     mounts::attach(&root, &here).during("mounting the new root")?;
     rustix::process::fchdir(&root).during("entering the new root")?;
+    if !spec.rung.has_processes() {
+        // What a command says of itself elsewhere (`tool::command`), while it still can be said.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "800");
+    }
     kernel_files(root.as_fd(), spec)?;
     rustix::process::pivot_root(".", ".").during("changing the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
@@ -106,6 +110,8 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
         // With whatever covers parts of it, for which alone the kernel allows this.
         let machines = mounts::place(Path::new("/proc")).during("opening /proc")?;
         let machines = mounts::copy_all(&machines).during("showing /proc")?;
+        // The processes of the person are in it, and what can be set of them belongs to the same user.
+        mounts::restrict_all(&machines, read_only).during("showing /proc")?;
         let target = mounts::directory_within(root, Path::new("proc"), 0).during("finding /proc")?;
         mounts::attach(&machines, &target).during("showing /proc")?;
         // Covered in the same way, it stays empty.

@@ -182,7 +182,13 @@ fn brief(spec: &Spec) -> hand::Brief {
     env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
     let text = |path: &Path| quire_core::bytes::escape(path.as_os_str().as_bytes());
-    hand::Brief { folder: text(&folder), out: text(&out), env, alone: spec.rung.has_processes() }
+    hand::Brief {
+        folder: text(&folder),
+        out: text(&out),
+        env,
+        alone: spec.rung.has_processes(),
+        network: spec.rung.has_tree(),
+    }
 }
 
 /// Starts the spawner, and passes on what is heard until everything in the sandbox has ended.
