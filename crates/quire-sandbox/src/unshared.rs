@@ -115,7 +115,7 @@ fn strangers(filter: &mut Filter) {
     // The number 0, this process itself, is the one that is allowed.
     // And of all that is a user's, most is the person's.
     for (call, argument, everybody) in [
-        (SYS_setpriority, 1, Some(PRIO_USER as u32)),
+        (SYS_setpriority, 1, Some(PRIO_USER)),
         (SYS_ioprio_set, 1, Some(IOPRIO_WHO_USER)),
         (SYS_sched_setscheduler, 0, None),
         (SYS_sched_setparam, 0, None),
