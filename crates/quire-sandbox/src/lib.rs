@@ -40,6 +40,7 @@ mod seccomp;
 mod skeleton;
 mod spawner;
 mod spec;
+mod squash;
 pub mod stack;
 mod steward;
 mod still;
@@ -62,6 +63,7 @@ pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
 pub use spec::{Door, FolderView, Spec};
+pub use squash::squash;
 pub use unshared::landlock_version;
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.

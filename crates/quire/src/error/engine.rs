@@ -28,6 +28,11 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 "Name paths as the review shows them, relative to the task's folder.".to_owned(),
             ),
+            ref full if full.disk_is_full() => (
+                Exit::Trouble,
+                "Your folders are as they were.",
+                "Make room on the disk, then try again; what quire itself keeps: quire du".to_owned(),
+            ),
             EngineError::Sandbox(_) | EngineError::Egress(_) => (
                 Exit::NoSandbox,
                 "Nothing was run; your folder is as it was.",
