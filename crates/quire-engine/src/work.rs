@@ -15,6 +15,7 @@ use crate::snapshot::{self, Seen, SnapshotError};
 use crate::stack::Stack;
 use crate::store::Store;
 use crate::{check, instructions, live};
+use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
@@ -26,6 +27,7 @@ use quire_sandbox::{FolderView, Spec, StartError, layer};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,7 +67,7 @@ pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>
 pub type Undone = Why;
 
 /// More than this of one folder is copied only when its person says so, in bytes.
-const COPIED_BYTES_MAX: u64 = 5_000_000_000;
+pub(crate) const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -523,6 +525,15 @@ impl Work {
         })
         .await?;
         Ok(Some(Event::Restored { layer: number }))
+    }
+
+    /// Returns what changed on the real machine, of what the task sees of it as it is, and was not told yet.
+    pub fn shifted(&self, task: &Task) -> Option<Event> {
+        // Where that cannot be told, nothing depends on it: review tells it too.
+        let moved = live::moved(self.place.dir()).ok()?.into_iter();
+        let paths = moved.map(|path| escape(path.as_os_str().as_bytes()));
+        let paths: Vec<String> = paths.filter(|path| !task.shifted.contains(path)).collect();
+        (!paths.is_empty()).then_some(Event::Shifted { paths })
     }
 
     /// Brings what a killed host left in working copies into the layer.

@@ -57,7 +57,7 @@ pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
-pub use limits::{Breach, limits_told};
+pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::kind_at;
 pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
