@@ -48,6 +48,9 @@ fn parts(layers: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
                 parts.insert(name.into());
                 continue;
             }
+            if name != "machine" && !name.as_encoded_bytes().starts_with(b"ignored-") {
+                return Err(io::Error::other("a layer has a part that cannot be in a sealed one"));
+            }
             for inner in fs::read_dir(entry.path())? {
                 parts.insert(Path::new(&name).join(inner?.file_name()));
             }

@@ -64,10 +64,11 @@ impl Stack {
         made.iter().rev().try_for_each(|made| self.finish(made, to, marks))
     }
 
-    /// Returns the merged directory of this name; one that may not be entered is none.
+    /// Returns the merged directory of this name; one that may not be entered, or is another file system's, is none.
     fn directory(&self, place: &Place, name: &[u8]) -> io::Result<Option<Place>> {
+        use io::ErrorKind::{CrossesDevices, PermissionDenied};
         match self.enter(place, name) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            Err(error) if matches!(error.kind(), PermissionDenied | CrossesDevices) => Ok(None),
             found => Ok(found?.filter(|found| found.print.kind == Kind::Dir).map(|found| found.place())),
         }
     }
