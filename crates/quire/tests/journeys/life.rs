@@ -280,7 +280,7 @@ fn forty_turns_stand_on_few_layers() {
     stage.use_model(&model, Wire::Chat);
     stage.file("count", "0\n");
     stage.file("dir/old", "old\n");
-    stage.quire(&["count"]).exits(0);
+    stage.quire(&["count up"]).exits(0);
     for turn in 2..=40 {
         stage.quire(&["revise", "1", "on"]).exits(0);
         let asked = model.asked();
