@@ -38,6 +38,7 @@ mod rung;
 mod sandbox;
 mod seccomp;
 mod skeleton;
+mod slim;
 mod spawner;
 mod spec;
 mod squash;
