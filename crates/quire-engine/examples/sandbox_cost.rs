@@ -5,7 +5,7 @@
 
 use quire_engine::freeze;
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{Door, FolderView, Rung, Sandbox, Spec, skeleton, start};
+use quire_sandbox::{Door, Rung, Sandbox, Spec, skeleton, start};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl Lab {
             skeleton: skeleton.layers.clone(),
             out: place("out"),
             binary: std::env::current_exe()?,
-            folders: vec![FolderView { at: folder, frozen: frozen.lowers, ignored: frozen.ignored }],
+            folders: vec![frozen.view(&folder)],
             hide: Vec::new(),
             show: Vec::new(),
             env: env.collect(),

@@ -6,6 +6,7 @@ use super::*;
 use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU64, Ordering};
 
