@@ -240,7 +240,8 @@ impl Job<'_> {
         let manifest = Changes::default().manifest(base, walk, None, &filled.nodes);
         let mut left_out = std::mem::take(&mut walk.left_out);
         left_out.extend(filled.left_out);
-        let state = State::of(base, vec![], &manifest, std::mem::take(&mut walk.ignored), left_out, filled.linked);
+        let state =
+            State::of(base, vec![], &manifest, std::mem::take(&mut walk.ignored), left_out, filled.linked);
         Ok(name(dir, &state, &manifest)?)
     }
 

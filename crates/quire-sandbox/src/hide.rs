@@ -241,7 +241,8 @@ impl FolderSecrets {
         for layer in &folder.frozen {
             let Ok(held) = Rooted::open(layer) else { continue };
             for suspect in suspects {
-                let stands = held.print(Some(suspect)).is_ok_and(|print| print.is_some_and(|p| p.kind != Kind::Dir));
+                let stands =
+                    held.print(Some(suspect)).is_ok_and(|print| print.is_some_and(|p| p.kind != Kind::Dir));
                 let relative = Path::new(OsStr::from_bytes(suspect.as_bytes()));
                 if stands && is_secret(suspect.name(), || layer.join(relative)) {
                     found.push(relative.to_path_buf());

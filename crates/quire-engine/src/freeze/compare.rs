@@ -49,12 +49,15 @@ impl Changes {
         let mut raw = vec![];
         for Listed { path, same, .. } in &walk.dirs {
             let was = old.filter(|_| *same).and_then(|old| old.entries(path.as_ref()));
-            making.dir(path.as_ref(), was.unwrap_or_else(|| {
-                raw.clear();
-                let names = names.get(path).into_iter().flatten();
-                names.for_each(|(name, stamp)| push_entry(&mut raw, name, stamp));
-                &raw
-            }));
+            making.dir(
+                path.as_ref(),
+                was.unwrap_or_else(|| {
+                    raw.clear();
+                    let names = names.get(path).into_iter().flatten();
+                    names.for_each(|(name, stamp)| push_entry(&mut raw, name, stamp));
+                    &raw
+                }),
+            );
         }
         making.done()
     }

@@ -87,9 +87,9 @@ impl Manifest {
 
     /// Returns each directory with its entries.
     pub fn dirs(&self) -> impl Iterator<Item = (Option<RelPath>, &[u8])> {
-        self.blocks.iter().map(|block| {
-            (RelPath::new(&self.raw[block.path.clone()]), &self.raw[block.entries.clone()])
-        })
+        self.blocks
+            .iter()
+            .map(|block| (RelPath::new(&self.raw[block.path.clone()]), &self.raw[block.entries.clone()]))
     }
 
     /// Makes it the manifest in `dir`.
@@ -258,7 +258,8 @@ mod tests {
     use super::*;
 
     fn stamp(kind: Kind, n: u64) -> Stamp {
-        let file = Stamp { kind, mode: 0o644, bytes: n, mtime_ns: -1, ctime_ns: i64::MAX, ino: n << 40, dev: n };
+        let file =
+            Stamp { kind, mode: 0o644, bytes: n, mtime_ns: -1, ctime_ns: i64::MAX, ino: n << 40, dev: n };
         match kind {
             Kind::Dir => Stamp { bytes: 0, mtime_ns: 0, ctime_ns: 0, ino: 0, dev: 0, ..file },
             _ => file,

@@ -1,5 +1,6 @@
 //! Freezing real folders: what is copied, what later changes become, and death at every copied file.
 
+mod later;
 mod odd;
 
 use super::*;
