@@ -95,8 +95,9 @@ struct State {
     suspects: Option<Vec<RelPath>>,
 }
 
-/// More files that may be secrets are not noted, but looked for each time.
-const SUSPECTS_MAX: usize = 2000;
+/// Where the paths of files that may be secrets are longer than this together, in bytes, they are not noted but looked for
+/// each time: they must go into what a sandbox is told.
+const SUSPECTS_MAX: usize = 64 << 10;
 
 impl State {
     fn of(
@@ -108,7 +109,8 @@ impl State {
         linked: Vec<(RelPath, u64, i64)>,
     ) -> State {
         left_out.sort();
-        let (mut files, mut bytes, mut suspects) = (0, 0, vec![]);
+        let (mut files, mut bytes) = (0, 0);
+        let mut suspects: Vec<RelPath> = vec![];
         for (dir, raw) in manifest.dirs() {
             let of_git = dir.as_ref().is_some_and(copy::is_of_git);
             for (name, stamp) in entries(raw).filter(|(_, stamp)| stamp.kind != Kind::Dir) {
@@ -121,7 +123,8 @@ impl State {
                 }
             }
         }
-        let suspects = (suspects.len() <= SUSPECTS_MAX).then_some(suspects);
+        let length: usize = suspects.iter().map(|path| path.as_bytes().len()).sum();
+        let suspects = (length <= SUSPECTS_MAX).then_some(suspects);
         State { base, deltas, files, bytes, ignored, left_out, linked, suspects }
     }
 }

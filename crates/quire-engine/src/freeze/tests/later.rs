@@ -215,8 +215,8 @@ fn files_that_may_be_secrets_are_known_with_the_copy() {
     older.as_object_mut().unwrap().remove("suspects").unwrap();
     fs::write(&state, older.to_string()).unwrap();
     assert_eq!(suspects(&open(&case.home, first.id, first.delta).unwrap()), None);
-    for n in 0..=SUSPECTS_MAX {
-        case.write(&format!("many/{n}.pem"), "x");
+    for n in 0..=SUSPECTS_MAX / 200 {
+        case.write(&format!("many/{n:0>200}.pem"), "x");
     }
     assert_eq!(suspects(&case.freeze()), None);
 }
