@@ -469,7 +469,7 @@ fn fill(
         let name = OsStr::from_bytes(path.as_bytes());
         layer::delete(to, name)
     };
-    deleted.iter().try_for_each(|path| whiteout(path))?;
+    deleted.iter().try_for_each(whiteout)?;
     let outcomes = copy_all(from, to, &files, progress)?;
     for ((path, walked), outcome) in files.into_iter().zip(outcomes) {
         match outcome {

@@ -384,7 +384,8 @@ mod tests {
             suspects: Some(suspects.collect()),
         };
         let mut listed = of_names.frozen(&view);
-        (named.sort(), listed.sort());
+        named.sort();
+        listed.sort();
         assert_eq!(listed, named);
         view.suspects.as_mut().unwrap().retain(|path| path.as_bytes() != b".env");
         assert!(!of_names.frozen(&view).contains(&".env".into()));

@@ -303,7 +303,9 @@ impl<'a> Part<'a> {
     /// Fills `names` and `prints` with what is in a directory, in the order of the names.
     fn look(&mut self, dir: Option<&RelPath>) -> io::Result<()> {
         let Part { buffer, names, places, prints, .. } = self;
-        (names.clear(), places.clear(), prints.clear());
+        names.clear();
+        places.clear();
+        prints.clear();
         let held = self.given.root.open_at(dir, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let spare: &mut [MaybeUninit<u8>] = buffer.spare_capacity_mut();
         let mut listing = RawDir::new(&held, spare);
