@@ -57,13 +57,8 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
-<<<<<<< HEAD
 pub use hide::{folder_secrets, may_be_secret};
-pub use limits::{Breach, limits_told};
-=======
-pub use hide::folder_secrets;
 pub use limits::{Breach, limits_told, sweep_limits};
->>>>>>> main
 pub use machine::kind_at;
 pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};

@@ -266,8 +266,10 @@ mod tests {
         }
     }
 
+    type Named<'a> = &'a [(&'a [u8], Kind)];
+
     /// Directories and what is in them, as a manifest.
-    fn manifest(dirs: &[(&str, &[(&[u8], Kind)])]) -> Manifest {
+    fn manifest(dirs: &[(&str, Named<'_>)]) -> Manifest {
         let mut making = Making::new(7, 0o750);
         for (path, names) in dirs {
             let mut raw = vec![];

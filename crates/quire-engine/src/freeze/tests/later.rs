@@ -3,6 +3,8 @@
 use super::*;
 use rustix::fs::{AtFlags, CWD};
 
+type Act = fn(&Path);
+
 /// Returns when what is in the folder is so old that its times prove something.
 fn age() {
     let now = now_ns();
@@ -74,7 +76,6 @@ fn an_edit_that_hides_itself_is_found() {
 
 #[test]
 fn every_way_to_change_a_name_is_followed() {
-    type Act = fn(&Path);
     let rows: [(&str, Act); 14] = [
         ("saved by rename", |f| {
             fs::write(f.join("a.tmp"), "2").unwrap();
@@ -168,7 +169,7 @@ fn directories_that_come_to_be_ignored_are_emptied_and_come_back() {
 
 #[test]
 fn without_a_manifest_that_is_whole_all_is_copied_anew() {
-    let spoil: [(&str, fn(&Path)); 6] = [
+    let spoil: [(&str, Act); 6] = [
         ("gone", |dir| fs::remove_file(dir.join("manifest")).unwrap()),
         ("torn", |dir| File::options().write(true).open(dir.join("manifest")).unwrap().set_len(90).unwrap()),
         ("empty", |dir| fs::write(dir.join("manifest"), "").unwrap()),
