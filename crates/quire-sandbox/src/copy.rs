@@ -141,8 +141,8 @@ impl Copies {
             let nested = spec.folders.iter().filter_map(|other| other.at.strip_prefix(&folder.at).ok());
             let mut apart: BTreeSet<RelPath> =
                 folder.ignored.iter().map(PathBuf::as_path).chain(nested).filter_map(relative).collect();
-            let found = folder.frozen.iter().flat_map(|frozen| secrets.below(frozen, Path::new("")));
-            let hidden: BTreeSet<RelPath> = found.filter_map(|path| relative(&path)).collect();
+            let hidden: BTreeSet<RelPath> =
+                secrets.frozen(folder).iter().filter_map(|path| relative(path)).collect();
             let rest = hidden.iter().filter(|path| !apart.iter().any(|apart| path.is_within(apart))).cloned();
             let rest: Vec<RelPath> = rest.collect();
             apart.extend(rest);

@@ -57,7 +57,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
-pub use hide::folder_secrets;
+pub use hide::{folder_secrets, may_be_secret};
 pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::kind_at;
 pub use rung::{Proof, Refused, Rung, prove};

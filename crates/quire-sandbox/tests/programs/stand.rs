@@ -128,7 +128,12 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
         skeleton: skeleton.layers.clone(),
         out: at("out"),
         binary: at("quire"),
-        folders: vec![FolderView { at: at("home/project"), frozen: vec![at("frozen")], ignored: Vec::new() }],
+        folders: vec![FolderView {
+            at: at("home/project"),
+            frozen: vec![at("frozen")],
+            ignored: Vec::new(),
+            suspects: None,
+        }],
         hide: Vec::new(),
         show: Vec::new(),
         env: [("HOME", home.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")]

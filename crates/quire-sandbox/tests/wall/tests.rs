@@ -486,7 +486,7 @@ fn folders_can_lie_in_folders(stage: &Stage) {
     }
     fs::write(frozen.join("in.txt"), "in").unwrap();
     let mut spec = stage.spec.clone();
-    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new() });
+    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new(), suspects: None });
     let live = Live::start(&spec).unwrap();
     assert_eq!(live.yes("cat vendor/inner/in.txt; echo x > vendor/inner/y"), "in");
     live.sandbox.end().unwrap();
