@@ -99,7 +99,8 @@ pub fn obstacles(machine: &Machine, rung: Option<Rung>) -> Vec<Obstacle> {
             remedy: Remedy::Advice("Update the system's kernel and start the machine again.".into()),
         });
     }
-    if rung.is_none() && machine.landlock < 6 {
+    // Nobody need care for the plainest where a better one can be had.
+    if rung.is_none() && all.is_empty() && machine.landlock < 6 {
         let have = match machine.landlock {
             0 => "the kernel has no Landlock, or it is not switched on".to_owned(),
             abi => format!("the kernel's Landlock is of version {abi}"),
@@ -312,7 +313,9 @@ mod tests {
             (
                 Machine { userns_clone: Some(0), max_userns: Some(0), ..m() },
                 Some(Rung::Copy),
-                &["'kernel.unprivileged_userns_clone = 1' 'user.max_user_namespaces = 65536' | sudo tee /etc"],
+                &[
+                    "'kernel.unprivileged_userns_clone = 1' 'user.max_user_namespaces = 65536' | sudo tee /etc",
+                ],
             ),
             (Machine { max_userns: Some(0), root: true, ..m() }, Some(Rung::Copy), &["max_user_namespaces"]),
             (Machine { overlay: false, ..m() }, Some(Rung::Copy), &["sudo modprobe overlay"]),
@@ -328,6 +331,7 @@ mod tests {
             (Machine { kernel: (6, 1), root: true, ..m() }, Some(Rung::Copy), &[]),
             (Machine { landlock: 4, ..m() }, None, &["landlock to lsm="]),
             (Machine { landlock: 0, ..m() }, Some(Rung::OneUid), &[]),
+            (Machine { landlock: 0, userns_clone: Some(0), ..m() }, None, &["userns_clone = 1"]),
             (
                 Machine { container: Some("docker".into()), root: true, data_kind: "overlay".into(), ..m() },
                 Some(Rung::Copy),
