@@ -165,7 +165,7 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
         }
     }
     // Memory that no process need have mapped.
-    write("kernel/shmall", memory / 2 / rustix::param::page_size() as u64);
+    write("kernel/shmall", memory / 2 / process::page_size());
     write("kernel/shmmax", memory / 2);
     write("kernel/msgmni", 256);
     write("fs/mqueue/queues_max", 64);

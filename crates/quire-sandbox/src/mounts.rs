@@ -276,7 +276,8 @@ mod tests {
             })
             .collect();
         let spare = made("spare".into());
-        let ways: [fn(&Overlay<'_>, &Path) -> Result<OwnedFd, Broken>; 2] =
+        type Way = fn(&Overlay<'_>, &Path) -> Result<OwnedFd, Broken>;
+        let ways: [Way; 2] =
             [|overlay, _| overlay.mount_by_parts(), |overlay, spare| overlay.mount_at(spare)];
         for (number, way) in ways.iter().enumerate() {
             if number == 0 && machine::kernel() < LAYER_BY_LAYER {

@@ -57,7 +57,7 @@ pub fn without(host: &str, hosts: &str) -> String {
         let (said, remark) = line.split_once('#').map_or((line, None), |(said, remark)| (said, Some(remark)));
         let mut words = said.split_whitespace();
         let (address, names): (_, Vec<&str>) = (words.next(), words.collect());
-        if host.is_empty() || host == "localhost" || !names.iter().any(|name| is_its(name)) {
+        if host.is_empty() || host == "localhost" || !names.iter().any(is_its) {
             kept.push_str(line);
         } else {
             let others: Vec<&str> = names.into_iter().filter(|name| !is_its(name)).collect();

@@ -338,7 +338,8 @@ mod tests {
 
     #[test]
     fn no_limits_are_given_below_a_group_that_holds_processes() {
-        let rows: &[(&[(&str, &str)], bool)] = &[
+        type Row = (&'static [(&'static str, &'static str)], bool);
+        let rows: &[Row] = &[
             (&[("cgroup.procs", "1\n2\n")], true), // the root of all has no type
             (&[("cgroup.type", "domain\n"), ("cgroup.procs", "")], true),
             (&[("cgroup.type", "domain\n"), ("cgroup.procs", "7\n")], false),
