@@ -39,6 +39,7 @@ mod rung;
 mod sandbox;
 mod seccomp;
 mod skeleton;
+mod slim;
 mod spawner;
 mod spec;
 pub mod stack;
