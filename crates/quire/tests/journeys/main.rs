@@ -5,6 +5,7 @@ mod background;
 mod bad_input;
 mod checks;
 mod folders;
+mod full_disk;
 mod kill;
 mod life;
 mod model;
