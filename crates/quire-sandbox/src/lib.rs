@@ -27,6 +27,7 @@ mod limits;
 mod links;
 mod machine;
 mod mounts;
+mod network;
 mod others;
 mod own;
 mod pages;

@@ -368,7 +368,7 @@ async fn e17_a_relay_inside_is_under_the_same_rules() {
         world.proxy.to_string(),
         format!("localhost:{}", world.proxy.port()),
         "[::1]:3128".into(),
-        "127.77.0.1:3128".into(),
+        "198.18.0.1:3128".into(),
     ] {
         assert_eq!(world.tunnel(&host).await.0, 403, "{host}");
     }
@@ -384,7 +384,7 @@ async fn e17_a_relay_inside_is_under_the_same_rules() {
 #[tokio::test]
 async fn who_looked_a_name_up_inside_is_asked_for_it_again() {
     let mut world = World::new(only(&["up.example"]), &[("up.example", http_host().await)]);
-    let (_, _, mut stream) = world.tunnel("127.77.0.1:80").await;
+    let (_, _, mut stream) = world.tunnel("198.18.0.1:80").await;
     assert_eq!(exchange(&mut stream, "GET / HTTP/1.1\r\nHost: up.example\r\n\r\n").await.0, 200);
     assert_eq!(exchange(&mut stream, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").await.0, 403);
     assert_eq!(world.heard_text().await, "evil.example:80 is not on this task's list of hosts");
