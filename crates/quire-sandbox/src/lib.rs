@@ -28,6 +28,7 @@ mod links;
 mod machine;
 mod mounts;
 mod nameless;
+mod network;
 mod others;
 mod own;
 mod pages;
