@@ -69,7 +69,7 @@ impl Log {
     fn then(mut self, events: impl IntoIterator<Item = Event>) -> Log {
         for event in events {
             let event = match event {
-                Event::Asked { .. } => Event::Asked { heard: self.task.seq },
+                Event::Asked { .. } => Event::Asked { heard: self.task.seq, worst: None },
                 event => event,
             };
             let logged = Logged { seq: self.task.seq + 1, at_ms: self.task.last_ms + 1000, event };
@@ -85,7 +85,7 @@ impl Log {
             Event::Taken { epoch: 1 },
             Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
             Event::Frozen { bases: vec![base] },
-            Event::Asked { heard: 0 },
+            Event::Asked { heard: 0, worst: None },
         ])
     }
 
@@ -296,7 +296,7 @@ fn a_life_as_lines() {
             events.push(Event::Returned { call: n as u32, outcome: outcome.clone() });
         }
         events.push(Event::Snapped { snapshot: Hash::of(b"s") });
-        events.push(Event::Asked { heard: 0 });
+        events.push(Event::Asked { heard: 0, worst: None });
         events
     };
     let read = |path| ("read", path);
@@ -343,7 +343,7 @@ fn a_life_as_lines() {
             Event::Taken { epoch: 2 },
             Event::Snapped { snapshot: Hash::of(b"s") },
             Event::Said { words: "be quick\nplease".into() },
-            Event::Asked { heard: 0 },
+            Event::Asked { heard: 0, worst: None },
             reply("It is mended.", &[]),
         ])
         .presented(&[proof(true, &["the agent changed the test"]), proof(false, &[])], Apart::default());
