@@ -41,6 +41,8 @@ pub(crate) struct Compaction {
 const OVERFLOWS_MAX: u8 = 2;
 /// The longest ledger of a model's that is taken, in bytes.
 const LEDGER_BYTES_MAX: usize = 24_000;
+/// The longest one where the shortest is wanted.
+const OWN_BYTES_MIN: usize = 6_000;
 /// The most output that is asked for when a model writes the ledger, in tokens.
 const LEDGER_TOKENS: u64 = 6_000;
 /// The last steps that are kept as they were, in bytes, where the model's context is not known.
@@ -145,7 +147,7 @@ impl Task {
     /// ledger takes its place.
     pub fn compacted(&self, reply: &Reply) -> Event {
         let text = reply.text.trim();
-        let serves = !text.is_empty() && text.len() <= LEDGER_BYTES_MAX;
+        let serves = !text.is_empty() && text.len() <= self.ledger_room();
         let ledger = if serves { text.to_owned() } else { self.own_ledger() };
         Event::Compacted { text: self.compact_text(&ledger), tail: self.tail(), usage: Some(reply.usage) }
     }
@@ -250,7 +252,15 @@ impl Task {
         {
             lines.push(text);
         }
-        lines.join("\n")
+        ends(&lines.join("\n"), self.ledger_room())
+    }
+
+    /// Returns the most that a ledger may have, in bytes: a quarter of what the model can hold, and little where a server said
+    /// twice that it was too much.
+    fn ledger_room(&self) -> usize {
+        let most = if self.compaction.overflows > 1 { OWN_BYTES_MIN } else { LEDGER_BYTES_MAX };
+        let context = self.charter.model.as_ref().and_then(|model| model.context_tokens);
+        context.map_or(most, |context| most.min((context as usize) * 3 / 4))
     }
 
     /// Returns the last step in words, where it does not stay as it was.

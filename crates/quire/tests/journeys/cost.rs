@@ -7,7 +7,8 @@ use serde_json::json;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const PRICED: &str = "[providers.lab.models.lab-model]\noutput_tokens = 100\nprice = { input = 10, output = 100 }\n";
+const PRICED: &str =
+    "[providers.lab.models.lab-model]\noutput_tokens = 100\nprice = { input = 10, output = 100 }\n";
 
 /// Each reply of this model's reads 100 tokens and writes 10: a fifth of a cent.
 #[test]
@@ -27,7 +28,10 @@ fn a_task_pauses_at_its_budget_and_goes_on_with_more() {
     let done = stage.quire(&["watch", "1"]).exits(0);
     assert!(done.out.contains("It cost under $0.01."), "{done:?}");
     let row = stage.json(&["ls"])["tasks"][0].clone();
-    assert_eq!((&row["cost_usd"], &row["tokens"], &row["cached_tokens"]), (&json!(0.004), &json!(220), &json!(120)));
+    assert_eq!(
+        (&row["cost_usd"], &row["tokens"], &row["cached_tokens"]),
+        (&json!(0.004), &json!(220), &json!(120))
+    );
     let review = stage.json(&["review", "1"])["review"].clone();
     assert_eq!(review["cost_usd"], json!(0.004), "{review}");
     assert_eq!(fs::read_to_string(stage.folder.join("made")).ok(), None);
@@ -81,7 +85,10 @@ fn a_conversation_that_is_too_long_is_cut_short() {
             } else if asked.answered == 0 {
                 shell("echo 1 > one")
             } else {
-                Answer::Status(400, r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}"#)
+                Answer::Status(
+                    400,
+                    r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}"#,
+                )
             }
         });
         stage.use_model(&model, wire);
@@ -115,6 +122,8 @@ fn a_person_can_have_it_cut_short() {
     stage.quire(&["revise", "1", "and now the door"]).exits(0);
     let last = model.asked().last().unwrap().clone();
     // The model would not write a ledger, so quire did.
-    assert!(last.words[0].contains("The person said:\npaint it\n") && last.words[0].contains("Paint it blue"));
+    assert!(
+        last.words[0].contains("The person said:\npaint it\n") && last.words[0].contains("Paint it blue")
+    );
     assert_eq!(last.words.last().unwrap(), "and now the door");
 }
