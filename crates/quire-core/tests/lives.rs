@@ -301,7 +301,7 @@ impl World {
                     self.say(vec![more, Event::Resumed { model: None }]);
                 }
                 Phase::Waiting(_) => {
-                    if self.log.len() % 5 == 0 {
+                    if self.log.len().is_multiple_of(5) {
                         self.say(vec![Event::CompactWanted {}]);
                     }
                     self.say(vec![Event::Resumed { model: None }]);

@@ -367,8 +367,10 @@ async fn leave_is_asked_after_a_try_that_may_have_cost() {
         let answering = async {
             server.answer(status, cut, "data: {}\n\n").await;
             // Where leave was not needed, the server is asked again, and has nothing more to say.
-            while asked_leave == 0 {
-                server.answer(status, cut, "").await;
+            if asked_leave == 0 {
+                loop {
+                    server.answer(status, cut, "").await;
+                }
             }
             std::future::pending::<()>().await
         };
