@@ -2,6 +2,7 @@
 //! part of the task's first event; nothing below reads settings or the environment again.
 
 use crate::bytes::Hash;
+use crate::message::Reply;
 pub use crate::net::Net;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -12,6 +13,15 @@ pub struct Charter {
     pub folders: Vec<PathBuf>,
     /// Absent: none was found yet; the task waits with its words kept, and a resume brings one.
     pub model: Option<Model>,
+    /// What takes its place, in this order, when it does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_models: Vec<Model>,
+    /// The model that reviews; absent: the task's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_model: Option<Model>,
+    /// The model that sums a long conversation up; absent: the task's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact_model: Option<Model>,
     /// Checks of the person's, by `--check` and `[checks]`, in the order they are run.
     pub checks: Vec<CheckSpec>,
     pub limits: Limits,
@@ -55,6 +65,18 @@ pub struct Model {
     /// Whether the model takes images.
     #[serde(default)]
     pub images: bool,
+}
+
+impl Model {
+    /// Returns how a person names it: PROVIDER/MODEL.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.provider, self.name)
+    }
+
+    /// Returns whether `reply` is this model's own, which it also is where an old log does not say.
+    pub fn said(&self, reply: &Reply) -> bool {
+        reply.by.is_empty() || reply.by == self.title()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

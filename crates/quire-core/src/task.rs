@@ -3,9 +3,9 @@
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
-use crate::charter::Charter;
+use crate::charter::{Charter, Model};
 use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
-use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::message::{Fault, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
 use std::sync::Arc;
 
@@ -39,6 +39,14 @@ pub struct Task {
     /// What it has not been told yet.
     unheard: Vec<String>,
     pub(crate) asked: bool,
+    /// The model that the person named, in whose place a fallback may stand.
+    named_model: Option<Model>,
+    /// Fallbacks that took its place since the person's last word.
+    fallbacks_used: u32,
+    /// Why the last request brought no reply, where a fallback is to be asked now.
+    pub(crate) unanswered: Option<Fault>,
+    /// Fallbacks that were asked, all turns together.
+    pub stand_ins: Vec<StandIn>,
     pub(crate) reply: Option<OpenReply>,
     /// The folders after the last step that may have changed them.
     pub snapshot: Option<Hash>,
@@ -160,6 +168,15 @@ pub enum AcceptState {
     Undone,
 }
 
+/// A model that was asked because another did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StandIn {
+    /// PROVIDER/MODEL.
+    pub model: String,
+    pub instead_of: String,
+    pub why: String,
+}
+
 /// A destination of which the person was asked whether it may be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
@@ -247,6 +264,10 @@ impl Task {
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
+            named_model: charter.model.clone(),
+            fallbacks_used: 0,
+            unanswered: None,
+            stand_ins: vec![],
             reply: None,
             snapshot: None,
             layer: 0,
@@ -327,6 +348,10 @@ impl Task {
             Event::AskFailed { .. } | Event::Replied { .. } => {
                 only_if(working && self.asked, "an answer needs a question")
             }
+            Event::FellBack { fallback } => only_if(
+                working && self.unanswered.is_some() && self.next_fallback() == Some(*fallback),
+                "a fallback is asked in its turn, when no answer came",
+            ),
             Event::Judged { verdicts } => only_if(
                 working
                     && self.reply.as_ref().is_some_and(|r| !r.judged && r.calls.len() == verdicts.len())
@@ -386,14 +411,10 @@ impl Task {
                 only_if(working && waits, "only work can be paused, and for an answer only with a question")
             }
             Event::Resumed { model } => {
-                let fits = match (&self.charter.model, model) {
-                    (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
-                    (Some(_), None) | (None, Some(_)) => true,
-                    (None, None) => false,
-                };
+                let has_model = self.charter.model.is_some() || model.is_some();
                 only_if(
-                    matches!(self.phase, Phase::Waiting(_)) && fits,
-                    "only what waits can go on, on a model of its wire",
+                    matches!(self.phase, Phase::Waiting(_)) && has_model,
+                    "only what waits can go on, and on a model",
                 )
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
@@ -446,8 +467,13 @@ impl Task {
             }
             Event::AskFailed { fault } => {
                 self.asked = false;
-                self.phase = Phase::Waiting(Why::Model(fault.clone()));
+                if fault.kind.is_silence() && self.next_fallback().is_some() {
+                    self.unanswered = Some(fault.clone());
+                } else {
+                    self.phase = Phase::Waiting(Why::Model(fault.clone()));
+                }
             }
+            Event::FellBack { fallback } => self.fall_back(*fallback),
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
                 let open = self.reply.as_mut().expect("may() saw it");
@@ -550,8 +576,9 @@ impl Task {
                     }
                 }
                 if model.is_some() {
-                    Arc::make_mut(&mut self.charter).model = model.clone();
+                    self.named_model = model.clone();
                 }
+                self.return_to_named_model();
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
@@ -651,6 +678,38 @@ impl Task {
 
     pub(crate) fn reads(&self, tool: &str) -> bool {
         self.tools.iter().any(|t| t.name == tool && t.reads)
+    }
+
+    /// Returns every model that the task may ask; one may be there twice.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        let Charter { model, fallback_models, review_model, compact_model, .. } = &*self.charter;
+        let one = [&self.named_model, model, review_model, compact_model];
+        one.into_iter().flatten().chain(fallback_models)
+    }
+
+    /// Returns the number of the fallback that would be asked next.
+    pub(crate) fn next_fallback(&self) -> Option<u32> {
+        let next = self.fallbacks_used;
+        ((next as usize) < self.charter.fallback_models.len()).then_some(next)
+    }
+
+    fn fall_back(&mut self, fallback: u32) {
+        let charter = Arc::make_mut(&mut self.charter);
+        let model = charter.fallback_models[fallback as usize].clone();
+        let instead_of = charter.model.as_ref().map(Model::title).unwrap_or_default();
+        let why = self.unanswered.take().map(|fault| fault.message).unwrap_or_default();
+        self.stand_ins.push(StandIn { model: model.title(), instead_of, why });
+        charter.model = Some(model);
+        self.fallbacks_used = fallback + 1;
+    }
+
+    /// A person's word goes to the model that they named, whatever stood in its place.
+    fn return_to_named_model(&mut self) {
+        self.unanswered = None;
+        self.fallbacks_used = 0;
+        if self.charter.model != self.named_model {
+            Arc::make_mut(&mut self.charter).model = self.named_model.clone();
+        }
     }
 
     /// The model is told the outcomes of its calls and what was said since.
@@ -841,6 +900,7 @@ impl Task {
     fn begin_turn(&mut self) {
         self.phase = Phase::Working;
         self.stage = Stage::Ask;
+        self.return_to_named_model();
         self.check_rounds_used = 0;
         self.grant();
     }

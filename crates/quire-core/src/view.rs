@@ -348,7 +348,7 @@ fn minutes(millis: u64) -> String {
 }
 
 /// Returns `text` with a full stop, unless it ends as a sentence does.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
 }

@@ -18,6 +18,8 @@ pub enum Want {
     Freeze,
     /// Ask the model for its next reply.
     Ask,
+    /// Ask the charter's fallback of that number instead, because no answer came; decided here, so begun is done.
+    FallBack(u32),
     /// Judge the calls of the reply; decided here, so begun is done.
     Judge(Vec<Verdict>),
     /// Run the call at that place of the reply.
@@ -51,6 +53,7 @@ pub fn want(task: &Task) -> Vec<Want> {
     }
     match &task.stage {
         Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
+        Stage::Ask if task.unanswered.is_some() => owed.extend(task.next_fallback().map(Want::FallBack)),
         Stage::Ask if task.asked || task.system.is_none() => {}
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
         Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),
@@ -118,6 +121,7 @@ impl Want {
     pub fn begin(&self, task: &Task) -> Option<Event> {
         match self {
             Want::Ask => Some(Event::Asked { heard: task.seq }),
+            Want::FallBack(fallback) => Some(Event::FellBack { fallback: *fallback }),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
             Want::Call(call) => Some(Event::Called { call: *call }),
             Want::Present => {
@@ -131,7 +135,7 @@ impl Want {
 
     /// Whether something is to be done outside the fold.
     fn is_effect(&self) -> bool {
-        !matches!(self, Want::Judge(_) | Want::Present | Want::Pause(_))
+        !matches!(self, Want::Judge(_) | Want::FallBack(_) | Want::Present | Want::Pause(_))
     }
 }
 

@@ -30,6 +30,9 @@ fn samples() -> Vec<Event> {
             edits: Edits::ApplyPatch,
             images: true,
         }),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: vec![CheckSpec { name: "test".into(), command: "make test".into() }],
         limits: Limits::default(),
         sandbox: Sandbox {
@@ -50,6 +53,13 @@ fn samples() -> Vec<Event> {
         secrets: vec![secret],
         ..charter.clone()
     };
+    let small = Model { name: "small".into(), ..charter.model.clone().unwrap() };
+    let roles = Charter {
+        fallback_models: vec![small.clone()],
+        review_model: Some(small.clone()),
+        compact_model: Some(small),
+        ..charter.clone()
+    };
     let connection = |host: &str, refused| Connection {
         host: host.into(),
         port: 443,
@@ -65,7 +75,9 @@ fn samples() -> Vec<Event> {
         calls: vec![Call { id: "c1".into(), tool: "shell".into(), input: r#"{"command":"ls"}"#.into() }],
         stop: Stop::Done,
         usage: Usage { input: 100, cached: 80, cache_write: 5, output: 7, estimated: false },
+        by: String::new(),
     };
+    let by_name = Reply { by: "lab/tiny".into(), ..reply.clone() };
     let proof = Proof {
         snapshot: hash,
         passed: true,
@@ -79,6 +91,7 @@ fn samples() -> Vec<Event> {
     vec![
         Event::Opened { charter: Box::new(charter), words: "make me a homepage".into() },
         Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
+        Event::Opened { charter: Box::new(roles), words: "go on whoever answers".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -94,7 +107,9 @@ fn samples() -> Vec<Event> {
         Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000 }] },
         Event::Asked { heard: 4 },
         Event::AskFailed { fault: fault.clone() },
+        Event::FellBack { fallback: 0 },
         Event::Replied { reply },
+        Event::Replied { reply: by_name },
         Event::Judged { verdicts: vec![Verdict::Run, Verdict::Refuse("There is no such tool.".into())] },
         Event::Called { call: 0 },
         Event::Returned { call: 0, outcome },
@@ -134,12 +149,15 @@ fn samples() -> Vec<Event> {
 fn file(event: &Event) -> &'static str {
     match event {
         Event::Opened { charter, .. } if charter.sandbox.net != Net::Off => "opened_connected",
+        Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { .. } => "equipped",
         Event::Frozen { .. } => "frozen",
         Event::Asked { .. } => "asked",
         Event::AskFailed { .. } => "ask_failed",
+        Event::FellBack { .. } => "fell_back",
+        Event::Replied { reply } if !reply.by.is_empty() => "replied_by",
         Event::Replied { .. } => "replied",
         Event::Judged { .. } => "judged",
         Event::Called { .. } => "called",

@@ -57,18 +57,29 @@ struct World {
     points: usize,
 }
 
-fn charter(checks: usize) -> Charter {
+fn model() -> Model {
+    Model {
+        provider: "p".into(),
+        name: "m".into(),
+        wire: Wire::Chat,
+        base_url: String::new(),
+        key_env: None,
+        edits: Edits::EditAndWrite,
+        images: false,
+    }
+}
+
+fn charter(checks: usize, fallbacks: usize) -> Charter {
+    let model = model();
     Charter {
         folders: vec!["/f".into()],
-        model: Some(Model {
-            provider: "p".into(),
-            name: "m".into(),
-            wire: Wire::Chat,
-            base_url: String::new(),
-            key_env: None,
-            edits: Edits::EditAndWrite,
-            images: false,
-        }),
+        fallback_models: vec![
+            Model { name: "stand-in".into(), wire: Wire::Messages, ..model.clone() };
+            fallbacks
+        ],
+        model: Some(model),
+        review_model: None,
+        compact_model: None,
         checks: vec![CheckSpec { name: "t".into(), command: "true".into() }; checks],
         limits: Limits { steps: 30, ..Limits::default() },
         sandbox: Sandbox::default(),
@@ -79,8 +90,10 @@ fn charter(checks: usize) -> Charter {
 
 impl World {
     fn new(seed: u64) -> World {
-        let opened =
-            Event::Opened { charter: Box::new(charter((seed % 3) as usize)), words: "word 0".into() };
+        let opened = Event::Opened {
+            charter: Box::new(charter((seed % 3) as usize, (seed % 4) as usize)),
+            words: "word 0".into(),
+        };
         let first = Logged { seq: 1, at_ms: 0, event: opened };
         World {
             store: Task::open(1, &first).unwrap(),
@@ -217,7 +230,9 @@ impl World {
                     buts: vec![],
                 },
             },
-            Want::Judge(_) | Want::Present | Want::Pause(_) => panic!("{want:?} is no effect"),
+            Want::Judge(_) | Want::FallBack(_) | Want::Present | Want::Pause(_) => {
+                panic!("{want:?} is no effect")
+            }
         }
     }
 
@@ -355,6 +370,7 @@ fn reply(dice: &mut Dice) -> Reply {
         calls,
         stop,
         usage: Usage::default(),
+        by: String::new(),
     }
 }
 

@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn settings(set: &[(&str, String)]) -> (Settings, Surroundings) {
-        let nothing = [("ollama", nowhere()), ("lmstudio", nowhere()), ("llamacpp", nowhere())];
+        let nothing = LOCAL.map(|name| (name, nowhere()));
         let url = |(name, url): &(&str, String)| format!("providers.{name}.base_url={url}");
         let set =
             nothing.iter().map(url).chain(set.iter().map(|(key, value)| format!("{key}={value}"))).collect();

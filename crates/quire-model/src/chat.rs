@@ -225,7 +225,15 @@ impl Reading for Answer {
         let visible = if text.is_empty() { refusal } else { text };
         let with_more = calls.iter().zip(drafts.into_iter().map(|draft| draft.more));
         let items = message(&visible, with_more, more).into_iter().map(Item).collect();
-        Ok(Reply { wire: Wire::Chat, items, text: visible, calls, stop, usage: usage(&self.usage) })
+        Ok(Reply {
+            wire: Wire::Chat,
+            items,
+            text: visible,
+            calls,
+            stop,
+            usage: usage(&self.usage),
+            by: String::new(),
+        })
     }
 }
 

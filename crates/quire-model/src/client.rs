@@ -117,7 +117,7 @@ impl Client {
             };
             let quirks = self.quirks_of(model);
             let trouble = match way.attempt(&ask, &quirks, patience, &show).await {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => return Ok(Reply { by: model.title(), ..reply }),
                 Err(trouble) => trouble,
             };
             if shown.into_inner() {

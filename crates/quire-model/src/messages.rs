@@ -313,7 +313,15 @@ impl Reading for Answer {
             })
             .collect();
         let items = assistant(&blocks).into_iter().map(Item).collect();
-        Ok(Reply { wire: Wire::Messages, items, text: said, calls, stop, usage: self::usage(&usage) })
+        Ok(Reply {
+            wire: Wire::Messages,
+            items,
+            text: said,
+            calls,
+            stop,
+            usage: self::usage(&usage),
+            by: String::new(),
+        })
     }
 }
 

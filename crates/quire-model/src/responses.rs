@@ -233,6 +233,7 @@ impl Reading for Answer {
                 Some(_) => Stop::Length,
             },
             usage: usage(&self.usage),
+            by: String::new(),
         };
         for (_, raw) in done {
             let item: Value = serde_json::from_str(raw.get()).unwrap_or_default();

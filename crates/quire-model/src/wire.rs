@@ -106,17 +106,36 @@ pub(crate) enum Progress {
     Done,
 }
 
-/// Returns the conversation as the wire writes it. The next request of a task starts with the same items,
-/// byte for byte.
+/// Returns the conversation as the wire writes it. The next request to the same model starts with the same
+/// items, byte for byte.
+///
+/// What another model said is told as its text and calls alone: its thoughts are signed or encrypted for
+/// itself, and its server's further fields are refused elsewhere. So are its ids, for which some servers have
+/// rules; nine letters and digits fit them all.
 pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
     let mut items = Vec::new();
+    let (mut replies, mut by_another) = (0, false);
     for item in &ask.prompt.items {
         match item.as_ref() {
             PromptItem::Words(text) => items.push(dialect.words(text)),
-            PromptItem::Model(reply) if reply.wire == dialect.wire() => {
-                items.extend(reply.items.iter().map(|item| item.0.clone()));
+            PromptItem::Model(reply) => {
+                by_another = reply.wire != dialect.wire() || !ask.model.said(reply);
+                if by_another {
+                    let mut reply = Reply::clone(reply);
+                    let ids = reply.calls.iter_mut().enumerate();
+                    ids.for_each(|(place, call)| call.id = invented_id(replies, place));
+                    items.extend(dialect.translated(&reply));
+                } else {
+                    items.extend(reply.items.iter().map(|item| item.0.clone()));
+                }
+                replies += 1;
             }
-            PromptItem::Model(reply) => items.extend(dialect.translated(reply)),
+            PromptItem::Results(results) if by_another => {
+                let id = |place| invented_id(replies - 1, place);
+                let renamed = results.iter().enumerate();
+                let renamed = renamed.map(|(place, result)| ToolResult { id: id(place), ..result.clone() });
+                items.extend(dialect.results(ask, &renamed.collect::<Vec<_>>()));
+            }
             PromptItem::Results(results) => items.extend(dialect.results(ask, results)),
         }
     }

@@ -42,7 +42,7 @@ fn quire(home: &Path, arguments: &[&str], input: &str) -> Output {
     let nowhere = format!("http://{}/v1", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
     command.args(arguments).env_clear().env("HOME", home).current_dir(home);
-    for name in ["OLLAMA", "LMSTUDIO", "LLAMACPP"] {
+    for name in ["OLLAMA", "LMSTUDIO", "LLAMACPP", "VLLM"] {
         command.env(format!("QUIRE_PROVIDERS__{name}__BASE_URL"), &nowhere);
     }
     let mut child =

@@ -7,7 +7,7 @@ use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
-use crate::task::{AcceptState, Serving, Task, Version};
+use crate::task::{AcceptState, Serving, StandIn, Task, Version};
 use crate::view::{self, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ pub struct Review {
     pub tokens: u64,
     /// The model's own words: claims, not checked by anybody.
     pub summary: String,
+    /// Models that were asked because another did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<StandIn>,
     /// What quire ran itself; empty: nothing was checked.
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
@@ -90,6 +93,7 @@ impl Review {
             version: version.number,
             worked_ms: task.worked_ms,
             tokens: task.usage.input.saturating_add(task.usage.output),
+            stand_ins: task.stand_ins.clone(),
             summary: version.summary.trim().to_owned(),
             checks: checks.collect(),
             files,

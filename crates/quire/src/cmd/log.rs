@@ -83,6 +83,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         }
         Event::Asked { heard } => format!("asked the model, told up to {heard}"),
         Event::AskFailed { fault } => format!("no answer: {}", words(&fault.message)),
+        Event::FellBack { fallback } => format!("asks fallback {} instead", fallback + 1),
         Event::Replied { reply } => {
             let asks = match reply.calls.len() {
                 0 => String::new(),

@@ -4,6 +4,7 @@
 mod background;
 mod bad_input;
 mod checks;
+mod fallback;
 mod folders;
 mod kill;
 mod life;
