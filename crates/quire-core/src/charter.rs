@@ -3,6 +3,7 @@
 
 use crate::bytes::Hash;
 use crate::message::Reply;
+use crate::money::{Price, Usd};
 pub use crate::net::Net;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -65,7 +66,20 @@ pub struct Model {
     /// Whether the model takes images.
     #[serde(default)]
     pub images: bool,
+    /// Tokens that it can hold, read and written together; absent where nobody said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u64>,
+    /// The most output that is asked for in one reply; absent: [`OUTPUT_TOKENS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// Absent where nobody said it: then tokens and steps bound a task, and money cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
+
+/// The most output that is asked for in one reply, in tokens. Enough for a large file in one call; a server that allows less
+/// says so, and is asked for less from then on.
+pub const OUTPUT_TOKENS: u64 = 16_384;
 
 impl Model {
     /// Returns how a person names it: PROVIDER/MODEL.
@@ -76,6 +90,12 @@ impl Model {
     /// Returns whether `reply` is this model's own, which it also is where an old log does not say.
     pub fn said(&self, reply: &Reply) -> bool {
         reply.by.is_empty() || reply.by == self.title()
+    }
+
+    /// Returns the most output that is asked for in one reply, in tokens. It leaves room for what is read.
+    pub fn output_max(&self) -> u64 {
+        let fits = self.context_tokens.map_or(u64::MAX, |context| (context / 4).max(1));
+        self.output_tokens.unwrap_or(OUTPUT_TOKENS).min(fits)
     }
 }
 
@@ -114,6 +134,15 @@ pub struct Limits {
     pub time_ms: u64,
     /// How often failed checks go back to the model before the version is presented as it is.
     pub check_rounds: u32,
+    /// Tokens read and written until the task pauses and asks; granted again by each resume. Absent: not bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// The most that the task may cost, over all its turns. Absent: not bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_usd: Option<Usd>,
+    /// The most that all tasks of this home together may cost in any 24 hours, as this task was told. Absent: not bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day_usd: Option<Usd>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +165,14 @@ pub struct Sandbox {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { steps: 200, time_ms: 60 * 60 * 1000, check_rounds: 2 }
+        Limits {
+            steps: 200,
+            time_ms: 60 * 60 * 1000,
+            check_rounds: 2,
+            tokens: Some(10_000_000),
+            task_usd: Some(Usd(2_000_000_000_000)),
+            day_usd: Some(Usd(10_000_000_000_000)),
+        }
     }
 }
 

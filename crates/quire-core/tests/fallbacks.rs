@@ -14,6 +14,9 @@ fn model(name: &str, wire: Wire) -> Model {
         key_env: None,
         edits: Edits::EditAndWrite,
         images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     }
 }
 

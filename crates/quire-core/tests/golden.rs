@@ -4,6 +4,7 @@
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Sandbox, SecretRule, Wire};
 use quire_core::event::{Apart, Base, Connection, Listing, Part, Proof, Refused, Trouble, Verdict, Why};
 use quire_core::message::{Fault, FaultKind, Image, Stop};
+use quire_core::money::{Price, Usd};
 use quire_core::*;
 
 fn samples() -> Vec<Event> {
@@ -29,12 +30,22 @@ fn samples() -> Vec<Event> {
             key_env: Some("LAB_KEY".into()),
             edits: Edits::ApplyPatch,
             images: true,
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }),
         fallback_models: vec![],
         review_model: None,
         compact_model: None,
         checks: vec![CheckSpec { name: "test".into(), command: "make test".into() }],
-        limits: Limits::default(),
+        limits: Limits {
+            steps: 200,
+            time_ms: 3_600_000,
+            check_rounds: 2,
+            tokens: None,
+            task_usd: None,
+            day_usd: None,
+        },
         sandbox: Sandbox {
             hide: vec!["**/*.pem".into()],
             show: vec!["/home/ada/data".into()],
@@ -58,6 +69,26 @@ fn samples() -> Vec<Event> {
         fallback_models: vec![small.clone()],
         review_model: Some(small.clone()),
         compact_model: Some(small),
+        ..charter.clone()
+    };
+    let priced = Charter {
+        model: charter.model.clone().map(|model| Model {
+            context_tokens: Some(131_072),
+            output_tokens: Some(8_192),
+            price: Some(Price {
+                input: Usd(200_000),
+                cached: Usd(20_000),
+                cache_write: Usd(250_000),
+                output: Usd(800_000),
+            }),
+            ..model
+        }),
+        limits: Limits {
+            tokens: Some(1_000_000),
+            task_usd: Some(Usd(2_000_000_000_000)),
+            day_usd: Some(Usd(10_000_000_000_000)),
+            ..charter.limits
+        },
         ..charter.clone()
     };
     let connection = |host: &str, refused| Connection {
@@ -92,6 +123,7 @@ fn samples() -> Vec<Event> {
         Event::Opened { charter: Box::new(charter), words: "make me a homepage".into() },
         Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
         Event::Opened { charter: Box::new(roles), words: "go on whoever answers".into() },
+        Event::Opened { charter: Box::new(priced), words: "cheaply".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -150,6 +182,7 @@ fn file(event: &Event) -> &'static str {
     match event {
         Event::Opened { charter, .. } if charter.sandbox.net != Net::Off => "opened_connected",
         Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
+        Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { .. } => "equipped",

@@ -66,6 +66,9 @@ fn model() -> Model {
         key_env: None,
         edits: Edits::EditAndWrite,
         images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     }
 }
 

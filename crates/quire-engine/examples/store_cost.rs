@@ -124,6 +124,9 @@ fn opened() -> Event {
         key_env: None,
         edits: Edits::ApplyPatch,
         images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     };
     let charter = Charter {
         folders: vec!["/somewhere".into()],

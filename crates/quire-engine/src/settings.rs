@@ -13,7 +13,7 @@ mod units;
 
 pub use folders::FolderError;
 pub use layer::Origin;
-pub use models::{LOCAL, Provider, Traits};
+pub use models::{LOCAL, PriceSaid, Provider, Traits};
 
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
@@ -42,6 +42,8 @@ pub struct Options {
     pub steps: Option<u32>,
     /// `--max-time`.
     pub time: Option<String>,
+    /// `--budget`.
+    pub budget: Option<String>,
     /// `--net`.
     pub net: Option<String>,
     /// `-c KEY=VALUE`, in order.
@@ -265,6 +267,10 @@ fn of_options(options: &Options) -> Vec<Leaf> {
     if let Some(time) = &options.time {
         leaves.push(leaf(&["budget", "time"], Value::Text(time.clone()), format!("--max-time {time}")));
     }
+    if let Some(budget) = &options.budget {
+        let value = layer::of_decimal(budget);
+        leaves.push(leaf(&["budget", "task_usd"], value, format!("--budget {budget}")));
+    }
     if let Some(net) = &options.net {
         leaves.push(leaf(&["sandbox", "net"], Value::Text(net.clone()), format!("--net {net}")));
     }
@@ -295,6 +301,9 @@ impl Settings {
             (now.show != was.show, "would show the agent more of your home"),
             (was.hide.iter().any(|glob| !now.hide.contains(glob)), "would show the agent hidden files"),
             (self.limits.steps > before.limits.steps, "is higher than your own limit"),
+            (is_more(self.limits.tokens, before.limits.tokens), "is higher than your own limit"),
+            (is_more(self.limits.task_usd, before.limits.task_usd), "is higher than your own limit"),
+            (is_more(self.limits.day_usd, before.limits.day_usd), "is higher than your own limit"),
             (self.limits.time_ms > before.limits.time_ms, "is higher than your own limit"),
             (now.memory_bytes > was.memory_bytes, "is higher than your own limit"),
             (now.processes > was.processes, "is higher than your own limit"),
@@ -349,6 +358,15 @@ impl Settings {
     /// Returns the model that the person named, or `None` where none is named.
     pub fn named_model(&self) -> Option<Model> {
         self.model_of(self.model.as_ref()?)
+    }
+}
+
+/// Returns whether `now` is a wider limit than `was`; an absent one bounds nothing.
+fn is_more<T: PartialOrd>(now: Option<T>, was: Option<T>) -> bool {
+    match (now, was) {
+        (Some(now), Some(was)) => now > was,
+        (None, Some(_)) => true,
+        (_, None) => false,
     }
 }
 

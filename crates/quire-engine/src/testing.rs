@@ -25,6 +25,9 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         key_env: Some("LAB_KEY".into()),
         edits: Edits::ApplyPatch,
         images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     };
     let charter = Charter {
         folders: vec![folder.clone()],

@@ -6,7 +6,7 @@
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::sse;
-use crate::wire::{self, Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Prompt, Reply};
@@ -192,15 +192,16 @@ impl Client {
     /// Returns whether the server named something it does not take, which from now on it is not sent.
     fn learn(&self, model: &Model, dialect: &dyn Dialect, trouble: &Trouble) -> bool {
         let mut quirks = self.shared.quirks.lock().unwrap_or_else(PoisonError::into_inner);
-        quirks
-            .entry((model.base_url.clone(), model.name.clone()))
-            .or_default()
-            .learn(dialect.optional(), trouble)
+        quirks.entry((model.base_url.clone(), model.name.clone())).or_default().learn(
+            dialect.optional(),
+            model,
+            trouble,
+        )
     }
 }
 
 impl Quirks {
-    fn learn(&mut self, optional: &[&'static str], trouble: &Trouble) -> bool {
+    fn learn(&mut self, optional: &[&'static str], model: &Model, trouble: &Trouble) -> bool {
         if !matches!(trouble.status, Some(400 | 422)) || trouble.kind != FaultKind::Request {
             return false;
         }
@@ -209,7 +210,7 @@ impl Quirks {
             if name != "max_tokens" {
                 self.without.insert(name);
             } else {
-                let asked = self.output_max.unwrap_or(OUTPUT_MAX);
+                let asked = self.output_max(model);
                 self.output_max = Some(allowed(&trouble.why, asked).unwrap_or(4096).min(asked));
             }
         }

@@ -9,9 +9,7 @@
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{
-    Ask, Dialect, OUTPUT_MAX, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text,
-};
+use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -107,7 +105,7 @@ impl Dialect for Messages {
         });
         serde_json::to_vec(&Body {
             model: &ask.model.name,
-            max_tokens: quirks.output_max.unwrap_or(OUTPUT_MAX),
+            max_tokens: quirks.output_max(ask.model),
             stream: true,
             tools,
             system,

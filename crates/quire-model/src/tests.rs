@@ -27,6 +27,9 @@ pub(crate) fn model(wire: Wire, base_url: &str) -> Model {
         key_env: Some("TEST_KEY".to_owned()),
         edits: Edits::EditAndWrite,
         images: true,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     }
 }
 

@@ -27,10 +27,6 @@ pub(crate) fn of(wire: Wire) -> Option<&'static dyn Dialect> {
     }
 }
 
-/// The output that is asked for where a wire wants a number, in tokens. Enough for a large file in one call;
-/// a model that allows less says so, and is asked for less from then on.
-pub(crate) const OUTPUT_MAX: u64 = 16_384;
-
 /// A request before it is written.
 pub(crate) struct Ask<'a> {
     pub model: &'a Model,
@@ -44,6 +40,13 @@ pub(crate) struct Quirks {
     pub without: BTreeSet<&'static str>,
     /// The most output that it lets one ask for, in tokens.
     pub output_max: Option<u64>,
+}
+
+impl Quirks {
+    /// Returns the most output that is asked for, in tokens.
+    pub fn output_max(&self, model: &Model) -> u64 {
+        self.output_max.unwrap_or(u64::MAX).min(model.output_max())
+    }
 }
 
 pub(crate) trait Dialect: Send + Sync {

@@ -59,6 +59,9 @@ impl Llama {
             key_env: None,
             edits: Edits::EditAndWrite,
             images: false,
+            context_tokens: None,
+            output_tokens: None,
+            price: None,
         }
     }
 }

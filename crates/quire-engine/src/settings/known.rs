@@ -1,10 +1,11 @@
 //! Every setting that there is, in one table: its key, what it takes, and what it does. A new setting is a row here.
 
 use super::layer::{Leaf, Value, nearest_key};
-use super::models::{Provider, wire_of};
+use super::models::{PriceSaid, Provider, wire_of};
 use super::{Settings, SettingsError, units};
 use crate::nearest::nearest;
 use quire_core::charter::{CheckSpec, Edits, Net, SecretRule};
+use quire_core::money::Usd;
 use quire_core::net::{HostRule, NoHostRule};
 use std::path::{Component, PathBuf};
 
@@ -105,6 +106,35 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        key: "providers.*.models.*.output_tokens",
+        takes: "a whole number above 0",
+        put: |s, path, v| {
+            let tokens = number(v, 1)?;
+            provider(s, path)?.models.entry(path[3].clone()).or_default().output_tokens = Some(tokens);
+            Ok(())
+        },
+    },
+    Known {
+        key: "providers.*.models.*.price.input",
+        takes: PRICE,
+        put: |s, path, v| price(s, path, v, |price| &mut price.input),
+    },
+    Known {
+        key: "providers.*.models.*.price.cached",
+        takes: PRICE,
+        put: |s, path, v| price(s, path, v, |price| &mut price.cached),
+    },
+    Known {
+        key: "providers.*.models.*.price.cache_write",
+        takes: PRICE,
+        put: |s, path, v| price(s, path, v, |price| &mut price.cache_write),
+    },
+    Known {
+        key: "providers.*.models.*.price.output",
+        takes: PRICE,
+        put: |s, path, v| price(s, path, v, |price| &mut price.output),
+    },
+    Known {
         key: "providers.*.models.*.images",
         takes: "true or false",
         put: |s, path, v| {
@@ -123,6 +153,33 @@ const KNOWN: &[Known] = &[
                 _ => return Err(Kind),
             };
             provider(s, path)?.models.entry(path[3].clone()).or_default().edits = Some(edits);
+            Ok(())
+        },
+    },
+    Known {
+        key: "budget.task_usd",
+        takes: BUDGET,
+        put: |s, _, v| {
+            s.limits.task_usd = budget(v)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "budget.day_usd",
+        takes: BUDGET,
+        put: |s, _, v| {
+            s.limits.day_usd = budget(v)?;
+            Ok(())
+        },
+    },
+    Known {
+        key: "budget.tokens",
+        takes: "a whole number above 0, or \"none\"",
+        put: |s, _, v| {
+            s.limits.tokens = match v {
+                Value::Text(text) if text == "none" => None,
+                _ => Some(number(v, 1)?),
+            };
             Ok(())
         },
     },
@@ -233,12 +290,8 @@ const KNOWN: &[Known] = &[
 ];
 
 /// Settings of later versions, and everything below them, with what helps in this one.
-const LATER: &[(&str, &str)] = &[
-    ("budget.task_usd", "limit steps and time: budget.steps, budget.time"),
-    ("budget.day_usd", "limit steps and time: budget.steps, budget.time"),
-    ("providers.*.models.*.price", "leave it out: money is not counted yet, tokens are"),
-    ("mcp_servers", "leave it out: the agent has a shell and the tools installed on this machine"),
-];
+const LATER: &[(&str, &str)] =
+    &[("mcp_servers", "leave it out: the agent has a shell and the tools installed on this machine")];
 
 impl Settings {
     /// Takes one setting in, or says why not.
@@ -311,6 +364,37 @@ fn texts(value: &Value) -> Result<&[String], Refusal> {
 fn number(value: &Value, least: u64) -> Result<u64, Refusal> {
     let Value::Number(number) = value else { return Err(Kind) };
     u64::try_from(*number).ok().filter(|n| *n >= least).ok_or(Kind)
+}
+
+const PRICE: &str = "a number: USD per million tokens";
+const BUDGET: &str = "a number of USD above 0, or \"none\"";
+
+fn usd(value: &Value) -> Result<Usd, Refusal> {
+    match value {
+        Value::Number(number) => Usd::parse(&number.to_string()).ok_or(Kind),
+        Value::Decimal(number) => Usd::parse(number).ok_or(Kind),
+        _ => Err(Kind),
+    }
+}
+
+/// Returns a limit in money, or `None` where the person wants none.
+fn budget(value: &Value) -> Result<Option<Usd>, Refusal> {
+    if *value == Value::Text("none".to_owned()) {
+        return Ok(None);
+    }
+    usd(value).and_then(|usd| if usd > Usd::ZERO { Ok(Some(usd)) } else { Err(Kind) })
+}
+
+fn price(
+    settings: &mut Settings,
+    path: &[String],
+    value: &Value,
+    part: fn(&mut PriceSaid) -> &mut Option<Usd>,
+) -> Result<(), Refusal> {
+    let usd = usd(value)?;
+    let traits = provider(settings, path)?.models.entry(path[3].clone()).or_default();
+    *part(&mut traits.price) = Some(usd);
+    Ok(())
 }
 
 fn size(value: &Value, least: u64) -> Result<u64, Refusal> {

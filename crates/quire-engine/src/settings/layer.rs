@@ -34,6 +34,8 @@ impl fmt::Display for Origin {
 pub(super) enum Value {
     Text(String),
     Number(i64),
+    /// A number with a fraction or an exponent, as it was written.
+    Decimal(String),
     Flag(bool),
     Texts(Vec<String>),
     /// A table with nothing in it.
@@ -49,6 +51,7 @@ impl Value {
             Value::Text(text) if text.chars().count() <= 40 => format!("the string \"{text}\""),
             Value::Text(_) => "a long string".to_owned(),
             Value::Number(number) => format!("the number {number}"),
+            Value::Decimal(number) => format!("the number {number}"),
             Value::Flag(flag) => flag.to_string(),
             Value::Texts(_) => "a list of strings".to_owned(),
             Value::EmptyTable => "a table".to_owned(),
@@ -144,6 +147,14 @@ fn key_path(key: &str) -> Option<Vec<String>> {
     }
 }
 
+/// Returns a number that an option has as text; anything else is a string.
+pub(super) fn of_decimal(text: &str) -> Value {
+    match sole_value(&format!("value = {text}")) {
+        Some(value @ (DeValue::Integer(_) | DeValue::Float(_))) => leaf_value(&value),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
 fn sole_value(document: &str) -> Option<DeValue<'_>> {
     let mut table = DeTable::parse(document).ok()?.into_inner();
     // More keys than one means that the text has line breaks of its own, so it is no value.
@@ -179,7 +190,7 @@ fn leaf_value(value: &DeValue<'_>) -> Value {
                 .map_or(Value::Other("a number out of range"), Value::Number)
         }
         DeValue::Boolean(flag) => Value::Flag(*flag),
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Float(number) => Value::Decimal(number.as_str().to_owned()),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Table(_) => Value::EmptyTable,
         DeValue::Array(list) => {

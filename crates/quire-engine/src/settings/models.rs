@@ -1,6 +1,7 @@
 //! Providers, and the way from `PROVIDER/MODEL` to a [`Model`] of the charter.
 
 use quire_core::charter::{Edits, Model, Wire};
+use quire_core::money::{Price, Usd};
 use std::collections::BTreeMap;
 
 /// What is known of a provider; a part that is absent was neither set nor built in.
@@ -17,7 +18,33 @@ pub struct Provider {
 pub struct Traits {
     pub context_tokens: Option<u64>,
     pub images: Option<bool>,
+    pub output_tokens: Option<u64>,
+    /// USD per million tokens.
+    pub price: PriceSaid,
     pub edits: Option<Edits>,
+}
+
+/// What the person says that a model costs, in USD per million tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PriceSaid {
+    pub input: Option<Usd>,
+    pub cached: Option<Usd>,
+    pub cache_write: Option<Usd>,
+    pub output: Option<Usd>,
+}
+
+impl PriceSaid {
+    /// Returns the price over `wire`, or `None` where input or output has none.
+    pub fn price(&self, wire: Wire) -> Option<Price> {
+        let input = self.input?;
+        // Over the other wires nothing that quire sends asks for writing; what a provider caches by itself it does not charge
+        // for beyond input, unless the person says so.
+        let write = match wire {
+            Wire::Messages => Usd(input.0.saturating_mul(5).div_ceil(4)),
+            _ => input,
+        };
+        Some(Price::per_million(input, self.cached, self.cache_write.unwrap_or(write), self.output?))
+    }
 }
 
 /// Model servers that are looked for where no model is named, in this order.
@@ -71,6 +98,9 @@ impl Provider {
             key_env: self.key_env.clone(),
             edits: traits.edits.unwrap_or_else(|| edits_of(name)),
             images: traits.images.unwrap_or(false),
+            context_tokens: traits.context_tokens,
+            output_tokens: traits.output_tokens,
+            price: traits.price.price(self.wire.unwrap_or(Wire::Chat)),
         })
     }
 }

@@ -70,7 +70,7 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
         ),
         (
             "[budget]\nsteps = 1.5",
-            "line 2: `budget.steps` takes a whole number above 0, but this is a number with a fraction.",
+            "line 2: `budget.steps` takes a whole number above 0, but this is the number 1.5.",
         ),
         (
             "[budget]\nsteps = 99999999999",
@@ -180,13 +180,7 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
 
 #[test]
 fn what_a_later_version_has_is_told_as_that() {
-    let rows = [
-        "budget.task_usd = 2.0",
-        "budget.day_usd = 10",
-        "mcp_servers.git.command = 'mcp-server-git'",
-        "providers.lab.models.m.price.input = 0.2",
-        "providers.lab.models.m.price = { input = 0.2 }",
-    ];
+    let rows = ["mcp_servers.git.command = 'mcp-server-git'"];
     for text in rows {
         let told = Home::new(text, "").resolve(&[], Options::default());
         assert!(matches!(told, Err(SettingsError::Later { .. })), "{text}: {told:?}");
@@ -203,6 +197,12 @@ fn a_folder_may_only_narrow() {
         ("budget.steps = 51", "`budget.steps` is higher than your own limit"),
         ("budget.time = '10m'", "fine"),
         ("budget.time = '2h'", "`budget.time` is higher than your own limit"),
+        ("budget.task_usd = 2", "fine"),
+        ("budget.task_usd = 2.01", "`budget.task_usd` is higher than your own limit"),
+        ("budget.task_usd = 'none'", "`budget.task_usd` is higher than your own limit"),
+        ("budget.day_usd = 10.5", "`budget.day_usd` is higher than your own limit"),
+        ("budget.tokens = 10_000_001", "`budget.tokens` is higher than your own limit"),
+        ("budget.tokens = 1000", "fine"),
         ("sandbox.memory = '1GiB'", "fine"),
         ("sandbox.memory = '3GiB'", "`sandbox.memory` is higher than your own limit"),
         ("sandbox.processes = 513", "`sandbox.processes` is higher than your own limit"),
@@ -239,6 +239,57 @@ fn a_folder_may_only_narrow() {
         let expected = if expected == "fine" { "fine".to_owned() } else { format!("{wider}{expected}.") };
         assert_eq!(told, expected, "{project}");
     }
+}
+
+/// USD per million tokens, kept as whole pico-dollars a token.
+#[test]
+fn a_price_is_known_where_input_and_output_have_one() {
+    let price = |text: &str| {
+        let config = format!("model = 'lab/m'\n[providers.lab]\nbase_url = 'http://h/v1'\n{text}");
+        let found = Home::new(&config, "").resolve(&[], Options::default()).unwrap();
+        let price = found.settings.named_model().unwrap().price;
+        price.map(|p| [p.input.0, p.cached.0, p.cache_write.0, p.output.0])
+    };
+    let rows = [
+        ("", None),
+        ("models.m.price.input = 0.2", None),
+        ("models.m.price = { output = 0.8 }", None),
+        ("models.other.price = { input = 1, output = 1 }", None),
+        ("models.m.price = { input = 0.2, output = 0.8 }", Some([200_000, 200_000, 200_000, 800_000])),
+        (
+            "models.m.price = { input = 0.2, cached = 0.02, cache_write = 0.25, output = 8e-1 }",
+            Some([200_000, 20_000, 250_000, 800_000]),
+        ),
+        (
+            "wire = 'messages'\nmodels.m.price = { input = 3, output = 15 }",
+            Some([3_000_000, 3_000_000, 3_750_000, 15_000_000]),
+        ),
+        ("models.m.price = { input = 0, output = 0 }", Some([0, 0, 0, 0])),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(price(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn budgets_are_numbers_of_dollars_or_none() {
+    let usd = |text: &str, options: Options| {
+        let limits = Home::new(text, "").resolve(&[], options).unwrap().settings.limits;
+        (limits.task_usd.map(|usd| usd.0), limits.day_usd.map(|usd| usd.0), limits.tokens)
+    };
+    const USD: u64 = 1_000_000_000_000;
+    let none = Options::default;
+    assert_eq!(usd("", none()), (Some(2 * USD), Some(10 * USD), Some(10_000_000)));
+    let all = "[budget]\ntask_usd = 0.5\nday_usd = 3\ntokens = 5";
+    assert_eq!(usd(all, none()), (Some(USD / 2), Some(3 * USD), Some(5)));
+    let off = "[budget]\ntask_usd = 'none'\nday_usd = 'none'\ntokens = 'none'";
+    assert_eq!(usd(off, none()), (None, None, None));
+    let option = |text: &str| Options { budget: Some(text.to_owned()), ..none() };
+    assert_eq!(usd("", option("1.25")).0, Some(USD / 4 * 5));
+    assert_eq!(usd("", option("none")).0, None);
+    let told = Home::new("", "").told(&[], option("-1"));
+    let takes = "takes a number of USD above 0, or \"none\", but this is the number -1.";
+    assert_eq!(told, format!("`--budget -1`: `budget.task_usd` {takes}"));
 }
 
 #[test]

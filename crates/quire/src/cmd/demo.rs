@@ -230,6 +230,9 @@ fn journey(
         key_env: None,
         edits: sample.edits,
         images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
     };
     let id = play.quire.open_task(&resolved, Some(model), sample.words)?;
     play.follow(id, told)?;
