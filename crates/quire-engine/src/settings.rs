@@ -15,6 +15,7 @@ pub use folders::FolderError;
 pub use layer::Origin;
 pub use models::{LOCAL, PriceSaid, Provider, Traits};
 
+use crate::facts::Facts;
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
 use layer::{Leaf, Value};
@@ -111,6 +112,8 @@ pub struct Settings {
     pub checks: Vec<CheckSpec>,
     /// By name.
     pub secrets: Vec<SecretRule>,
+    /// What servers said of their models.
+    facts: Facts,
     home: Option<PathBuf>,
     /// Where each setting was last set, by its dotted key.
     origins: BTreeMap<String, Origin>,
@@ -207,6 +210,7 @@ pub fn read(
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         checks: vec![],
         secrets: vec![],
+        facts: Facts::read(surroundings),
         home: surroundings.home(),
         origins: BTreeMap::new(),
     };
@@ -352,7 +356,9 @@ impl Settings {
 
     /// Returns a model by provider and name, or `None` where there is no such provider.
     pub fn model_of(&self, (provider, name): &Named) -> Option<Model> {
-        self.providers.get(provider)?.model(provider, name)
+        let found = self.providers.get(provider)?;
+        let base_url = found.base_url.as_deref().unwrap_or_default();
+        found.model(provider, name, self.facts.of(provider, base_url, name))
     }
 
     /// Returns the model that the person named, or `None` where none is named.

@@ -92,6 +92,9 @@ impl Dialect for Chat {
         };
         let takes = |name| !quirks.without.contains(name);
         let has_tools = !ask.prompt.tools.is_empty();
+        if quirks.bridges {
+            items = bridged(items);
+        }
         if !ask.prompt.system.is_empty() {
             items.insert(0, raw(&json!({ "role": "system", "content": ask.prompt.system.as_ref() })));
         }
@@ -109,6 +112,24 @@ impl Dialect for Chat {
     fn reading(&self, nth: usize) -> Box<dyn Reading> {
         Box::new(Answer { nth, ..Answer::default() })
     }
+}
+
+/// Returns the messages with a word of the model's wherever a person's follows a tool's.
+fn bridged(items: Vec<Raw>) -> Vec<Raw> {
+    let role = |item: &Raw| {
+        let item: Value = serde_json::from_str(item.get()).unwrap_or_default();
+        text(&item, "role").to_owned()
+    };
+    let (mut bridged, mut last) = (Vec::with_capacity(items.len()), String::new());
+    for item in items {
+        let now = role(&item);
+        if last == "tool" && now == "user" {
+            bridged.push(raw(&json!({ "role": "assistant", "content": "I see." })));
+        }
+        last = now;
+        bridged.push(item);
+    }
+    bridged
 }
 
 /// Returns an assistant's message, or `None` where it would say nothing. `more` holds further fields of it;

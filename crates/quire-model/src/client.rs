@@ -5,6 +5,7 @@
 //! redirects are not followed; and it is cut out of every sentence that leaves this file.
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
+use crate::offer::{self, Native, Offer};
 use crate::sse;
 use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
@@ -13,7 +14,7 @@ use quire_core::message::{Fault, FaultKind, Prompt, Reply};
 use quire_core::{Hash, Usage};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,9 +100,32 @@ impl Client {
         images: &HashMap<Hash, Vec<u8>>,
         glimpse: &(dyn Fn(Glimpse) + Send + Sync),
     ) -> Result<Reply, Fault> {
+        self.ask_heard(model, key, prompt, images, glimpse).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks without showing anything, and returns besides the reply whether it came as a stream.
+    pub(crate) async fn ask_once(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+    ) -> Result<(Reply, bool), Fault> {
+        self.ask_heard(model, key, prompt, images, &|_| ()).await
+    }
+
+    async fn ask_heard(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+        glimpse: &(dyn Fn(Glimpse) + Send + Sync),
+    ) -> Result<(Reply, bool), Fault> {
         let Some(dialect) = wire::of(model.wire) else {
             return tape::play(&model.base_url, prompt, glimpse)
                 .await
+                .map(|reply| (reply, true))
                 .map_err(|t| t.told(model, &model.base_url, 1));
         };
         let way = self.way(dialect, model, key)?;
@@ -117,7 +141,7 @@ impl Client {
             };
             let quirks = self.quirks_of(model);
             let trouble = match way.attempt(&ask, &quirks, patience, &show).await {
-                Ok(reply) => return Ok(Reply { by: model.title(), ..reply }),
+                Ok((reply, streams)) => return Ok((Reply { by: model.title(), ..reply }, streams)),
                 Err(trouble) => trouble,
             };
             if shown.into_inner() {
@@ -143,9 +167,11 @@ impl Client {
         }
     }
 
-    /// Returns the names of the models that the server has, as it lists them. Tried once.
-    pub async fn models(&self, model: &Model, key: Option<&str>) -> Result<Vec<String>, Fault> {
-        let Some(dialect) = wire::of(model.wire) else { return Ok(vec![model.name.clone()]) };
+    /// Returns the models that the server has, as it lists them. Tried once.
+    pub async fn models(&self, model: &Model, key: Option<&str>) -> Result<Vec<Offer>, Fault> {
+        let Some(dialect) = wire::of(model.wire) else {
+            return Ok(vec![Offer { name: model.name.clone(), ..Offer::default() }]);
+        };
         let mut way = self.way(dialect, model, key)?;
         way.url = extended(&model.base_url, "models").map_err(|trouble| way.told(trouble, model, 1))?;
         if way.url.query().is_none() {
@@ -153,6 +179,38 @@ impl Client {
         }
         way.address = shown(&way.url);
         way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
+    }
+
+    /// Asks a server of one's own, in its own API, what its list does not say of these models of it. What it does not tell
+    /// stays as it is. `model` names the server.
+    pub async fn look_closer(&self, model: &Model, key: Option<&str>, offers: &mut [Offer]) {
+        let Some(dialect) = wire::of(model.wire) else { return };
+        let Some(native) = offer::native(&model.provider, offers) else { return };
+        let Ok(mut way) = self.way(dialect, model, key) else { return };
+        let patience = &self.shared.patience;
+        let root = model.base_url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+        let mut said = async |path: &str, body: Option<Value>| {
+            let Ok(url) = extended(&root, path) else { return Value::Null };
+            way.url = url;
+            way.value(body, patience).await.unwrap_or_default()
+        };
+        match native {
+            Native::LlamaCpp => {
+                let props = said("props", None).await;
+                offers.iter_mut().for_each(|offer| offer.hear_llamacpp(&props));
+            }
+            Native::LmStudio => {
+                let list = said("api/v0/models", None).await;
+                offers.iter_mut().for_each(|offer| offer.hear_lmstudio(&list));
+            }
+            Native::Ollama => {
+                let running = said("api/ps", None).await;
+                for offer in offers {
+                    let shown = said("api/show", Some(json!({ "model": offer.name }))).await;
+                    offer.hear_ollama(&shown, &running);
+                }
+            }
+        }
     }
 
     fn way<'a>(
@@ -206,6 +264,8 @@ impl Quirks {
             return false;
         }
         let before = self.clone();
+        // Mistral's words.
+        self.bridges |= trouble.why.contains("role 'user' after role 'tool'");
         for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
             if name != "max_tokens" {
                 self.without.insert(name);
@@ -272,7 +332,7 @@ impl Way<'_> {
         quirks: &Quirks,
         patience: &Patience,
         show: Show<'_>,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<(Reply, bool), Trouble> {
         let items = wire::items(self.dialect, ask);
         let body = self.dialect.body(ask, items, quirks);
         let body =
@@ -293,22 +353,29 @@ impl Way<'_> {
             .filter(|item| matches!(***item, quire_core::PromptItem::Model(_)))
             .count();
         let mut reading = self.dialect.reading(nth);
-        read(response, reading.as_mut(), patience, show).await?;
+        let streams = read(response, reading.as_mut(), patience, show).await?;
         let mut reply = reading.reply()?;
         reply.usage = settled(reply.usage, sent_bytes, &reply);
-        Ok(reply)
+        Ok((reply, streams))
     }
 
-    async fn models(&self, patience: &Patience) -> Result<Vec<String>, Trouble> {
-        let request = self.http.get(self.url.clone()).headers(self.headers.clone());
-        let mut response = send(request, patience).await?;
+    async fn models(&self, patience: &Patience) -> Result<Vec<Offer>, Trouble> {
+        let list = self.value(None, patience).await?;
+        offer::offers(&list).ok_or_else(|| no_stream(list.to_string().as_bytes()))
+    }
+
+    /// Returns the JSON that lies at the address, or that answers `body` there.
+    async fn value(&self, body: Option<Value>, patience: &Patience) -> Result<Value, Trouble> {
+        let request = match body {
+            None => self.http.get(self.url.clone()),
+            Some(body) => {
+                let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+                request.body(body.to_string())
+            }
+        };
+        let mut response = send(request.headers(self.headers.clone()), patience).await?;
         let body = rest(&mut response, Vec::new(), patience).await?;
-        let list: Value = serde_json::from_slice(&body).map_err(|_| no_stream(&body))?;
-        let entries = ["data", "models"].iter().find_map(|key| list.get(key)).and_then(Value::as_array);
-        let entries = entries.ok_or_else(|| no_stream(&body))?;
-        let name =
-            |entry: &Value| ["id", "name"].iter().find_map(|key| entry.get(key)?.as_str().map(str::to_owned));
-        Ok(entries.iter().filter_map(name).collect())
+        serde_json::from_slice(&body).map_err(|_| no_stream(&body))
     }
 }
 
@@ -340,13 +407,13 @@ async fn send(request: reqwest::RequestBuilder, patience: &Patience) -> Result<R
     Ok(response)
 }
 
-/// Reads an answer to its end.
+/// Reads an answer to its end. Returns whether it was a stream.
 async fn read(
     mut response: Response,
     reading: &mut dyn Reading,
     patience: &Patience,
     show: Show<'_>,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     let encoding = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
         return Err(never(format!("it is packed ({encoding}), which was not asked for")));
@@ -366,7 +433,7 @@ async fn read(
         let chunk = match timeout(wait, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
-            _ if progress == Progress::Enough => return Ok(()),
+            _ if progress == Progress::Enough => return Ok(true),
             Ok(Err(error)) => return Err(Trouble::broken(format!("the stream broke: {}", deepest(&error)))),
             Err(_) => return Err(Trouble::broken(format!("nothing came for {} s", wait.as_secs()))),
         };
@@ -381,7 +448,7 @@ async fn read(
                 .find(|b| !b.is_ascii_whitespace())
                 .is_some_and(|b| matches!(b, b'{' | b'[' | b'<'))
             {
-                return read_whole(response, start, reading, patience, show).await;
+                return read_whole(response, start, reading, patience, show).await.map(|()| false);
             }
         }
         parser.push(&chunk, &mut events).map_err(|error| never(error.to_string()))?;
@@ -390,7 +457,7 @@ async fn read(
                 Progress::Unreadable => unreadable += 1,
                 Progress::Done => {
                     drain(response);
-                    return Ok(());
+                    return Ok(true);
                 }
                 now => {
                     read_any = true;
@@ -412,7 +479,7 @@ async fn read(
         tracing::debug!(unreadable, "events that are no JSON were skipped");
     }
     match progress {
-        Progress::Enough | Progress::Done => Ok(()),
+        Progress::Enough | Progress::Done => Ok(true),
         _ if !is_stream && !read_any && total > 0 => Err(no_stream(&start)),
         _ if unreadable > 0 => Err(Trouble::broken(format!(
             "the stream ended before the reply did, and {unreadable} of its events were unreadable"

@@ -250,7 +250,8 @@ impl Reading for Answer {
     fn reply(self: Box<Self>) -> Result<Reply, Trouble> {
         let Answer { nth, blocks, stop, usage } = *self;
         let stop = match stop.as_str() {
-            "max_tokens" => Stop::Length,
+            // A pause is no end: the model goes on from there when it is asked again.
+            "max_tokens" | "pause_turn" => Stop::Length,
             "model_context_window_exceeded" => {
                 return Err(Trouble::new(
                     FaultKind::TooLong,

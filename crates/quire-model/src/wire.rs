@@ -40,6 +40,8 @@ pub(crate) struct Quirks {
     pub without: BTreeSet<&'static str>,
     /// The most output that it lets one ask for, in tokens.
     pub output_max: Option<u64>,
+    /// Between a tool's outcome and a person's words something of the model's has to stand.
+    pub bridges: bool,
 }
 
 impl Quirks {

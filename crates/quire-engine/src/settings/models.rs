@@ -1,5 +1,6 @@
 //! Providers, and the way from `PROVIDER/MODEL` to a [`Model`] of the charter.
 
+use crate::facts::Fact;
 use quire_core::charter::{Edits, Model, Wire};
 use quire_core::money::{Price, Usd};
 use std::collections::BTreeMap;
@@ -86,8 +87,9 @@ pub(super) fn wire_of(name: &str) -> Option<Wire> {
 }
 
 impl Provider {
-    /// Returns the model `name` of this provider, which is called `provider`, or `None` where no address is known.
-    pub fn model(&self, provider: &str, name: &str) -> Option<Model> {
+    /// Returns the model `name` of this provider, which is called `provider`, or `None` where no address is known. What the
+    /// person does not say of it is as its server says (`fact`).
+    pub fn model(&self, provider: &str, name: &str, fact: Fact) -> Option<Model> {
         let traits = self.models.get(name).cloned().unwrap_or_default();
         Some(Model {
             provider: provider.to_owned(),
@@ -97,10 +99,10 @@ impl Provider {
             base_url: self.base_url.clone()?,
             key_env: self.key_env.clone(),
             edits: traits.edits.unwrap_or_else(|| edits_of(name)),
-            images: traits.images.unwrap_or(false),
-            context_tokens: traits.context_tokens,
+            images: traits.images.or(fact.images).unwrap_or(false),
+            context_tokens: traits.context_tokens.or(fact.context_tokens),
             output_tokens: traits.output_tokens,
-            price: traits.price.price(self.wire.unwrap_or(Wire::Chat)),
+            price: traits.price.price(self.wire.unwrap_or(Wire::Chat)).or(fact.price),
         })
     }
 }

@@ -9,6 +9,7 @@ mod folders;
 mod kill;
 mod life;
 mod model;
+mod peers;
 mod prompts;
 mod reach;
 mod secrets;
