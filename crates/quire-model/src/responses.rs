@@ -8,7 +8,9 @@
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, raw, text};
+use crate::wire::{
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, raw, text,
+};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -125,8 +127,8 @@ impl Dialect for Responses {
         })
     }
 
-    fn reading(&self, _nth: usize) -> Box<dyn Reading> {
-        Box::new(Answer::default())
+    fn reading(&self, nth: usize) -> Box<dyn Reading> {
+        Box::new(Answer { nth, ..Answer::default() })
     }
 }
 
@@ -141,6 +143,7 @@ pub(crate) fn bearer(key: &HeaderValue) -> HeaderValue {
 
 #[derive(Default)]
 struct Answer {
+    nth: usize,
     /// Items with their place in the output, in the order in which they were done.
     done: Vec<(Option<u64>, Raw)>,
     usage: Value,
@@ -206,6 +209,9 @@ impl Reading for Answer {
     fn whole(&mut self, body: &str, show: Show) -> Result<Progress, Trouble> {
         let Ok(response) = serde_json::from_str::<&RawValue>(body) else { return Ok(Progress::Unreadable) };
         let progress = self.end(response, false)?;
+        if serde_json::from_str::<Output>(body).ok().and_then(|response| response.output).is_none() {
+            return Ok(Progress::More);
+        }
         for (_, item) in &self.done {
             let said = serde_json::from_str(item.get()).map(|item: Value| said(&item).0).unwrap_or_default();
             if !said.is_empty() {
@@ -254,11 +260,21 @@ impl Reading for Answer {
                         // An item without an outcome would make the server refuse the next request.
                         continue;
                     }
+                    let said = text(&item, "call_id").to_owned();
+                    let is_own = !said.is_empty() && reply.calls.iter().all(|call| call.id != said);
+                    let id = if is_own { said } else { invented_id(self.nth, reply.calls.len()) };
                     reply.calls.push(Call {
-                        id: text(&item, "call_id").to_owned(),
+                        id: id.clone(),
                         tool: text(&item, "name").to_owned(),
                         input: input.to_owned(),
                     });
+                    if !is_own {
+                        // The one change that is made to an item: its outcome must be known from that of another.
+                        let mut item = item;
+                        item["call_id"] = json!(id);
+                        reply.items.push(Item(crate::wire::raw(&item)));
+                        continue;
+                    }
                 }
                 _ => {}
             }

@@ -38,13 +38,15 @@ impl Peer {
     fn aimock(options: &[&str]) -> Peer {
         let cache = cache("aimock", "crates/quire/tests/aimock/install");
         // A port that was free a moment ago; aimock wants to be told one.
-        let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aimock/fixtures.json");
         let mut process = Command::new("node");
         process.arg(cache.join("node_modules/.bin/llmock")).args(["--strict", "--validate-on-load", "-p"]);
         process.arg(port.to_string()).arg("-f").arg(fixtures).args(options);
         let process = process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let peer = Peer { process: process.expect("node starts"), url: format!("http://127.0.0.1:{port}/v1") };
+        let peer =
+            Peer { process: process.expect("node starts"), url: format!("http://127.0.0.1:{port}/v1") };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(90), "aimock did not come up");
@@ -182,7 +184,8 @@ fn llama_on_all_wires() {
     let stage = Stage::set();
     peer.is_set(&stage, Wire::Chat);
     let told = stage.json(&["models"]);
-    let listed = told["providers"].as_array().expect("rows").iter().find(|row| row["provider"] == "peer").cloned();
+    let listed =
+        told["providers"].as_array().expect("rows").iter().find(|row| row["provider"] == "peer").cloned();
     assert_eq!(listed.expect("a row")["models"][0]["context_tokens"], 32_768, "{told:#}");
     let asked = &told["asked"][0];
     assert_eq!((&asked["answers"], &asked["streams"]), (&true.into(), &true.into()), "{asked:#}");
