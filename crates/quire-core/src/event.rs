@@ -94,6 +94,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weak: Option<String>,
     },
+    /// What the task sees of the real machine as it is now was changed there since the task began. Told once for each path.
+    Shifted {
+        /// Ignored directories and the system's lists of what is installed, escaped.
+        paths: Vec<String>,
+    },
     /// quire ran a check of the charter's on the sealed snapshot.
     Checked {
         check: u32,

@@ -7,6 +7,7 @@ use crate::charter::{Charter, Model};
 use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
 use crate::message::{Fault, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything that is known of a task. Cheap to clone.
@@ -58,6 +59,8 @@ pub struct Task {
     /// Its files and contents are gone from quire's data.
     pub cleared: bool,
     pub plan: Vec<PlanStep>,
+    /// What the model was told of as changed on the real machine.
+    pub shifted: Arc<BTreeSet<String>>,
     /// How the model said that its result can be tried.
     pub serving: Option<Arc<Serving>>,
     /// What the person was asked, in order: the place is the question's number.
@@ -276,6 +279,7 @@ impl Task {
             accepts: vec![],
             cleared: false,
             plan: vec![],
+            shifted: Arc::default(),
             serving: None,
             reaches: Arc::default(),
             reached: Arc::default(),
@@ -376,6 +380,10 @@ impl Task {
             Event::Restored { layer } | Event::Moved { layer, .. } => {
                 only_if(working && *layer == self.layer, "only the open layer can be lost")
             }
+            Event::Shifted { paths } => only_if(
+                working && !paths.is_empty() && !paths.iter().any(|path| self.shifted.contains(path)),
+                "what shifted is told once",
+            ),
             Event::Checked { check, proof } => only_if(
                 working
                     && self.stage == Stage::Check
@@ -523,6 +531,15 @@ impl Task {
                 self.notice(&format!(
                     "The machine now gives another kind of copy to work in: {rung}. The folder is as it was; what was installed \
                      or changed outside it is gone, and the folder may lie at another path."
+                ));
+            }
+            Event::Shifted { paths } => {
+                Arc::make_mut(&mut self.shifted).extend(paths.iter().cloned());
+                self.notice(&format!(
+                    "Changed on the real machine since this task began: {}. Ignored directories and installed packages are not \
+                     copied: your commands now see them as they are there, under your own changes. What you built with them \
+                     may have to be built again.",
+                    paths.join(", ")
                 ));
             }
             Event::Checked { proof, .. } => self.check(proof),

@@ -135,7 +135,12 @@ impl Blobs {
 
     /// Begins a pack, for contents that are read one after the other.
     pub fn pack(&self) -> PackWriter {
-        PackWriter::new(self.clone())
+        PackWriter::new(self.clone(), true)
+    }
+
+    /// Returns a pack that hashes what it is given and stores nothing.
+    pub fn hashes(&self) -> PackWriter {
+        PackWriter::new(self.clone(), false)
     }
 
     /// Returns the whole content, which is what was put or an error.

@@ -96,11 +96,15 @@ impl std::fmt::Display for DiskKind {
 }
 
 impl DiskError {
+    /// Returns whether an error says that there is no room.
+    pub(crate) fn says_full(why: &io::Error) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        matches!(why.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    }
+
     pub(crate) fn io(path: &Path, why: io::Error) -> DiskError {
         let kind = match why.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                DiskKind::Full
-            }
+            _ if DiskError::says_full(&why) => DiskKind::Full,
             io::ErrorKind::PermissionDenied
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotADirectory

@@ -160,7 +160,12 @@ impl Driver {
         match self.work.open_layer(&self.task).await {
             Ok(None) => {}
             Ok(Some(event)) => self.answer(event),
-            Err(why) => self.answer(Event::Paused { why }),
+            Err(why) => return self.answer(Event::Paused { why }),
+        }
+        // The sandbox to come stands on it, as none did that is still there.
+        let (work, task) = (self.work.clone(), self.task.clone());
+        if let Ok(Some(shifted)) = tokio::task::spawn_blocking(move || work.shifted(&task)).await {
+            self.answer(shifted);
         }
     }
 

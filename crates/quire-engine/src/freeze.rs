@@ -145,7 +145,11 @@ pub fn freeze_at_most(
             open(home, id, delta)
         }
         Err(Stop::Large(bytes)) => Err(FreezeError::Large { bytes }),
-        Err(Stop::Io(why)) => Err(folder_error(why)),
+        Err(Stop::Io(why)) => {
+            // What was copied so far would go on filling the disk; where it cannot be removed the next copy does it.
+            let _ = remove_tree(&dir.join("new"));
+            Err(folder_error(why))
+        }
     }
 }
 

@@ -109,7 +109,16 @@ impl Clearing<'_> {
         }
         (self.watch)("take aside");
         let trash = self.quire.home().join("trash");
-        fs::create_dir_all(&trash)?;
+        match fs::create_dir_all(&trash) {
+            // Where there is no room for a directory it goes where it stands, and a second clearing takes what a first
+            // that died left of it.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                return freeze::remove_tree(tree);
+            }
+            made => made?,
+        }
         let random = getrandom::u64().map_err(|e| io::Error::other(e.to_string()))?;
         let aside: PathBuf = trash.join(format!("{random:016x}"));
         match fs::rename(tree, &aside) {

@@ -105,7 +105,7 @@ impl Hands {
     /// where it has to be made, `progress` is told entries made and entries to make.
     pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
         let skeleton = match spec.rung.has_tree() {
-            true => skeleton(&home.join("system"), progress).map_err(StartError::Directories)?,
+            true => skeleton(&home.join("system"), progress).map_err(StartError::directories)?,
             false => Skeleton::default(),
         };
         spec.skeleton.clone_from(&skeleton.layers);

@@ -26,12 +26,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, broadcast, watch};
@@ -90,8 +91,10 @@ const IDLE: Duration = Duration::from_secs(10 * 60);
 const RETIRE: Duration = Duration::from_secs(10);
 /// How often a host clears away what is past its age, while it drives nothing.
 const CLEARED: Duration = Duration::from_secs(24 * 3600);
-/// How often a host looks whether it may end, and whether other processes wrote.
+/// How often a host that has work or company looks whether it may end, and whether other processes wrote.
 const ROUND: Duration = Duration::from_secs(1);
+/// The same while it has neither: the kernel says when something is written, and nobody waits for anything else.
+const QUIET: Duration = Duration::from_secs(60);
 /// How long a host leaves a task that nobody nudged about to the face that wrote: it may be about to hand over a key.
 const KEY_WAITS: Duration = Duration::from_secs(5);
 
@@ -171,8 +174,11 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();
     let mut clearing: Option<JoinHandle<()>> = None;
-    let mut round = tokio::time::interval(ROUND);
+    let stir = stir(home);
+    let (mut stirred, mut looked) = (true, Instant::now());
     loop {
+        let is_busy = !lock_of(&host.driven).is_empty() || *lock_of(&host.company) > 0;
+        let rest = if is_busy || stirred || stir.is_none() { ROUND } else { QUIET };
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => host.clone().welcome(stream),
@@ -182,7 +188,9 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
                     tokio::time::sleep(ROUND).await;
                 }
             },
-            _ = round.tick() => {
+            () = next_stir(stir.as_ref()), if !is_busy && !stirred => stirred = true,
+            () = tokio::time::sleep_until(looked + rest) => {
+                (stirred, looked) = (false, Instant::now());
                 // A socket that somebody cleaned away would leave the host running and out of reach.
                 if inode(&path) != bound {
                     listener = listen(home).map_err(failed)?;
@@ -225,6 +233,26 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
+}
+
+/// Returns what the kernel tells of writing in the data directory by; `None` where it has no more of these.
+fn stir(home: &Path) -> Option<AsyncFd<OwnedFd>> {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let fd = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).ok()?;
+    add_watch(&fd, home, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE)
+        .ok()?;
+    // SAFETY: it owns the descriptor, which nobody else has.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.ok()
+}
+
+/// Waits until something was written since the last time.
+async fn next_stir(stir: Option<&AsyncFd<OwnedFd>>) {
+    let Some(stir) = stir else { return std::future::pending().await };
+    let Ok(mut ready) = stir.readable().await else { return };
+    // What it was does not matter, so that it is only taken out.
+    let mut events = [0; 4096];
+    while rustix::io::read(stir.get_ref(), &mut events).is_ok_and(|length| length > 0) {}
+    ready.clear_ready();
 }
 
 /// Clears away what is past its age, beside everything else.

@@ -10,6 +10,7 @@ pub mod freeze;
 pub mod gc;
 pub mod glimpse;
 mod hands;
+mod holes;
 pub mod host;
 mod hostlog;
 mod ignores;

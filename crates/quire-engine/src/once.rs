@@ -8,7 +8,7 @@ use crate::quire::{EngineError, Quire};
 use crate::reach::{Reach, Way};
 use crate::settings::Resolved;
 use crate::snapshot::{self, Seen};
-use crate::work::hidden;
+use crate::work::{COPIED_BYTES_MAX, hidden};
 use quire_core::Snapshot;
 use quire_core::event::{Apart, Connection, Event};
 use quire_sandbox::{FolderView, Proof, Spec};
@@ -34,7 +34,7 @@ pub struct Once {
 }
 
 /// Makes the directory of a command, after it removed those of killed ones. It is locked until what this returns is dropped.
-fn begin(home: &Path, scratch: &Path) -> io::Result<File> {
+pub(crate) fn begin(home: &Path, scratch: &Path) -> io::Result<File> {
     sweep(home)?;
     loop {
         std::fs::create_dir_all(scratch)?;
@@ -99,10 +99,11 @@ fn each(home: &Path, visit: &mut dyn FnMut(&Path, bool) -> io::Result<()>) -> io
 }
 
 impl Quire {
-    /// Runs a shell command on a copy of the folders and drops what it did. `live` is given output as it comes.
+    /// Runs a shell command on a copy of the folders and drops what it did. Where more than a few gigabytes would have to be
+    /// copied first it is an error, unless `copies_all`. `live` is given output as it comes.
     pub async fn once(
         &self,
-        resolved: &Resolved,
+        (resolved, copies_all): (&Resolved, bool),
         command: &str,
         secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
@@ -111,7 +112,8 @@ impl Quire {
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         let _held = begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
-        let done = self.once_in(&scratch, resolved, command, secret, live).await;
+        let most = if copies_all { u64::MAX } else { COPIED_BYTES_MAX };
+        let done = self.once_in(&scratch, (resolved, most), command, secret, live).await;
         freeze::remove_tree(&scratch).map_err(failed)?;
         done
     }
@@ -119,7 +121,7 @@ impl Quire {
     async fn once_in(
         &self,
         scratch: &Path,
-        resolved: &Resolved,
+        (resolved, most): (&Resolved, u64),
         command: &str,
         secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
@@ -127,7 +129,7 @@ impl Quire {
         let failed = |why| EngineError::Home { path: scratch.to_owned(), why };
         let mut frozen = vec![];
         for folder in &resolved.folders {
-            frozen.push(freeze::freeze(self.home(), folder, &|_, _| {})?);
+            frozen.push(freeze::freeze_at_most(self.home(), folder, most, &|_, _| {})?);
         }
         let view = |(at, frozen): (&PathBuf, &freeze::Frozen)| FolderView {
             at: at.clone(),

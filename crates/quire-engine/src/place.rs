@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! tasks/N/layers/K/      the K-th layer; all but the last are sealed
+//! tasks/N/layers/K.all/  the layers up to K as one, for who stands on them all; they stay for who asks for an earlier one
 //! tasks/N/layers/K.boot  the boot in which an unsealed layer was begun; overlays are mounted without syncing
 //! tasks/N/run/           what the running sandbox needs; worthless afterwards
 //! tasks/N/out/           whole outputs, as the hand leaves them
@@ -9,10 +10,14 @@
 //! ```
 
 use crate::rooted::replace_file;
+use crate::stack::Stack;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Sealed layers that a sandbox stands on at most, unless they cannot be made one.
+const LAYERS_MAX: usize = 16;
 
 /// A task's directory.
 #[derive(Clone, Debug)]
@@ -31,9 +36,40 @@ impl Place {
         self.0.join("layers").join(number.to_string())
     }
 
-    /// Returns the layers below `number`, newest first.
+    /// Returns the layers below `number`, newest first: as few as show them all.
     pub fn layers_below(&self, number: u32) -> Vec<PathBuf> {
-        (0..number).rev().map(|n| self.layer(n)).filter(|layer| layer.is_dir()).collect()
+        let mut layers = vec![];
+        for n in (0..number).rev() {
+            let all = self.squashed(n);
+            if all.is_dir() {
+                layers.push(all);
+                break;
+            }
+            layers.extend(Some(self.layer(n)).filter(|layer| layer.is_dir()));
+        }
+        layers
+    }
+
+    /// Makes the layers below `number`, which are sealed, one where they have become many. `under` is what they stand on, as
+    /// for [`quire_sandbox::squash()`]. A crash leaves it undone.
+    pub fn squash_below(&self, number: u32, under: &dyn Fn(&Path) -> io::Result<Stack>) -> io::Result<()> {
+        let layers = self.layers_below(number);
+        if layers.len() <= LAYERS_MAX {
+            return Ok(());
+        }
+        let new = self.0.join("layers/new");
+        crate::freeze::remove_tree(&new)?;
+        let made = quire_sandbox::squash(&layers, &new, under)
+            .and_then(|()| fs::rename(&new, self.squashed(number - 1)))
+            .and_then(|()| crate::rooted::sync_dir(&self.0.join("layers")));
+        if made.is_err() {
+            crate::freeze::remove_tree(&new)?;
+        }
+        made
+    }
+
+    fn squashed(&self, number: u32) -> PathBuf {
+        self.0.join("layers").join(format!("{number}.all"))
     }
 
     pub fn out(&self) -> PathBuf {

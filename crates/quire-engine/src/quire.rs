@@ -4,7 +4,7 @@
 
 use crate::accept::{self, AcceptError, Desk, Did, Outcome, Report};
 use crate::blob::BlobError;
-use crate::database::OpenError;
+use crate::database::{DiskError, DiskKind, OpenError};
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::link::{Link, LinkError};
 use crate::place::Place;
@@ -19,6 +19,7 @@ use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
 use quire_core::view::{Fate, FileChange, LeftOut, Moved, Review, Written, WrittenFile};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, diff};
+use quire_sandbox::StartError;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -87,9 +88,28 @@ pub enum EngineError {
     #[error("The data directory {} cannot be used: {why}.", path.display())]
     Home { path: PathBuf, why: io::Error },
     #[error(transparent)]
-    Sandbox(#[from] quire_sandbox::StartError),
+    Sandbox(#[from] StartError),
     #[error(transparent)]
     Egress(#[from] quire_sandbox::egress::EgressError),
+}
+
+impl EngineError {
+    /// Returns whether the reason is that the disk which holds quire's data is full.
+    pub fn disk_is_full(&self) -> bool {
+        let full = |error: &DiskError| error.kind == DiskKind::Full;
+        let io = |error: &io::Error| DiskError::says_full(error);
+        match self {
+            EngineError::Sandbox(error) => matches!(error, StartError::Full),
+            EngineError::Freeze(error) => matches!(error, FreezeError::Disk { .. }),
+            EngineError::Home { why, .. } => io(why),
+            EngineError::Open(OpenError::Disk(error))
+            | EngineError::Append(AppendError::Disk(error))
+            | EngineError::Blob(BlobError::Disk(error))
+            | EngineError::Snapshot(SnapshotError::Blob(BlobError::Disk(error))) => full(error),
+            EngineError::Snapshot(SnapshotError::Layer(error)) => io(error),
+            _ => false,
+        }
+    }
 }
 
 impl From<ReadError> for EngineError {

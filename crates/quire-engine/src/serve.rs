@@ -4,6 +4,7 @@
 use crate::freeze;
 use crate::hands::{Gone, Hands};
 use crate::keys::Keys;
+use crate::once;
 use crate::quire::{EngineError, Quire};
 use crate::settings::Surroundings;
 use crate::work::{Undone, Work};
@@ -11,6 +12,7 @@ use quire_core::charter::Charter;
 use quire_core::event::Why;
 use quire_core::{Phase, Serving};
 use quire_sandbox::protocol::{HandOutcome, Port};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +63,7 @@ impl From<Undone> for ServeError {
 pub struct Stand {
     hands: Arc<Hands>,
     scratch: PathBuf,
+    _held: File,
     task: u64,
     /// `None`: the files as they are after the last step of a turn that goes on.
     pub version: Option<u32>,
@@ -98,6 +101,8 @@ impl Quire {
         let scratch = self.home().join("once").join(std::process::id().to_string());
         remove(&scratch)?;
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
+        // Who clears up after killed commands leaves what is held.
+        let held = once::begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let (client, show) = (quire_model::Client::new(), Arc::new(|_| {}));
         let (store, home) = (self.store().clone(), self.home().to_owned());
@@ -122,7 +127,7 @@ impl Quire {
         let plain = recorded.is_none();
         let serving = recorded.map_or_else(pages, |recorded| Serving::clone(&recorded));
         let version = version.map(|version| version.number);
-        Ok(Stand { hands: Arc::new(hands), scratch, task: id, version, serving, plain })
+        Ok(Stand { hands: Arc::new(hands), scratch, _held: held, task: id, version, serving, plain })
     }
 }
 

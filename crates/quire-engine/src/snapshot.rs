@@ -14,6 +14,7 @@ pub use restore::{restore, upon};
 
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;
+use crate::holes::Sparse;
 use crate::rooted::{Kind, Print, below};
 use crate::stack::{Found, Stack};
 use differ::{Class, Differ, Difference};
@@ -68,22 +69,37 @@ pub fn snapshot(
     blobs: &Blobs,
 ) -> Result<(Hash, Snapshot), SnapshotError> {
     let mut pack = blobs.pack();
+    let snapshot = Snapshot { entries: entries(frozen, layers, seen, &mut pack)? };
+    let (id, _) = pack.add(snapshot.to_blob().as_slice())?;
+    pack.finish()?;
+    Ok((id, snapshot))
+}
+
+/// As [`snapshot`], for who asks only what changed: nothing is stored.
+pub fn changes(frozen: &[Frozen], layers: &[PathBuf], blobs: &Blobs) -> Result<Snapshot, SnapshotError> {
+    Ok(Snapshot { entries: entries(frozen, layers, &mut Seen::default(), &mut blobs.hashes())? })
+}
+
+fn entries(
+    frozen: &[Frozen],
+    layers: &[PathBuf],
+    seen: &mut Seen,
+    pack: &mut PackWriter,
+) -> Result<Vec<Entry>, SnapshotError> {
     let mut entries = vec![];
     for (index, base) in frozen.iter().enumerate() {
         let lower = base.stack()?;
         let (whole, uppers) = folder_stack(base, layers, index)?;
         let mut differences = vec![];
         Differ::new(base, &whole, uppers, &lower).run(&[Class::Folder], &mut |d| differences.push(d))?;
-        let mut reading = Reading { base: Some(base), whole: &whole, lower: &lower, seen, pack: &mut pack };
+        let mut reading =
+            Reading { base: Some(base), whole: &whole, lower: &lower, seen: &mut *seen, pack: &mut *pack };
         for difference in differences {
             entries.extend(reading.entry(index, None, difference)?);
         }
     }
     entries.sort_by(|a, b| (a.folder, &a.path).cmp(&(b.folder, &b.path)));
-    let snapshot = Snapshot { entries };
-    let (id, _) = pack.add(snapshot.to_blob().as_slice())?;
-    pack.finish()?;
-    Ok((id, snapshot))
+    Ok(entries)
 }
 
 /// Returns the layers' view of one folder over its base, and how many of the stack's layers are the task's own.
@@ -204,7 +220,7 @@ impl Reading<'_> {
             }
             _ => {
                 let lower = self.lower;
-                let compute = |file: &mut File| Ok(Known { hash: hash_of(file)?, stored: false });
+                let compute = |file: &File| Ok(Known { hash: hash_of(Sparse::new(file))?, stored: false });
                 let blob = self.seen.hash(lower, found, |_| true, compute)?;
                 Node::File { blob, bytes: found.print.bytes, mode }
             }
@@ -229,12 +245,11 @@ impl Reading<'_> {
                 let enough = |known: &Known| known.stored || untouched == Some(known.hash);
                 let blob = self.seen.hash(whole, found, enough, |file| {
                     if let Some(hash) = untouched
-                        && hash_of(&mut *file)? == hash
+                        && hash_of(Sparse::new(file))? == hash
                     {
                         return Ok(Known { hash, stored: false });
                     }
-                    io::Seek::rewind(file)?;
-                    Ok(Known { hash: pack.add(file)?.0, stored: true })
+                    Ok(Known { hash: pack.add(Sparse::new(file))?.0, stored: true })
                 })?;
                 Node::File { blob, bytes, mode }
             }
@@ -248,14 +263,14 @@ impl Seen {
         stack: &Stack,
         found: &Found,
         enough: impl FnOnce(&Known) -> bool,
-        compute: impl FnOnce(&mut File) -> Result<Known, SnapshotError>,
+        compute: impl FnOnce(&File) -> Result<Known, SnapshotError>,
     ) -> Result<Hash, SnapshotError> {
         if let Some(known) = self.hashes.get(&key(&found.print))
             && enough(known)
         {
             return Ok(known.hash);
         }
-        let known = compute(&mut stack.content(found)?)?;
+        let known = compute(&stack.content(found)?)?;
         // A mode that was lent for reading has moved the ctime. What changed just now may change again unseen, because
         // the kernel's stamps are milliseconds apart.
         if let Some(print) = stack.print(found)?

@@ -194,7 +194,9 @@ fn end_sandboxes(home: &Path) -> io::Result<()> {
     for (_, task) in entries_or_none(&home.join("tasks"))? {
         states.extend(entries_or_none(&task.join("run"))?.into_iter().map(|(_, run)| run));
     }
-    states.iter().try_for_each(|state| quire_sandbox::bury(state))
+    states.iter().try_for_each(|state| quire_sandbox::bury(state))?;
+    quire_sandbox::sweep_limits();
+    Ok(())
 }
 
 /// Removes what is quire's in a directory, and the directory where nothing else is in it.

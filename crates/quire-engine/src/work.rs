@@ -12,18 +12,22 @@ use crate::place::Place;
 use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
+use crate::stack::Stack;
 use crate::store::Store;
 use crate::{check, instructions, live};
+use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image};
 use quire_core::secret::Masks;
+use quire_core::task::Sealed;
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError, layer};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,7 +67,7 @@ pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>
 pub type Undone = Why;
 
 /// More than this of one folder is copied only when its person says so, in bytes.
-const COPIED_BYTES_MAX: u64 = 5_000_000_000;
+pub(crate) const COPIED_BYTES_MAX: u64 = 5_000_000_000;
 /// Longest whole output that is kept, in bytes.
 const WHOLE_BYTES_MAX: u64 = 1 << 30;
 
@@ -203,7 +207,15 @@ impl Work {
             return Ok(hands.clone());
         }
         let (place, layer) = (self.place.clone(), task.layer);
-        blocking(move || place.begin_layer(layer).map_err(disk)).await?;
+        let (id, frozen, folders) = (self.task, self.frozen(task)?, task.charter.folders.clone());
+        let begin = move || {
+            // The stack is right as it is, only higher.
+            if let Err(error) = place.squash_below(layer, &|part| under(part, &frozen, &folders)) {
+                tracing::warn!(task = id, %error, "the task's layers could not be made one");
+            }
+            place.begin_layer(layer).map_err(disk)
+        };
+        blocking(begin).await?;
         let way = self.way(task)?;
         let spec =
             self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
@@ -432,9 +444,23 @@ impl Work {
         };
         let scratch = self.place.dir().join("check");
         freeze::remove_tree(&scratch).map_err(disk)?;
+        let checked = self.check_in(&scratch, task, number, spec, sealed).await;
+        // Whatever it came to: a check that filled the disk must not keep it full.
+        blocking(move || freeze::remove_tree(&scratch).map_err(disk)).await?;
+        checked
+    }
+
+    async fn check_in(
+        self: &Arc<Work>,
+        scratch: &Path,
+        task: &Task,
+        number: u32,
+        spec: &CheckSpec,
+        sealed: &Sealed,
+    ) -> Result<Event, Undone> {
         let way = self.way(task)?;
         let below = self.place.layers_below(sealed.layer + 1);
-        let inside = self.spec(task, scratch.clone(), below, way.as_ref())?;
+        let inside = self.spec(task, scratch.to_owned(), below, way.as_ref())?;
         let hands = self.start(inside, way).await?;
         let run = check::run(&hands, &spec.command).await;
         let limits_met = hands.limits_met();
@@ -458,14 +484,11 @@ impl Work {
         };
         let (frozen, work, apart) = (self.frozen(task)?, self.clone(), sealed.apart.clone());
         let (command, id) = (spec.command.clone(), sealed.snapshot);
+        let layers = [scratch.to_owned()];
         let proof = blocking(move || {
-            let seen = &mut Seen::default();
             let changed =
-                snapshot::snapshot(&frozen, std::slice::from_ref(&scratch), seen, work.store.blobs())
-                    .map_err(snapshot_trouble)?
-                    .1;
+                snapshot::changes(&frozen, &layers, work.store.blobs()).map_err(snapshot_trouble)?;
             let version = work.load_snapshot(&id)?;
-            freeze::remove_tree(&scratch).map_err(disk)?;
             Ok(check::proof(&command, run, id, whole, &version, &changed, &apart))
         })
         .await?;
@@ -504,6 +527,15 @@ impl Work {
         Ok(Some(Event::Restored { layer: number }))
     }
 
+    /// Returns what changed on the real machine, of what the task sees of it as it is, and was not told yet.
+    pub fn shifted(&self, task: &Task) -> Option<Event> {
+        // Where that cannot be told, nothing depends on it: review tells it too.
+        let moved = live::moved(self.place.dir()).ok()?.into_iter();
+        let paths = moved.map(|path| escape(path.as_os_str().as_bytes()));
+        let paths: Vec<String> = paths.filter(|path| !task.shifted.contains(path)).collect();
+        (!paths.is_empty()).then_some(Event::Shifted { paths })
+    }
+
     /// Brings what a killed host left in working copies into the layer.
     async fn settle_left(self: &Arc<Work>, task: &Task) -> Result<(), Undone> {
         let layer = self.place.layer(task.layer);
@@ -525,18 +557,20 @@ impl Work {
             let seen = &mut Seen::default();
             let (_, now) =
                 snapshot::snapshot(&frozen, &layers, seen, work.store.blobs()).map_err(snapshot_trouble)?;
+            let moved = work.place.dir().join("moved");
+            freeze::remove_tree(&moved).map_err(disk)?;
+            std::fs::create_dir_all(&moved).map_err(disk)?;
             // Below the open layer, so that what was sealed shows it too.
-            let layer = work.place.layer(0);
-            let made = work.place.dir().join("moved");
-            freeze::remove_tree(&made).map_err(disk)?;
+            let made = moved.join("0");
             let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
             snapshot::restore(&now, &frozen, &made, owner, work.store.blobs()).map_err(snapshot_trouble)?;
             layer::note_marks(&made, rung.marks()).map_err(disk)?;
-            for old in layers {
-                freeze::remove_tree(&old).map_err(disk)?;
-            }
-            std::fs::create_dir_all(work.place.dir().join("layers")).map_err(disk)?;
-            std::fs::rename(&made, &layer).map_err(disk)?;
+            // At once, so that whoever dies here leaves the old ones or the new.
+            let all = work.place.dir().join("layers");
+            std::fs::create_dir_all(&all).map_err(disk)?;
+            let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(cwd, &moved, cwd, &all, exchange).map_err(|e| disk(e.into()))?;
+            freeze::remove_tree(&moved).map_err(disk)?;
             work.place.begin_layer(number).map_err(disk)
         })
         .await?;
@@ -573,6 +607,21 @@ impl Work {
         let way = self.way(task)?;
         let spec = self.spec(task, top, layers, way.as_ref())?;
         self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await
+    }
+}
+
+/// Opens what a layer's directory of changes stands on.
+fn under(part: &Path, frozen: &[Frozen], folders: &[PathBuf]) -> io::Result<Stack> {
+    let mut names = part.iter().map(|name| name.to_string_lossy());
+    let (kind, inner) = (names.next().unwrap_or_default(), part.file_name().map(layer::path_of));
+    let index = |prefix: &str| kind.strip_prefix(prefix).and_then(|index| index.parse::<usize>().ok());
+    if let Some(base) = index("folder-").and_then(|index| frozen.get(index)) {
+        return base.stack();
+    }
+    let inner = inner.unwrap_or_default();
+    match index("ignored-").and_then(|index| folders.get(index)) {
+        Some(folder) => Stack::open(&[folder.join(inner)]),
+        None => Stack::open(&[inner]),
     }
 }
 
@@ -620,7 +669,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn sandbox_trouble(error: StartError) -> Undone {
-    Why::Trouble(Trouble::Sandbox, error.to_string())
+    let kind = if matches!(error, StartError::Full) { Trouble::Disk } else { Trouble::Sandbox };
+    Why::Trouble(kind, error.to_string())
 }
 
 fn disk(error: io::Error) -> Undone {

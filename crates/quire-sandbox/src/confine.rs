@@ -41,7 +41,9 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), 
     }
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
-    if !spec.rung.has_processes() {
+    if spec.rung.has_processes() {
+        unshared::scope_too()?;
+    } else {
         unshared::scope()?;
         seccomp::add(unshared::filter(spec.rung), 0).during("filtering system calls")?;
     }

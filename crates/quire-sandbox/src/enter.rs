@@ -1,6 +1,7 @@
 //! The way in: from a process in fresh namespaces, whose directory is the root of the built tree, to the hand.
 
 use crate::copy::Places;
+use crate::limits::Limits;
 use crate::mounts::{self, During};
 use crate::spawner::Outset;
 use crate::tree::Broken;
@@ -16,12 +17,18 @@ use std::path::Path;
 /// Most terminals at one time.
 const TERMINALS: &str = "64";
 
+/// Prepares this process's own network, and hands over the way out of it through the host's socket.
+pub fn network(spec: &Spec, socket: &UnixStream) -> Result<(), Broken> {
+    loopback(spec.gate.is_some()).during("starting the loopback device")?;
+    if spec.gate.is_some() {
+        let sockets = gate::open().during("opening the way out")?;
+        frame::write_with(socket, &Outset::Gate, &sockets).during("handing over the way out")?;
+    }
+    Ok(())
+}
+
 /// Becomes the hand. Returns only what stopped it.
-pub fn enter(
-    spec: &Spec,
-    socket: &UnixStream,
-    memory_is_bounded: bool,
-) -> Result<std::convert::Infallible, Broken> {
+pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, Broken> {
     // The tree came from outside with its mounts locked together; a copy of it may become the root.
     let here = mounts::place(Path::new(".")).during("opening the new root")?;
     let root = mounts::copy_all(&here).during("copying the new root")?;
@@ -32,11 +39,6 @@ pub fn enter(
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
     rustix::process::chdir("/").during("entering the new root")?;
 
-    network(spec.gate.is_some()).during("starting the loopback device")?;
-    if spec.gate.is_some() {
-        let sockets = gate::open().during("opening the way out")?;
-        frame::write_with(socket, &Outset::Gate, &sockets).during("handing over the way out")?;
-    }
     rustix::system::sethostname(b"quire").during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
@@ -47,7 +49,8 @@ pub fn enter(
     if alone {
         others::make()?;
     }
-    confine::confine(spec, memory_is_bounded, alone)?;
+    limits.join().during("limiting the sandbox")?;
+    confine::confine(spec, limits.memory_is_bounded(), alone)?;
     become_hand(&Path::new(BIN_INSIDE).join("quire"))
 }
 
@@ -56,14 +59,15 @@ pub fn enter(
 pub fn enter_copy(
     spec: &Spec,
     caller: &UnixStream,
-    memory_is_bounded: bool,
+    limits: &Limits,
 ) -> Result<std::convert::Infallible, Broken> {
     let places = Places::of(spec);
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
     unshared::adopt().during("adopting orphans")?;
     rustix::process::chdir(&places.folders[0]).during("entering the copy")?;
-    let listener = confine::confine_copy(spec, &places, memory_is_bounded)?;
+    limits.join().during("limiting the sandbox")?;
+    let listener = confine::confine_copy(spec, &places, limits.memory_is_bounded())?;
     frame::write_with(caller, &(), &[listener]).during("handing over system calls")?;
     become_hand(&spec.binary)
 }
@@ -171,7 +175,7 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
 /// Starts `lo`, the only device of a new network namespace (netdevice(7)). Where there is a way out it gets the address
 /// of that as well: the C library takes a machine that has nothing but 127.0.0.1 for one without a network, and tells
 /// programs of no other address (`AI_ADDRCONFIG`).
-fn network(with_way_out: bool) -> std::io::Result<()> {
+fn loopback(with_way_out: bool) -> std::io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let set = |name: &CStr, what, value: libc::__c_anonymous_ifr_ifru| {

@@ -8,7 +8,7 @@ use crate::ports;
 use crate::protocol::{FromHand, HandOutcome, Port, ToHand};
 use crate::still::Still;
 use crate::tool::{self, Inside};
-use crate::{frame, spawner, unshared};
+use crate::{frame, slim, spawner, unshared};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,7 @@ pub fn main() -> i32 {
 
 fn serve() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    slim::keep_little();
     let socket = spawner::take_socket()?;
     let ended = child_ended()?;
     let Some(brief) = frame::read::<Brief>(&socket)? else { return Ok(()) };
@@ -64,6 +65,7 @@ fn serve() -> io::Result<()> {
         still: Still::default(),
     });
     hand.say(&FromHand::Ready);
+    slim::give_back();
     let mut listening = Listening { told: Vec::new(), looked: Instant::now() };
     // Orphans are looked for now and then as well: a child that ended unheard must not lie about for ever. So are ports,
     // of which nothing tells.

@@ -38,8 +38,10 @@ mod rung;
 mod sandbox;
 mod seccomp;
 mod skeleton;
+mod slim;
 mod spawner;
 mod spec;
+mod squash;
 pub mod stack;
 mod steward;
 mod still;
@@ -56,12 +58,13 @@ pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
 pub use hide::folder_secrets;
-pub use limits::{Breach, limits_told};
+pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::kind_at;
 pub use rung::{Proof, Refused, Rung, prove};
 pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
 pub use spec::{Door, FolderView, Spec};
+pub use squash::squash;
 pub use unshared::landlock_version;
 
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.

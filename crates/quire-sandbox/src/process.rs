@@ -37,15 +37,13 @@ impl Child {
         ) {}
     }
 
-    /// Waits for the end, and returns whether it was an exit with 0.
-    pub fn ended_well(self) -> bool {
+    /// Waits for the end, and returns the exit code; `None` where it was killed.
+    pub fn exit(self) -> Option<i32> {
         use rustix::process::{Pid, WaitOptions, waitpid};
         loop {
             match waitpid(Pid::from_raw(self.pid), WaitOptions::empty()) {
                 Err(rustix::io::Errno::INTR) => {}
-                ended => {
-                    return ended.ok().flatten().is_some_and(|(_, status)| status.exit_status() == Some(0));
-                }
+                ended => return ended.ok().flatten().and_then(|(_, status)| status.exit_status()),
             }
         }
     }

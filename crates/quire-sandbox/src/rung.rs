@@ -141,7 +141,9 @@ pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, Star
         match try_one(rung, scratch, folder, binary) {
             Ok(()) => return Ok(Proof { rung, refused }),
             // It is the same for every rung.
-            Err(error @ (StartError::Directories(_) | StartError::Spawner(_))) => return Err(error),
+            Err(error @ (StartError::Directories(_) | StartError::Full | StartError::Spawner(_))) => {
+                return Err(error);
+            }
             Err(error) => {
                 let why = match &error {
                     StartError::Refused(why) => why.clone(),
@@ -157,23 +159,23 @@ pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, Star
 
 fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(), StartError> {
     for made in [scratch, folder] {
-        fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::Directories)?;
+        fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::directories)?;
     }
     let found = probe(rung, scratch, folder, binary);
     // Why there is no sandbox says more than what is left of one.
     let removed = [scratch, folder].map(|made| {
         let removed = crate::tidy::empty(made).and_then(|()| fs::remove_dir(made));
-        removed.map_err(StartError::Directories)
+        removed.map_err(StartError::directories)
     });
     found.and_then(|()| removed.into_iter().collect())
 }
 
 fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(), StartError> {
-    let scratch = fs::canonicalize(scratch).map_err(StartError::Directories)?;
-    let folder = fs::canonicalize(folder).map_err(StartError::Directories)?;
+    let scratch = fs::canonicalize(scratch).map_err(StartError::directories)?;
+    let folder = fs::canonicalize(folder).map_err(StartError::directories)?;
     let frozen = scratch.join("frozen");
-    fs::create_dir(&frozen).map_err(StartError::Directories)?;
-    fs::write(frozen.join("file"), "as it was\n").map_err(StartError::Directories)?;
+    fs::create_dir(&frozen).map_err(StartError::directories)?;
+    fs::write(frozen.join("file"), "as it was\n").map_err(StartError::directories)?;
     let spec = Spec {
         rung,
         state: scratch.join("state"),
@@ -205,7 +207,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(),
             }
         }
     });
-    let ended = sandbox.end().map_err(StartError::Directories);
+    let ended = sandbox.end().map_err(StartError::directories);
     let said = said?;
     ended?;
     if said.exit != Some(0) {

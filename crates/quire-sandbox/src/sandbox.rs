@@ -27,6 +27,8 @@ pub enum StartError {
     Spec { path: PathBuf, why: &'static str },
     #[error("the sandbox's directories could not be made: {0}; nothing was run or changed")]
     Directories(io::Error),
+    #[error("the disk that holds quire's data is full, so no sandbox was made; nothing was run or changed")]
+    Full,
     #[error("the process that makes sandboxes could not be started: {0}; nothing was run or changed")]
     Spawner(io::Error),
     #[error("this machine does not let quire make a sandbox: {0}; nothing was run or changed")]
@@ -35,6 +37,22 @@ pub enum StartError {
     Ended,
     #[error("the sandbox did not stand within {} seconds; nothing was run or changed", START_TIME.as_secs())]
     Slow,
+}
+
+impl StartError {
+    /// Says why something of the sandbox's could not be written.
+    pub fn directories(error: io::Error) -> StartError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StartError::Full,
+            _ => StartError::Directories(error),
+        }
+    }
+
+    /// Says why the spawner gave up, which it told in words. Those of a system error end with its number.
+    fn told(what: String) -> StartError {
+        let full = [libc::ENOSPC, libc::EDQUOT].iter().any(|n| what.contains(&format!("(os error {n})")));
+        if full { StartError::Full } else { StartError::Refused(what) }
+    }
 }
 
 /// Longest time that a sandbox may take to stand.
@@ -63,11 +81,11 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     check(spec)?;
     for directory in [&spec.state, &spec.layer] {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(StartError::Directories)?;
+        made.map_err(StartError::directories)?;
     }
-    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(StartError::Directories)?;
+    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(StartError::directories)?;
     let copies = (spec.rung == Rung::Copy).then(|| Copies::make(spec)).transpose();
-    let copies = copies.map_err(StartError::Directories)?;
+    let copies = copies.map_err(StartError::directories)?;
     let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawner)?;
     ours.set_write_timeout(Some(SEND_TIME)).map_err(StartError::Spawner)?;
     let ear = ours.try_clone().map_err(StartError::Spawner)?;
@@ -207,7 +225,7 @@ fn listen(
             match frame::read_with::<Outset, { gate::COUNT }>(ear) {
                 Ok(Some((Outset::Gate, passed))) => sockets = passed,
                 Ok(Some((Outset::Ready, _))) => break told.map_err(StartError::Spawner)?,
-                Ok(Some((Outset::Broken(what), _))) => return Err(StartError::Refused(what)),
+                Ok(Some((Outset::Broken(what), _))) => return Err(StartError::told(what)),
                 Ok(None) | Err(_) => return Err(StartError::Ended),
             }
         }

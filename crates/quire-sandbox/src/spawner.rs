@@ -14,9 +14,8 @@ use crate::process::{self, Child};
 use crate::steward::Steward;
 use crate::tree::{self, Broken};
 use crate::unshared::Keeper;
-use crate::{Rung, Spec, bury, enter, frame};
+use crate::{Rung, Spec, bury, enter, frame, slim};
 use rustix::fs::OFlags;
-use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -42,6 +41,7 @@ pub struct Order {
 pub fn main() -> i32 {
     // SAFETY: there is one thread, and nothing above the standard three is ours.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    slim::keep_little();
     // What is made here is for those inside, whatever the person's own umask keeps to himself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Ok(socket) = std::io::stdin().as_fd().try_clone_to_owned() else { return 1 };
@@ -72,15 +72,11 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
     // Without a first process whose end is that of all, it is the spawner who ends them, and so must not die unasked.
     let keeper = if rung.has_processes() { None } else { Some(Keeper::become_one()?) };
     if real_root {
-        // SAFETY: there is one thread, and descriptors stay shared.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
-            .during("making a mount namespace")?;
-        let root = tree::build(spec, real_root)?;
-        rustix::process::fchdir(&root).during("entering the new root")?;
+        unshare_mounts()?;
     }
-    let (go, release) = pipe_with(PipeFlags::CLOEXEC).during("making a pipe")?;
+    let own_mounts = if real_root { 0 } else { libc::CLONE_NEWNS };
     let all = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
+        | own_mounts
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
@@ -91,12 +87,12 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
         Rung::NoNewProc => all & !libc::CLONE_NEWPID,
         Rung::Copy => 0,
     };
-    let (calls, caller) = UnixStream::pair().during("making a socket")?;
+    let (ours, theirs) = UnixStream::pair().during("making a socket")?;
     let Some(child) =
         process::fork(namespaces).during("making namespaces (user namespaces must be allowed)")?
     else {
-        drop(release);
-        let Err(Broken(what)) = inside(spec, socket, &caller, &go, limits.memory_is_bounded());
+        drop(ours);
+        let Err(Broken(what)) = inside(spec, socket, &theirs, &limits);
         let _ = frame::write(socket, &Outset::Broken(what));
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
@@ -106,30 +102,38 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
         None => Last::First(child.pid),
     };
     let guarded = Guarded { child: Some(child), keeper };
-    drop((go, caller));
+    drop(theirs);
     bury::note(&spec.state, last).during("noting the sandbox's first process")?;
-    guarded.start(&limits, rung, release)?;
+    guarded.start(&limits, spec, &ours)?;
     let steward = match rung {
-        Rung::Copy => guarded.steward(spec, &calls)?,
+        Rung::Copy => guarded.steward(spec, &ours)?,
         _ => None,
     };
     let (first, steward) = (guarded.child()?, steward.as_ref());
+    slim::give_back();
     limits::watch(&Watched { spec, limits: &limits, first, socket, channel, steward })
 }
 
-/// The child's side, up to the moment where it is the hand.
+/// Gives this process mounts of its own.
+fn unshare_mounts() -> Result<(), Broken> {
+    // SAFETY: there is one thread, and descriptors stay shared.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }
+        .during("making a mount namespace")
+}
+
+/// The child's side, up to the moment where it is the hand. The spawner says on `spawner` when this process has its
+/// identities, and again when the limits that it cannot join itself hold; then the
+/// tree comes with it, where the spawner built that.
 fn inside(
     spec: &Spec,
     socket: &UnixStream,
-    caller: &UnixStream,
-    go: &OwnedFd,
-    memory_is_bounded: bool,
+    spawner: &UnixStream,
+    limits: &Limits,
 ) -> Result<std::convert::Infallible, Broken> {
-    if rustix::io::read(go, &mut [0; 1]).during("waiting for the spawner")? == 0 {
-        return Err(Broken("the spawner ended".into()));
-    }
+    hear(spawner)?;
     if spec.rung == Rung::Copy {
-        return enter::enter_copy(spec, caller, memory_is_bounded);
+        hear(spawner)?;
+        return enter::enter_copy(spec, spawner, limits);
     }
     if spec.rung.shifts_owners() {
         // SAFETY: there is one thread; these take plain numbers.
@@ -141,11 +145,25 @@ fn inside(
         if !done {
             return Err(std::io::Error::last_os_error()).during("becoming root inside");
         }
+        enter::network(spec, socket)?;
+        let root = hear(spawner)?.ok_or_else(|| Broken("the spawner gave no root".into()))?;
+        rustix::process::fchdir(&root).during("entering the new root")?;
+        // From here on they are locked together, as what was mounted from outside must be.
+        unshare_mounts()?;
     } else {
+        enter::network(spec, socket)?;
         let root = tree::build(spec, false)?;
         rustix::process::fchdir(&root).during("entering the new root")?;
+        hear(spawner)?;
     }
-    enter::enter(spec, socket, memory_is_bounded)
+    enter::enter(spec, limits)
+}
+
+/// Waits for the spawner's next word, and returns the directory that may come with it.
+fn hear(spawner: &UnixStream) -> Result<Option<OwnedFd>, Broken> {
+    let heard = frame::read_with::<(), 1>(spawner).during("waiting for the spawner")?;
+    let ((), passed) = heard.ok_or_else(|| Broken("the spawner ended".into()))?;
+    Ok(passed.into_iter().next())
 }
 
 /// The first process inside: whatever happens here, it is killed and waited for, and with it every other.
@@ -159,13 +177,22 @@ impl Guarded {
         self.child.as_ref().ok_or_else(|| Broken("the sandbox has ended".into()))
     }
 
-    fn start(&self, limits: &Limits, rung: Rung, release: OwnedFd) -> Result<(), Broken> {
+    /// Gives the first process its identities, its limits, and the tree where that is built out here.
+    fn start(&self, limits: &Limits, spec: &Spec, spawner: &UnixStream) -> Result<(), Broken> {
         let child = self.child()?;
-        limits.take(child.pid).during("limiting the sandbox")?;
+        let rung = spec.rung;
         if rung.has_tree() {
             idmap::write(child.pid, rung.shifts_owners())?;
         }
-        rustix::io::write(&release, b"!").during("starting the sandbox").map(drop)
+        frame::write(spawner, &()).during("starting the sandbox")?;
+        let limited = limits.take(child.pid).during("limiting the sandbox")?;
+        let root = rung.shifts_owners().then(|| tree::build(spec, true)).transpose()?;
+        limited.end().during("limiting the sandbox")?;
+        match root {
+            Some(root) => frame::write_with(spawner, &(), &[root]),
+            None => frame::write(spawner, &()),
+        }
+        .during("starting the sandbox")
     }
 
     /// Takes over the calls that the hand's processes may not do themselves; `None` where it ended before that.

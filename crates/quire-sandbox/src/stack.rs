@@ -3,6 +3,8 @@
 //!
 //! Done here without a mount, so that a dead sandbox's layers can be read by anyone who may read their files.
 
+mod merge;
+
 use crate::layer::{self, Marks};
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
 use quire_core::RelPath;
@@ -118,13 +120,21 @@ impl Stack {
 
     /// Returns what shows as `name` in `place`.
     pub fn enter(&self, place: &Place, name: &[u8]) -> io::Result<Option<Found>> {
+        let seen = self.see(place, name)?;
+        let shows = |found: &Found| !matches!(found.print.kind, Kind::Whiteout | Kind::Other);
+        Ok(seen.map(|(found, _)| found).filter(shows))
+    }
+
+    /// Returns what the layers have as `name` in `place`, a deletion or a device too, and whether it hides what lies below
+    /// the last of them.
+    fn see(&self, place: &Place, name: &[u8]) -> io::Result<Option<(Found, bool)>> {
         let path = below(place.path.as_ref(), name)?;
         if path.as_bytes().len() > PATH_MAX {
             return Ok(None);
         }
         let mut found: Option<Found> = None;
         for &layer in &place.layers {
-            let Some(print) = self.layers[layer].print(Some(&path))? else {
+            let Some(mut print) = self.layers[layer].print(Some(&path))? else {
                 continue;
             };
             if print.kind == Kind::Dir && print.mode & 0o500 != 0o500 && !rustix::process::geteuid().is_root()
@@ -133,23 +143,23 @@ impl Stack {
                 chmod(dir.as_fd(), print.mode | 0o500)?;
                 self.lent.borrow_mut().push((dir, print.mode));
             }
-            let kind =
-                if self.is_marked_deleted(layer, &path, &print)? { Kind::Whiteout } else { print.kind };
-            match (&mut found, kind) {
-                (None, Kind::Whiteout | Kind::Other) => return Ok(None),
+            if self.is_marked_deleted(layer, &path, &print)? {
+                print.kind = Kind::Whiteout;
+            }
+            match (&mut found, print.kind) {
                 (None, Kind::Dir) => {
                     found = Some(Found { path: path.clone(), layer, print, layers: vec![layer] });
                 }
-                (None, _) => return Ok(Some(Found { path, layer, print, layers: vec![] })),
+                (None, _) => return Ok(Some((Found { path, layer, print, layers: vec![] }, true))),
                 (Some(found), Kind::Dir) => found.layers.push(layer),
-                (Some(_), _) => break,
+                (Some(_), _) => return Ok(found.map(|found| (found, true))),
             }
             let dir = self.layers[layer].open_at(Some(&path), OFlags::RDONLY | OFlags::DIRECTORY)?;
             if self.is_opaque(layer, dir.as_fd()) {
-                break;
+                return Ok(found.map(|found| (found, true)));
             }
         }
-        Ok(found)
+        Ok(found.map(|found| (found, false)))
     }
 
     /// Returns what shows at `path`.

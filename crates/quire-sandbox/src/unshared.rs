@@ -11,8 +11,12 @@ use crate::Rung;
 use crate::mounts::During;
 use crate::seccomp::{Filter, NO};
 use crate::tree::Broken;
-use landlock::{ABI, Access, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreated, Scope};
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, Scope,
+};
 use libc::*;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, WaitOptions, wait};
 
 /// The first that can keep signals in (Linux 6.12).
@@ -33,6 +37,25 @@ pub fn scope() -> Result<(), Broken> {
         .and_then(RulesetCreated::restrict_self)
         .map(drop)
         .map_err(|error| Broken(format!("parting from the machine's processes: {error}")))
+}
+
+/// As [`scope`], where the kernel can, for a sandbox that namespaces keep apart already. In silence where it cannot.
+///
+/// A ruleset that says nothing of moving files between directories would forbid that to every program inside that fences
+/// itself in by Landlock (landlock(7), `LANDLOCK_ACCESS_FS_REFER`); so this one says that they may, everywhere.
+pub fn scope_too() -> Result<(), Broken> {
+    if landlock_version() < NEEDED as u32 {
+        return Ok(());
+    }
+    let everywhere = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let everywhere = everywhere.during("opening the root")?;
+    rules()?
+        .handle_access(AccessFs::Refer)
+        .and_then(|rules| rules.create())
+        .and_then(|rules| rules.add_rule(PathBeneath::new(everywhere, AccessFs::Refer)))
+        .and_then(RulesetCreated::restrict_self)
+        .map(drop)
+        .map_err(|error| Broken(format!("scoping signals and sockets: {error}")))
 }
 
 /// Returns the beginning of a ruleset that scopes signals and abstract sockets.
@@ -145,4 +168,58 @@ pub fn filter(rung: Rung) -> Vec<sock_filter> {
     }
     filter.answer(SECCOMP_RET_ALLOW);
     filter.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+    use std::process::Command;
+
+    /// As a program does that fences itself in, and lets files be moved.
+    fn fence() {
+        let everywhere = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let rules = Ruleset::default().handle_access(AccessFs::Refer).unwrap().create().unwrap();
+        let rules = rules.add_rule(PathBeneath::new(everywhere, AccessFs::Refer)).unwrap();
+        rules.restrict_self().unwrap();
+    }
+
+    #[test]
+    fn what_is_scoped_reaches_its_own_and_may_fence_itself_in() {
+        if landlock_version() < NEEDED as u32 {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("other")).unwrap();
+        let name = SocketAddr::from_abstract_name(format!("quire-scope-{}", std::process::id())).unwrap();
+        let _outside = UnixListener::bind_addr(&name).unwrap();
+        UnixStream::connect_addr(&name).unwrap();
+        let mut outside = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&outside);
+        assert!(reaches(pid));
+        // Landlock is entered by a thread.
+        let scoped = std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            scope_too().unwrap();
+            assert!(!reaches(pid));
+            assert_eq!(
+                UnixStream::connect_addr(&name).unwrap_err().kind(),
+                std::io::ErrorKind::PermissionDenied
+            );
+            let mut own = Command::new("sleep").arg("1000").spawn().unwrap();
+            assert!(reaches(Pid::from_child(&own)));
+            own.kill().unwrap();
+            own.wait().unwrap();
+            let (here, there) = (dir.path().join("file"), dir.path().join("other/file"));
+            std::fs::write(&here, "x").unwrap();
+            std::fs::rename(&here, &there).unwrap();
+            fence();
+            std::fs::rename(&there, &here).unwrap();
+        });
+        let ended = scoped.join();
+        outside.kill().unwrap();
+        outside.wait().unwrap();
+        ended.unwrap();
+    }
 }

@@ -114,7 +114,7 @@ pub struct SettingsArgs {
     /// Any setting, dotted; a value that is not TOML is a string
     #[arg(short = 'c', value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Answer yes where a folder is as large as your home
+    /// Answer yes where a folder is as large as your home, or `quire sandbox` would copy gigabytes
     #[arg(long)]
     pub yes: bool,
 }

@@ -131,6 +131,11 @@ impl Progress {
                 lines.push(line(LineMark::Failed, moved));
                 lines.extend(weak.iter().map(|weak| line(LineMark::Failed, weak.clone())));
             }
+            Event::Shifted { paths } => {
+                lines.extend(self.flush());
+                let told = format!("Changed on your machine since the task began: {}", paths.join(", "));
+                lines.push(line(LineMark::Failed, first_line(&told, SAID_MAX)));
+            }
             Event::Restored { .. } => {
                 lines.extend(self.flush());
                 lines.push(line(

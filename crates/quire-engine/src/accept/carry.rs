@@ -6,6 +6,7 @@ use super::plan::sighting;
 use super::{AcceptError, Drift, Drifted};
 use crate::blob::Blobs;
 use crate::freeze::remove_below;
+use crate::holes::{self, Sparse};
 use crate::rooted::{Kind, Print, Rooted, gone, link_in, print_in};
 use crate::snapshot::hash_of;
 use crate::stack::chmod;
@@ -175,12 +176,12 @@ impl Carry<'_> {
                 own(dir, name, item)?;
             }
             What::File { blob } => {
-                let mut content = blobs.open(blob)?;
+                let content = blobs.open(blob)?;
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
                 let mut made = File::from(made);
-                io::copy(&mut content, &mut made)?;
+                holes::copy(content, &mut made)?;
                 own(dir, name, item)?;
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io)?;
             }
@@ -336,7 +337,7 @@ impl Carry<'_> {
                 (What::File { blob }, Some(print)) => {
                     print.kind == Kind::File && print.mode == item.mode && {
                         match root.file(&item.path) {
-                            Ok(file) => hash_of(file)? == *blob,
+                            Ok(file) => hash_of(Sparse::new(&file))? == *blob,
                             // A mode may forbid its owner to read; then the bytes were read when they were written.
                             Err(e) => e.kind() == io::ErrorKind::PermissionDenied,
                         }

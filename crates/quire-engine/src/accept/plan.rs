@@ -5,6 +5,7 @@ use super::journal::{How, Item, Journal, Operation, Sighting, What};
 use super::{AcceptError, Drift, Drifted};
 use crate::blob::{BlobError, PackWriter};
 use crate::freeze::read_small;
+use crate::holes::Sparse;
 use crate::ignores::Ignores;
 use crate::rooted::{Kind, Print, Rooted, below, gone};
 use crate::snapshot::TRAVELS;
@@ -246,7 +247,7 @@ fn look(root: &Rooted, path: &RelPath, pack: &mut PackWriter) -> Result<Seen, Ac
         Kind::File => match root.file(path) {
             Ok(file) => {
                 let before = Print::of(&rustix::fs::fstat(&file).map_err(io::Error::from)?);
-                let (blob, _) = match pack.add(&file) {
+                let (blob, _) = match pack.add(Sparse::new(&file)) {
                     Err(BlobError::Source(why)) => {
                         return Err(AcceptError::Folder { path: path.clone(), why });
                     }

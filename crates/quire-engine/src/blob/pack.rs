@@ -6,11 +6,13 @@
 
 use super::{BlobError, Blobs, Place, sweep};
 use crate::database::DiskError;
+use crate::holes;
+use crate::snapshot::hash_of;
 use quire_core::Hash;
 use rustix::fs::FlockOperation;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +32,8 @@ pub(super) struct Begun(Mutex<Vec<Pack>>);
 #[derive(Debug)]
 pub struct PackWriter {
     blobs: Blobs,
+    /// Whether anything is stored; else it is only hashed.
+    keeps: bool,
     /// Absent until there is something that was not stored already.
     pack: Option<Pack>,
     places: HashMap<Hash, Place>,
@@ -54,9 +58,10 @@ struct Pack {
 }
 
 impl PackWriter {
-    pub(super) fn new(blobs: Blobs) -> PackWriter {
+    pub(super) fn new(blobs: Blobs, keeps: bool) -> PackWriter {
         PackWriter {
             blobs,
+            keeps,
             pack: None,
             places: HashMap::new(),
             lengths: HashMap::new(),
@@ -68,6 +73,11 @@ impl PackWriter {
     /// Adds what `content` gives until its end. Returns its hash and length; it is stored only after
     /// [`PackWriter::finish`]. After an error of the source's, further contents can still be added.
     pub fn add(&mut self, mut content: impl Read) -> Result<(Hash, u64), BlobError> {
+        if !self.keeps {
+            let mut counted = Counted { from: content, bytes: 0 };
+            let hash = hash_of(&mut counted).map_err(BlobError::Source)?;
+            return Ok((hash, counted.bytes));
+        }
         if self.lock.is_none() {
             let dir = &self.blobs.dir;
             let lock = sweep::lock(dir, FlockOperation::LockShared);
@@ -139,7 +149,7 @@ impl PackWriter {
             Some(pack) => pack,
             None => self.pack.insert(Pack::begun_or_new(&self.blobs)?),
         };
-        pack.file.write_all(&self.buffer).map_err(|e| DiskError::io(&pack.path, e))?;
+        holes::write(&mut pack.file, &self.buffer).map_err(|e| DiskError::io(&pack.path, e))?;
         pack.end += self.buffer.len() as u64;
         Ok((pack.id, pack.end))
     }
@@ -151,6 +161,8 @@ impl PackWriter {
             && !self.places.is_empty()
         {
             if pack.end > pack.kept {
+                // It may end in a hole.
+                pack.file.set_len(pack.end).map_err(|e| DiskError::io(&pack.path, e))?;
                 pack.file.sync_data().map_err(|e| DiskError::io(&pack.path, e))?;
             }
             if !pack.named {
@@ -162,6 +174,20 @@ impl PackWriter {
             self.blobs.index.lock().extend(self.places.drain());
         }
         Ok(()) // What is left to do, `drop` does, as for one that was given up.
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    from: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let got = self.from.read(into)?;
+        self.bytes += got as u64;
+        Ok(got)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::{BlobError, Blobs};
 use crate::database::DiskError;
+use crate::holes;
 use crate::rooted::lock_file;
 use quire_core::Hash;
 use rusqlite::{TransactionBehavior, params};
@@ -148,7 +149,7 @@ impl Blobs {
         let path = self.path(id);
         let source = File::open(from).map_err(|e| DiskError::io(from, e))?;
         let written = (|| {
-            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
             let (mut at, mut starts, mut buffer) = (0, vec![], vec![0; 256 << 10]);
             for row in used {
                 starts.push(at);
@@ -156,11 +157,12 @@ impl Blobs {
                 while done < row.bytes {
                     let part = (row.bytes - done).min(buffer.len() as u64) as usize;
                     source.read_exact_at(&mut buffer[..part], row.start + done)?;
-                    made.write_all_at(&buffer[..part], at)?;
+                    holes::write(&mut made, &buffer[..part])?;
                     done += part as u64;
                     at += part as u64;
                 }
             }
+            made.set_len(at)?;
             made.sync_all()?;
             File::open(&self.dir)?.sync_all()?;
             Ok(starts)

@@ -3,6 +3,7 @@
 use super::SnapshotError;
 use crate::blob::{BlobError, Blobs};
 use crate::freeze::Frozen;
+use crate::holes::{self, Sparse};
 use crate::rooted::{Kind, Rooted};
 use quire_core::{Entry, Node, RelPath, Snapshot};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
@@ -109,12 +110,12 @@ fn one(
                     rustix::fs::openat(to, path, flags, Mode::RUSR | Mode::WUSR).map_err(io::Error::from)?;
                 let mut made = File::from(made);
                 match blobs.open(blob) {
-                    Ok(mut content) => io::copy(&mut content, &mut made)?,
+                    Ok(content) => holes::copy(content, &mut made)?,
                     // What is as in the base is not stored again.
                     Err(BlobError::Missing(_)) if entry.was == entry.now => {
                         let found =
                             lower.find(&entry.path)?.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-                        io::copy(&mut lower.content(&found)?, &mut made)?
+                        holes::copy(Sparse::new(&lower.content(&found)?), &mut made)?
                     }
                     Err(error) => return Err(error.into()),
                 };

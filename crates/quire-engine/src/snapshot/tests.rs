@@ -339,6 +339,108 @@ fn a_deep_deletion_is_restored_as_one() {
     assert_eq!(case.snapshot(&frozen), snapshot);
 }
 
+/// Mounts `layers` over `lowers` and returns what shows.
+fn shown_over(case: &Case, layers: &[PathBuf], lowers: &[PathBuf]) -> BTreeMap<String, String> {
+    let all: Vec<PathBuf> =
+        layers.iter().map(|layer| layer.join("folder-0")).chain(lowers.to_vec()).collect();
+    let upper = case.home.join(format!("upper-{}", getrandom::u64().unwrap()));
+    fs::create_dir(&upper).unwrap();
+    fs::set_permissions(&upper, fs::metadata(&all[0]).unwrap().permissions()).unwrap();
+    overlay(&all, &upper, tree_of)
+}
+
+/// Each way in which a newer layer hides an older one, and the base below both.
+#[test]
+fn layers_made_one_show_what_they_showed() {
+    let mut case = case();
+    for path in ["kept", "gone/a", "anew/old", "file", "hidden/deep/old", "back"] {
+        case.put(path, "base");
+    }
+    let frozen = case.freeze();
+    let first = case.layer();
+    whiteout(&first.join("gone"));
+    whiteout(&first.join("anew"));
+    whiteout(&first.join("back"));
+    put(&first, "file", "first");
+    opaque(&first.join("hidden/deep"));
+    put(&first, "hidden/deep/new", "first");
+    let second = case.layer();
+    // Not opaque: it is the whiteout below that hides the base.
+    put(&second, "anew/new", "second");
+    put(&second, "back", "second");
+    whiteout(&second.join("hidden/deep/new"));
+    put(&second, "hidden/deep/newer", "second");
+    // New since the base, and not opaque either, as the kernel makes it.
+    put(&first, "made/dropped", "first");
+    whiteout(&second.join("made/dropped"));
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(second.join("hidden"), "user.said", b"of a directory", flags).unwrap();
+    fs::set_permissions(second.join("hidden"), fs::Permissions::from_mode(0o2750)).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, second.join("pipe"), FileType::Fifo, 0o600.into(), 0).unwrap();
+    symlink("kept", second.join("link")).unwrap();
+    let one = case.home.join("one");
+    quire_sandbox::squash(&case.layers, &one, &|_| frozen.stack()).unwrap();
+    assert_eq!(
+        case.snapshot(&frozen),
+        snapshot(&[frozen.clone()], &[one.clone()], &mut Seen::default(), case.store.blobs()).unwrap().1
+    );
+    let deep = one.join("folder-0/hidden/deep");
+    assert_eq!(fs::read_dir(&deep).unwrap().count(), 1, "no mark where nothing is below");
+    if rustix::process::geteuid().is_root() {
+        let (apart, together) = (
+            shown_over(&case, &case.layers, &frozen.lowers),
+            shown_over(&case, &[one.clone()], &frozen.lowers),
+        );
+        assert_eq!(apart, together);
+        assert!(
+            !together.contains_key("anew/old") && !together.contains_key("hidden/deep/new"),
+            "{together:?}"
+        );
+    }
+    let mut said = [0; 32];
+    let length = rustix::fs::getxattr(one.join("folder-0/hidden"), "user.said", &mut said).unwrap();
+    assert_eq!(&said[..length], b"of a directory");
+}
+
+#[test]
+fn layers_with_marks_in_different_places_stay_apart() {
+    let mut case = case();
+    case.layer();
+    case.layer();
+    quire_sandbox::layer::note_marks(&case.layers[0], quire_sandbox::layer::Marks::User).unwrap();
+    quire_sandbox::layer::note_marks(&case.layers[1], quire_sandbox::layer::Marks::Trusted).unwrap();
+    let under = |_: &Path| quire_sandbox::stack::Stack::open(&[]);
+    assert!(quire_sandbox::squash(&case.layers, &case.home.join("one"), &under).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
+    /// Needs root, for real overlays.
+    #[test]
+    fn random_layers_made_one_show_what_they_showed(
+        person in edits(), rounds in prop::collection::vec(edits(), 2..6)
+    ) {
+        let mut case = case();
+        person.iter().for_each(|e| edit(&case.folder, e));
+        let frozen = case.freeze();
+        for round in &rounds {
+            let mut lowers: Vec<PathBuf> = case.layers.iter().map(|l| l.join("folder-0")).collect();
+            lowers.extend(frozen.lowers.clone());
+            let upper = case.layer();
+            overlay(&lowers, &upper, |at| round.iter().for_each(|e| edit(at, e)));
+        }
+        let one = case.home.join("one");
+        quire_sandbox::squash(&case.layers, &one, &|_| frozen.stack()).unwrap();
+        prop_assert_eq!(
+            shown_over(&case, std::slice::from_ref(&one), &frozen.lowers),
+            shown_over(&case, &case.layers, &frozen.lowers)
+        );
+        let before = case.snapshot(&frozen);
+        case.layers = vec![one];
+        prop_assert_eq!(case.snapshot(&frozen), before);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
     /// Needs root, for real overlays.

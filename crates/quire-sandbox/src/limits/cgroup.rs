@@ -7,6 +7,7 @@
 
 use super::{Held, Means};
 use crate::machine::{self, Mount};
+use crate::process;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,14 +24,20 @@ const CPU_SHARES: u64 = 341;
 
 /// The cgroups of one sandbox, removed when dropped; every process in them must have ended.
 pub struct Limits {
-    directories: Vec<PathBuf>,
+    groups: Vec<Group>,
     pub held: Held,
+}
+
+struct Group {
+    directory: PathBuf,
+    /// Of version 1: where a process of one thread writes that it comes in itself, for which nobody has to wait.
+    door: Option<fs::File>,
 }
 
 impl Limits {
     /// Makes what can be made, for the sandbox of this process: this much memory, in bytes, and so many processes.
     pub fn make(memory: u64, processes: u32) -> Limits {
-        let mut limits = Limits { directories: Vec::new(), held: Held::default() };
+        let mut limits = Limits { groups: Vec::new(), held: Held::default() };
         let (Ok(own), Ok(mountinfo)) =
             (fs::read_to_string("/proc/self/cgroup"), fs::read("/proc/self/mountinfo"))
         else {
@@ -48,13 +55,13 @@ impl Limits {
                 hand_down(&place.parent);
             }
             // One tree may stand for several kinds of limit.
-            let is_new = !limits.directories.contains(&directory);
+            let is_new = limits.groups.iter().all(|group| group.directory != directory);
             if is_new && fs::create_dir(&directory).is_err() {
                 continue;
             }
             let holds = set(&directory, place.kind, memory, processes, &mut limits.held);
             match (holds, is_new) {
-                (true, true) => limits.directories.push(directory),
+                (true, true) => limits.groups.push(Group::of(directory, place.kind)),
                 (false, true) => drop(fs::remove_dir(&directory)),
                 (_, false) => {}
             }
@@ -78,11 +85,51 @@ impl Limits {
         self.held.memory != Means::Watched
     }
 
-    /// Puts a process, and all that it will start, under these limits.
-    pub fn take(&self, pid: i32) -> io::Result<()> {
-        self.directories
+    /// Begins to put a process, and all that it will start, under those limits that it cannot come under by
+    /// [`Limits::join`]. A further process does that: the kernel waits, for a hundredth of a second at best, until all its
+    /// processors know that somebody is moved. Only for a process of a single thread.
+    pub fn take(&self, pid: i32) -> io::Result<Taking> {
+        let mut closed = self.groups.iter().filter(|group| group.door.is_none()).peekable();
+        if closed.peek().is_none() {
+            return Ok(Taking(None));
+        }
+        let Some(child) = process::fork(0)? else {
+            let taken = closed
+                .try_for_each(|group| existing(&group.directory.join("cgroup.procs"), &pid.to_string()));
+            process::leave(taken.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0));
+        };
+        Ok(Taking(Some(child)))
+    }
+
+    /// Puts this process, of a single thread, and all that it will start, under the other limits. Whose the process is by
+    /// now does not matter: it counts who made them.
+    pub fn join(&self) -> io::Result<()> {
+        self.groups
             .iter()
-            .try_for_each(|directory| existing(&directory.join("cgroup.procs"), &pid.to_string()))
+            .filter_map(|group| group.door.as_ref())
+            .try_for_each(|mut door| io::Write::write_all(&mut door, b"0"))
+    }
+}
+
+impl Group {
+    fn of(directory: PathBuf, kind: Kind) -> Group {
+        let door = fs::OpenOptions::new().write(true).open(directory.join("tasks"));
+        Group { door: door.ok().filter(|_| kind != Kind::V2), directory }
+    }
+}
+
+/// A process that is being put under limits.
+#[must_use]
+pub struct Taking(Option<process::Child>);
+
+impl Taking {
+    /// Waits until the limits hold.
+    pub fn end(self) -> io::Result<()> {
+        match self.0.map(process::Child::exit) {
+            None | Some(Some(0)) => Ok(()),
+            Some(Some(error)) => Err(io::Error::from_raw_os_error(error)),
+            Some(None) => Err(io::Error::other("who should do it was killed")),
+        }
     }
 }
 
@@ -244,7 +291,7 @@ pub fn existing(file: &Path, text: &str) -> io::Result<()> {
 
 impl Drop for Limits {
     fn drop(&mut self) {
-        for directory in &self.directories {
+        for Group { directory, .. } in &self.groups {
             // The kernel lets go of ended processes a moment after they were waited for.
             let _ = (0..50).find(|_| {
                 let removed = fs::remove_dir(directory).is_ok();

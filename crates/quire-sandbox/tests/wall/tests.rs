@@ -2,7 +2,7 @@
 
 use crate::stage::{Live, Stage, fingerprint, quoted, runs, runs_line, until};
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, StartError, layer, prove};
+use quire_sandbox::{FolderView, Rung, StartError, landlock_version, layer, prove};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -82,6 +82,7 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("outputs_come_out", On::Tree, outputs_come_out),
     ("tools_work_inside", On::Tree, crate::tools::tools_work_inside),
     ("the_rung_is_proved", On::Every, the_rung_is_proved),
+    ("sockets_without_a_file_stay_within", On::Full, sockets_without_a_file_stay_within),
     ("many_sandboxes_leave_nothing", On::Full, crate::life::many_sandboxes_leave_nothing),
     ("a_copy_becomes_a_layer", On::Copy, crate::copy::a_copy_becomes_a_layer),
     ("nothing_real_is_touched", On::Copy, crate::copy::nothing_real_is_touched),
@@ -556,6 +557,36 @@ fn builds_work(stage: &Stage) {
     drop(live);
     spec.env.retain(|(key, _)| key != "PATH");
     Live::start(&spec).unwrap().yes("git --version && command -v apply_patch");
+}
+
+/// A socket in the sandbox's own network whose process is none of the sandbox's: the network alone would not hold it back.
+fn sockets_without_a_file_stay_within(stage: &Stage) {
+    const LISTEN: &str = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(chr(0) + sys.argv[1]); \
+        s.listen(); print('up', flush=True); ";
+    const CONNECT: &str = "import errno, socket, sys; c = socket.socket(socket.AF_UNIX); \
+        print(errno.errorcode.get(c.connect_ex(chr(0) + sys.argv[1]), 'connected'))";
+    if landlock_version() < 6 {
+        return; // the kernel cannot tell them apart
+    }
+    let live = stage.start();
+    let python = |program: &str, name: &str| live.yes(&format!("python3 -c {} {name}", quoted(program)));
+    let first = fs::read_to_string(stage.spec.state.join("pid")).unwrap();
+    let first = first.split(' ').next().unwrap();
+    let mut stranger = Command::new("nsenter")
+        .args(["--preserve-credentials", "-U", "-n", "-t", first, "python3", "-c"])
+        .args([&format!("{LISTEN} sys.stdin.read()"), "strangers"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = String::new();
+    BufReader::new(stranger.stdout.take().unwrap()).read_line(&mut up).unwrap();
+    assert_eq!(up, "up\n");
+    assert_eq!(python(CONNECT, "strangers"), "EPERM");
+    drop(stranger.stdin.take());
+    assert!(stranger.wait().unwrap().success());
+    assert_eq!(python(CONNECT, "strangers"), "ECONNREFUSED", "nobody is there now");
+    assert_eq!(python(&format!("{LISTEN}{CONNECT}"), "own"), "up\nconnected");
 }
 
 fn outputs_come_out(stage: &Stage) {

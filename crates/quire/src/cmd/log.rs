@@ -119,6 +119,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("sealed layer {layer}, snapshot {}", snapshot.short())
         }
         Event::Moved { rung, .. } => format!("moved: {rung}"),
+        Event::Shifted { paths } => format!("changed outside: {}", words(&paths.join(", "))),
         Event::Restored { layer } => format!("restored: layer {layer} was lost with the power"),
         Event::Checked { check, proof } => {
             let how = if proof.passed { "passes" } else { "fails" };

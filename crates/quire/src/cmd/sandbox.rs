@@ -31,7 +31,7 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
     let keys = Keys::read(&surroundings)?;
     say_unset(&resolved.settings.secrets, &keys, &surroundings, face);
     let secret = |name: &str| keys.secret(name, &surroundings);
-    let once = wait(quire.once(&resolved, &words.join(" "), secret, |_| {}))??;
+    let once = wait(quire.once((&resolved, args.settings.yes), &words.join(" "), secret, |_| {}))??;
     if face.json {
         let exit = once.exit;
         let (changes, apart) = (&once.changes.entries, &once.apart);

@@ -2,7 +2,9 @@
 
 use super::{Exit, Failure};
 use crate::cmd::listening_text;
+use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
+use quire_engine::freeze::FreezeError;
 use quire_engine::{EngineError, ServeError};
 
 const NOTHING: &str = "Nothing was started or changed.";
@@ -28,11 +30,21 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 "Name paths as the review shows them, relative to the task's folder.".to_owned(),
             ),
+            ref full if full.disk_is_full() => (
+                Exit::Trouble,
+                "Your folders are as they were.",
+                "Make room on the disk, then try again; what quire itself keeps: quire du".to_owned(),
+            ),
             EngineError::Sandbox(_) | EngineError::Egress(_) => (
                 Exit::NoSandbox,
                 "Nothing was run; your folder is as it was.",
                 "See what is missing: quire doctor".to_owned(),
             ),
+            EngineError::Freeze(FreezeError::Large { bytes }) => {
+                let what = format!("The folder is large: {} would have to be copied first.", size(bytes));
+                let next = "If you mean it, add --yes; else name a smaller folder: -C DIR";
+                return Failure::new(Exit::NeedsYou, what, NOTHING, next);
+            }
             EngineError::Freeze(_) => (Exit::Trouble, LOG, "Mend that, then try again.".to_owned()),
             EngineError::Link(_) | EngineError::Host(_) => {
                 (Exit::Trouble, LOG, "Run it in view to see why: quire host".to_owned())

@@ -235,3 +235,30 @@ fn many_first_commands_at_once_share_one_host() {
     let rows = stage.json(&["ls"])["tasks"].as_array().expect("rows").len();
     assert_eq!((rows, model.asked().len()), (8, 16), "each was driven once");
 }
+
+/// A host without work or company costs nothing: it is not even scheduled. Whatever is written wakes it.
+#[test]
+fn an_idle_host_sleeps() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    let mut host = stage.start(&["host"]);
+    assert!(host.next_line_of_stderr().contains("Driving the tasks"));
+    let woken = || -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", host.child.id())).expect("a process");
+        let status =
+            |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let count = |status: String| -> Option<u64> {
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
+        };
+        tasks.flatten().filter_map(|task| count(status(task))).sum()
+    };
+    // Its first look is a second after its start.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let before = woken();
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert!(woken() - before <= 2, "woken {} times in six seconds", woken() - before);
+    stage.quire(&["say something"]).exits(0);
+    host.signal(libc::SIGINT);
+    host.end().exits(130);
+}

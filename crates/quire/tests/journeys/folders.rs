@@ -334,3 +334,99 @@ fn j23_what_is_ignored_is_taken_when_it_is_named() {
     }
     Tree::of(&stage.folder).assert_is(&before, "after all undos");
 }
+
+/// The model is told as well, once, at its next turn, which sees them as they are.
+#[test]
+fn the_model_is_told_of_what_changed_in_ignored_directories() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.answered % 2 {
+        0 => shell("ls deps"),
+        _ => say("Done."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    stage.file(".gitignore", "deps/\n");
+    stage.file("deps/one", "one\n");
+    stage.quire(&["use it"]).exits(0);
+    stage.file("deps/two", "installed meanwhile\n");
+    for _ in 0..2 {
+        stage.quire(&["revise", "1", "again"]).exits(0);
+    }
+    let asked = model.asked();
+    let last = asked.last().expect("a request");
+    let told =
+        last.words.iter().filter(|words| words.contains("Changed on the real machine")).collect::<Vec<_>>();
+    assert!(
+        told.len() == 1 && told[0].contains(&format!("{}", stage.folder.join("deps").display())),
+        "{told:?}"
+    );
+    let seen: Vec<bool> = last.results.iter().map(|listed| listed.contains("two")).collect();
+    assert_eq!(seen, [false, true, true]);
+    stage.log(1);
+}
+
+/// Nobody waits minutes for what they did not mean.
+#[test]
+fn a_single_command_on_a_very_large_folder_asks_first() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![]);
+    stage.use_model(&model, Wire::Chat);
+    // As large as a file can be that is copied and not shared.
+    for number in 0..600 {
+        let file = fs::File::create(stage.folder.join(format!("part-{number}"))).expect("a file");
+        // SAFETY: the descriptor is open; no memory is touched.
+        assert_eq!(unsafe { libc::posix_fallocate(std::os::fd::AsRawFd::as_raw_fd(&file), 0, 8 << 20) }, 0);
+    }
+    let asks = stage.quire(&["sandbox", "--", "true"]).exits(3).tells(&["5.0 GB", "--yes"]);
+    assert_eq!(asks.out, "");
+    assert!(!stage.data().join("folders/1/base/0").exists(), "nothing was copied");
+}
+
+/// Of all that a few bytes are there: no step may take the room, and none the time, of the rest.
+fn sparse(length: u64) {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+    let stage = Stage::set();
+    let command = format!(
+        "printf x | dd of=disk bs=1 seek={} conv=notrunc status=none; truncate -s {length} made; echo > small",
+        length - 1_000_000
+    );
+    let model = Model::saying(vec![shell(&command), say("It is touched.")]);
+    stage.use_model(&model, Wire::Chat);
+    let disk = stage.folder.join("disk");
+    let file = fs::File::create(&disk).expect("a file");
+    file.write_all_at(b"begin", 0).expect("a file");
+    file.set_len(length).expect("a sparse file");
+    drop(file);
+    let room = |path: &std::path::Path| {
+        let out = std::process::Command::new("du").args(["-s", "-B1"]).arg(path).output().expect("du runs");
+        let out = String::from_utf8_lossy(&out.stdout).into_owned();
+        out.split('\t').next().and_then(|bytes| bytes.parse::<u64>().ok()).expect("a number")
+    };
+    let byte = |path: &std::path::Path, at: u64| {
+        let mut byte = [0];
+        fs::File::open(path).and_then(|file| file.read_exact_at(&mut byte, at)).expect("a byte");
+        byte[0]
+    };
+    stage.quire(&["touch it"]).exits(0);
+    stage.quire(&["review", "1"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!((byte(&disk, length - 1_000_000), byte(&disk, 0), byte(&disk, length / 2)), (b'x', b'b', 0));
+    assert_eq!(disk.metadata().expect("a file").len(), length);
+    assert_eq!(stage.folder.join("made").metadata().expect("a file").size(), length);
+    assert!(room(&stage.folder) < 4 << 20, "{} in the folder", room(&stage.folder));
+    stage.quire(&["undo", "1"]).exits(0);
+    assert_eq!((byte(&disk, length - 1_000_000), byte(&disk, 0)), (0, b'b'));
+    assert!(room(&stage.folder) < 4 << 20, "{} in the folder", room(&stage.folder));
+    assert!(room(&stage.data()) < 24 << 20, "{} with quire's data", room(&stage.data()));
+}
+
+#[test]
+fn a_sparse_file_stays_sparse() {
+    sparse(200 << 20);
+}
+
+#[test]
+fn a_sparse_file_of_ten_gigabytes_stays_sparse() {
+    if std::env::var_os("QUIRE_TEST_ALL").is_some() {
+        sparse(10 << 30);
+    }
+}

@@ -262,3 +262,46 @@ fn a_killed_command_in_a_sandbox_of_its_own_is_cleared_away_by_the_next() {
     beside(&stage);
     assert_eq!(fs::read_dir(&once).unwrap().count(), 0);
 }
+
+/// Each turn seals a layer. However many there are, a sandbox stands on few, and each version stays what it was.
+#[test]
+fn forty_turns_stand_on_few_layers() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| {
+        let turn = asked.words.len();
+        match asked.answered % 2 {
+            0 => shell(&format!(
+                "cat count; echo {turn} > count; echo {turn} > only-{turn}; rm -f only-$(({turn} - 2)); rm -rf dir; mkdir dir; \
+                 echo {turn} > dir/{turn}; rm -f /etc/made-*; echo {turn} > /etc/made-{turn}; ls /etc/made-*"
+            )),
+            _ => say("Done."),
+        }
+    });
+    stage.use_model(&model, Wire::Chat);
+    stage.file("count", "0\n");
+    stage.file("dir/old", "old\n");
+    stage.quire(&["count up"]).exits(0);
+    for turn in 2..=40 {
+        stage.quire(&["revise", "1", "on"]).exits(0);
+        let asked = model.asked();
+        let told = asked.last().expect("a request").results.last().expect("an outcome").clone();
+        assert!(told.starts_with(&format!("{}\n", turn - 1)), "turn {turn} sees the last one: {told}");
+        assert!(
+            told.contains(&format!("/etc/made-{turn}\n")) && told.matches("/etc/made-").count() == 1,
+            "{told}"
+        );
+    }
+    let layers: Vec<String> = fs::read_dir(stage.data().join("tasks/1/layers"))
+        .expect("layers")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(layers.iter().filter(|name| name.ends_with(".all")).count() >= 2, "{layers:?}");
+    assert!(!layers.contains(&"new".to_owned()), "{layers:?}");
+    stage.quire(&["accept", "1"]).exits(0);
+    let names = |dir: &Path| -> BTreeSet<PathBuf> {
+        all(dir).into_iter().map(|path| path.strip_prefix(dir).expect("below").to_owned()).collect()
+    };
+    let expected = ["count", "dir", "dir/40", "only-39", "only-40"];
+    assert_eq!(names(&stage.folder), expected.into_iter().map(PathBuf::from).collect());
+    stage.log(1);
+}

@@ -6,6 +6,7 @@ mod bad_input;
 mod checks;
 mod fallback;
 mod folders;
+mod full_disk;
 mod kill;
 mod life;
 mod model;

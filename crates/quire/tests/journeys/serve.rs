@@ -99,6 +99,10 @@ fn plain_pages_need_no_record() {
     let page = get(&address);
     assert!(page.contains("text/html") && page.ends_with("<p>new\n"), "{page}");
     assert!(get(&format!("{address}style.css")).ends_with("p{}"));
+    // Who clears up after killed commands leaves it alone.
+    stage.quire(&["sandbox", "--", "true"]).exits(0);
+    stage.quire(&["gc"]).exits(0);
+    assert!(get(&format!("{address}style.css")).ends_with("p{}"));
     leave(&stage, running);
 }
 
@@ -159,5 +163,23 @@ fn what_a_running_task_listens_on_is_listed() {
     let begun = Instant::now();
     while stage.json(&["ls"])["tasks"][0].get("listening").is_some() {
         assert!(begun.elapsed() < Duration::from_secs(20), "it listens no more");
+    }
+}
+
+/// A killed one leaves a sandbox, which the next command of its kind and every clearing remove.
+#[test]
+fn a_killed_one_is_cleared_away() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo '<p>new' > index.html"), say("It is there.")]);
+    stage.use_model(&model, Wire::Responses);
+    stage.quire(&["make a page"]).exits(0);
+    let once = stage.data().join("once");
+    for clear in [&["sandbox", "--", "true"][..], &["gc"]] {
+        let (mut running, _) = serve(&stage, &["1"]);
+        running.child.kill().expect("a child");
+        running.end();
+        assert_eq!(std::fs::read_dir(&once).expect("a directory").count(), 1);
+        stage.quire(clear).exits(0);
+        assert_eq!(std::fs::read_dir(&once).expect("a directory").count(), 0, "{clear:?}");
     }
 }
