@@ -3,12 +3,17 @@
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
-use crate::charter::{Charter, Model};
+use crate::charter::Charter;
 use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
-use crate::message::{Fault, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+mod fallback;
+
+use fallback::Fallbacks;
+pub use fallback::StandIn;
 
 /// Everything that is known of a task. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,14 +45,7 @@ pub struct Task {
     /// What it has not been told yet.
     unheard: Vec<String>,
     pub(crate) asked: bool,
-    /// The model that the person named, in whose place a fallback may stand.
-    named_model: Option<Model>,
-    /// Fallbacks that took its place since the person's last word.
-    fallbacks_used: u32,
-    /// Why the last request brought no reply, where a fallback is to be asked now.
-    pub(crate) unanswered: Option<Fault>,
-    /// Fallbacks that were asked, all turns together.
-    pub stand_ins: Vec<StandIn>,
+    fallbacks: Fallbacks,
     pub(crate) reply: Option<OpenReply>,
     /// The folders after the last step that may have changed them.
     pub snapshot: Option<Hash>,
@@ -171,15 +169,6 @@ pub enum AcceptState {
     Undone,
 }
 
-/// A model that was asked because another did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct StandIn {
-    /// PROVIDER/MODEL.
-    pub model: String,
-    pub instead_of: String,
-    pub why: String,
-}
-
 /// A destination of which the person was asked whether it may be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
@@ -267,10 +256,7 @@ impl Task {
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
-            named_model: charter.model.clone(),
-            fallbacks_used: 0,
-            unanswered: None,
-            stand_ins: vec![],
+            fallbacks: Fallbacks::of(charter.model.clone()),
             reply: None,
             snapshot: None,
             layer: 0,
@@ -353,7 +339,7 @@ impl Task {
                 only_if(working && self.asked, "an answer needs a question")
             }
             Event::FellBack { fallback } => only_if(
-                working && self.unanswered.is_some() && self.next_fallback() == Some(*fallback),
+                working && self.owed_fallback() == Some(*fallback),
                 "a fallback is asked in its turn, when no answer came",
             ),
             Event::Judged { verdicts } => only_if(
@@ -473,14 +459,7 @@ impl Task {
                 self.asked = true;
                 self.tell();
             }
-            Event::AskFailed { fault } => {
-                self.asked = false;
-                if fault.kind.is_silence() && self.next_fallback().is_some() {
-                    self.unanswered = Some(fault.clone());
-                } else {
-                    self.phase = Phase::Waiting(Why::Model(fault.clone()));
-                }
-            }
+            Event::AskFailed { fault } => self.hear_fault(fault),
             Event::FellBack { fallback } => self.fall_back(*fallback),
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
@@ -593,7 +572,7 @@ impl Task {
                     }
                 }
                 if model.is_some() {
-                    self.named_model = model.clone();
+                    self.fallbacks.name(model.clone());
                 }
                 self.return_to_named_model();
                 if matches!(self.stage, Stage::Stuck(_)) {
@@ -695,38 +674,6 @@ impl Task {
 
     pub(crate) fn reads(&self, tool: &str) -> bool {
         self.tools.iter().any(|t| t.name == tool && t.reads)
-    }
-
-    /// Returns every model that the task may ask; one may be there twice.
-    pub fn models(&self) -> impl Iterator<Item = &Model> {
-        let Charter { model, fallback_models, review_model, compact_model, .. } = &*self.charter;
-        let one = [&self.named_model, model, review_model, compact_model];
-        one.into_iter().flatten().chain(fallback_models)
-    }
-
-    /// Returns the number of the fallback that would be asked next.
-    pub(crate) fn next_fallback(&self) -> Option<u32> {
-        let next = self.fallbacks_used;
-        ((next as usize) < self.charter.fallback_models.len()).then_some(next)
-    }
-
-    fn fall_back(&mut self, fallback: u32) {
-        let charter = Arc::make_mut(&mut self.charter);
-        let model = charter.fallback_models[fallback as usize].clone();
-        let instead_of = charter.model.as_ref().map(Model::title).unwrap_or_default();
-        let why = self.unanswered.take().map(|fault| fault.message).unwrap_or_default();
-        self.stand_ins.push(StandIn { model: model.title(), instead_of, why });
-        charter.model = Some(model);
-        self.fallbacks_used = fallback + 1;
-    }
-
-    /// A person's word goes to the model that they named, whatever stood in its place.
-    fn return_to_named_model(&mut self) {
-        self.unanswered = None;
-        self.fallbacks_used = 0;
-        if self.charter.model != self.named_model {
-            Arc::make_mut(&mut self.charter).model = self.named_model.clone();
-        }
     }
 
     /// The model is told the outcomes of its calls and what was said since.

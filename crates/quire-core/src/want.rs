@@ -53,7 +53,7 @@ pub fn want(task: &Task) -> Vec<Want> {
     }
     match &task.stage {
         Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
-        Stage::Ask if task.unanswered.is_some() => owed.extend(task.next_fallback().map(Want::FallBack)),
+        Stage::Ask if task.owed_fallback().is_some() => owed.extend(task.owed_fallback().map(Want::FallBack)),
         Stage::Ask if task.asked || task.system.is_none() => {}
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
         Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),

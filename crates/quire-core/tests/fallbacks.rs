@@ -74,7 +74,7 @@ fn fallbacks_are_asked_in_their_order_and_then_the_person() {
     assert!(settle(&mut task, 0).unwrap().1.is_empty());
     assert!(matches!(&task.phase, Phase::Waiting(Why::Model(fault)) if fault.message == "third fails"));
     let told: Vec<_> =
-        task.stand_ins.iter().map(|s| format!("{} for {}: {}", s.model, s.instead_of, s.why)).collect();
+        task.stand_ins().iter().map(|s| format!("{} for {}: {}", s.model, s.instead_of, s.why)).collect();
     assert_eq!(told, ["p/second for p/first: first fails", "p/third for p/second: second fails"]);
     // A person's word goes to the model that they named.
     task.push(Event::Resumed { model: None }, 0).unwrap();

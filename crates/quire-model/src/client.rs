@@ -10,7 +10,7 @@ use crate::sse;
 use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
-use quire_core::message::{Fault, FaultKind, Prompt, Reply};
+use quire_core::message::{Fault, FaultKind, Item, Prompt, Reply, Stop};
 use quire_core::{Hash, Usage};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, Url};
@@ -72,6 +72,8 @@ struct Shared {
     quirks: Mutex<HashMap<(String, String), Quirks>>,
 }
 
+/// A key of so many bytes is in a reply only because the server put it there. A shorter one (`test`, `ollama`) may be a word.
+const SURE_KEY_BYTES: usize = 16;
 /// The most that is read of an answer that is no stream, and of an error.
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// The most that is read of a stream: far above any model's longest answer.
@@ -137,11 +139,17 @@ impl Client {
             let shown = AtomicBool::new(false);
             let show = |piece: Glimpse| {
                 shown.store(true, Ordering::Relaxed);
-                glimpse(piece);
+                glimpse(match piece {
+                    Glimpse::Text(text) => Glimpse::Text(way.masked_said(text)),
+                    Glimpse::Reasoning(text) => Glimpse::Reasoning(way.masked_said(text)),
+                    other => other,
+                });
             };
             let quirks = self.quirks_of(model);
             let trouble = match way.attempt(&ask, &quirks, patience, &show).await {
-                Ok((reply, streams)) => return Ok((Reply { by: model.title(), ..reply }, streams)),
+                Ok((reply, streams)) => {
+                    return Ok((Reply { by: model.title(), ..way.without_key(reply) }, streams));
+                }
                 Err(trouble) => trouble,
             };
             if shown.into_inner() {
@@ -319,6 +327,38 @@ struct Way<'a> {
 impl Way<'_> {
     fn masked(&self, text: &str) -> String {
         masked(text, self.key)
+    }
+
+    /// Returns what a model said without the key.
+    fn masked_said(&self, text: String) -> String {
+        match self.key {
+            Some(key) if key.len() >= SURE_KEY_BYTES && text.contains(key) => self.masked(&text),
+            _ => text,
+        }
+    }
+
+    /// Returns the reply as it came, unless it repeats the key: a server that sends back what it is sent must not
+    /// bring it into the log, nor to another server.
+    fn without_key(&self, mut reply: Reply) -> Reply {
+        let Some(key) = self.key.filter(|key| key.len() >= SURE_KEY_BYTES) else { return reply };
+        let has_key = |text: &str| text.contains(key);
+        if !reply.items.iter().any(|item| has_key(item.get())) && !has_key(&reply.text) {
+            return reply;
+        }
+        for item in &mut reply.items {
+            // Within a string a mask is as good as a key, so this is JSON still.
+            if let Ok(masked) = Item::parse(self.masked(item.get())) {
+                *item = masked;
+            }
+        }
+        reply.text = self.masked(&reply.text);
+        for call in &mut reply.calls {
+            call.input = self.masked(&call.input);
+        }
+        if let Stop::Refused(why) = &mut reply.stop {
+            *why = self.masked(why);
+        }
+        reply
     }
 
     fn told(&self, trouble: Trouble, model: &Model, tries: u32) -> Fault {

@@ -93,7 +93,7 @@ impl Review {
             version: version.number,
             worked_ms: task.worked_ms,
             tokens: task.usage.input.saturating_add(task.usage.output),
-            stand_ins: task.stand_ins.clone(),
+            stand_ins: task.stand_ins().to_vec(),
             summary: version.summary.trim().to_owned(),
             checks: checks.collect(),
             files,

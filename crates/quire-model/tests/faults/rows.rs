@@ -344,6 +344,14 @@ fn formats() -> Vec<Row> {
             };
             vec![stream(speech.start() + &speech.event(&odd) + &speech.text(SAID) + &speech.end(End::Done))]
         }),
+        Row {
+            check: |reply, _| assert_eq!(reply.text, format!("{SAID} [key] {SAID}")),
+            ..row("the key is sent back in a reply", go_on(1), |speech| {
+                let text = format!("{SAID} {KEY} {SAID}");
+                let call = speech.call(1, "c1", "shell", &format!("{{\"command\":\"echo {KEY}\"}}"));
+                vec![stream(speech.start() + &speech.text(&text) + &call + &speech.end(End::Done))]
+            })
+        },
         row("an item told twice, and deltas after its end", go_on(1), |speech| {
             let twice = match speech.0 {
                 Wire::Responses => {
