@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
@@ -100,6 +100,13 @@ impl Drop for Ear {
     }
 }
 
+/// Sees to it, once, that this process may bound its sandboxes by cgroups where systemd allows that; blocks until that is
+/// decided, so that no sandbox starts without the bounds that others have.
+pub fn delegated() {
+    static DECIDED: OnceLock<bool> = OnceLock::new();
+    DECIDED.get_or_init(quire_sandbox::delegate);
+}
+
 impl Hands {
     /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
     /// where it has to be made, `progress` is told entries made and entries to make.
@@ -109,6 +116,7 @@ impl Hands {
             false => Skeleton::default(),
         };
         spec.skeleton.clone_from(&skeleton.layers);
+        delegated();
         let waiting = Arc::<Mutex<Waiting>>::default();
         let (said, ports) = watch::channel(Vec::new());
         let ear = Ear { waiting: waiting.clone(), ports: said };

@@ -9,6 +9,7 @@
 use crate::driver::{self, Ended};
 use crate::gc::{self, Cleared};
 use crate::glimpse::Glimpse;
+use crate::hands;
 use crate::hostlog;
 use crate::keys::{Keys, Secret};
 use crate::place::Place;
@@ -168,8 +169,8 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
             host.look_at(task);
         }
     }
-    // Sandboxes that start before this is decided do without.
-    std::thread::spawn(quire_sandbox::delegate);
+    // Beside other work: the first sandbox waits for it.
+    std::thread::spawn(hands::delegated);
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
     let mut idle_since = Instant::now();

@@ -49,10 +49,10 @@ pub use quire_sandbox::protocol::Port;
 pub use quire_sandbox::{Proof, Rung};
 pub use serve::{ServeError, Stand};
 
-/// Returns what would hold each bound of a sandbox that the host starts, in pairs of the bound and its means, in words.
-/// Puts this process where the host would be for that.
+/// Returns what would hold each bound of a sandbox, in pairs of the bound and its means, in words. Puts this process
+/// where one that starts sandboxes would be for that.
 pub fn limits_told() -> Vec<(&'static str, String)> {
-    quire_sandbox::delegate();
+    hands::delegated();
     quire_sandbox::limits_told()
 }
 

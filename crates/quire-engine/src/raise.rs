@@ -44,11 +44,15 @@ pub enum Step {
 }
 
 impl fmt::Display for Step {
-    /// Writes the step as a command for a shell.
+    /// Writes the step as a command for a shell: one line, so that it can be pasted from wherever it stands indented.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Write { path, content } => {
-                write!(f, "sudo tee {} <<'END'\n{content}END", path.display())
+                f.write_str("printf '%s\\n'")?;
+                for line in content.lines() {
+                    write!(f, " '{}'", line.replace('\'', r"'\''"))?;
+                }
+                write!(f, " | sudo tee {}", path.display())
             }
             Step::Run(words) => write!(f, "sudo {}", words.join(" ")),
         }
@@ -86,7 +90,8 @@ pub fn obstacles(machine: &Machine, rung: Option<Rung>) -> Vec<Obstacle> {
         all.extend(settings(machine));
     }
     all.extend(data(machine));
-    let needed = if machine.root { (6, 13) } else { (5, 11) };
+    // Overlays over idmapped mounts; mount_setattr(2) for everybody.
+    let needed = if machine.root { (5, 19) } else { (5, 12) };
     if machine.kernel < needed {
         let ((major, minor), (need, need_minor)) = (machine.kernel, needed);
         all.push(Obstacle {
@@ -94,7 +99,8 @@ pub fn obstacles(machine: &Machine, rung: Option<Rung>) -> Vec<Obstacle> {
             remedy: Remedy::Advice("Update the system's kernel and start the machine again.".into()),
         });
     }
-    if rung.is_none() && machine.landlock < 6 {
+    // Nobody need care for the plainest where a better one can be had.
+    if rung.is_none() && all.is_empty() && machine.landlock < 6 {
         let have = match machine.landlock {
             0 => "the kernel has no Landlock, or it is not switched on".to_owned(),
             abi => format!("the kernel's Landlock is of version {abi}"),
@@ -233,14 +239,12 @@ impl Machine {
             fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?.trim().parse::<u64>().ok()
         };
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
-        let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
         let module = Path::new("/lib/modules").join(release.trim()).join("kernel/fs/overlayfs").is_dir();
         Machine {
             container: container(),
             root: rustix::process::geteuid().is_root(),
-            kernel,
+            kernel: quire_sandbox::kernel(),
             apparmor_restricts: sysctl("kernel/apparmor_restrict_unprivileged_userns"),
             userns_clone: sysctl("kernel/unprivileged_userns_clone"),
             max_userns: sysctl("user/max_user_namespaces"),
@@ -309,7 +313,9 @@ mod tests {
             (
                 Machine { userns_clone: Some(0), max_userns: Some(0), ..m() },
                 Some(Rung::Copy),
-                &["kernel.unprivileged_userns_clone = 1\nuser.max_user_namespaces = 65536\n"],
+                &[
+                    "'kernel.unprivileged_userns_clone = 1' 'user.max_user_namespaces = 65536' | sudo tee /etc",
+                ],
             ),
             (Machine { max_userns: Some(0), root: true, ..m() }, Some(Rung::Copy), &["max_user_namespaces"]),
             (Machine { overlay: false, ..m() }, Some(Rung::Copy), &["sudo modprobe overlay"]),
@@ -318,12 +324,14 @@ mod tests {
             (Machine { data_kind: "tmpfs".into(), kernel: (6, 1), ..m() }, Some(Rung::Copy), &["QUIRE_HOME"]),
             (Machine { kernel: (5, 4), ..m() }, None, &["Update the system's kernel"]),
             (
-                Machine { kernel: (6, 8), root: true, ..m() },
+                Machine { kernel: (5, 15), root: true, ..m() },
                 Some(Rung::Copy),
                 &["Update the system's kernel"],
             ),
+            (Machine { kernel: (6, 1), root: true, ..m() }, Some(Rung::Copy), &[]),
             (Machine { landlock: 4, ..m() }, None, &["landlock to lsm="]),
             (Machine { landlock: 0, ..m() }, Some(Rung::OneUid), &[]),
+            (Machine { landlock: 0, userns_clone: Some(0), ..m() }, None, &["userns_clone = 1"]),
             (
                 Machine { container: Some("docker".into()), root: true, data_kind: "overlay".into(), ..m() },
                 Some(Rung::Copy),
@@ -356,6 +364,18 @@ mod tests {
                 assert!(said.contains(expected), "{machine:?}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn a_step_can_be_pasted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("made");
+        let content = "# it's\n\n  two \\n %s \"$HOME\" `id`\n".to_owned();
+        let said = Step::Write { path: path.clone(), content: content.clone() }.to_string();
+        assert!(!said.contains('\n'), "{said}");
+        let pasted = format!("           {}", said.replace("sudo tee", "tee"));
+        assert!(Command::new("sh").args(["-c", &pasted]).output().unwrap().status.success());
+        assert_eq!(fs::read_to_string(path).unwrap(), content);
     }
 
     #[test]

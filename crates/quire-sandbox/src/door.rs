@@ -5,6 +5,7 @@
 
 use crate::gate::PROXY;
 use crate::mounts::During;
+use crate::nameless;
 use crate::spec::{Door, Spec};
 use crate::tree::Broken;
 use std::fs;
@@ -76,7 +77,9 @@ pub fn fill(door: &Path, spec: &Spec, shift: u32) -> Result<(), Broken> {
         };
         lay(door, Path::new("/etc/resolv.conf"), resolver, shift)?;
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-        lay(door, Path::new("/etc/hosts"), &own_hosts(&hosts), shift)?;
+        let machine = rustix::system::uname();
+        let hosts = nameless::without(&machine.nodename().to_string_lossy(), &own_hosts(&hosts));
+        lay(door, Path::new("/etc/hosts"), &hosts, shift)?;
         if let Some(Door { authority: Some(authority) }) = &spec.gate {
             lay(door, Path::new(AUTHORITY), authority, shift)?;
             for bundle in bundles(&spec.env) {
@@ -104,7 +107,7 @@ fn read(bundle: &Path) -> io::Result<String> {
 }
 
 /// Writes a file, and the directories above it with the modes and owners that they have on the machine.
-fn lay(door: &Path, path: &Path, content: &str, shift: u32) -> io::Result<()> {
+pub fn lay(door: &Path, path: &Path, content: &str, shift: u32) -> io::Result<()> {
     let below = path.strip_prefix("/").unwrap_or(path);
     let (mut here, mut real) = (door.to_path_buf(), PathBuf::from("/"));
     for part in below.parent().into_iter().flat_map(Path::components) {

@@ -5,7 +5,9 @@ use crate::limits::Limits;
 use crate::mounts::{self, During};
 use crate::spawner::Outset;
 use crate::tree::Broken;
-use crate::{BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, others, process, unshared};
+use crate::{
+    BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, nameless, others, process, unshared,
+};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::{CStr, CString};
@@ -39,7 +41,7 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
     rustix::process::chdir("/").during("entering the new root")?;
 
-    rustix::system::sethostname(b"quire").during("naming the sandbox")?;
+    rustix::system::sethostname(nameless::HOST_NAME.as_bytes()).during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
     if !spec.rung.has_processes() {
@@ -73,23 +75,24 @@ pub fn enter_copy(
 }
 
 /// What the kernel tells of the whole machine and of the people at it, and what is put in its place: its memory, keys and
-/// log, interrupts (which time each stroke of a key), firmware, and the power that others' work takes.
-const TOLD: [(&str, &str); 15] = [
-    ("proc/kcore", "file"),
-    ("proc/keys", "file"),
-    ("proc/key-users", "file"),
-    ("proc/timer_list", "file"),
-    ("proc/kmsg", "file"),
-    ("proc/sched_debug", "file"),
-    ("proc/latency_stats", "file"),
-    ("proc/kpagecount", "file"),
-    ("proc/interrupts", "file"),
-    ("proc/acpi", "directory"),
-    ("proc/asound", "directory"),
-    ("proc/scsi", "directory"),
-    ("sys/firmware", "directory"),
-    ("sys/devices/virtual/powercap", "directory"),
-    ("sys/devices/virtual/dmi", "directory"),
+/// log, interrupts (which time each stroke of a key), firmware, the power that others' work takes, and the boot.
+const TOLD: [(&str, &str); 16] = [
+    ("proc/kcore", "empty/file"),
+    ("proc/keys", "empty/file"),
+    ("proc/key-users", "empty/file"),
+    ("proc/timer_list", "empty/file"),
+    ("proc/kmsg", "empty/file"),
+    ("proc/sched_debug", "empty/file"),
+    ("proc/latency_stats", "empty/file"),
+    ("proc/kpagecount", "empty/file"),
+    ("proc/interrupts", "empty/file"),
+    ("proc/acpi", "empty/directory"),
+    ("proc/asound", "empty/directory"),
+    ("proc/scsi", "empty/directory"),
+    ("sys/firmware", "empty/directory"),
+    ("sys/devices/virtual/powercap", "empty/directory"),
+    ("sys/devices/virtual/dmi", "empty/directory"),
+    (nameless::BOOT_ID, nameless::BOOT_COVER),
 ];
 
 /// Mounts what belongs to the new namespaces: processes, devices' and drivers' state, terminals.
@@ -134,10 +137,10 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
         mounts::restrict(&closed, read_only, None).during(format_args!("closing /proc/{name}"))?;
         mounts::attach(&closed, &place).during(format_args!("closing /proc/{name}"))?;
     }
-    let empty = Path::new(QUIRE_INSIDE).join("empty");
+    let corner = Path::new(QUIRE_INSIDE);
     for (name, nothing) in TOLD {
         let Ok(place) = mounts::within(root, Path::new(name)) else { continue };
-        let nothing = mounts::within(root, &empty.join(nothing)).during("opening an empty file")?;
+        let nothing = mounts::within(root, &corner.join(nothing)).during("opening an empty file")?;
         let nothing = mounts::copy(&nothing).during("copying an empty file")?;
         mounts::attach(&nothing, &place).during(format_args!("hiding /{name}"))?;
     }
@@ -166,7 +169,7 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
         }
     }
     // Memory that no process need have mapped.
-    write("kernel/shmall", memory / 2 / rustix::param::page_size() as u64);
+    write("kernel/shmall", memory / 2 / process::page_size());
     write("kernel/shmmax", memory / 2);
     write("kernel/msgmni", 256);
     write("fs/mqueue/queues_max", 64);

@@ -7,7 +7,7 @@
 use crate::copy::Places;
 use crate::tree::{Broken, Home, secrets_of_machine};
 use crate::unshared::{self, NEEDED};
-use crate::{Spec, hide, links};
+use crate::{Spec, hide, links, nameless};
 use landlock::{
     Access, AccessFs, BitFlags, PathBeneath, RulesetAttr, RulesetCreated, RulesetCreatedAttr, make_bitflags,
 };
@@ -87,6 +87,7 @@ pub fn enter(spec: &Spec, places: &Places) -> Result<(), Broken> {
 fn hidden(spec: &Spec) -> BTreeSet<PathBuf> {
     let mut names = secrets_of_machine(spec, &Home::of(spec));
     names.extend(["/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-"].map(PathBuf::from));
+    names.extend(nameless::files().map(PathBuf::from));
     if rustix::process::geteuid().is_root() {
         // Root may read what services keep from others. It is not needed to build anything.
         closed_to_others(Path::new("/etc"), &mut names);

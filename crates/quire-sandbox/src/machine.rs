@@ -12,6 +12,17 @@ pub struct Mount {
     pub device: String,
 }
 
+/// Returns the version of the running kernel: major and minor.
+pub fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname();
+    version(&release.release().to_string_lossy())
+}
+
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// Reads `/proc/self/mountinfo` (proc_pid_mountinfo(5)). Of several mounts on one point the last is the visible one.
 pub fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
@@ -101,6 +112,20 @@ pub fn homes(passwd: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_is_known_by_its_first_two_numbers() {
+        for (release, expected) in [
+            ("6.18.44-fc", (6, 18)),
+            ("6.1.0-56-cloud-amd64", (6, 1)),
+            ("6.8-rc1", (6, 8)),
+            ("5.15.167.4-microsoft-standard-WSL2", (5, 15)),
+            ("7", (7, 0)),
+            ("", (0, 0)),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
 
     #[test]
     fn the_last_mount_on_a_point_is_the_one() {

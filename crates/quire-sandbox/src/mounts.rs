@@ -1,14 +1,15 @@
 //! Mounting by file descriptor. No path of the agent's making is ever followed here: a target is walked to from the new
 //! root one name at a time without symlinks, and a source is opened before anything of the agent's is mounted.
 
+use crate::machine;
 use crate::tree::Broken;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fmt::Display;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
@@ -139,6 +140,9 @@ pub fn fresh(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
+/// The first kernel that takes an overlay's lower directories one by one.
+const LAYER_BY_LAYER: (u32, u32) = (6, 7);
+
 /// An overlay to be mounted. Directories are given by descriptor and named to the kernel as `/proc/self/fd/N`: such a
 /// name is never too long, needs no escapes, cannot be swapped, and tells the inside nothing through `mountinfo`.
 pub struct Overlay<'a> {
@@ -151,8 +155,13 @@ pub struct Overlay<'a> {
 }
 
 impl Overlay<'_> {
-    /// Returns the overlay as a detached mount, or the kernel's own words about what it refused.
-    pub fn mount(&self) -> Result<OwnedFd, Broken> {
+    /// Returns the overlay as a detached mount, or the kernel's own words about what it refused. `spare` is an empty
+    /// directory of ours, on which older kernels have to mount it first.
+    pub fn mount(&self, spare: &Path) -> Result<OwnedFd, Broken> {
+        if machine::kernel() < LAYER_BY_LAYER { self.mount_at(spare) } else { self.mount_by_parts() }
+    }
+
+    fn mount_by_parts(&self) -> Result<OwnedFd, Broken> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).during("opening an overlay")?;
         self.configure(&context).map_err(|error| {
             let mut told = vec![0; 1024];
@@ -164,24 +173,127 @@ impl Overlay<'_> {
     }
 
     fn configure(&self, context: &OwnedFd) -> rustix::io::Result<()> {
-        let by_number = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
         for lower in self.lowers {
             fsconfig_set_string(context, "lowerdir+", by_number(lower))?;
         }
+        for (key, value) in self.options() {
+            match value {
+                Some(value) => fsconfig_set_string(context, key, value)?,
+                None => fsconfig_set_flag(context, key)?,
+            }
+        }
+        fsconfig_create(context)
+    }
+
+    /// By mount(2), whose one string of options bounds the number of layers: a page has room for two hundred.
+    fn mount_at(&self, spare: &Path) -> Result<OwnedFd, Broken> {
+        let lowers: Vec<String> = self.lowers.iter().map(by_number).collect();
+        let mut options = format!("lowerdir={}", lowers.join(":"));
+        for (key, value) in self.options() {
+            options.push_str(&value.map_or(format!(",{key}"), |value| format!(",{key}={value}")));
+        }
+        let options = CString::new(options).during("naming an overlay")?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount("overlay", spare, "overlay", flags, options.as_c_str())
+            .during("mounting an overlay")?;
+        let mount = place(spare).and_then(copy).during("copying an overlay");
+        rustix::mount::unmount(spare, UnmountFlags::DETACH).during("clearing the place of an overlay")?;
+        mount
+    }
+
+    /// Returns all options but the lower directories; one without a value is a flag.
+    fn options(&self) -> Vec<(&'static str, Option<String>)> {
+        let mut options = vec![];
         if let Some((upper, work)) = self.writable {
-            fsconfig_set_string(context, "upperdir", by_number(upper))?;
-            fsconfig_set_string(context, "workdir", by_number(work))?;
+            options.push(("upperdir", Some(by_number(upper))));
+            options.push(("workdir", Some(by_number(work))));
             // Synced once, at the end.
-            fsconfig_set_flag(context, "volatile")?;
+            options.push(("volatile", None));
         }
         if self.user_marks {
-            fsconfig_set_flag(context, "userxattr")?;
+            options.push(("userxattr", None));
         }
         // A lower directory keeps its name and a copied-up file its content in the layer, so that a layer can be read
         // without the kernel.
-        fsconfig_set_string(context, "redirect_dir", "nofollow")?;
-        fsconfig_set_string(context, "metacopy", "off")?;
-        fsconfig_set_string(context, "index", "off")?;
-        fsconfig_create(context)
+        for (key, value) in [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")] {
+            options.push((key, Some(value.to_owned())));
+        }
+        options
+    }
+}
+
+fn by_number(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    use std::fs;
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    const WITHIN: &str = "QUIRE_TEST_WITHIN";
+
+    /// Both ways to mount an overlay, in namespaces of this test's own.
+    #[test]
+    fn an_overlay_of_many_layers_stands_on_old_kernels_and_new_ones() {
+        if std::env::var_os(WITHIN).is_some() {
+            return both_ways();
+        }
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let name = "mounts::tests::an_overlay_of_many_layers_stands_on_old_kernels_and_new_ones";
+        command.args(["--exact", name, "--nocapture"]).env(WITHIN, "yes");
+        // SAFETY: the forked child has one thread, and what it calls takes no lock that another one of the parent's holds
+        // for long.
+        unsafe {
+            command.pre_exec(move || {
+                unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)?;
+                fs::write("/proc/self/setgroups", "deny")?;
+                fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+                fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+            })
+        };
+        assert!(command.status().unwrap().success());
+    }
+
+    fn both_ways() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = fresh("tmpfs", &[("mode", "0755")], MountAttrFlags::empty()).unwrap();
+        attach(&memory, place(dir.path()).unwrap()).unwrap();
+        let made = |name: String| {
+            fs::create_dir(dir.path().join(&name)).unwrap();
+            dir.path().join(name)
+        };
+        let lowers: Vec<OwnedFd> = (0..100)
+            .map(|layer| {
+                let lower = made(format!("lower-{layer}"));
+                fs::write(lower.join("newest"), format!("{layer}")).unwrap();
+                fs::write(lower.join(format!("of-{layer}")), "").unwrap();
+                place(&lower).unwrap()
+            })
+            .collect();
+        let spare = made("spare".into());
+        type Way = fn(&Overlay<'_>, &Path) -> Result<OwnedFd, Broken>;
+        let ways: [Way; 2] =
+            [|overlay, _| overlay.mount_by_parts(), |overlay, spare| overlay.mount_at(spare)];
+        for (number, way) in ways.iter().enumerate() {
+            if number == 0 && machine::kernel() < LAYER_BY_LAYER {
+                continue;
+            }
+            let (upper, at) = (made(format!("upper-{number}")), made(format!("at-{number}")));
+            let (held, work) = (place(&upper).unwrap(), place(&made(format!("work-{number}"))).unwrap());
+            let overlay = Overlay { lowers: &lowers, writable: Some((&held, &work)), user_marks: true };
+            attach(way(&overlay, &spare).unwrap(), place(&at).unwrap()).unwrap();
+            assert_eq!(fs::read_to_string(at.join("newest")).unwrap(), "0", "way {number}");
+            assert!(at.join("of-99").exists());
+            fs::remove_file(at.join("of-99")).unwrap();
+            fs::write(at.join("made"), "here").unwrap();
+            assert_eq!(fs::read_to_string(upper.join("made")).unwrap(), "here");
+            assert!(!at.join("of-99").exists() && dir.path().join("lower-99/of-99").exists());
+            assert_eq!(fs::read_dir(&spare).unwrap().count(), 0, "nothing stays mounted on the spare place");
+        }
     }
 }

@@ -60,6 +60,14 @@ pub fn leave(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Returns the size of a page of memory, in bytes. rustix looks it up in `/proc/self/auxv` before Linux 6.4, and panics in
+/// a process that has changed its user, which may not read that.
+pub fn page_size() -> u64 {
+    // SAFETY: takes a number and returns one, which the C library was told when the program started.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(size).unwrap_or(4096)
+}
+
 /// Asks to be killed when the thread that started this process ends.
 pub fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)

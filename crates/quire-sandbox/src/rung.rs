@@ -129,14 +129,13 @@ const CALL_TIME: Duration = Duration::from_secs(30);
 
 /// Makes a sandbox of each kind, best first, until one stands in which a command runs, and ends it. `scratch` is a
 /// directory that does not exist yet, on a disk where layers could lie, and `folder` one where a task's folder could; both
-/// are removed again. `binary` is as in [`Spec::binary`]. Where none stands, the error is the lowest rung's.
+/// are removed again. `binary` is as in [`Spec::binary`]. Where none stands, the error says why for each.
 pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, StartError> {
     let root = rustix::process::geteuid().is_root();
     // Root of a user namespace is somebody else outside of it (user_namespaces(7)).
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let maps_to_root = map.split_whitespace().take(2).eq(["0", "0"]);
     let mut refused = Vec::new();
-    let mut last = StartError::Ended;
     for rung in Rung::for_user(root, root && maps_to_root) {
         match try_one(rung, scratch, folder, binary) {
             Ok(()) => return Ok(Proof { rung, refused }),
@@ -150,11 +149,16 @@ pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, Star
                     other => other.to_string(),
                 };
                 refused.push(Refused { rung, why });
-                last = error;
             }
         }
     }
-    Err(last)
+    Err(StartError::Refused(none(&refused)))
+}
+
+/// Returns, where nothing stands, why.
+fn none(refused: &[Refused]) -> String {
+    let each: Vec<String> = refused.iter().map(|Refused { rung, why }| format!("{rung}: {why}")).collect();
+    each.join("; ")
 }
 
 fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(), StartError> {
@@ -230,6 +234,14 @@ mod tests {
         ] {
             assert_eq!(Rung::for_user(root, root_of_machine), expected, "{root} {root_of_machine}");
         }
+    }
+
+    #[test]
+    fn where_nothing_stands_every_kind_says_why() {
+        let refused = |rung, why: &str| Refused { rung, why: why.to_owned() };
+        let said = none(&[refused(Rung::OneUid, "no overlay"), refused(Rung::Copy, "no Landlock")]);
+        assert!(said.contains("(ordinary user): no overlay; copy"), "{said}");
+        assert!(said.ends_with(": no Landlock"), "{said}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ unsafe extern "C" fn drop_pages(
         let info = &*info;
         (info.dlpi_addr as usize, std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()))
     };
-    let page = rustix::param::page_size();
+    let page = crate::process::page_size() as usize;
     for segment in segments {
         if segment.p_type != libc::PT_LOAD || segment.p_flags & libc::PF_W != 0 {
             continue;

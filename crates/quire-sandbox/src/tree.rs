@@ -11,8 +11,8 @@ use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::twice::Mounts;
 use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, others,
-    tidy,
+    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, nameless,
+    others, tidy,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -129,7 +129,9 @@ impl<'a> Tree<'a> {
             empty_directory: None,
         };
         let door = tree.made("door")?;
-        door::fill(&door, spec, if real_root { owner } else { 0 })?;
+        let shift = if real_root { owner } else { 0 };
+        door::fill(&door, spec, shift)?;
+        nameless::fill(&door, shift).during("laying out a name for the machine")?;
         let mut below = if real_root {
             let cover = tree.made("cover")?;
             cover::fill(&cover, owner)?;
@@ -303,7 +305,7 @@ impl<'a> Tree<'a> {
         self.corner()
     }
 
-    /// Lays `/run/quire`: the binary, the out directory, and the two empty things that masks are made of.
+    /// Lays `/run/quire`: the binary, the out directory, and what masks are made of.
     fn corner(&mut self) -> Result<(), Broken> {
         let corner = Path::new(QUIRE_INSIDE);
         let memory =
@@ -328,6 +330,7 @@ impl<'a> Tree<'a> {
         }
         file(memory.as_fd(), Path::new("bin/quire"), 0o755).during("making quire's corner")?;
         file(memory.as_fd(), Path::new("empty/file"), 0).during("making quire's corner")?;
+        nameless::boot(memory.as_fd()).during("making quire's corner")?;
 
         let binary = self.real(&self.spec.binary)?;
         let binary = mounts::copy(&binary).during("binding the quire binary")?;
@@ -577,7 +580,7 @@ impl<'a> Tree<'a> {
                 Err(error) => return Err(error).during("opening a sealed layer"),
             }
         }
-        let user_marks = !self.real_root;
+        let (user_marks, spare) = (!self.real_root, self.made("spare")?);
         let lies_within = |layers: &[PathBuf]| layers.iter().any(|layer| layer.starts_with(at));
         let tangled = (!lowers.is_empty() && lies_within(&self.spec.layers))
             || (below.len() > 1 && lies_within(&self.spec.skeleton));
@@ -586,7 +589,7 @@ impl<'a> Tree<'a> {
             // No overlay takes a lower directory that lies in another one, as quire's layers lie in the machine. An overlay
             // of the machine alone is a file system of its own, in which they do not lie.
             let alone = [machine, open(&self.made(&format!("nothing-{}", self.lowers))?)?];
-            let machine = Overlay { lowers: &alone, writable: None, user_marks }.mount()?;
+            let machine = Overlay { lowers: &alone, writable: None, user_marks }.mount(&spare)?;
             self.keep(&machine, true)?;
             lowers.push(machine);
         }
@@ -612,7 +615,7 @@ impl<'a> Tree<'a> {
         }
         fs::create_dir_all(&work).during("making a work directory")?;
         let (upper, work) = (open(&upper)?, open(&work)?);
-        let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount()?;
+        let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount(&spare)?;
         mounts::attach(&mount, target).during("attaching")?;
         Ok(mount)
     }

@@ -52,6 +52,9 @@ impl Limits {
             sweep(&place.parent);
             let directory = place.parent.join(format!("{NAME}{}", std::process::id()));
             if place.kind == Kind::V2 {
+                if !may_have_limits_below(&place.parent) {
+                    continue;
+                }
                 hand_down(&place.parent);
             }
             // One tree may stand for several kinds of limit.
@@ -205,6 +208,14 @@ fn delegated(own: &Path) -> Option<&Path> {
     let group = own.parent().filter(|_| own.ends_with(HOST))?;
     let name = group.file_name()?.to_str()?;
     (name.starts_with(NAME) && name.ends_with(".scope")).then_some(group)
+}
+
+/// Returns whether groups below this one of version 2 can have limits and processes: not where it holds processes itself,
+/// unless it is the root of all. The kernel would take limits on processes and of time even there, and then let nothing
+/// into the groups below (cgroups(7), "domain invalid").
+fn may_have_limits_below(group: &Path) -> bool {
+    !group.join("cgroup.type").exists()
+        || fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|inside| inside.trim().is_empty())
 }
 
 /// Lets groups below this one have limits, each kind by itself: one that is not ours to give refuses all written with it.
@@ -369,6 +380,24 @@ mod tests {
                 })
                 .collect();
             assert_eq!(found, *expected, "{own}");
+        }
+    }
+
+    #[test]
+    fn no_limits_are_given_below_a_group_that_holds_processes() {
+        type Row = (&'static [(&'static str, &'static str)], bool);
+        let rows: &[Row] = &[
+            (&[("cgroup.procs", "1\n2\n")], true), // the root of all has no type
+            (&[("cgroup.type", "domain\n"), ("cgroup.procs", "")], true),
+            (&[("cgroup.type", "domain\n"), ("cgroup.procs", "7\n")], false),
+            (&[("cgroup.type", "domain threaded\n")], false),
+        ];
+        for (files, expected) in rows {
+            let dir = tempfile::tempdir().unwrap();
+            for (file, content) in *files {
+                fs::write(dir.path().join(file), content).unwrap();
+            }
+            assert_eq!(may_have_limits_below(dir.path()), *expected, "{files:?}");
         }
     }
 

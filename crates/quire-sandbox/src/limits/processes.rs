@@ -69,7 +69,7 @@ impl Processes {
             open(format!("/proc/{first}/root/{place}"), OFlags::PATH | OFlags::NOFOLLOW).ok()
         });
         let memory = memory.filter(|place| is_in_memory(place)).collect();
-        Some(Processes { proc, memory, page: rustix::param::page_size() as u64 })
+        Some(Processes { proc, memory, page: crate::process::page_size() })
     }
 
     /// Returns all of them, the hand included.

@@ -41,6 +41,7 @@ impl On {
 
 pub const ALL: &[(&str, On, Test)] = &[
     ("nothing_real_changes", On::Tree, nothing_real_changes),
+    ("nothing_tells_which_machine_it_is", On::Every, nothing_tells_which_machine_it_is),
     ("homes_are_empty_but_for_tools", On::Tree, homes_are_empty_but_for_tools),
     ("secrets_are_hidden", On::Tree, secrets_are_hidden),
     ("quires_own_directories_are_hidden", On::Tree, quires_own_directories_are_hidden),
@@ -125,6 +126,45 @@ fn nothing_real_changes(stage: &Stage) {
     live.sandbox.end().unwrap();
     assert_eq!(before, trees.each_ref().map(|tree| fingerprint(tree)));
     assert!(Path::new("/usr/share/doc").exists());
+}
+
+/// What there is of these names on the machine is another one inside.
+fn nothing_tells_which_machine_it_is(stage: &Stage) {
+    let outside = |file: &str| fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    let telling = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostname"];
+    assert!(telling.iter().any(|file| !outside(file).is_empty()), "there is nothing to tell outside");
+    let live = stage.start();
+    if stage.rung == Rung::Copy {
+        for file in telling.iter().filter(|file| Path::new(file).exists()) {
+            live.no(&format!("cat {file}"));
+        }
+        return;
+    }
+    for (file, inside) in telling.iter().zip(["71756972650040008000000000000000"; 2].iter().chain(&["quire"]))
+    {
+        if Path::new(file).exists() {
+            assert_eq!(live.yes(&format!("cat {file}")), *inside, "{file}");
+        }
+    }
+    assert_eq!(live.yes("uname -n; cat /proc/sys/kernel/hostname"), "quire\nquire");
+    let boot = live.yes("cat /proc/sys/kernel/random/boot_id");
+    assert_eq!(boot.len(), outside("/proc/sys/kernel/random/boot_id").len());
+    assert_ne!(boot, outside("/proc/sys/kernel/random/boot_id"));
+    let host = outside("/proc/sys/kernel/hostname");
+    if !host.is_empty() && host != "localhost" {
+        live.no(&format!("grep -qw -- {} /etc/hosts", quoted(host)));
+    }
+    assert_eq!(live.yes("cat /sys/class/net/*/address"), "00:00:00:00:00:00");
+    // None of it is a change, and what is there may be changed.
+    live.yes("echo other > /etc/machine-id && cat /etc/machine-id");
+    live.sandbox.end().unwrap();
+    let etc =
+        layer::machine(&stage.spec.layer, Path::new(if stage.rung.shifts_owners() { "/" } else { "/etc" }));
+    let etc = if stage.rung.shifts_owners() { etc.join("etc") } else { etc };
+    let mut changed: Vec<_> =
+        fs::read_dir(etc).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    changed.sort();
+    assert_eq!(changed, ["machine-id"]);
 }
 
 fn homes_are_empty_but_for_tools(stage: &Stage) {

@@ -143,7 +143,7 @@ fn sandbox_row(proof: Result<Proof, EngineError>, obstacles: &[Obstacle]) -> Row
 fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) -> Result<Exit, Failure> {
     let obstacles = match for_user {
         // What stands in his way need not stand in root's.
-        true => raise::obstacles(&Machine { root: false, ..machine.clone() }, None),
+        true => raise::obstacles(&Machine { root: false, ..machine.clone() }, Some(Rung::Copy)),
         false => raise::obstacles(machine, rung),
     };
     let mut steps = vec![];
@@ -155,6 +155,10 @@ fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) ->
         }
     }
     if steps.is_empty() {
+        if for_user && obstacles.is_empty() {
+            print("Nothing is known that would raise the sandboxes of an ordinary user.\n")?;
+            return Ok(Exit::Done);
+        }
         let now = rung.map_or("no sandbox can be made".to_owned(), |rung| rung.to_string());
         let more = if obstacles.is_empty() {
             "nothing is known that would raise it"
