@@ -14,7 +14,8 @@ use crate::fault::Trouble;
 use crate::responses::bearer;
 use crate::sse::Event;
 use crate::wire::{
-    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, name_apart, object, raw, text,
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, joined, name_apart, object, parse,
+    raw, text,
 };
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
@@ -190,7 +191,7 @@ impl Reading for Answer {
         if event.data.trim() == "[DONE]" {
             return Ok(Progress::Done);
         }
-        let Ok(chunk) = serde_json::from_str::<Value>(&event.data) else { return Ok(Progress::Unreadable) };
+        let Some(chunk) = parse(&event.data) else { return Ok(Progress::Unreadable) };
         if chunk.get("error").is_some_and(|error| !error.is_null()) || event.name == "error" {
             return Err(Trouble::of_event(&chunk));
         }
@@ -231,19 +232,23 @@ impl Reading for Answer {
             .iter_mut()
             .map(|draft| {
                 let Draft { id, tool, input, .. } = draft;
-                Call { id: std::mem::take(id), tool: std::mem::take(tool), input: std::mem::take(input) }
+                Call {
+                    id: std::mem::take(id),
+                    tool: std::mem::take(tool),
+                    input: joined(std::mem::take(input)),
+                }
             })
             .collect();
         name_apart(&mut calls, nth);
 
         let mut more = Map::new();
         if let Some((name, reasoning)) = reasoning.filter(|_| !calls.is_empty()) {
-            more.insert(name.to_owned(), json!(reasoning));
+            more.insert(name.to_owned(), json!(joined(reasoning)));
         }
         if !reasoning_details.is_empty() {
             more.insert("reasoning_details".to_owned(), Value::Array(reasoning_details));
         }
-        let visible = if text.is_empty() { refusal } else { text };
+        let visible = joined(if text.is_empty() { refusal } else { text });
         let with_more = calls.iter().zip(drafts.into_iter().map(|draft| draft.more));
         let items = message(&visible, with_more, more).into_iter().map(Item).collect();
         Ok(Reply {

@@ -7,7 +7,7 @@
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::offer::{self, Native, Offer};
 use crate::sse;
-use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show, without_halves};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Item, Prompt, Reply, Stop};
@@ -140,8 +140,8 @@ impl Client {
             let show = |piece: Glimpse| {
                 shown.store(true, Ordering::Relaxed);
                 glimpse(match piece {
-                    Glimpse::Text(text) => Glimpse::Text(way.masked_said(text)),
-                    Glimpse::Reasoning(text) => Glimpse::Reasoning(way.masked_said(text)),
+                    Glimpse::Text(text) => Glimpse::Text(way.masked_said(without_halves(text))),
+                    Glimpse::Reasoning(text) => Glimpse::Reasoning(way.masked_said(without_halves(text))),
                     other => other,
                 });
             };
@@ -393,8 +393,13 @@ impl Way<'_> {
             .filter(|item| matches!(***item, quire_core::PromptItem::Model(_)))
             .count();
         let mut reading = self.dialect.reading(nth);
-        let streams = read(response, reading.as_mut(), patience, show).await?;
+        let Came { streams, unreadable } = read(response, reading.as_mut(), patience, show).await?;
         let mut reply = reading.reply()?;
+        // Where a call comes in pieces, one that was skipped may be a part of it.
+        if unreadable > 0 && !reply.calls.is_empty() && !self.dialect.sends_whole_items() {
+            let why = format!("{unreadable} of its events were unreadable, and its calls may lack a part");
+            return Err(Trouble::broken(why));
+        }
         reply.usage = settled(reply.usage, sent_bytes, &reply);
         Ok((reply, streams))
     }
@@ -447,13 +452,20 @@ async fn send(request: reqwest::RequestBuilder, patience: &Patience) -> Result<R
     Ok(response)
 }
 
-/// Reads an answer to its end. Returns whether it was a stream.
+/// How an answer came.
+struct Came {
+    streams: bool,
+    /// Events that were no JSON, and skipped.
+    unreadable: u32,
+}
+
+/// Reads an answer to its end.
 async fn read(
     mut response: Response,
     reading: &mut dyn Reading,
     patience: &Patience,
     show: Show<'_>,
-) -> Result<bool, Trouble> {
+) -> Result<Came, Trouble> {
     let encoding = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
         return Err(never(format!("it is packed ({encoding}), which was not asked for")));
@@ -473,7 +485,7 @@ async fn read(
         let chunk = match timeout(wait, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
-            _ if progress == Progress::Enough => return Ok(true),
+            _ if progress == Progress::Enough => return Ok(Came { streams: true, unreadable }),
             Ok(Err(error)) => return Err(Trouble::broken(format!("the stream broke: {}", deepest(&error)))),
             Err(_) => return Err(Trouble::broken(format!("nothing came for {} s", wait.as_secs()))),
         };
@@ -488,7 +500,9 @@ async fn read(
                 .find(|b| !b.is_ascii_whitespace())
                 .is_some_and(|b| matches!(b, b'{' | b'[' | b'<'))
             {
-                return read_whole(response, start, reading, patience, show).await.map(|()| false);
+                return read_whole(response, start, reading, patience, show)
+                    .await
+                    .map(|()| Came { streams: false, unreadable: 0 });
             }
         }
         parser.push(&chunk, &mut events).map_err(|error| never(error.to_string()))?;
@@ -497,7 +511,7 @@ async fn read(
                 Progress::Unreadable => unreadable += 1,
                 Progress::Done => {
                     drain(response);
-                    return Ok(true);
+                    return Ok(Came { streams: true, unreadable });
                 }
                 now => {
                     read_any = true;
@@ -519,7 +533,7 @@ async fn read(
         tracing::debug!(unreadable, "events that are no JSON were skipped");
     }
     match progress {
-        Progress::Enough | Progress::Done => Ok(true),
+        Progress::Enough | Progress::Done => Ok(Came { streams: true, unreadable }),
         _ if !is_stream && !read_any && total > 0 => Err(no_stream(&start)),
         _ if unreadable > 0 => Err(Trouble::broken(format!(
             "the stream ended before the reply did, and {unreadable} of its events were unreadable"

@@ -9,7 +9,7 @@ use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
 use crate::wire::{
-    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, raw, text,
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, parse, raw, text,
 };
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
@@ -48,6 +48,10 @@ impl Dialect for Responses {
 
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>) {
         headers.extend(key.map(|key| (AUTHORIZATION, bearer(&key))));
+    }
+
+    fn sends_whole_items(&self) -> bool {
+        true
     }
 
     fn wire(&self) -> Wire {
@@ -175,7 +179,7 @@ impl Reading for Answer {
         if event.data == "[DONE]" {
             return Ok(Progress::More);
         }
-        let Ok(data) = serde_json::from_str::<Value>(&event.data) else { return Ok(Progress::Unreadable) };
+        let Some(data) = parse(&event.data) else { return Ok(Progress::Unreadable) };
         let kind = data.get("type").and_then(Value::as_str).unwrap_or(&event.name);
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {

@@ -373,6 +373,7 @@ fn values_of_arguments_and_variables() {
         ("QUIRE_SANDBOX", "{memory='1GiB'}", "fine"),
         ("NOT_QUIRE_MODEL", "3", "fine"),
         ("QUIRE_HOME", "3", "fine"),
+        ("QUIRE_LOG", "debug", "fine"),
         ("QUIRE_MODEL", "", "fine"),
     ];
     for (name, text, expected) in rows {

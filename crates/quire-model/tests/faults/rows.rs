@@ -379,7 +379,38 @@ fn calls() -> Vec<Row> {
         })
     };
     let one = |reply: &Reply, _: Speech| assert_eq!(reply.calls.len(), 1);
+    // A part of the call is lost, and what is left of it would run.
+    let lost = row("a part of a call that is no JSON", go_on(2), |speech| {
+        let part = match speech.0 {
+            Wire::Chat => r#"data: {"choices":[{"delta":{"tool_calls":[{"index":0,"func"#,
+            _ => "data: {\"type\":\"content_block_delta\",\"ind",
+        };
+        let call = speech.call(1, "c1", "shell", "{\"command\":\"rm -r /tmp/\"}");
+        let end = speech.end(End::Done);
+        let whole_anyway = speech.whole();
+        vec![
+            stream(if speech.0 == Wire::Responses {
+                String::new()
+            } else {
+                speech.start() + part + "\n\n" + &call + &end
+            }),
+            stream(whole_anyway),
+        ]
+    });
+    let halves = Row {
+        check: |reply, _| {
+            assert_eq!(
+                (reply.text.as_str(), reply.calls[0].input.as_str()),
+                (SAID, "{\"command\":\"echo 🎉\"}")
+            )
+        },
+        ..row("a character cut into halves of UTF-16", go_on(1), |speech| {
+            vec![stream(speech.start() + &speech.halved() + &speech.end(End::Done))]
+        })
+    };
     vec![
+        lost,
+        halves,
         call("a call of a tool that there is not", &[("c1", "teleport", "{}")], one),
         call("a call whose input is no JSON", &[("c1", "shell", "{\"command\":")], one),
         call("a call whose input is no object", &[("c1", "shell", "[1]")], one),
@@ -395,8 +426,11 @@ fn calls() -> Vec<Row> {
     ]
 }
 
+/// What a server says of tokens.
+type Usages = fn(Speech) -> Value;
+
 fn tokens() -> Vec<Row> {
-    let usages: [(&str, fn(Speech) -> Value); 4] = [
+    let usages: [(&str, Usages); 4] = [
         ("no usage", |_| json!({})),
         ("usage of null", |_| Value::Null),
         ("usage of zero", |speech| speech.usage(json!(0), json!(0))),

@@ -105,6 +105,42 @@ impl Speech {
         }
     }
 
+    /// Returns the events of a text and a call, where each 🎉 comes in two pieces, half a character each.
+    pub fn halved(self) -> String {
+        let begun = |input: &str| self.call_begun(1, "c1", "shell", input);
+        let (input, rest) = ("{\"command\":\"echo @1", "@2\"}");
+        let events = match self.0 {
+            Wire::Chat => {
+                let text = self
+                    .events(&[delta(json!({ "content": "Grüße @1" })), delta(json!({ "content": "@2" }))]);
+                let rest = json!({ "tool_calls": [{ "index": 0, "function": { "arguments": rest } }] });
+                text + &begun(input) + &self.event(&delta(rest))
+            }
+            Wire::Messages => {
+                let piece = |text: &str| json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } });
+                let text = [
+                    json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+                    piece("Grüße @1"),
+                    piece("@2"),
+                    json!({ "type": "content_block_stop", "index": 0 }),
+                ];
+                let rest = json!({ "type": "content_block_delta", "index": 1, "delta": { "type": "input_json_delta", "partial_json": rest } });
+                self.events(&text)
+                    + &begun(input)
+                    + &self.events(&[rest, json!({ "type": "content_block_stop", "index": 1 })])
+            }
+            // Whole items follow the pieces.
+            _ => {
+                let piece = |text: &str| json!({ "type": "response.output_text.delta", "output_index": 0, "delta": text });
+                let done =
+                    json!({ "type": "response.output_item.done", "output_index": 0, "item": message(SAID) });
+                let call = self.call(1, "c1", "shell", "{\"command\":\"echo 🎉\"}");
+                self.events(&[piece("Grüße @1"), piece("@2"), done]) + &call
+            }
+        };
+        events.replace("@1", "\\ud83c").replace("@2", "\\udf89")
+    }
+
     pub fn end(self, why: End) -> String {
         self.end_with(why, &self.usage(json!(42), json!(7)))
     }

@@ -85,7 +85,7 @@ fn with_none_left_the_task_waits_and_can_change_its_model() {
     let first = Model::saying(vec![shell("echo one > one"), Answer::Nonsense]);
     let second = Model::new(|_| Answer::Nonsense);
     settings(&stage, &first, Wire::Responses, &second, Wire::Chat);
-    stage.quire(&["make a file"]).exits(4).tells(&["Task 1 is kept", "quire resume 1"]);
+    stage.quire(&["make a file"]).exits(4).tells(&["All that was done so far is kept", "quire resume 1"]);
     assert!(stage.state(1).contains("needs you"), "{}", stage.state(1));
 
     let third = Model::new(|_| say("It is there."));

@@ -61,7 +61,7 @@ impl Peer {
         let mut process = Command::new(cache.join("venv/bin/python"))
             .arg(serve)
             .arg(cache.join("tiny.gguf"))
-            .arg("32768")
+            .arg("16384")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -186,7 +186,7 @@ fn llama_on_all_wires() {
     let told = stage.json(&["models"]);
     let listed =
         told["providers"].as_array().expect("rows").iter().find(|row| row["provider"] == "peer").cloned();
-    assert_eq!(listed.expect("a row")["models"][0]["context_tokens"], 32_768, "{told:#}");
+    assert_eq!(listed.expect("a row")["models"][0]["context_tokens"], 16_384, "{told:#}");
     let asked = &told["asked"][0];
     assert_eq!((&asked["answers"], &asked["streams"]), (&true.into(), &true.into()), "{asked:#}");
 }
