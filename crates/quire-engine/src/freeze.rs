@@ -9,15 +9,17 @@
 //! folders/ID/base/N/      everything, as it was the first time, and again after many deltas (`squash.rs`)
 //! folders/ID/delta/N/     what changed, as an overlayfs layer
 //! folders/ID/state-N.json what the copy at N is made of; small
-//! folders/ID/manifest     the stat of every path as last copied; names its N
+//! folders/ID/manifest     the stat of every path as last copied (`manifest.rs`); names its N
 //! folders/ID/new/         a layer being made; worthless after a crash
 //! ```
 //!
 //! A layer is made durable before the manifest that names it is renamed into place, so a crash leaves the old copy or the
 //! new one. Nothing is ever written into the person's folder; sharing a large file by hard link moves its ctime.
 
+mod compare;
 pub mod copies;
 mod copy;
+mod manifest;
 mod squash;
 mod walk;
 
@@ -25,23 +27,25 @@ pub(crate) use copy::remove_below;
 pub use copy::remove_tree;
 pub use walk::{LeftOut, read_small};
 
-use crate::rooted::{Kind, Print, Rooted, replace_file, sync_dir};
+use crate::rooted::{Kind, Print, Rooted, below, replace_file, sync_dir};
 use crate::stack::Stack;
+use compare::{Changes, compare};
 use copy::{Copied, copied_bytes, copy_all, finish_dir, make_dir};
+use manifest::{Manifest, entries};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
-use quire_sandbox::layer;
+use quire_sandbox::{FolderView, layer, may_be_secret};
 use rustix::fs::{FlockOperation, Mode};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use walk::{Walk, walk};
+use walk::{Entry, Given, Listed, Walk, walk};
 
 /// An immutable copy of a folder.
 #[derive(Clone, Debug)]
@@ -57,7 +61,10 @@ pub struct Frozen {
     pub ignored: Vec<PathBuf>,
     /// What the folder has and the copy has not.
     pub left_out: Vec<LeftOut>,
-    /// Files that are one inode with the person's, with their size and mtime: an edit in place shows by these.
+    /// As in [`FolderView`].
+    suspects: Option<Vec<RelPath>>,
+    /// Files that are one inode with the person's, with their size and mtime: an edit in place shows by these. Those that git
+    /// never changes are not among them.
     linked: HashMap<RelPath, (u64, i64)>,
 }
 
@@ -84,13 +91,42 @@ struct State {
     ignored: Vec<RelPath>,
     left_out: Vec<LeftOut>,
     linked: Vec<(RelPath, u64, i64)>,
+    #[serde(default)]
+    suspects: Option<Vec<RelPath>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    delta: u64,
-    top: Print,
-    nodes: Vec<(RelPath, Print)>,
+/// Where the paths of files that may be secrets are longer than this together, in bytes, they are not noted but looked for
+/// each time: they must go into what a sandbox is told.
+const SUSPECTS_MAX: usize = 64 << 10;
+
+impl State {
+    fn of(
+        base: u64,
+        deltas: Vec<u64>,
+        manifest: &Manifest,
+        ignored: Vec<RelPath>,
+        mut left_out: Vec<LeftOut>,
+        linked: Vec<(RelPath, u64, i64)>,
+    ) -> State {
+        left_out.sort();
+        let (mut files, mut bytes) = (0, 0);
+        let mut suspects: Vec<RelPath> = vec![];
+        for (dir, raw) in manifest.dirs() {
+            let of_git = dir.as_ref().is_some_and(copy::is_of_git);
+            for (name, stamp) in entries(raw).filter(|(_, stamp)| stamp.kind != Kind::Dir) {
+                if stamp.kind == Kind::File {
+                    files += 1;
+                    bytes += stamp.bytes;
+                }
+                if !of_git && may_be_secret(name) {
+                    suspects.extend(below(dir.as_ref(), name));
+                }
+            }
+        }
+        let length: usize = suspects.iter().map(|path| path.as_bytes().len()).sum();
+        let suspects = (length <= SUSPECTS_MAX).then_some(suspects);
+        State { base, deltas, files, bytes, ignored, left_out, linked, suspects }
+    }
 }
 
 /// Changes so close to the look at them are not trusted to show by their time, in nanoseconds: kernels stamp files with a
@@ -129,13 +165,21 @@ pub fn freeze_at_most(
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
     let root = Rooted::open(folder).map_err(folder_error)?;
-    squash::squash(&dir, squash::DELTAS_MAX).map_err(folder_error)?;
+    let newest = Newest::read(&dir).map_err(home_error)?;
+    let newest = newest.map(|newest| squash::squash(&dir, newest, squash::DELTAS_MAX)).transpose();
+    let newest = newest.map_err(folder_error)?;
     let own = own(home, folder);
-    let walk = survey(&root, own.as_ref()).map_err(folder_error)?;
+    let given = Given {
+        root: &root,
+        own: own.as_ref(),
+        was: newest.as_ref().map(|newest| &newest.manifest),
+        trusted_ns: now_ns() - RACY_NS,
+    };
+    let mut walk = walk(&given).map_err(folder_error)?;
     let job = Job { dir: &dir, root: &root, most, progress };
-    let delta = match manifest(&dir).map_err(home_error)? {
-        None => job.first(walk),
-        Some(manifest) => job.later(walk, manifest),
+    let delta = match newest {
+        None => job.first(&mut walk),
+        Some(newest) => job.later(&mut walk, newest),
     };
     match delta {
         Ok(delta) => {
@@ -186,92 +230,74 @@ impl Job<'_> {
     }
 
     /// Copies everything into a base.
-    fn first(&self, walk: Walk) -> Result<u64, Stop> {
+    fn first(&self, walk: &mut Walk) -> Result<u64, Stop> {
         let &Job { dir, root, progress, .. } = self;
-        let Walk { top, nodes, ignored, mut left_out } = walk;
+        let mut nodes = vec![];
+        for Listed { path: within, entries, .. } in &walk.dirs {
+            for Entry { name, print } in entries {
+                nodes.push((below(within.as_ref(), name)?, *print));
+            }
+        }
         self.bound(nodes.iter().map(|(path, print)| (path, print)))?;
+        // A manifest that cannot be read leaves copies behind, on which tasks may stand.
+        let base = states(dir)?.into_iter().max().map_or(0, |last| last + 1);
         let (new, to) = begin_layer(dir)?;
-        let filled = fill((root, &top), &to, nodes, &[], &|_| false, progress)?;
-        end_layer(&new, &to, &dir.join("base").join("0"))?;
+        let filled = fill((root, &walk.top), &to, nodes, &[], &|_| false, progress)?;
+        end_layer(&new, &to, &dir.join("base").join(base.to_string()))?;
+        let manifest = Changes::default().manifest(base, walk, None, &filled.nodes);
+        let mut left_out = std::mem::take(&mut walk.left_out);
         left_out.extend(filled.left_out);
-        left_out.sort();
-        let (files, bytes) = count(&filled.nodes);
-        let state = State { base: 0, deltas: vec![], files, bytes, ignored, left_out, linked: filled.linked };
-        Ok(name(dir, &state, Manifest { delta: 0, top, nodes: filled.nodes })?)
+        let state =
+            State::of(base, vec![], &manifest, std::mem::take(&mut walk.ignored), left_out, filled.linked);
+        Ok(name(dir, &state, &manifest)?)
     }
 
     /// Copies what is not as in the newest copy into a delta.
-    fn later(&self, walk: Walk, old: Manifest) -> Result<u64, Stop> {
+    fn later(&self, walk: &mut Walk, newest: Newest) -> Result<u64, Stop> {
         let &Job { dir, root, progress, .. } = self;
-        let Walk { top, nodes, ignored, mut left_out } = walk;
-        let mut state = state(dir, old.delta)?;
+        let Newest { manifest: old, mut state } = newest;
         let frozen = lowers(dir, &state)?;
-        let had: HashMap<&RelPath, &Print> = old.nodes.iter().map(|(path, print)| (path, print)).collect();
-        let has: HashMap<RelPath, Print> = nodes.iter().cloned().collect();
-        let unread: HashMap<&RelPath, &LeftOut> =
-            state.left_out.iter().map(|left| (&left.path, left)).collect();
-
-        let mut kept: Vec<(RelPath, Print)> = vec![];
-        let mut layer: BTreeMap<RelPath, Print> = BTreeMap::new();
-        for (path, print) in nodes {
-            match (had.get(&path), unread.get(&path)) {
-                (Some(was), _) if same(root, &frozen, &path, was, &print)? => kept.push((path, print)),
-                (None, Some(left)) if print.kind == Kind::File && root.file(&path).is_err() => {
-                    left_out.push((*left).clone());
-                }
-                _ => drop(layer.insert(path, print)),
+        let mut changes = compare(root, &frozen, walk, &old, &state.left_out)?;
+        if changes.none() && walk.top.mode == old.mode && walk.ignored == state.ignored {
+            let delta = old.delta;
+            if changes.restamped {
+                changes.manifest(delta, walk, Some(&old), &[]).write(dir)?;
             }
-        }
-        left_out.sort();
-        let was_dir = |path: &RelPath| had.get(path).is_some_and(|print| print.kind == Kind::Dir);
-        let is_dir = |path: &RelPath| has.get(path).is_some_and(|print| print.kind == Kind::Dir);
-        // Below what is gone or no directory any more, nothing shows anyway.
-        let deleted: Vec<&RelPath> = old
-            .nodes
-            .iter()
-            .map(|(path, _)| path)
-            .filter(|path| !has.contains_key(*path))
-            .filter(|path| path.parent().is_none_or(|parent| was_dir(&parent) && is_dir(&parent)))
-            .collect();
-        if layer.is_empty() && deleted.is_empty() && top.mode == old.top.mode && ignored == state.ignored {
-            if kept != old.nodes {
-                kept.sort();
-                replace_manifest(dir, &Manifest { delta: old.delta, top, nodes: kept })?;
-            }
-            return Ok(old.delta);
+            return Ok(delta);
         }
 
         // Directories on the way to a change are part of the layer, with their own modes.
+        let mut layer = std::mem::take(&mut changes.layer);
         self.bound(&layer)?;
         let mut on_the_way: BTreeMap<RelPath, Print> = BTreeMap::new();
-        for path in layer.keys().chain(deleted.iter().copied()) {
+        for path in layer.keys().chain(&changes.deleted) {
             let mut dir = path.parent();
-            while let Some(parent) = dir {
+            while let Some(parent) = dir.filter(|parent| !on_the_way.contains_key(parent)) {
                 dir = parent.parent();
-                if let Some(print) = has.get(&parent) {
-                    on_the_way.insert(parent, *print);
+                if let Some(print) = walk.dir(&parent) {
+                    on_the_way.insert(parent, print);
                 }
             }
         }
         layer.extend(on_the_way);
         let fresh: HashSet<RelPath> = layer.keys().cloned().collect();
         let (new, to) = begin_layer(dir)?;
-        let shows = |path: &RelPath| had.contains_key(path);
-        let filled = fill((root, &top), &to, layer.into_iter().collect(), &deleted, &shows, progress)?;
+        let shows = |path: &RelPath| old.find(path).is_some();
+        let nodes = layer.into_iter().collect();
+        let filled = fill((root, &walk.top), &to, nodes, &changes.deleted, &shows, progress)?;
 
         let delta = old.delta + 1;
         end_layer(&new, &to, &dir.join("delta").join(delta.to_string()))?;
-        let mut nodes = filled.nodes;
-        nodes.extend(kept.into_iter().filter(|(path, _)| !fresh.contains(path)));
-        nodes.sort();
+        let mut left_out = std::mem::take(&mut walk.left_out);
+        left_out.append(&mut changes.unread);
         left_out.extend(filled.left_out);
-        left_out.sort();
-        state.linked.retain(|(path, _, _)| has.contains_key(path) && !fresh.contains(path));
+        let manifest = changes.manifest(delta, walk, Some(&old), &filled.nodes);
+        state.linked.retain(|(path, _, _)| !fresh.contains(path) && manifest.find(path).is_some());
         state.linked.extend(filled.linked);
         state.deltas.push(delta);
-        let (files, bytes) = count(&nodes);
-        let state = State { files, bytes, ignored, left_out, ..state };
-        Ok(name(dir, &state, Manifest { delta, top, nodes })?)
+        let ignored = std::mem::take(&mut walk.ignored);
+        let state = State::of(state.base, state.deltas, &manifest, ignored, left_out, state.linked);
+        Ok(name(dir, &state, &manifest)?)
     }
 }
 
@@ -280,25 +306,15 @@ fn own(home: &Path, folder: &Path) -> Option<RelPath> {
     RelPath::new(home.strip_prefix(folder).ok()?.as_os_str().as_bytes())
 }
 
-/// Looks at every path; what changed just now gets no ctime, so that it is compared by content the next time.
-fn survey(root: &Rooted, own: Option<&RelPath>) -> io::Result<Walk> {
-    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64);
-    let mut walk = walk(root, own)?;
-    for (_, print) in &mut walk.nodes {
-        if print.ctime_ns > now_ns - RACY_NS {
-            print.ctime_ns = 0;
-        }
-    }
-    Ok(walk)
+fn now_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }
 
 /// Returns a copy that was made before.
 pub fn open(home: &Path, id: u64, delta: u64) -> Result<Frozen, FreezeError> {
     let dir = home.join("folders").join(id.to_string());
     let state = state(&dir, delta).map_err(|why| FreezeError::Home { home: home.to_owned(), why })?;
-    let layer = |n: &u64| dir.join("delta").join(n.to_string());
-    let mut lowers: Vec<PathBuf> = state.deltas.iter().rev().map(layer).collect();
-    lowers.push(dir.join("base").join(state.base.to_string()));
+    let lowers = layers(&dir, &state);
     let path = |p: &RelPath| PathBuf::from(OsStr::from_bytes(p.as_bytes()));
     Ok(Frozen {
         id,
@@ -308,11 +324,22 @@ pub fn open(home: &Path, id: u64, delta: u64) -> Result<Frozen, FreezeError> {
         lowers,
         ignored: state.ignored.iter().map(path).collect(),
         left_out: state.left_out,
+        suspects: state.suspects,
         linked: state.linked.into_iter().map(|(path, bytes, mtime)| (path, (bytes, mtime))).collect(),
     })
 }
 
 impl Frozen {
+    /// Returns it as a sandbox shows it, at the folder's own path.
+    pub fn view(&self, at: &Path) -> FolderView {
+        FolderView {
+            at: at.to_owned(),
+            frozen: self.lowers.clone(),
+            ignored: self.ignored.clone(),
+            suspects: self.suspects.clone(),
+        }
+    }
+
     /// Opens the layers to read what the folder held.
     pub fn stack(&self) -> io::Result<Stack> {
         Stack::open(&self.lowers)
@@ -358,16 +385,43 @@ fn place_for(home: &Path, folder: &Path) -> io::Result<(u64, PathBuf)> {
     Ok((highest + 1, dir))
 }
 
-fn manifest(dir: &Path) -> io::Result<Option<Manifest>> {
-    match std::fs::read(dir.join("manifest")) {
-        Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
+/// The newest copy of a folder.
+struct Newest {
+    manifest: Manifest,
+    state: State,
+}
+
+impl Newest {
+    /// Reads it; `None` where there is none that is whole.
+    fn read(dir: &Path) -> io::Result<Option<Newest>> {
+        let Some(manifest) = Manifest::read(dir)? else { return Ok(None) };
+        let Ok(state) = state(dir, manifest.delta) else { return Ok(None) };
+        let whole = layers(dir, &state).iter().all(|layer| layer.is_dir());
+        Ok(whole.then_some(Newest { manifest, state }))
     }
 }
 
 fn state(dir: &Path, delta: u64) -> io::Result<State> {
     Ok(serde_json::from_slice(&std::fs::read(dir.join(format!("state-{delta}.json")))?)?)
+}
+
+/// Returns the numbers of all copies in `dir`.
+fn states(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = vec![];
+    for entry in std::fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("state-")?.strip_suffix(".json"));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    Ok(numbers)
+}
+
+/// Returns the layers of a copy, newest first.
+fn layers(dir: &Path, state: &State) -> Vec<PathBuf> {
+    let delta = |n: &u64| dir.join("delta").join(n.to_string());
+    let mut layers: Vec<PathBuf> = state.deltas.iter().rev().map(delta).collect();
+    layers.push(dir.join("base").join(state.base.to_string()));
+    layers
 }
 
 /// Opens an empty directory to make a layer in.
@@ -406,7 +460,7 @@ fn fill(
     (from, top): (&Rooted, &Print),
     to: &Rooted,
     nodes: Vec<(RelPath, Print)>,
-    deleted: &[&RelPath],
+    deleted: &[RelPath],
     shows: &dyn Fn(&RelPath) -> bool,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> io::Result<Filled> {
@@ -419,17 +473,21 @@ fn fill(
         let name = OsStr::from_bytes(path.as_bytes());
         layer::delete(to, name)
     };
-    deleted.iter().try_for_each(|path| whiteout(path))?;
+    deleted.iter().try_for_each(whiteout)?;
     let outcomes = copy_all(from, to, &files, progress)?;
     for ((path, walked), outcome) in files.into_iter().zip(outcomes) {
         match outcome {
             Copied::Whole(print) => {
-                // A change so recent that its time proves nothing is compared by content the next time.
-                let ctime_ns = if walked.ctime_ns == 0 { 0 } else { print.ctime_ns };
+                // A change so recent that its time proves nothing is compared by content the next time. So is one that came
+                // after the walk.
+                let ctime_ns = if walked.ctime_ns == print.ctime_ns { print.ctime_ns } else { 0 };
                 filled.nodes.push((path, Print { ctime_ns, ..print }));
             }
             Copied::Linked(print) => {
-                filled.linked.push((path.clone(), print.bytes, print.mtime_ns));
+                // Git's objects are as many as a folder has files, or more.
+                if !copy::is_object(&path) {
+                    filled.linked.push((path.clone(), print.bytes, print.mtime_ns));
+                }
                 filled.nodes.push((path, print));
             }
             Copied::Vanished | Copied::LeftOut(_) if shows(&path) => {
@@ -451,84 +509,14 @@ fn fill(
 }
 
 /// Makes the copy the folder's newest: first what it is made of, then the manifest that names it.
-fn name(dir: &Path, state: &State, manifest: Manifest) -> io::Result<u64> {
+fn name(dir: &Path, state: &State, manifest: &Manifest) -> io::Result<u64> {
     replace_file(dir, &format!("state-{}.json", manifest.delta), &serde_json::to_vec(state)?)?;
-    replace_manifest(dir, &manifest)?;
+    manifest.write(dir)?;
     Ok(manifest.delta)
 }
 
-fn replace_manifest(dir: &Path, manifest: &Manifest) -> io::Result<()> {
-    replace_file(dir, "manifest", &serde_json::to_vec(manifest)?)
-}
-
 fn lowers(dir: &Path, state: &State) -> io::Result<Stack> {
-    let mut paths: Vec<PathBuf> =
-        state.deltas.iter().rev().map(|n| dir.join("delta").join(n.to_string())).collect();
-    paths.push(dir.join("base").join(state.base.to_string()));
-    Stack::open(&paths)
-}
-
-fn count(nodes: &[(RelPath, Print)]) -> (u64, u64) {
-    let files = nodes.iter().filter(|(_, print)| print.kind == Kind::File);
-    files.fold((0, 0), |(files, bytes), (_, print)| (files + 1, bytes + print.bytes))
-}
-
-/// Returns whether the copy still shows what the folder has. Where only times differ, contents are compared: a checkout
-/// back and forth, or an undone accept, makes no new layer.
-fn same(root: &Rooted, frozen: &Stack, path: &RelPath, was: &Print, is: &Print) -> io::Result<bool> {
-    if (was.kind, was.mode) != (is.kind, is.mode) {
-        return Ok(false);
-    }
-    if is.kind == Kind::Dir {
-        return Ok(true);
-    }
-    let stamps = |p: &Print| (p.bytes, p.mtime_ns, p.ctime_ns, p.ino, p.dev);
-    if is.ctime_ns != 0 && stamps(was) == stamps(is) {
-        return Ok(true);
-    }
-    let Some(copy) = frozen.find(path)? else {
-        return Ok(false);
-    };
-    if is.kind == Kind::Link {
-        return Ok(root.link(path).ok() == Some(frozen.link(&copy)?));
-    }
-    if was.bytes != is.bytes {
-        return Ok(false);
-    }
-    // An inode shared with the folder says nothing about what it held; its time must.
-    if (copy.print.dev, copy.print.ino) == (is.dev, is.ino) {
-        return Ok(was.mtime_ns == is.mtime_ns);
-    }
-    let Ok(file) = root.file(path) else {
-        return Ok(false);
-    };
-    same_content(file, frozen.content(&copy)?)
-}
-
-fn same_content(a: File, b: File) -> io::Result<bool> {
-    let (mut a, mut b) = (io::BufReader::with_capacity(1 << 16, a), io::BufReader::with_capacity(1 << 16, b));
-    let (mut left, mut right) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    loop {
-        let n = read_full(&mut a, &mut left)?;
-        let m = read_full(&mut b, &mut right)?;
-        if left[..n] != right[..m] {
-            return Ok(false);
-        }
-        if n == 0 {
-            return Ok(true);
-        }
-    }
-}
-
-fn read_full(from: &mut impl Read, into: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < into.len() {
-        match from.read(&mut into[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
+    Stack::open(&layers(dir, state))
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ const CACHE_TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 /// Returns a small regular file's content, or `None` where there is none: the tree that rules are read from.
 pub type Reader<'a> = &'a dyn Fn(&RelPath) -> Option<Vec<u8>>;
 
-/// The rules that hold in one directory.
-#[derive(Clone)]
+/// The rules that hold in one directory; by default none.
+#[derive(Clone, Default)]
 pub struct Ignores {
     /// Nearest first.
     rules: Option<Arc<Rules>>,
@@ -66,7 +66,7 @@ struct Rules {
 impl Ignores {
     /// Returns the rules that hold in the folder itself.
     pub fn at_top(read: Reader<'_>) -> Ignores {
-        Ignores { rules: None }.within(None, read)
+        Ignores::default().within(None, read)
     }
 
     /// Returns the rules that hold in `dir`, given those of the directory that holds it.

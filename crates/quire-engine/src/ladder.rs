@@ -116,6 +116,7 @@ fn key(binary: &Path) -> String {
         "kernel/unprivileged_userns_clone",
         "user/max_user_namespaces",
         "user/max_mnt_namespaces",
+        "user/max_net_namespaces",
     ];
     let mut parts = vec![read("/proc/sys/kernel/random/boot_id"), read("/proc/sys/kernel/osrelease")];
     parts.extend(held.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")));
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn what_did_not_hold_is_forgotten_and_still_compared_with() {
         let home = tempfile::tempdir().unwrap();
-        let proof = Proof { rung: Rung::OneUid, refused: vec![] };
+        let proof = Proof { rung: Rung::OneUid, refused: vec![], ports_taken: None };
         write(home.path(), &Note { key: "k".into(), proof, before: None }).unwrap();
         forget(home.path());
         let note = noted(home.path()).unwrap();

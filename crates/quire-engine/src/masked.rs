@@ -3,10 +3,13 @@
 //! The files that hold them are hidden inside, but git's history has copies, and a test may print what it was given. So the
 //! values in the folder's hidden files are looked for too: quire reads these files for nothing else.
 
+use crate::rooted::Rooted;
+use quire_core::RelPath;
 use quire_core::secret::{self, Masks};
-use quire_sandbox::folder_secrets;
+use quire_sandbox::{FolderView, folder_secrets};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A file of settings is longer than this only by mistake.
 const SETTINGS_MAX: u64 = 64 << 10;
@@ -19,14 +22,14 @@ const CHUNK: usize = 256 << 10;
 /// What is kept back until more was read, because a secret may begin in it.
 const KEPT_BACK: usize = 40 << 10;
 
-/// Returns what to look for in the outputs of a task on folders that were copied to `lowers`: `values`, and what stands in
-/// the hidden files, which are read for that.
-pub fn masks(folders: &[Vec<PathBuf>], hide: &[String], mut values: Vec<String>) -> Masks {
-    for lower in folders.iter().flatten() {
-        for secret in folder_secrets(lower, hide) {
-            if let Some(text) = settings(&lower.join(secret)) {
-                values.extend(values_in(&text));
-            }
+/// Returns what to look for in the outputs of a task on `folders`: `values`, and what stands in the hidden files, which are
+/// read for that.
+pub fn masks(folders: &[FolderView], hide: &[String], mut values: Vec<String>) -> Masks {
+    for folder in folders {
+        for secret in folder_secrets(folder, hide) {
+            let Some(secret) = RelPath::new(secret.as_os_str().as_bytes()) else { continue };
+            let texts = folder.frozen.iter().filter_map(|layer| settings(layer, &secret));
+            texts.for_each(|text| values.extend(values_in(&text)));
         }
     }
     values.sort();
@@ -34,13 +37,15 @@ pub fn masks(folders: &[Vec<PathBuf>], hide: &[String], mut values: Vec<String>)
     Masks::new(values.iter().map(String::as_str))
 }
 
-fn settings(path: &Path) -> Option<String> {
-    // Nothing writes to a frozen copy; a link in it leads to where other rules hold.
-    let stat = path.symlink_metadata().ok()?;
-    if !stat.is_file() || stat.len() > SETTINGS_MAX {
+fn settings(layer: &Path, secret: &RelPath) -> Option<String> {
+    // A link in it leads to where other rules hold.
+    let mut file = Rooted::open(layer).ok()?.file(secret).ok()?;
+    if file.metadata().ok()?.len() > SETTINGS_MAX {
         return None;
     }
-    std::fs::read_to_string(path).ok()
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// Returns the values of `NAME=value` lines that are worth hiding.
@@ -136,7 +141,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".env"), "API_KEY=hunter2hunter2\n").unwrap();
         fs::write(dir.path().join("readme"), "API_KEY=not-in-a-hidden-file\n").unwrap();
-        let masks = masks(&[vec![dir.path().to_owned()]], &[], vec![]);
+        let view = FolderView {
+            at: "/folder".into(),
+            frozen: vec![dir.path().to_owned()],
+            ignored: vec![],
+            suspects: None,
+        };
+        let masks = masks(&[view], &[], vec![]);
         assert_eq!(masks.mask("k=hunter2hunter2").as_deref(), Some("k=[quire hid a secret: known value]"));
         assert_eq!(masks.mask("not-in-a-hidden-file"), None);
     }

@@ -11,7 +11,7 @@ use crate::snapshot::{self, Seen};
 use crate::work::{COPIED_BYTES_MAX, hidden};
 use quire_core::Snapshot;
 use quire_core::event::{Apart, Connection, Event};
-use quire_sandbox::{FolderView, Proof, Spec};
+use quire_sandbox::{Proof, Spec};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io;
@@ -131,11 +131,6 @@ impl Quire {
         for folder in &resolved.folders {
             frozen.push(freeze::freeze_at_most(self.home(), folder, most, &|_, _| {})?);
         }
-        let view = |(at, frozen): (&PathBuf, &freeze::Frozen)| FolderView {
-            at: at.clone(),
-            frozen: frozen.lowers.clone(),
-            ignored: frozen.ignored.clone(),
-        };
         let limits = &resolved.settings.sandbox;
         let layer = scratch.join("layer");
         let binary = std::env::current_exe().map_err(failed)?;
@@ -149,7 +144,7 @@ impl Quire {
             skeleton: vec![],
             out: scratch.join("out"),
             binary,
-            folders: resolved.folders.iter().zip(&frozen).map(view).collect(),
+            folders: resolved.folders.iter().zip(&frozen).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&limits.hide, self.home()),
             show: limits.show.clone(),
             env: resolved.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),

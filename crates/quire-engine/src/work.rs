@@ -274,11 +274,6 @@ impl Work {
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
         let frozen = self.frozen(task)?;
         let charter = &task.charter;
-        let view = |(at, frozen): (&PathBuf, &Frozen)| FolderView {
-            at: at.clone(),
-            frozen: frozen.lowers.clone(),
-            ignored: frozen.ignored.clone(),
-        };
         Ok(Spec {
             rung: self.standing()?.rung,
             state,
@@ -287,7 +282,7 @@ impl Work {
             skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
             binary: self.binary.clone(),
-            folders: charter.folders.iter().zip(frozen.iter()).map(view).collect(),
+            folders: charter.folders.iter().zip(frozen.iter()).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),
             show: charter.sandbox.show.clone(),
             env: charter.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
@@ -326,13 +321,15 @@ impl Work {
         if let Some(masks) = self.masks.get() {
             return Ok(masks.clone());
         }
-        let lowers: Vec<Vec<PathBuf>> = self.frozen(task)?.iter().map(|f| f.lowers.clone()).collect();
+        let frozen = self.frozen(task)?;
+        let folders = task.charter.folders.iter().zip(frozen.iter());
+        let folders: Vec<FolderView> = folders.map(|(at, frozen)| frozen.view(at)).collect();
         let (work, hide) = (self.clone(), task.charter.sandbox.hide.clone());
         let secrets = task.charter.secrets.iter().filter_map(|rule| (self.secret)(&task.charter, &rule.name));
         // A server may send back what it was sent.
         let secrets: Vec<String> = secrets.map(|secret| secret.expose().to_owned()).collect();
         let masks =
-            move || work.masks.get_or_init(|| Arc::new(masked::masks(&lowers, &hide, secrets))).clone();
+            move || work.masks.get_or_init(|| Arc::new(masked::masks(&folders, &hide, secrets))).clone();
         blocking(move || Ok(masks())).await
     }
 

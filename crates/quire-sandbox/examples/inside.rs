@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             at: scratch.join("folder"),
             frozen: vec![scratch.join("base")],
             ignored: Vec::new(),
+            suspects: None,
         }],
         hide: Vec::new(),
         show: Vec::new(),

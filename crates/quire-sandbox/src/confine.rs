@@ -61,6 +61,8 @@ pub fn confine_copy(spec: &Spec, places: &Places, memory_is_bounded: bool) -> Re
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
     rustix::thread::set_capabilities(None, none).during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
+    // Once fenced off it could not be said any more (`tool::command`).
+    let _ = std::fs::write("/proc/self/oom_score_adj", "800");
     fence::enter(spec, places)?;
     seccomp::install(false).during("filtering system calls")?;
     steward::listen(unshared::filter(spec.rung)).during("filtering system calls")

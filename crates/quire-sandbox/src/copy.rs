@@ -141,8 +141,8 @@ impl Copies {
             let nested = spec.folders.iter().filter_map(|other| other.at.strip_prefix(&folder.at).ok());
             let mut apart: BTreeSet<RelPath> =
                 folder.ignored.iter().map(PathBuf::as_path).chain(nested).filter_map(relative).collect();
-            let found = folder.frozen.iter().flat_map(|frozen| secrets.below(frozen, Path::new("")));
-            let hidden: BTreeSet<RelPath> = found.filter_map(|path| relative(&path)).collect();
+            let hidden: BTreeSet<RelPath> =
+                secrets.frozen(folder).iter().filter_map(|path| relative(path)).collect();
             let rest = hidden.iter().filter(|path| !apart.iter().any(|apart| path.is_within(apart))).cloned();
             let rest: Vec<RelPath> = rest.collect();
             apart.extend(rest);
@@ -347,13 +347,34 @@ impl Making<'_> {
 /// Writes a new file with this content, and the mode and time of `like`.
 fn write(from: &mut File, to: impl AsFd, name: &OsStr, like: &Print) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut made = File::from(rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
+    let made = File::from(rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
     // Blocks are shared where the file system can do that.
     if rustix::fs::ioctl_ficlone(&made, &*from).is_err() {
-        io::copy(from, &mut made)?;
+        pour(from, &made)?;
     }
     rustix::fs::futimens(&made, &times(like))?;
     Ok(rustix::fs::fchmod(&made, Mode::from_raw_mode(like.mode & 0o1777))?)
+}
+
+/// Copies what stands in a file and leaves its holes as they are, which could be larger than the disk.
+fn pour(from: &File, to: &File) -> io::Result<()> {
+    use rustix::fs::SeekFrom;
+    let length = from.metadata()?.len();
+    to.set_len(length)?;
+    let mut at = 0;
+    while at < length {
+        let begin = match rustix::fs::seek(from, SeekFrom::Data(at)) {
+            Err(rustix::io::Errno::NXIO) => break,
+            begin => begin?,
+        };
+        let end = rustix::fs::seek(from, SeekFrom::Hole(begin))?;
+        for file in [from, to] {
+            rustix::fs::seek(file, SeekFrom::Start(begin))?;
+        }
+        io::copy(&mut io::Read::take(from, end - begin), &mut &*to)?;
+        at = end;
+    }
+    Ok(())
 }
 
 fn times(print: &Print) -> Timestamps {

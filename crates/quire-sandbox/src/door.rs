@@ -3,7 +3,7 @@
 //! The files lie in a thin layer over the live machine, as [`crate::cover`] does. So they never are in a layer of the
 //! task's, and package managers can replace them, as they could not where something is mounted upon.
 
-use crate::gate::PROXY;
+use crate::gate::{PROXY, TRANSPARENT};
 use crate::mounts::During;
 use crate::nameless;
 use crate::spec::{Door, Spec};
@@ -72,10 +72,10 @@ pub fn fill(door: &Path, spec: &Spec, shift: u32) -> Result<(), Broken> {
     let laid = || -> io::Result<()> {
         // Where nobody answers there is nothing to wait for.
         let resolver = match spec.gate {
-            Some(_) => "nameserver 127.0.0.1\n",
-            None => "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
+            Some(_) => format!("nameserver {TRANSPARENT}\n"),
+            None => "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n".to_owned(),
         };
-        lay(door, Path::new("/etc/resolv.conf"), resolver, shift)?;
+        lay(door, Path::new("/etc/resolv.conf"), &resolver, shift)?;
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
         let machine = rustix::system::uname();
         let hosts = nameless::without(&machine.nodename().to_string_lossy(), &own_hosts(&hosts));

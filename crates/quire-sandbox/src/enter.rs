@@ -3,15 +3,16 @@
 use crate::copy::Places;
 use crate::limits::Limits;
 use crate::mounts::{self, During};
+use crate::network::WayOut;
 use crate::spawner::Outset;
 use crate::tree::Broken;
 use crate::{
-    BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, gate, nameless, others, process, unshared,
+    BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, nameless, network, others, process, unshared,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd};
+use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -19,12 +20,11 @@ use std::path::Path;
 /// Most terminals at one time.
 const TERMINALS: &str = "64";
 
-/// Prepares this process's own network, and hands over the way out of it through the host's socket.
+/// Makes the network of what runs inside, and hands over the way out of it through the host's socket. Before `/sys` is
+/// mounted, which shows the network in which that is done.
 pub fn network(spec: &Spec, socket: &UnixStream) -> Result<(), Broken> {
-    loopback(spec.gate.is_some()).during("starting the loopback device")?;
-    if spec.gate.is_some() {
-        let sockets = gate::open().during("opening the way out")?;
-        frame::write_with(socket, &Outset::Gate, &sockets).during("handing over the way out")?;
+    if let Some(WayOut { sockets, shared }) = network::make(spec.gate.is_some())? {
+        frame::write_with(socket, &Outset::Gate { shared }, &sockets).during("handing over the way out")?;
     }
     Ok(())
 }
@@ -36,6 +36,10 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
     let root = mounts::copy_all(&here).during("copying the new root")?;
     mounts::attach(&root, &here).during("mounting the new root")?;
     rustix::process::fchdir(&root).during("entering the new root")?;
+    if !spec.rung.has_processes() {
+        // What a command says of itself elsewhere (`tool::command`), while it still can be said.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "800");
+    }
     kernel_files(root.as_fd(), spec)?;
     rustix::process::pivot_root(".", ".").during("changing the root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
@@ -113,6 +117,8 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
         // With whatever covers parts of it, for which alone the kernel allows this.
         let machines = mounts::place(Path::new("/proc")).during("opening /proc")?;
         let machines = mounts::copy_all(&machines).during("showing /proc")?;
+        // The processes of the person are in it, and what can be set of them belongs to the same user.
+        mounts::restrict_all(&machines, read_only).during("showing /proc")?;
         let target = mounts::directory_within(root, Path::new("proc"), 0).during("finding /proc")?;
         mounts::attach(&machines, &target).during("showing /proc")?;
         // Covered in the same way, it stays empty.
@@ -173,38 +179,6 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
     write("kernel/shmmax", memory / 2);
     write("kernel/msgmni", 256);
     write("fs/mqueue/queues_max", 64);
-}
-
-/// Starts `lo`, the only device of a new network namespace (netdevice(7)). Where there is a way out it gets the address
-/// of that as well: the C library takes a machine that has nothing but 127.0.0.1 for one without a network, and tells
-/// programs of no other address (`AI_ADDRCONFIG`).
-fn loopback(with_way_out: bool) -> std::io::Result<()> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let set = |name: &CStr, what, value: libc::__c_anonymous_ifr_ifru| {
-        let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: value };
-        for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()) {
-            *to = *from as libc::c_char;
-        }
-        // SAFETY: both requests read one ifreq.
-        match unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw const request) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    let flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    set(c"lo", libc::SIOCSIFFLAGS, libc::__c_anonymous_ifr_ifru { ifru_flags: flags })?;
-    if with_way_out {
-        // SAFETY: all zeros is a valid sockaddr, and a sockaddr_in is one.
-        let address = unsafe {
-            let mut address: libc::sockaddr_in = std::mem::zeroed();
-            address.sin_family = libc::AF_INET as libc::sa_family_t;
-            address.sin_addr.s_addr = u32::from_ne_bytes(gate::TRANSPARENT.octets());
-            std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address)
-        };
-        set(c"lo:0", libc::SIOCSIFADDR, libc::__c_anonymous_ifr_ifru { ifru_addr: address })?;
-    }
-    Ok(())
 }
 
 /// Starts the hand in this process, with no environment; descriptor 0 is its socket, and no other stays open.

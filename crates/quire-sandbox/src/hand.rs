@@ -30,6 +30,8 @@ pub struct Brief {
     pub env: Vec<(String, String)>,
     /// Whether there are no processes but the sandbox's to be seen.
     pub alone: bool,
+    /// Whether there is a network of the sandbox's own, so that what listens there is its.
+    pub network: bool,
 }
 
 /// Longest time that processes have to stop; what runs on is killed, so that a snapshot is of files that hold still.
@@ -66,7 +68,7 @@ fn serve() -> io::Result<()> {
     });
     hand.say(&FromHand::Ready);
     slim::give_back();
-    let mut listening = Listening { told: Vec::new(), looked: Instant::now() };
+    let mut listening = brief.network.then(|| Listening { told: Vec::new(), looked: Instant::now() });
     // Orphans are looked for now and then as well: a child that ended unheard must not lie about for ever. So are ports,
     // of which nothing tells.
     let now_and_then = Timespec { tv_sec: 1, tv_nsec: 0 };
@@ -82,7 +84,9 @@ fn serve() -> io::Result<()> {
         }
         if !spoken_to || bereaved {
             hand.inside.reap();
-            hand.look_at_ports(&mut listening);
+            if let Some(listening) = &mut listening {
+                hand.look_at_ports(listening);
+            }
         }
         if spoken_to {
             match frame::read::<ToHand>(&socket)? {

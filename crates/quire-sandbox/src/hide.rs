@@ -3,6 +3,8 @@
 //! Homes are empty inside but for the tools that builds need. Secrets are hidden by name and, where a name alone says
 //! little (`*.pem` is as often a public certificate), by content.
 
+use crate::FolderView;
+use crate::rooted::{Kind, Rooted};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
 use std::fs;
@@ -193,12 +195,17 @@ fn is_host_key(path: &Path) -> bool {
         .is_some_and(|name| name.as_bytes().starts_with(b"ssh_host_") && name.as_bytes().ends_with(b"_key"))
 }
 
-/// Returns the paths below `root`, relative to it, that a sandbox hides when `root` is the content of a folder; `hide` is as
-/// in [`crate::Spec::hide`].
-pub fn folder_secrets(root: &Path, hide: &[String]) -> Vec<PathBuf> {
+/// Returns the paths that a sandbox hides in the frozen content of a folder, relative to it; `hide` is as in
+/// [`crate::Spec::hide`].
+pub fn folder_secrets(folder: &FolderView, hide: &[String]) -> Vec<PathBuf> {
     // A pattern that is none stops the sandbox, with its reason.
     let secrets = FolderSecrets::new(&patterns(hide).1).or_else(|_| FolderSecrets::new(&[]));
-    secrets.map_or_else(|_| Vec::new(), |secrets| secrets.below(root, Path::new("")))
+    secrets.map_or_else(|_| Vec::new(), |secrets| secrets.frozen(folder))
+}
+
+/// Returns whether a file with this name may be a secret: without patterns no other is.
+pub fn may_be_secret(name: &[u8]) -> bool {
+    !matches!(says(name), Says::Nothing)
 }
 
 /// Returns what [`crate::Spec::hide`] says of the machine and of the home, and its patterns for folders.
@@ -224,6 +231,27 @@ impl FolderSecrets {
         Ok(FolderSecrets { hide: set.build()? })
     }
 
+    /// Returns the paths to hide in the frozen content of a folder, relative to it.
+    pub fn frozen(&self, folder: &FolderView) -> Vec<PathBuf> {
+        let Some(suspects) = folder.suspects.as_ref().filter(|_| self.hide.is_empty()) else {
+            let below = |layer: &PathBuf| self.below(layer, Path::new(""));
+            return folder.frozen.iter().flat_map(below).collect();
+        };
+        let mut found = Vec::new();
+        for layer in &folder.frozen {
+            let Ok(held) = Rooted::open(layer) else { continue };
+            for suspect in suspects {
+                let stands =
+                    held.print(Some(suspect)).is_ok_and(|print| print.is_some_and(|p| p.kind != Kind::Dir));
+                let relative = Path::new(OsStr::from_bytes(suspect.as_bytes()));
+                if stands && is_secret(suspect.name(), || layer.join(relative)) {
+                    found.push(relative.to_path_buf());
+                }
+            }
+        }
+        found
+    }
+
     /// Returns the paths of a folder to hide, relative to `root`, as far as they lie below `start` of it. Only names are
     /// read, except where content decides.
     pub fn below(&self, root: &Path, start: &Path) -> Vec<PathBuf> {
@@ -235,7 +263,7 @@ impl FolderSecrets {
             for entry in entries.flatten() {
                 let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
                 let hidden = !self.hide.is_empty() && self.hide.is_match(relative.join(&name));
-                if hidden || (!kind.is_dir() && is_secret(&name, || entry.path())) {
+                if hidden || (!kind.is_dir() && is_secret(name.as_bytes(), || entry.path())) {
                     found.push(relative.join(&name));
                 } else if kind.is_dir() && name != ".git" {
                     pending.push(relative.join(&name));
@@ -253,8 +281,15 @@ pub fn is_of_packages(ignored: &Path) -> bool {
     ignored.file_name().is_some_and(|name| NAMES.iter().any(|known| name == *known))
 }
 
-/// Returns whether a file with this name is a secret; `path` is where it can be read.
-fn is_secret(name: &OsStr, path: impl Fn() -> PathBuf) -> bool {
+/// What a file's name says of it.
+enum Says {
+    Nothing,
+    Secret,
+    /// It is one where one of these words stands in it.
+    Perhaps(&'static [&'static [u8]]),
+}
+
+fn says(name: &[u8]) -> Says {
     const NAMES: [&[u8]; 11] = [
         b".env",
         b".git-credentials",
@@ -271,13 +306,25 @@ fn is_secret(name: &OsStr, path: impl Fn() -> PathBuf) -> bool {
     const ENDS: [&[u8]; 4] = [b".p12", b".pfx", b".keystore", b".jks"];
     const ENDS_OF_KEYS: [&[u8]; 4] = [b".pem", b".key", b".ppk", b".p8"];
     const ENDS_OF_SAMPLES: [&[u8]; 5] = [b".example", b".sample", b".template", b".dist", b".defaults"];
-    let name = name.as_bytes();
     let ends = |all: &[&[u8]]| all.iter().any(|end| name.ends_with(end));
-    NAMES.contains(&name)
-        || (name.starts_with(b".env.") && !ends(&ENDS_OF_SAMPLES))
-        || ends(&ENDS)
-        || (ends(&ENDS_OF_KEYS) && holds(&path(), &[b"PRIVATE KEY", b"PuTTY-User-Key"]))
-        || (name == b".npmrc" && holds(&path(), &[b"_auth", b"_password"]))
+    if NAMES.contains(&name) || (name.starts_with(b".env.") && !ends(&ENDS_OF_SAMPLES)) || ends(&ENDS) {
+        Says::Secret
+    } else if ends(&ENDS_OF_KEYS) {
+        Says::Perhaps(&[b"PRIVATE KEY", b"PuTTY-User-Key"])
+    } else if name == b".npmrc" {
+        Says::Perhaps(&[b"_auth", b"_password"])
+    } else {
+        Says::Nothing
+    }
+}
+
+/// Returns whether a file with this name is a secret; `path` is where it can be read.
+fn is_secret(name: &[u8], path: impl Fn() -> PathBuf) -> bool {
+    match says(name) {
+        Says::Nothing => false,
+        Says::Secret => true,
+        Says::Perhaps(words) => holds(&path(), words),
+    }
 }
 
 /// Returns whether one of `words` stands in the first 64 KiB. What cannot be read is taken to hold it.
@@ -290,6 +337,7 @@ fn holds(path: &Path, words: &[&[u8]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use quire_core::RelPath;
 
     #[test]
     fn secrets_of_a_folder() {
@@ -323,5 +371,25 @@ mod tests {
         expected.sort();
         assert_eq!(found, expected);
         assert_eq!(secrets.below(dir.path(), Path::new("web")), [Path::new("web/.env.production")]);
+
+        // By a list of names only these are looked at, with the same outcome.
+        let of_names = FolderSecrets::new(&[]).unwrap();
+        let mut named: Vec<PathBuf> = of_names.below(dir.path(), Path::new(""));
+        let suspects = rows.iter().map(|row| RelPath::new(row.0).unwrap());
+        let suspects = suspects.filter(|path| may_be_secret(path.name()) && path.as_bytes() != b".git/.env");
+        let mut view = FolderView {
+            at: "/folder".into(),
+            frozen: vec![dir.path().to_owned(), dir.path().join("absent")],
+            ignored: vec![],
+            suspects: Some(suspects.collect()),
+        };
+        let mut listed = of_names.frozen(&view);
+        named.sort();
+        listed.sort();
+        assert_eq!(listed, named);
+        view.suspects.as_mut().unwrap().retain(|path| path.as_bytes() != b".env");
+        assert!(!of_names.frozen(&view).contains(&".env".into()));
+        // Patterns are of paths, so that every path is looked at.
+        assert!(secrets.frozen(&view).contains(&"notes/private.txt".into()));
     }
 }

@@ -112,6 +112,7 @@ mod tests {
             at: path("home/project"),
             frozen: vec![path("frozen")],
             ignored: vec!["target".into()],
+            suspects: None,
         };
         let hidden = [path("home/.ssh"), path("home/.netrc"), path("home/.missing")];
         let mut found = to(&hidden, std::slice::from_ref(&folder));

@@ -101,6 +101,20 @@ pub fn copy_all(place: impl AsFd) -> rustix::io::Result<OwnedFd> {
 
 /// Adds attributes to a mount; with `map`, files show the owners that this user namespace gives them.
 pub fn restrict(mount: impl AsFd, set: MountAttrFlags, map: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+    set_attributes(mount, set, map, 0)
+}
+
+/// Adds attributes to a mount and to all below it.
+pub fn restrict_all(mount: impl AsFd, set: MountAttrFlags) -> std::io::Result<()> {
+    set_attributes(mount, set, None, libc::AT_RECURSIVE)
+}
+
+fn set_attributes(
+    mount: impl AsFd,
+    set: MountAttrFlags,
+    map: Option<BorrowedFd<'_>>,
+    more: libc::c_int,
+) -> std::io::Result<()> {
     const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000; // linux/mount.h
     let attributes = libc::mount_attr {
         attr_set: u64::from(set.bits()) | map.map_or(0, |_| MOUNT_ATTR_IDMAP),
@@ -114,7 +128,7 @@ pub fn restrict(mount: impl AsFd, set: MountAttrFlags, map: Option<BorrowedFd<'_
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | more,
             &raw const attributes,
             size_of::<libc::mount_attr>(),
         )

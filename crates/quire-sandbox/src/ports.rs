@@ -3,8 +3,8 @@
 //! The sandbox's network has no way in. The hand alone connects, on the host's word, and passes the connected socket out;
 //! the host takes it only as a stream of the internet family, and never trusts what comes through it.
 
-use crate::gate;
 use crate::protocol::Port;
+use crate::{gate, network};
 use rustix::net::{AddressFamily, SocketType, getpeername, sockopt};
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,10 +78,12 @@ fn owners(inodes: &[u64]) -> BTreeMap<u64, String> {
     owners
 }
 
-/// Connects to a port inside, by either loopback address.
+/// Connects to a port inside: by either loopback address, else by the other that programs have.
 pub fn connect(port: u16) -> io::Result<OwnedFd> {
     let to = |address: IpAddr| TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT);
-    let connected = to(Ipv4Addr::LOCALHOST.into()).or_else(|_| to(Ipv6Addr::LOCALHOST.into()))?;
+    let connected = to(Ipv4Addr::LOCALHOST.into()).or_else(|_| to(Ipv6Addr::LOCALHOST.into()));
+    // Where it fails, the first address says why.
+    let connected = connected.or_else(|error| to(network::INSIDE.into()).map_err(|_| error))?;
     Ok(connected.into())
 }
 
@@ -111,8 +113,8 @@ mod tests {
     #[test]
     fn what_listens_is_read_off_the_kernels_table() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            \x20  0: 0100007F:0C38 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n\
-            \x20  1: 01004D7F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1\n\
+            \x20  0: 010012C6:0C38 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 11 1\n\
+            \x20  1: 010012C6:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12 1\n\
             \x20  2: 00000000:1435 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 13 1\n\
             rubbish\n\
             \x20  3: 0100007F:1F90 0100007F:ABCD 01 00000000:00000000 00:00000000 00000000     0        0 14 1\n";

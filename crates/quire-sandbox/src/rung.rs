@@ -115,6 +115,9 @@ pub struct Proof {
     pub rung: Rung,
     /// Those above it, best first.
     pub refused: Vec<Refused>,
+    /// Why ports are taken inside where there is a way out ([`crate::Gate::shared`]); `None` where they are free.
+    #[serde(default)]
+    pub ports_taken: Option<String>,
 }
 
 /// A rung that was tried, and what stopped it.
@@ -138,7 +141,7 @@ pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, Star
     let mut refused = Vec::new();
     for rung in Rung::for_user(root, root && maps_to_root) {
         match try_one(rung, scratch, folder, binary) {
-            Ok(()) => return Ok(Proof { rung, refused }),
+            Ok(ports_taken) => return Ok(Proof { rung, refused, ports_taken }),
             // It is the same for every rung.
             Err(error @ (StartError::Directories(_) | StartError::Full | StartError::Spawner(_))) => {
                 return Err(error);
@@ -161,7 +164,7 @@ fn none(refused: &[Refused]) -> String {
     each.join("; ")
 }
 
-fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(), StartError> {
+fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Option<String>, StartError> {
     for made in [scratch, folder] {
         fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::directories)?;
     }
@@ -171,10 +174,13 @@ fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(
         let removed = crate::tidy::empty(made).and_then(|()| fs::remove_dir(made));
         removed.map_err(StartError::directories)
     });
-    found.and_then(|()| removed.into_iter().collect())
+    let ports_taken = found?;
+    removed.into_iter().collect::<Result<(), _>>()?;
+    Ok(ports_taken)
 }
 
-fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(), StartError> {
+/// Returns why ports are taken inside, where they are.
+fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Option<String>, StartError> {
     let scratch = fs::canonicalize(scratch).map_err(StartError::directories)?;
     let folder = fs::canonicalize(folder).map_err(StartError::directories)?;
     let frozen = scratch.join("frozen");
@@ -188,14 +194,14 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(),
         skeleton: Vec::new(),
         out: scratch.join("out"),
         binary: binary.to_path_buf(),
-        folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],
+        folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new(), suspects: None }],
         hide: Vec::new(),
         show: Vec::new(),
         env: Vec::new(),
         memory_bytes: 64 << 20,
         processes: 16,
         disk_bytes: 1 << 20,
-        gate: None,
+        gate: Some(crate::Door::default()),
     };
     let (say, heard) = mpsc::channel();
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;
@@ -211,13 +217,14 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<(),
             }
         }
     });
+    let ports_taken = sandbox.gate().and_then(|gate| gate.shared);
     let ended = sandbox.end().map_err(StartError::directories);
     let said = said?;
     ended?;
     if said.exit != Some(0) {
         return Err(StartError::Refused(format!("a command inside failed: {}", said.text.trim())));
     }
-    Ok(())
+    Ok(ports_taken)
 }
 
 #[cfg(test)]

@@ -200,7 +200,13 @@ fn brief(spec: &Spec) -> hand::Brief {
     env.push(("PATH".into(), path.join(":")));
     door::tell(spec, &mut env);
     let text = |path: &Path| quire_core::bytes::escape(path.as_os_str().as_bytes());
-    hand::Brief { folder: text(&folder), out: text(&out), env, alone: spec.rung.has_processes() }
+    hand::Brief {
+        folder: text(&folder),
+        out: text(&out),
+        env,
+        alone: spec.rung.has_processes(),
+        network: spec.rung.has_tree(),
+    }
 }
 
 /// Starts the spawner, and passes on what is heard until everything in the sandbox has ended.
@@ -219,17 +225,17 @@ fn listen(
     drop(command); // which holds their ends of the sockets
     let outcome = (|| {
         let told = frame::write(ear, order).and_then(|()| frame::write(ear, brief));
-        let mut sockets = Vec::new();
+        let (mut sockets, mut shares) = (Vec::new(), None);
         // Where the spawner ended early it may have said why.
         loop {
             match frame::read_with::<Outset, { gate::COUNT }>(ear) {
-                Ok(Some((Outset::Gate, passed))) => sockets = passed,
+                Ok(Some((Outset::Gate { shared }, passed))) => (sockets, shares) = (passed, shared),
                 Ok(Some((Outset::Ready, _))) => break told.map_err(StartError::Spawner)?,
                 Ok(Some((Outset::Broken(what), _))) => return Err(StartError::told(what)),
                 Ok(None) | Err(_) => return Err(StartError::Ended),
             }
         }
-        let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets));
+        let gate = order.spec.gate.as_ref().map(|_| Gate::of(sockets, shares));
         let gate = gate.transpose().map_err(|error| StartError::Refused(error.to_string()))?;
         lock(met).hear_what_holds().map_err(StartError::Spawner)?;
         let _ = stands.send(Ok(gate));

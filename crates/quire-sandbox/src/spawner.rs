@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// The first frames that come back. `Gate` carries the sockets of the way out, where there is one. `Ready` is what the hand itself says, so the two must agree in JSON.
+/// The first frames that come back. `Gate` carries the sockets of the way out, where there is one, and why they share the
+/// programs' network, where they do. `Ready` is what the hand itself says, so the two must agree in JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outset {
-    Gate,
+    Gate { shared: Option<String> },
     Ready,
     Broken(String),
 }

@@ -2,6 +2,7 @@
 //! argument list, where every process of the machine could read it.
 
 use crate::Rung;
+use quire_core::RelPath;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -69,6 +70,9 @@ pub struct FolderView {
     /// Ignored directories, relative to `at`: overlays over what lies there on the real machine now.
     #[serde(with = "paths")]
     pub ignored: Vec<PathBuf>,
+    /// All files in `frozen` of which [`crate::may_be_secret`] says so, but for those of git; `None` where they are not known,
+    /// and must be looked for.
+    pub suspects: Option<Vec<RelPath>>,
 }
 
 /// Paths as text that keeps bytes which are no UTF-8.

@@ -416,11 +416,8 @@ impl<'a> Tree<'a> {
         let secrets = FolderSecrets::new(&patterns)
             .map_err(|error| Broken(format!("a pattern to hide files by cannot be used: {error}")))?;
         for folder in &spec.folders {
-            for frozen in &folder.frozen {
-                // A link in the folder leads to a file of the machine's, or to another name in the folder.
-                names
-                    .extend(secrets.below(frozen, Path::new("")).iter().map(|secret| folder.at.join(secret)));
-            }
+            // A link in the folder leads to a file of the machine's, or to another name in the folder.
+            names.extend(secrets.frozen(folder).iter().map(|secret| folder.at.join(secret)));
             // Ignored directories are not in the frozen copy, but shown as they are.
             for ignored in folder.ignored.iter().filter(|ignored| !hide::is_of_packages(ignored)) {
                 names.extend(secrets.below(&folder.at, ignored).iter().map(|secret| folder.at.join(secret)));

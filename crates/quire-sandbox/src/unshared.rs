@@ -130,18 +130,26 @@ pub fn threads_of_user() -> u64 {
     threads.sum()
 }
 
+/// Everything of a user (linux/ioprio.h).
+const IOPRIO_WHO_USER: u32 = 3;
+
 /// Adds what no process may do to one that it did not start, by its number.
 fn strangers(filter: &mut Filter) {
     // The number 0, this process itself, is the one that is allowed.
-    for (call, argument) in [
-        (SYS_setpriority, 1),
-        (SYS_ioprio_set, 1),
-        (SYS_sched_setscheduler, 0),
-        (SYS_sched_setparam, 0),
-        (SYS_sched_setattr, 0),
-        (SYS_sched_setaffinity, 0),
+    // And of all that is a user's, most is the person's.
+    for (call, argument, everybody) in [
+        (SYS_setpriority, 1, Some(PRIO_USER)),
+        (SYS_ioprio_set, 1, Some(IOPRIO_WHO_USER)),
+        (SYS_sched_setscheduler, 0, None),
+        (SYS_sched_setparam, 0, None),
+        (SYS_sched_setattr, 0, None),
+        (SYS_sched_setaffinity, 0, None),
     ] {
         filter.call(call, |rules| {
+            if let Some(everybody) = everybody {
+                rules.load(crate::seccomp::argument(0));
+                rules.when(BPF_JEQ, everybody, NO);
+            }
             rules.load(crate::seccomp::argument(argument));
             rules.when(BPF_JEQ, 0, SECCOMP_RET_ALLOW);
             rules.answer(NO);

@@ -1,25 +1,39 @@
 //! What people work with, put to work inside: each row starts a program in a sandbox, as root and as an ordinary user, and has
-//! it do a piece of its real work. `cargo test -p quire-sandbox --test programs [NAME]` prints the table.
+//! it do a piece of its real work. `cargo test --workspace --test programs [NAME]` prints the table.
 //!
-//! A program that the machine does not have is installed inside, by apt through the way out, into a layer that later rows
-//! stand on: that the machine itself is as it was is the last row. Needs root, and a registry of Debian's packages; so it is
-//! no part of a plain `cargo test`.
+//! What the machine does not have is installed inside, by apt through the way out, into a layer that all rows of a user stand
+//! on: that the machine itself is as it was is the last row. Needs root, and a registry of Debian's packages; so it is no part
+//! of a plain `cargo test`.
 
+#[path = "programs/machine.rs"]
+mod machine;
 #[path = "programs/rows.rs"]
 mod rows;
+#[allow(dead_code, reason = "shared with the catalogue of escapes, which uses the rest")]
+#[path = "escape/machine.rs"]
+mod settings;
+#[allow(dead_code, reason = "shared with the tests of the wall, which use the rest")]
+#[path = "wall/stage.rs"]
+mod stage;
 #[path = "programs/stand.rs"]
 mod stand;
 
+use libtest_mimic::{Arguments, Failed, Trial};
+use machine::Machine;
 use rows::{ROWS, Row};
-use stand::{Machine, Stand};
+use stand::Stand;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-/// An uid of nobody's.
-const ORDINARY: u32 = 54_321;
+/// An uid of nobody's, and of no other test's.
+const ORDINARY: u32 = 54_329;
 
 type Results = Arc<Mutex<BTreeMap<(&'static str, &'static str), bool>>>;
+
+/// A user's stand, when it was made.
+type Place = Arc<Mutex<Option<Stand>>>;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
@@ -29,37 +43,68 @@ fn main() -> ExitCode {
     if let Some(job) = std::env::var_os("PROGRAMS_JOB") {
         return stand::work(job.to_str().expect("a job"));
     }
-    let mut arguments = libtest_mimic::Arguments::from_args();
-    // The rows of one user stand on each other's installed packages.
+    let mut arguments = Arguments::from_args();
+    // They would take each other's time; and what a row needs is installed by the one before them all.
     arguments.test_threads = Some(1);
     let results = Results::default();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(&arguments, &results, &[], PathBuf::new())).exit_code();
+    }
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("must be started by root: it runs as root and as an ordinary user");
+        return ExitCode::FAILURE;
+    }
+    let before = Machine::note(ORDINARY).expect("a mount namespace");
+    let archives = tempfile::Builder::new().prefix("programs-").tempdir_in("/var/tmp").expect("a directory");
+    let places = [Place::default(), Place::default()];
+    let all = trials(&arguments, &results, &places, archives.path().to_path_buf());
+    let conclusion = libtest_mimic::run(&arguments, all);
+    drop((places, archives));
+    // What a filter left out changed nothing, so this is right for whatever part ran.
+    let everything = Arguments { filter: None, skip: Vec::new(), exact: false, ..arguments };
+    let same = Trial::test("the_machine_is_as_it_was", move || {
+        let changed = before.changed();
+        if changed.is_empty() { Ok(()) } else { Err(changed.join("\n").into()) }
+    });
+    let machine = libtest_mimic::run(&everything, vec![same]);
+    print_table(&results);
+    if conclusion.has_failed() || machine.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Returns the trials in their order: for each user what is installed, and then the rows.
+fn trials(arguments: &Arguments, results: &Results, places: &[Place], archives: PathBuf) -> Vec<Trial> {
     let mut trials = Vec::new();
-    let before = Machine::look();
-    for (uid, who) in [(0, "root"), (ORDINARY, "user")] {
-        let stand = Arc::new(Mutex::new(None::<Stand>));
+    for (at, (uid, who)) in [(0, "root"), (ORDINARY, "user")].into_iter().enumerate() {
+        let place = places.get(at).cloned().unwrap_or_default();
+        let named = |row: &Row| format!("{who}::{}", row.name);
+        let wanted: Vec<&Row> = ROWS.iter().filter(|row| is_wanted(arguments, &named(row))).collect();
         for row in ROWS {
-            let (stand, results) = (stand.clone(), results.clone());
-            trials.push(libtest_mimic::Trial::test(format!("{who}::{}", row.name), move || {
-                let mut stand = stand.lock().map_err(|_| "an earlier row panicked")?;
-                let outcome = stand.get_or_insert_with(|| Stand::new(uid)).prove(row);
-                results
-                    .lock()
-                    .map_err(|_| "an earlier row panicked")?
-                    .insert((row.name, who), outcome.is_ok());
-                outcome.map_err(Into::into)
+            let (place, results, archives, wanted) =
+                (place.clone(), results.clone(), archives.clone(), wanted.clone());
+            trials.push(Trial::test(named(row), move || {
+                let mut place = place.lock().map_err(|_| "an earlier row panicked")?;
+                let stand = match &mut *place {
+                    Some(stand) => stand,
+                    None => {
+                        let stand = place.insert(Stand::new(uid));
+                        stand.install(&wanted, &archives)?;
+                        stand
+                    }
+                };
+                let outcome = stand.prove(row).map_err(Failed::from);
+                let mut results = results.lock().map_err(|_| "an earlier row panicked")?;
+                results.insert((row.name, who), outcome.is_ok());
+                outcome
             }));
         }
     }
-    trials.push(libtest_mimic::Trial::test("the_machine_is_as_it_was", move || {
-        let changed = before.changed();
-        if changed.is_empty() { Ok(()) } else { Err(format!("changed: {}", changed.join(", ")).into()) }
-    }));
-    let is_list = arguments.list;
-    let conclusion = libtest_mimic::run(&arguments, trials);
-    if !is_list {
-        print_table(&results);
-    }
-    conclusion.exit_code()
+    trials
+}
+
+/// Returns whether the runner will choose a row, as it is asked to.
+fn is_wanted(arguments: &Arguments, name: &str) -> bool {
+    let matches = |asked: &String| if arguments.exact { name == asked } else { name.contains(asked) };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }
 
 /// Prints what was run as the table of docs/programs.md.

@@ -1,6 +1,6 @@
 //! The copies of folders as who clears up sees them: which layers there are, and which a copy is made of.
 
-use super::{State, manifest, squash, state};
+use super::{Newest, State, squash, state, states};
 use crate::rooted::{lock_file, print_in};
 use quire_core::bytes::unescape;
 use rustix::fs::{FlockOperation, flock};
@@ -68,18 +68,17 @@ impl Held {
     }
 
     pub fn squash(&self) -> io::Result<()> {
-        squash::squash(&self.dir, DELTAS)
+        let newest = Newest::read(&self.dir)?;
+        newest.map_or(Ok(()), |newest| squash::squash(&self.dir, newest, DELTAS).map(drop))
     }
 
     /// Returns what neither the copies in `needed`, nor the newest, nor any of which `recent` says that it was just asked for
     /// are made of.
     pub fn unused(&self, needed: &HashSet<u64>, recent: &dyn Fn(&Path) -> bool) -> io::Result<Unused> {
-        let newest = manifest(&self.dir)?.map(|manifest| manifest.delta);
+        let newest = Newest::read(&self.dir)?.map(|newest| newest.manifest.delta);
         let (mut unused, mut used) = (Unused::default(), HashSet::new());
-        for name in names(&self.dir)? {
-            let number = name.strip_prefix("state-").and_then(|name| name.strip_suffix(".json"));
-            let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) else { continue };
-            let path = self.dir.join(&name);
+        for number in states(&self.dir)? {
+            let path = self.dir.join(format!("state-{number}.json"));
             if newest == Some(number) || needed.contains(&number) || recent(&path) {
                 let State { base, deltas, .. } = state(&self.dir, number)?;
                 used.insert(("base", base));

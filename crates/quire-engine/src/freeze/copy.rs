@@ -139,8 +139,17 @@ fn copy_file(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
 
 /// Git never changes an object once it has its name; other files are worth a link only where a copy would take long.
 fn shared_by_link(print: &Print, path: &RelPath) -> bool {
-    let object = path.as_bytes().windows(13).any(|part| part == b".git/objects/");
-    (object || print.bytes > SHARE_ABOVE) && print.mode & 0o7000 == 0
+    (is_object(path) || print.bytes > SHARE_ABOVE) && print.mode & 0o7000 == 0
+}
+
+/// Returns whether a file is an object of git's.
+pub fn is_object(path: &RelPath) -> bool {
+    path.as_bytes().windows(13).any(|part| part == b".git/objects/")
+}
+
+/// Returns whether a directory is git's own, or lies in it.
+pub fn is_of_git(dir: &RelPath) -> bool {
+    dir.as_bytes().split(|b| *b == b'/').any(|part| part == b".git")
 }
 
 /// Returns how much of the disk with number `here` a copy of a file takes, in bytes.

@@ -3,7 +3,7 @@
 //! because frozen files never change. Tasks that stand on the old layers keep them.
 
 use super::copy::{contents, finish_dir, make_dir, times};
-use super::{Manifest, State, begin_layer, end_layer, lowers, manifest, name, state};
+use super::{Newest, State, begin_layer, end_layer, lowers, name};
 use crate::rooted::{Kind, Print, Rooted};
 use crate::stack::{Found, Stack};
 use quire_core::RelPath;
@@ -16,20 +16,20 @@ use std::path::Path;
 /// Deltas upon one base at most.
 pub(super) const DELTAS_MAX: usize = 16;
 
-/// Makes the newest copy in `dir` a base of its own where it has at least `deltas` deltas. The caller holds the lock.
-pub(super) fn squash(dir: &Path, deltas: usize) -> io::Result<()> {
-    let Some(Manifest { delta, top, nodes }) = manifest(dir)? else { return Ok(()) };
-    let old = state(dir, delta)?;
-    if old.deltas.len() < deltas.max(1) {
-        return Ok(());
+/// Returns the newest copy in `dir` made a base of its own where it has at least `deltas` deltas. The caller holds the lock.
+pub(super) fn squash(dir: &Path, newest: Newest, deltas: usize) -> io::Result<Newest> {
+    if newest.state.deltas.len() < deltas.max(1) {
+        return Ok(newest);
     }
-    let stack = lowers(dir, &old)?;
+    let stack = lowers(dir, &newest.state)?;
     let (new, to) = begin_layer(dir)?;
     link_all(&stack, &to)?;
-    let base = delta + 1;
+    let base = newest.manifest.delta + 1;
     end_layer(&new, &to, &dir.join("base").join(base.to_string()))?;
-    let state = State { base, deltas: vec![], ..old };
-    name(dir, &state, Manifest { delta: base, top, nodes }).map(drop)
+    let state = State { base, deltas: vec![], ..newest.state };
+    let manifest = newest.manifest.renamed(base);
+    name(dir, &state, &manifest)?;
+    Ok(Newest { manifest, state })
 }
 
 fn link_all(stack: &Stack, to: &Rooted) -> io::Result<()> {

@@ -1,11 +1,13 @@
 //! Freezing real folders: what is copied, what later changes become, and death at every copied file.
 
+mod later;
 mod odd;
 
 use super::*;
 use crate::testing::{edit, edits, tree_of};
 use proptest::prelude::*;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::atomic::{AtomicU64, Ordering};
 

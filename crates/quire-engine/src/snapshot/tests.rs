@@ -382,14 +382,21 @@ fn layers_made_one_show_what_they_showed() {
     quire_sandbox::squash(&case.layers, &one, &|_| frozen.stack()).unwrap();
     assert_eq!(
         case.snapshot(&frozen),
-        snapshot(&[frozen.clone()], &[one.clone()], &mut Seen::default(), case.store.blobs()).unwrap().1
+        snapshot(
+            std::slice::from_ref(&frozen),
+            std::slice::from_ref(&one),
+            &mut Seen::default(),
+            case.store.blobs()
+        )
+        .unwrap()
+        .1
     );
     let deep = one.join("folder-0/hidden/deep");
     assert_eq!(fs::read_dir(&deep).unwrap().count(), 1, "no mark where nothing is below");
     if rustix::process::geteuid().is_root() {
         let (apart, together) = (
             shown_over(&case, &case.layers, &frozen.lowers),
-            shown_over(&case, &[one.clone()], &frozen.lowers),
+            shown_over(&case, std::slice::from_ref(&one), &frozen.lowers),
         );
         assert_eq!(apart, together);
         assert!(

@@ -7,7 +7,7 @@ use crate::stack::chmod;
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
 use rustix::fs::{AtFlags, Mode, OFlags, XattrFlags};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -57,6 +57,8 @@ impl Tree {
         fs::create_dir_all(&self.upper)?;
         let upper = Rooted::open(&self.upper)?;
         let kept = clear(&upper, &wanted, &mut self.written)?;
+        // Names of one file stay that: as many copies as names could fill the disk.
+        let mut files: HashMap<u64, &RelPath> = HashMap::new();
         for (path, want) in &wanted {
             match want {
                 Want::Dir { opaque, .. } => {
@@ -70,12 +72,20 @@ impl Tree {
                 }
                 Want::Deleted if kept.contains(path) => {}
                 Want::Deleted => layer::delete(upper.parent(path)?, OsStr::from_bytes(path.name()))?,
-                Want::Same(print) if kept.contains(path) && self.written.get(path) == Some(print) => {}
+                Want::Same(print) if kept.contains(path) && self.written.get(path) == Some(print) => {
+                    files.insert(print.ino, path);
+                }
                 Want::Same(print) => {
                     if kept.contains(path) {
                         rustix::fs::unlinkat(&upper, os(path), AtFlags::empty())?;
                     }
-                    carry(&copy, &upper, path, print)?;
+                    match files.get(&print.ino).filter(|_| print.kind == Kind::File) {
+                        Some(other) => {
+                            rustix::fs::linkat(&upper, os(other), &upper, os(path), AtFlags::empty())?;
+                        }
+                        None => carry(&copy, &upper, path, print)?,
+                    }
+                    files.insert(print.ino, path);
                     self.written.insert(path.clone(), *print);
                 }
             }
@@ -196,7 +206,7 @@ fn is_same(made: &Print, now: &Print) -> bool {
 fn clear(
     upper: &Rooted,
     wanted: &BTreeMap<RelPath, Want>,
-    written: &mut std::collections::HashMap<RelPath, Print>,
+    written: &mut HashMap<RelPath, Print>,
 ) -> io::Result<BTreeSet<RelPath>> {
     let mut kept = BTreeSet::new();
     let mut open = vec![None::<RelPath>];

@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(answer[..2], [0xab, 0xcd]);
         assert_eq!(answer[2..12], [0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
         assert_eq!(answer[12..asked.len()], asked[12..], "the question is repeated");
-        assert_eq!(answer[asked.len()..], [0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 127, 77, 0, 1]);
+        assert_eq!(answer[asked.len()..], [0xc0, 12, 0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 198, 18, 0, 1]);
     }
 
     #[test]

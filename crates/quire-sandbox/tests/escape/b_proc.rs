@@ -1,6 +1,6 @@
 //! B: `/proc` and `/sys`.
 
-use crate::catalogue::{Case, case};
+use crate::catalogue::{Case, Where, case};
 use crate::d_signals::Canary;
 use crate::ground::Ground;
 
@@ -27,11 +27,25 @@ pub const CASES: &[Case] = &[
         the_hands_descriptors,
     ),
     case(
+        "B09",
+        "forged_files_of_proc",
+        "set-up writes to the real /proc, and labels are not set inside",
+        forged_proc,
+    )
+    .nothing_on(Where::Copy, "there is nothing that it mounts or could be led astray by"),
+    case(
         "B10",
         "processes_of_the_machine",
         "none is seen, nor what stands in their command lines",
         processes_of_the_machine,
     ),
+    case(
+        "B11",
+        "names_of_mounts",
+        "tell neither the person's name nor what the task is about",
+        names_of_mounts,
+    )
+    .nothing_on(Where::Copy, "it has the machine's mounts, and makes none"),
     case("B12", "cgroup_release_agent", "no cgroup file system is there", cgroup_release_agent),
     case(
         "B13",
@@ -54,12 +68,16 @@ fn core_pattern(ground: &Ground) {
     let inside = ground.inside();
     inside.probe(&["open", "w", "/proc/sys/kernel/core_pattern"]).all(&["EROFS", "EACCES"]);
     read_only(ground, "/proc/sys");
-    if ground.root {
+    if ground.whole {
         ground.outside(&["open", "w", "/proc/sys/kernel/core_pattern"]).all(&["ok"]);
     }
 }
 
 fn read_only(ground: &Ground, place: &str) {
+    if ground.is_copy() {
+        // Landlock stands for the mount: whatever lies there, nothing opens for writing (B13).
+        return;
+    }
     let inside = ground.inside();
     inside.yes(&format!(
         "awk '$5 == \"{place}\" {{ split($6, o, \",\"); print o[1] }}' /proc/self/mountinfo | grep -x ro"
@@ -83,7 +101,7 @@ fn helpers_of_the_kernel(ground: &Ground) {
     ];
     let probe: Vec<&str> = ["open", "w"].into_iter().chain(files).collect();
     ground.inside().probe(&probe).all(&["EROFS", "EACCES", "ENOENT"]);
-    if ground.root {
+    if ground.whole {
         assert_eq!(ground.outside(&probe).get("/proc/sys/kernel/poweroff_cmd"), "ok");
     }
 }
@@ -140,6 +158,16 @@ fn processes_of_the_machine(ground: &Ground) {
     let canary = Canary::new();
     let secret = "signalled";
     let inside = ground.inside();
+    if ground.is_shared() {
+        // That they are there is told on these (security.md); not what they hold.
+        let of = |file: &str| format!("/proc/{}/{file}", canary.id());
+        let files =
+            ["environ", "maps", "mem", "fd/0", "cwd/.", "root/.", "exe", "auxv", "io", "stack"].map(of);
+        let read: Vec<&str> = std::iter::once("read").chain(files.iter().map(String::as_str)).collect();
+        inside.probe(&read).all(&["EACCES", "EPERM"]);
+        ground.outside(&["read", &files[0], &files[1], &files[4]]).all(&["ok"]);
+        return;
+    }
     let seen = inside.yes("cat /proc/[0-9]*/cmdline | tr '\\0' ' '");
     let pids: u32 = inside.yes("ls -d /proc/[0-9]* | wc -l").trim().parse().expect("a count");
     let by_name = inside.sh(&format!("test -e /proc/{}", canary.id())).0;
@@ -149,6 +177,14 @@ fn processes_of_the_machine(ground: &Ground) {
 
 fn cgroup_release_agent(ground: &Ground) {
     let inside = ground.inside();
+    if ground.is_copy() {
+        // It is the machine's, to be read: how much memory there is, programs ask there.
+        let found = inside.sh("find -L /sys/fs/cgroup -maxdepth 2 -name release_agent -o -maxdepth 2 -name 'cgroup.procs' -o -maxdepth 2 -name notify_on_release 2>/dev/null").1;
+        let probe: Vec<&str> = ["open", "w"].into_iter().chain(found.lines()).collect();
+        inside.probe(&probe).all(&["EACCES", "EROFS"]);
+        inside.no("mkdir /sys/fs/cgroup/*/quire-b12 || mkdir /sys/fs/cgroup/quire-b12");
+        return;
+    }
     assert_eq!(inside.yes("grep -c cgroup /proc/self/mountinfo; ls -A /sys/fs/cgroup; true"), "0");
     inside.no("find / -xdev -name release_agent 2>/dev/null | grep . || mount -t cgroup none /mnt || mount -t cgroup2 none /mnt");
 }
@@ -169,12 +205,26 @@ fn oom_score(ground: &Ground) {
     // A sandbox is ended before what its person does; below that it cannot go.
     let ours = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
     let lower = (ours.trim().parse::<i32>().unwrap() - 1).to_string();
-    ground.inside().probe(&["oom", &lower]).are(&[("lower", "EACCES"), ("same", "ok")]);
+    ground.inside().probe(&["oom", &lower]).are(&[
+        ("lower", if ground.is_shared() && !ground.is_copy() { "EROFS" } else { "EACCES" }),
+        (
+            "same",
+            match () {
+                () if ground.is_copy() => "EACCES",
+                () if ground.is_shared() => "EROFS",
+                () => "ok",
+            },
+        ),
+    ]);
 }
 
 fn what_the_kernel_tells(ground: &Ground) {
     let inside = ground.inside();
-    for file in ["kcore", "keys", "key-users", "timer_list", "kmsg", "sched_debug", "interrupts", "asound"] {
+    // Landlock gives the whole of a /proc or nothing, so a copy is told what any user of the machine is.
+    let told = ["keys", "key-users", "timer_list", "sched_debug", "interrupts", "asound"];
+    for file in
+        ["kcore", "kmsg"].into_iter().chain(if ground.is_copy() { &[][..] } else { &told }.iter().copied())
+    {
         inside.no(&format!("cat /proc/{file} /proc/{file}/* 2>/dev/null | grep -q ."));
     }
     inside.no("cat /proc/kallsyms /proc/modules 2>/dev/null | grep -v -e '^0000000000000000 ' -e ' 0x0000000000000000$' | grep -q .");
@@ -194,4 +244,51 @@ fn roots_of_processes(ground: &Ground) {
         n=$((n+1)); test $r = $own || exit 9; done; test $n -ge 1"
     ));
     inside.no("ls /proc/1/root/ || ls /proc/1/cwd/");
+}
+
+fn forged_proc(ground: &Ground) {
+    // A layer in which the agent has laid out files where the kernel's will be, as the next sandbox finds them.
+    let forged = quire_sandbox::layer::machine(&ground.stage.spec.layer, std::path::Path::new("/"))
+        .join("proc/self/attr");
+    std::fs::create_dir_all(&forged).unwrap();
+    let files = ["attr/exec", "attr/current", "oom_score_adj", "uid_map", "setgroups"];
+    for file in files {
+        std::fs::write(forged.parent().unwrap().join(file), "as it was").unwrap();
+    }
+    let inside = ground.inside();
+    assert_eq!(inside.yes("stat -fc %T /proc /proc/self/attr | sort -u"), "proc");
+    let probe =
+        ["open", "w", "/proc/self/attr/exec", "/proc/self/attr/current", "/proc/thread-self/attr/fscreate"];
+    let opened = inside.probe(&probe);
+    inside.no(
+        "echo unconfined > /proc/self/attr/exec || echo changeprofile unconfined > /proc/self/attr/current",
+    );
+    for place in &probe[2..] {
+        assert!(matches!(opened.get(place), "ok" | "EROFS" | "EACCES" | "ENOENT" | "EINVAL"), "{opened:?}");
+    }
+    inside.end();
+    for file in files {
+        assert_eq!(
+            std::fs::read_to_string(forged.parent().unwrap().join(file)).unwrap(),
+            "as it was",
+            "{file}"
+        );
+    }
+}
+
+fn names_of_mounts(ground: &Ground) {
+    let inside = ground.inside();
+    let told = inside.yes("cut -d' ' -f4- /proc/self/mountinfo");
+    // Where a mount stands is known inside anyway; from where it comes, and by what options, is what is asked.
+    let home = ground.stage.home.to_str().unwrap();
+    for line in told.lines() {
+        let mut words = line.split(' ');
+        let (from, at) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let rest: Vec<&str> = words.collect();
+        let rest = rest.join(" ");
+        for word in [home, "project", ground.word.as_str()] {
+            let is_own = from.ends_with(at) || at.starts_with(home);
+            assert!(!rest.contains(word) && (is_own || !from.contains(word)), "{word}: {line}");
+        }
+    }
 }

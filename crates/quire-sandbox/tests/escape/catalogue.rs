@@ -3,6 +3,7 @@
 use crate::ground::Ground;
 use crate::stand::Stand;
 use libtest_mimic::Failed;
+use quire_sandbox::Rung;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -16,24 +17,59 @@ pub struct Case {
     /// What must happen.
     pub must: &'static str,
     pub how: How,
+    /// Where it is not tried, what the table says there, and why.
+    pub nothing: Option<(Where, &'static str, &'static str)>,
 }
 
 #[derive(Clone, Copy)]
 pub enum How {
     /// Tried here, on every stand.
     Here(fn(&Ground)),
-    /// Held by a test of another crate: `crates/.../file.rs::function`.
+    /// Held by a test of another program, which needs no sandbox: `crates/.../file.rs::function`.
     Elsewhere(&'static str),
     /// Not tried, and why.
     NotHere(&'static str),
 }
 
+/// Some of the stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// Those that have no file tree of their own.
+    Copy,
+    /// Those that have the machine's processes.
+    Shared,
+}
+
+impl Where {
+    fn has(self, stand: &Stand) -> bool {
+        match self {
+            Where::Copy => stand.rung == Rung::Copy,
+            Where::Shared => !stand.rung.has_processes(),
+        }
+    }
+
+    pub fn told(self) -> &'static str {
+        match self {
+            Where::Copy => "copies",
+            Where::Shared => "copies and where /proc is the machine's",
+        }
+    }
+}
+
+const fn new(id: &'static str, name: &'static str, must: &'static str, how: How) -> Case {
+    Case { id, name, must, how, nothing: None }
+}
+
 pub const fn case(id: &'static str, name: &'static str, must: &'static str, run: fn(&Ground)) -> Case {
-    Case { id, name, must, how: How::Here(run) }
+    new(id, name, must, How::Here(run))
+}
+
+pub const fn elsewhere(id: &'static str, name: &'static str, must: &'static str, test: &'static str) -> Case {
+    new(id, name, must, How::Elsewhere(test))
 }
 
 pub const fn not_here(id: &'static str, name: &'static str, must: &'static str, why: &'static str) -> Case {
-    Case { id, name, must, how: How::NotHere(why) }
+    new(id, name, must, How::NotHere(why))
 }
 
 /// Returns every case, in order.
@@ -43,12 +79,14 @@ pub fn all() -> impl Iterator<Item = Case> {
         crate::b_proc::CASES,
         crate::c_namespaces::CASES,
         crate::d_signals::CASES,
+        crate::e_network::CASES,
         crate::f_devices::CASES,
         crate::g_kernel::CASES,
         crate::h_limits::CASES,
         crate::i_remains::CASES,
         crate::j_merge::CASES,
         crate::k_host::CASES,
+        crate::l_more::CASES,
     ];
     groups.into_iter().flatten().copied()
 }
@@ -62,6 +100,21 @@ pub fn run(id: &str) {
 }
 
 impl Case {
+    /// The same case, which has nothing to try on some of the stands.
+    pub const fn nothing_on(self, at: Where, why: &'static str) -> Case {
+        Case { nothing: Some((at, "nothing", why)), ..self }
+    }
+
+    /// The same case, which is not proved on some of the stands.
+    pub const fn unproved_on(self, at: Where, why: &'static str) -> Case {
+        Case { nothing: Some((at, "not here", why)), ..self }
+    }
+
+    /// Returns whether there is something to try on the stand.
+    pub fn is_on(&self, stand: &Stand) -> bool {
+        !self.nothing.is_some_and(|(at, ..)| at.has(stand))
+    }
+
     pub fn trial(&self, stand: &Stand) -> String {
         match self.how {
             How::Elsewhere(_) => format!("{}_{}", self.id.to_lowercase(), self.name),

@@ -1,7 +1,7 @@
 //! I: staying after the end. A sandbox ends with its hand or its host; what was started in it ends with it, and what was
 //! written in it is in its layer alone.
 
-use crate::catalogue::{Case, How, case, not_here};
+use crate::catalogue::{Case, case, elsewhere, not_here};
 use crate::ground::Ground;
 use crate::stage::{Live, runs, until};
 use quire_sandbox::layer;
@@ -26,14 +26,12 @@ pub const CASES: &[Case] = &[
         "it takes a file system that hangs, and none can be mounted inside (A26, C02)",
     ),
     case("I09", "layer_of_a_killed_task", "mounted again, with all that was written", layer_of_a_killed_task),
-    Case {
-        id: "I10",
-        name: "resume",
-        must: "brings back files, never processes",
-        how: How::Elsewhere(
-            "crates/quire/tests/journeys/life.rs::after_everything_was_killed_the_next_start_cleans_up",
-        ),
-    },
+    elsewhere(
+        "I10",
+        "resume",
+        "brings back files, never processes",
+        "crates/quire/tests/journeys/life.rs::after_everything_was_killed_the_next_start_cleans_up",
+    ),
 ];
 
 /// Returns a time to sleep that no other process of the machine sleeps for.
@@ -114,6 +112,10 @@ fn layer_of_a_killed_task(ground: &Ground) {
     inside.yes("echo kept > kept; rm a.txt; mkdir made; echo x > made/x");
     // Dropped without an end in order: what a killed host leaves. Its overlay still says that it was not synced.
     drop(inside.live);
+    if ground.is_copy() {
+        assert!(quire_sandbox::has_left(&ground.stage.spec.layer));
+        quire_sandbox::settle_left(&ground.stage.spec).unwrap();
+    }
     assert!(layer::folder(&ground.stage.spec.layer, 0).join("kept").exists());
     let again = ground.inside();
     assert_eq!(again.yes("cat kept made/x; ls a.txt 2> /dev/null || echo gone"), "kept\nx\ngone");

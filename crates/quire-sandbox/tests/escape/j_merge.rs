@@ -1,12 +1,8 @@
 //! J: what an agent leaves for the moment when its files are read, shown and accepted. No sandbox is needed for that, so
 //! nearly all of it is tried where it is done, in the engine.
 
-use crate::catalogue::{Case, How, case, not_here};
+use crate::catalogue::{Case, case, elsewhere, not_here};
 use crate::ground::Ground;
-
-const fn elsewhere(id: &'static str, name: &'static str, must: &'static str, test: &'static str) -> Case {
-    Case { id, name, must, how: How::Elsewhere(test) }
-}
 
 pub const CASES: &[Case] = &[
     elsewhere(

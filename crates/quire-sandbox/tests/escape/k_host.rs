@@ -1,7 +1,7 @@
 //! K: the host's side. What is tried here is the host, by a hand that is not quire's: this program, which finds a file
 //! that says how to lie.
 
-use crate::catalogue::{Case, How, case};
+use crate::catalogue::{Case, case, elsewhere};
 use crate::ground::Ground;
 use crate::stage::Live;
 use std::fs;
@@ -11,45 +11,43 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 pub const CASES: &[Case] = &[
-    Case {
-        id: "K01",
-        name: "settings_in_the_folder",
-        must: "change nothing of whom quire trusts and where it sends things",
-        how: How::Elsewhere("crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow"),
-    },
+    elsewhere(
+        "K01",
+        "settings_in_the_folder",
+        "change nothing of whom quire trusts and where it sends things",
+        "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
+    ),
     case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand),
-    Case {
-        id: "K04",
-        name: "names_that_move_the_cursor",
-        must: "are shown escaped",
-        how: How::Elsewhere("crates/quire/src/terminal.rs::j24_nothing_that_moves_a_cursor_is_shown"),
-    },
-    Case {
-        id: "K05",
-        name: "wider_settings_in_the_folder",
-        must: "are an error: a folder may only narrow",
-        how: How::Elsewhere("crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow"),
-    },
+    elsewhere(
+        "K04",
+        "names_that_move_the_cursor",
+        "are shown escaped",
+        "crates/quire/src/terminal.rs::j24_nothing_that_moves_a_cursor_is_shown",
+    ),
+    elsewhere(
+        "K05",
+        "wider_settings_in_the_folder",
+        "are an error: a folder may only narrow",
+        "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
+    ),
     case(
         "K06",
         "keys_of_the_host",
         "are in no environment, argument or memory of spawner and hand",
         keys_of_the_host,
     ),
-    Case {
-        id: "K10",
-        name: "environment_of_the_host",
-        must: "only a short list of variables goes in",
-        how: How::Elsewhere("crates/quire-engine/src/settings/tests.rs::keys_stay_outside"),
-    },
-    Case {
-        id: "K11",
-        name: "files_that_a_hand_names",
-        must: "are plain files of the out directory, or nothing",
-        how: How::Elsewhere(
-            "crates/quire-engine/src/work.rs::only_plain_files_of_the_out_directory_are_taken",
-        ),
-    },
+    elsewhere(
+        "K10",
+        "environment_of_the_host",
+        "only a short list of variables goes in",
+        "crates/quire-engine/src/settings/tests.rs::keys_stay_outside",
+    ),
+    elsewhere(
+        "K11",
+        "files_that_a_hand_names",
+        "are plain files of the out directory, or nothing",
+        "crates/quire-engine/src/work.rs::only_plain_files_of_the_out_directory_are_taken",
+    ),
 ];
 
 /// Where the lie is written, as it is seen inside.

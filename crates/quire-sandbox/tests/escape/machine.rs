@@ -123,7 +123,7 @@ fn facts(canary_tree: &Path) -> BTreeMap<String, String> {
 }
 
 /// Reads every setting of the kernel. Those that are only written stay out.
-fn settings(directory: &Path, facts: &mut BTreeMap<String, String>) {
+pub fn settings(directory: &Path, facts: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let name = path.strip_prefix("/proc/sys").unwrap_or(&path);

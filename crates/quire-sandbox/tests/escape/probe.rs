@@ -3,6 +3,8 @@
 
 #[path = "probe_files.rs"]
 mod files;
+#[path = "probe_net.rs"]
+pub mod net;
 
 use crate::ground;
 use files::{capability, chroot, connect, flags, handles, mark, nameless, pages, watch};
@@ -57,14 +59,18 @@ const PROBES: &[(&str, Probe)] = &[
     ("numbers", numbers),
     ("oom", oom),
     ("open", open),
+    ("ping", net::ping),
     ("pages", pages),
     ("proxy", proxy),
     ("read", read),
     ("shared", shared),
     ("signal", signal),
     ("sockets", sockets),
+    ("talk", net::talk),
+    ("tcp", net::tcp),
     ("terminal", terminal),
     ("trace", trace),
+    ("udp", net::udp),
     ("watch", watch),
     ("writable", writable),
 ];
@@ -157,6 +163,7 @@ const CALLS: &[(&str, c_long, [c_long; 6])] = &[
     ("fanotify_init", libc::SYS_fanotify_init, [ALL, 0, 0, 0, 0, 0]),
     ("file_getattr", 468, [NONE, BAD, BAD, 24, ALL, 0]),
     ("file_setattr", 469, [NONE, BAD, BAD, 24, ALL, 0]),
+    ("inotify_init1", libc::SYS_inotify_init1, [ALL, 0, 0, 0, 0, 0]),
     ("finit_module", libc::SYS_finit_module, [NONE, BAD, 0, 0, 0, 0]),
     ("fsconfig", libc::SYS_fsconfig, [NONE, ALL, 0, 0, 0, 0]),
     ("fsmount", libc::SYS_fsmount, [NONE, 0, 0, 0, 0, 0]),
@@ -420,23 +427,29 @@ fn terminal(_: &[&str]) {
             let terminal = fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
             terminal.expect("a terminal")
         };
-        let outer = open("/dev/ptmx", libc::O_NOCTTY);
-        let mut number = 0;
-        // SAFETY: both read or write one number, and the new session is of this child.
-        unsafe {
-            libc::setsid();
-            libc::ioctl(outer.as_raw_fd(), libc::TIOCSPTLCK, &raw const number);
-            libc::ioctl(outer.as_raw_fd(), libc::TIOCGPTN, &raw mut number);
+        // Where there are no terminals, it is what was given for input that is asked.
+        let (mut outer, mut own) = (None, None);
+        if fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").is_ok() {
+            let master = open("/dev/ptmx", libc::O_NOCTTY);
+            let mut number = 0;
+            // SAFETY: both read or write one number, and the new session is of this child.
+            unsafe {
+                libc::setsid();
+                libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const number);
+                libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number);
+            }
+            own = Some(open(&format!("/dev/pts/{number}"), 0));
+            outer = Some(master);
         }
-        let own = open(&format!("/dev/pts/{number}"), 0);
+        let own = own.as_ref().map_or(0, AsRawFd::as_raw_fd);
         let mut buffer = [0_u8; 64];
         let mut lines = String::new();
         for (what, fd, request) in [
-            ("size", own.as_raw_fd(), libc::TIOCGWINSZ),
-            ("TIOCSTI", own.as_raw_fd(), libc::TIOCSTI),
-            ("TIOCSTI-wide", own.as_raw_fd(), libc::TIOCSTI | MORE_BITS),
-            ("TIOCLINUX", own.as_raw_fd(), libc::TIOCLINUX),
-            ("TIOCSETD", own.as_raw_fd(), libc::TIOCSETD),
+            ("size", own, libc::TIOCGWINSZ),
+            ("TIOCSTI", own, libc::TIOCSTI),
+            ("TIOCSTI-wide", own, libc::TIOCSTI | MORE_BITS),
+            ("TIOCLINUX", own, libc::TIOCLINUX),
+            ("TIOCSETD", own, libc::TIOCSETD),
             ("own-group", 0, libc::TIOCGPGRP),
             ("own-output", 1, libc::TIOCGPGRP),
         ] {
@@ -465,16 +478,24 @@ fn signal(args: &[&str]) {
         say("queue", told(asked(libc::syscall(libc::SYS_rt_sigqueueinfo, pid, 0, &raw const info))));
         let pidfd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         say("pidfd", told(asked(pidfd)));
+        let sent =
+            libc::syscall(libc::SYS_pidfd_send_signal, pidfd, 0, std::ptr::null::<libc::siginfo_t>(), 0);
+        say("by-pidfd", told(asked(sent)));
     }
 }
 
 /// Has the kernel signal a process.
 fn proxy(args: &[&str]) {
     let pid: i32 = args[0].parse().expect("a process");
-    let (from, _to) = rustix::pipe::pipe().expect("a pipe");
+    let (from, to) = rustix::pipe::pipe().expect("a pipe");
     // SAFETY: the structs outlive the calls; no timer is started.
     unsafe {
         say("owner", told(asked(libc::fcntl(from.as_raw_fd(), libc::F_SETOWN, pid).into())));
+        // To name an owner is nothing yet: here what he would be told of happens.
+        const F_SETSIG: i32 = 10; // asm-generic/fcntl.h
+        libc::fcntl(from.as_raw_fd(), F_SETSIG, libc::SIGUSR1);
+        libc::fcntl(from.as_raw_fd(), libc::F_SETFL, libc::O_ASYNC);
+        libc::write(to.as_raw_fd(), c"x".as_ptr().cast(), 1);
         let owner = [0, pid];
         const F_SETOWN_EX: i32 = 15; // asm-generic/fcntl.h
         say("owner-thread", told(asked(libc::fcntl(from.as_raw_fd(), F_SETOWN_EX, owner.as_ptr()).into())));
@@ -596,6 +617,9 @@ fn network(_: &[&str]) {
     unsafe {
         let filter = |what: &str, family, level| {
             let socket = libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+            if socket < 0 {
+                return say(what, told(asked(socket.into())));
+            }
             // IPT_SO_GET_INFO, linux/netfilter_ipv4/ip_tables.h: it tells, and changes nothing.
             let (mut info, mut length) = ([0_u8; 84], 84);
             info[..6].copy_from_slice(b"filter");
@@ -607,6 +631,9 @@ fn network(_: &[&str]) {
         let ask = |what: &str, kind: u16, flags: u16, body: &[u8]| {
             let socket =
                 libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+            if socket < 0 {
+                return say(what, told(asked(socket.into())));
+            }
             // struct nlmsghdr: length, kind, flags, sequence, port.
             let mut message = (16 + body.len() as u32).to_ne_bytes().to_vec();
             message.extend(kind.to_ne_bytes().into_iter().chain(flags.to_ne_bytes()));
@@ -739,7 +766,7 @@ fn filters(_: &[&str]) {
                     &raw const program,
                 );
                 if let Err(error) = asked(set) {
-                    return format!("not-set-{error}");
+                    return format!("not-set-{}", told::<()>(Err(error)));
                 }
                 told(asked(libc::syscall(libc::SYS_mount, BAD, BAD, BAD, 0, 0)))
             }

@@ -48,9 +48,15 @@ pub fn chroot(_: &[&str]) {
         fs::metadata(path).map(|stat| format!("{}:{}", stat.dev(), stat.ino())).unwrap_or_default()
     };
     say("root", id("/"));
-    let above = fs::File::open("/").expect("the root");
-    fs::create_dir_all("/tmp/jail").expect("a directory");
-    say("chroot", told(std::os::unix::fs::chroot("/tmp/jail")));
+    let above = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").expect("the root");
+    let jail = std::env::temp_dir().join("jail");
+    fs::create_dir_all(&jail).expect("a directory");
+    let done = std::os::unix::fs::chroot(&jail);
+    let failed = done.is_err();
+    say("chroot", told(done));
+    if failed {
+        return;
+    }
     // SAFETY: takes a descriptor.
     unsafe { libc::fchdir(above.as_raw_fd()) };
     for _ in 0..32 {
@@ -102,7 +108,7 @@ pub fn nameless(args: &[&str]) {
 /// Watches a directory while the host changes it, and then changes it itself.
 pub fn watch(args: &[&str]) {
     use rustix::fs::inotify;
-    let out = Path::new(quire_sandbox::OUT_INSIDE);
+    let out = Path::new(args[1]);
     let watch =
         inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
     let changes = inotify::WatchFlags::CLOSE_WRITE;

@@ -40,8 +40,10 @@ impl Results {
         for case in catalogue::all() {
             let told = match case.how {
                 How::Here(_) => {
-                    let told = |stand: &Stand| {
-                        if stand.tries(&case) { self.told(case.id, Some(stand.name)) } else { "as off" }
+                    let told = |stand: &Stand| match () {
+                        () if !case.is_on(stand) => case.nothing.map_or("", |(_, told, _)| told),
+                        () if stand.tries(&case) => self.told(case.id, Some(stand.name)),
+                        () => "as off",
                     };
                     STANDS.iter().map(told).collect()
                 }
@@ -49,7 +51,11 @@ impl Results {
                 How::NotHere(_) => vec!["not here"; STANDS.len()],
             };
             match case.how {
-                How::Here(_) => {}
+                How::Here(_) => {
+                    if let Some((at, told, why)) = case.nothing {
+                        not_here.push((case, format!("{told} on {}: {why}", at.told())));
+                    }
+                }
                 How::Elsewhere(test) => not_here.push((case, format!("held by {test}"))),
                 How::NotHere(why) => not_here.push((case, why.to_owned())),
             }
@@ -85,8 +91,10 @@ impl Results {
             writeln!(out, "{}{} {}: {why}.", bullet(style), case.id, case.name.replace('_', " "))
                 .expect("memory");
         }
-        let held =
-            rows.iter().filter(|row| row.3.iter().all(|told| matches!(*told, "held" | "as off"))).count();
+        let held = rows
+            .iter()
+            .filter(|row| row.3.iter().all(|told| matches!(*told, "held" | "as off" | "nothing")))
+            .count();
         write!(out, "\n{held} of {} held on every stand.", rows.len()).expect("memory");
         out
     }

@@ -46,6 +46,14 @@ E
         "/usr/local/lib/python3",
     ),
     row(
+        "uv",
+        "is installed by pip, makes an environment and installs a package from PyPI into it",
+        &["python3-pip"],
+        "/usr/bin/pip3 install -q --break-system-packages --no-cache-dir uv; uv venv -q -p /usr/bin/python3 v
+         VIRTUAL_ENV=$PWD/v uv pip install -q six; v/bin/python -c 'import six; print(\"six by uv\", six.PY3)'",
+        "six by uv True",
+    ),
+    row(
         "Node.js",
         "serves HTTP and fetches from itself",
         &["nodejs"],
@@ -178,11 +186,33 @@ E"#,
     ),
     row(
         "nginx",
-        "serves a page from workers of another user",
+        "starts as it is installed, on port 80 of all addresses, while programs that know of no proxy reach the world",
         &["nginx", "curl"],
-        "sed -i 's/80 default_server/8080/' /etc/nginx/sites-available/default; nginx; echo a page of mine > /var/www/html/mine.txt
-         curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1:8080/mine.txt",
+        r#"nginx; echo a page of mine > /var/www/html/mine.txt
+           for host in 127.0.0.1 '[::1]'; do curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://$host/mine.txt; done
+           env -u http_proxy -u HTTP_PROXY -u all_proxy -u ALL_PROXY curl -sS -o /dev/null -w '%{http_code}\n' http://deb.debian.org/debian/"#,
+        "a page of mine\na page of mine\n200",
+    ),
+    row(
+        "Apache",
+        "starts as it is installed, on port 80, and serves a page",
+        &["apache2", "curl"],
+        r#"echo a page of mine > /var/www/html/mine.txt; apachectl start 2>&1
+           curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://127.0.0.1/mine.txt; apachectl stop 2> /dev/null"#,
         "a page of mine",
+    ),
+    row(
+        "MariaDB",
+        "makes its files, starts a server as its own user, writes and queries a table",
+        &["mariadb-server"],
+        r#"mkdir /tmp/my; chown mysql /tmp/my
+           mariadb-install-db --no-defaults --user=mysql --datadir=/tmp/my > /tmp/log 2>&1 || { tail -20 /tmp/log; false; }
+           mariadbd --no-defaults --user=mysql --datadir=/tmp/my --socket=/tmp/my/s --skip-networking >> /tmp/log 2>&1 &
+           for i in $(seq 300); do mariadb-admin -S /tmp/my/s ping > /dev/null 2>&1 && break; sleep 0.2; done
+           mariadb -S /tmp/my/s -N -e 'create database w; create table w.t (n int); insert into w.t values (20), (22);
+               select concat("sum ", sum(n)) from w.t' || { tail -20 /tmp/log; false; }
+           mariadb-admin -S /tmp/my/s shutdown"#,
+        "sum 42",
     ),
     row(
         "SQLite",
@@ -280,6 +310,13 @@ E
         &["pandoc"],
         "printf '# One\\n\\n- *two*\\n' > a.md; pandoc -t html a.md; pandoc -o a.docx a.md; head -c 2 a.docx",
         "<li><em>two</em></li>",
+    ),
+    row(
+        "rsync",
+        "copies a tree and then only what changed",
+        &["rsync"],
+        "mkdir a; echo one > a/f; rsync -a a/ b; echo two >> a/f; touch a/g; rsync -ai a/ b; diff -r a b && echo alike",
+        "g\nalike",
     ),
     row(
         "jq and ripgrep",

@@ -1,14 +1,15 @@
-//! What the rows stand on: a folder, sandboxes over it, and layers with what was installed for earlier rows.
+//! What the rows stand on: a folder, sandboxes over it, and a layer with what was installed for all of them.
 
 use crate::rows::Row;
 use quire_sandbox::egress::{Egress, Policy, Traffic, named, upstream};
 use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
-use quire_sandbox::{FolderView, Sandbox, Spec, skeleton, start};
+use quire_sandbox::{FolderView, Rung, Sandbox, Spec, skeleton, start};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io;
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -29,7 +30,6 @@ pub struct Stand {
     uid: u32,
     /// Newest first.
     layers: Vec<PathBuf>,
-    installed: BTreeSet<&'static str>,
     runs: u32,
 }
 
@@ -46,27 +46,40 @@ impl Stand {
         for given in ["", "home", "home/project", "frozen", "out", "system", "quire"] {
             chown(at(given), Some(uid), Some(uid)).expect("a new owner");
         }
-        Stand { base, uid, layers: Vec::new(), installed: BTreeSet::new(), runs: 0 }
+        Stand { base, uid, layers: Vec::new(), runs: 0 }
     }
 
-    /// Installs what the row needs and the machine does not have, and runs it.
-    pub fn prove(&mut self, row: &Row) -> Result<(), String> {
-        let missing: Vec<&str> = row
-            .packages
-            .iter()
-            .copied()
-            .filter(|name| !self.installed.contains(name) && !is_installed(name))
-            .collect();
-        if !missing.is_empty() {
-            let install = format!(
-                "export DEBIAN_FRONTEND=noninteractive; [ -e /var/lib/apt/updated ] || apt-get update -qq\n\
-                 touch /var/lib/apt/updated; apt-get install -qq -y --no-install-recommends {}",
-                missing.join(" ")
-            );
-            let layer = self.run(&install)?.1;
-            self.layers.insert(0, layer);
-            self.installed.extend(row.packages);
+    /// Installs at once what the rows need and the machine does not have. `archives` holds the packages that were fetched, and is
+    /// given those that are fetched now.
+    pub fn install(&mut self, rows: &[&Row], archives: &Path) -> Result<(), String> {
+        let packages: BTreeSet<&str> = rows.iter().flat_map(|row| row.packages).copied().collect();
+        let missing: Vec<&str> = packages.into_iter().filter(|name| !is_installed(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
         }
+        let out = self.base.path().join("out");
+        let given = out.join("archives");
+        let moved = |error| format!("moving packages: {error}");
+        move_files(archives, &given).map_err(moved)?;
+        let install = format!(
+            "export DEBIAN_FRONTEND=noninteractive; mkdir -p /tmp/archives/partial; cd /tmp/archives
+             cp {0}/archives/*.deb . 2> /dev/null || true; apt-get update -qq
+             apt-get install -qq -y --no-install-recommends -o Dir::Cache::archives=$PWD -o APT::Keep-Downloaded-Packages=true \\
+                 -o Dpkg::Options::=--force-unsafe-io {1} > /tmp/log 2>&1 || {{ tail -50 /tmp/log; false; }}
+             cp -u *.deb {0}",
+            quire_sandbox::OUT_INSIDE,
+            missing.join(" ")
+        );
+        let done = self.run(&install);
+        for from in [given, out] {
+            move_files(&from, archives).map_err(moved)?;
+        }
+        self.layers.insert(0, done?.1);
+        Ok(())
+    }
+
+    /// Has a row do its work, on what was installed.
+    pub fn prove(&mut self, row: &Row) -> Result<(), String> {
         let (said, layer) = self.run(row.script)?;
         let _ = fs::remove_dir_all(layer);
         match said.contains(row.shows) {
@@ -92,6 +105,17 @@ impl Stand {
         let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
         if done.status.success() { Ok((said, layer)) } else { Err(format!("{}\n{said}", done.status)) }
     }
+}
+
+/// Moves the packages that lie in a directory.
+fn move_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)?.flatten() {
+        if entry.path().extension().is_some_and(|kind| kind == "deb") {
+            fs::rename(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether the machine has a package, or the program of that name from elsewhere.
@@ -121,14 +145,21 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
     let at = |name: &str| job.base.join(name);
     let skeleton = skeleton(&at("system"), &|_, _| ())?;
     let home = at("home").to_str().ok_or("a name")?.to_owned();
+    let root = rustix::process::geteuid().is_root();
     let spec = Spec {
+        rung: if root { Rung::Idmapped } else { Rung::OneUid },
         state: at("state"),
         layer: job.layer,
         layers: job.layers,
         skeleton: skeleton.layers.clone(),
         out: at("out"),
         binary: at("quire"),
-        folders: vec![FolderView { at: at("home/project"), frozen: vec![at("frozen")], ignored: Vec::new() }],
+        folders: vec![FolderView {
+            at: at("home/project"),
+            frozen: vec![at("frozen")],
+            ignored: Vec::new(),
+            suspects: None,
+        }],
         hide: Vec::new(),
         show: Vec::new(),
         env: [("HOME", home.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")]
@@ -185,35 +216,4 @@ fn command(
         outcome = call(2, "job", serde_json::json!({ "id": 1, "action": "poll", "wait": 120 }))?;
     }
     Ok(outcome)
-}
-
-/// What shows that somebody installed something: the directories and lists that packages change.
-pub struct Machine(BTreeMap<PathBuf, (i64, i64, u64)>);
-
-impl Machine {
-    pub fn look() -> Machine {
-        let mut seen = BTreeMap::new();
-        for top in ["/etc", "/usr/bin", "/usr/lib", "/usr/local", "/usr/sbin", "/var/lib/dpkg", "/opt"] {
-            look_below(Path::new(top), 2, &mut seen);
-        }
-        Machine(seen)
-    }
-
-    /// Returns what is not as it was.
-    pub fn changed(&self) -> Vec<String> {
-        let now = Machine::look().0;
-        let paths: BTreeSet<&PathBuf> = self.0.keys().chain(now.keys()).collect();
-        let moved = paths.into_iter().filter(|path| self.0.get(*path) != now.get(*path));
-        moved.map(|path| path.display().to_string()).collect()
-    }
-}
-
-fn look_below(path: &Path, depth: u32, seen: &mut BTreeMap<PathBuf, (i64, i64, u64)>) {
-    let Ok(stat) = fs::symlink_metadata(path) else { return };
-    seen.insert(path.to_path_buf(), (stat.ctime(), stat.ctime_nsec(), stat.size()));
-    if stat.is_dir() && depth > 0 {
-        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-            look_below(&entry.path(), depth - 1, seen);
-        }
-    }
 }

@@ -44,7 +44,7 @@ pub fn nothing_is_reached_directly(stage: &Stage) {
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let six = TcpListener::bind("[::1]:0").unwrap();
     let (tcp, udp, six) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap(), six.local_addr().unwrap());
-    for live in both(stage) {
+    for (live, devices) in both(stage).into_iter().zip(["lo", "eth0\nlo"]) {
         for (kind, host, port, expected) in [
             ("STREAM", "192.0.2.1", 80, "ENETUNREACH"),
             ("STREAM", "203.0.113.80", 443, "ENETUNREACH"),
@@ -63,8 +63,13 @@ pub fn nothing_is_reached_directly(stage: &Stage) {
         }
         // A datagram is refused only by what it meets.
         connect(&live, "DGRAM", "127.0.0.1", udp.port());
-        assert_eq!(live.yes("ls /sys/class/net"), "lo");
-        assert_eq!(live.yes("ip -4 route show 2>/dev/null; ip -6 route show default 2>/dev/null; true"), "");
+        assert_eq!(
+            live.yes("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | grep -v ^ifb | sort"),
+            devices
+        );
+        // There is no route but to the way out.
+        let routes = "ip -4 route show 2>/dev/null | grep -v ^198.18.0.0/30; ip -6 route show 2>/dev/null | grep -v 'dev lo'";
+        assert_eq!(live.yes(&format!("{routes}; true")), "");
         for family in [
             "AF_PACKET, socket.SOCK_RAW",
             "AF_PACKET, socket.SOCK_DGRAM",
@@ -91,7 +96,7 @@ pub fn nothing_is_reached_directly(stage: &Stage) {
 /// Accepts on a gate's sockets as the host does, and answers each connection with the name of the socket and what it was
 /// asked; a datagram comes back as it is.
 fn answer(gate: Gate) {
-    let Gate { proxy, http, tls, dns, dns_tcp } = gate;
+    let Gate { proxy, http, tls, dns, dns_tcp, .. } = gate;
     for (name, socket) in [("proxy", proxy), ("http", http), ("tls", tls), ("dns", dns_tcp)] {
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(false).unwrap();
@@ -133,21 +138,101 @@ pub fn the_way_out_is_accepted_outside(stage: &Stage) {
     answer(with.sandbox.gate().unwrap());
     assert!(with.sandbox.gate().is_none(), "it is given once");
     for (socket, name) in [
-        ("127.0.0.1/3128", "proxy"),
-        ("127.77.0.1/80", "http"),
-        ("127.77.0.1/443", "tls"),
-        ("127.0.0.1/53", "dns"),
+        ("198.18.0.1/3128", "proxy"),
+        ("198.18.0.1/80", "http"),
+        ("198.18.0.1/443", "tls"),
+        ("198.18.0.1/53", "dns"),
     ] {
         let ask = format!("exec 3<>/dev/tcp/{socket} && echo -n hello >&3 && cat <&3");
         without.no(&ask);
-        assert_eq!(with.yes(&ask), format!("{name} 127.0.0.1 hello"));
+        assert_eq!(with.yes(&ask), format!("{name} 198.18.0.2 hello"));
     }
     // Nobody inside holds what listens there.
     assert_eq!(with.yes("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c 'socket:' || true").trim(), "0");
     // And the same ports of the machine are as they were.
-    for at in [(Ipv4Addr::LOCALHOST, 3128), (Ipv4Addr::new(127, 77, 0, 1), 80)] {
+    for at in [(Ipv4Addr::LOCALHOST, 3128), (Ipv4Addr::LOCALHOST, 53)] {
         assert!(std::net::TcpStream::connect(at).is_err());
     }
+}
+
+/// Holds these ports on every address of both families, as servers do that are set to nothing else, and answers each
+/// connection with a word.
+const HOLD: &str = "import socket, threading
+def serve(s):
+    while True:
+        c, _ = s.accept()
+        c.sendall(b'own'); c.close()
+for port in (53, 80, 443, 3128):
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(('', port))
+    for s in (socket.create_server(('', port)), socket.create_server(('::', port), family=socket.AF_INET6)):
+        threading.Thread(target=serve, args=(s,)).start()
+    globals()['u%d' % port] = u
+open('/tmp/held', 'w').close()
+";
+
+/// What programs listen on is theirs, whatever the way out listens on; and both are reached.
+pub fn every_port_is_free_inside(stage: &Stage) {
+    let [_, with] = both(stage);
+    let gate = with.sandbox.gate().unwrap();
+    assert_eq!(gate.shared, None);
+    answer(gate);
+    fs::write(stage.spec.out.join("hold.py"), HOLD).unwrap();
+    let input = serde_json::json!({ "command": "exec python3 /run/quire/out/hold.py", "background": true });
+    let call = ToHand::Call { id: 1, tool: "shell".into(), input: input.to_string() };
+    with.sandbox.send(&call).unwrap();
+    // They are told as they come, maybe not all at once.
+    let told = loop {
+        if let FromHand::Listening { ports } = with.hear() {
+            let numbers: Vec<u16> = ports.iter().map(|port| port.port).collect();
+            if numbers.len() >= 4 {
+                break numbers;
+            }
+        }
+    };
+    assert_eq!(told, [53, 80, 443, 3128]);
+    with.yes("while ! [ -e /tmp/held ]; do sleep 0.1; done");
+    for port in told {
+        for host in ["127.0.0.1", "198.18.0.2", "::1"] {
+            assert_eq!(with.yes(&format!("cat < /dev/tcp/{host}/{port}")), "own", "{host} {port}");
+        }
+        with.sandbox.send(&ToHand::Connect { id: 7, port }).unwrap();
+        let socket = loop {
+            if let FromHand::Connected { why, socket, .. } = with.hear() {
+                break socket.ok_or(why);
+            }
+        };
+        let mut own = socket.unwrap();
+        own.set_nonblocking(false).unwrap();
+        let mut said = String::new();
+        own.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "own");
+    }
+    for (port, name) in [(80, "http"), (443, "tls")] {
+        let ask = format!("exec 3<>/dev/tcp/pypi.org/{port} && echo -n hi >&3 && cat <&3");
+        assert_eq!(with.yes(&ask), format!("{name} 198.18.0.2 hi"));
+    }
+    // Nobody takes the place of the way out.
+    with.no("python3 -c \"import socket; socket.create_server(('198.18.0.1', 8080))\"");
+}
+
+/// A machine may give a sandbox one network and no second one. Then the way out is in it, and takes its ports.
+pub fn the_way_out_can_share_a_network(stage: &Stage) {
+    crate::ground::refuse_second_network().unwrap();
+    let [_, with] = both(stage);
+    let gate = with.sandbox.gate().unwrap();
+    let why = gate.shared.clone().unwrap();
+    assert!(why.starts_with("making a second network: "), "{why}");
+    answer(gate);
+    for (port, name) in [(80, "http"), (443, "tls")] {
+        let ask = format!("exec 3<>/dev/tcp/pypi.org/{port} && echo -n hi >&3 && cat <&3");
+        assert_eq!(with.yes(&ask), format!("{name} 198.18.0.1 hi"));
+        with.no(&format!("python3 -c \"import socket; socket.create_server(('', {port}))\""));
+    }
+    assert_eq!(
+        with.yes("exec 3<>/dev/tcp/198.18.0.1/3128 && echo -n hi >&3 && cat <&3"),
+        "proxy 198.18.0.1 hi"
+    );
 }
 
 /// One question at a time, or both at once and whichever answer comes first, as musl and Go ask.
@@ -171,8 +256,8 @@ pub fn names_are_resolved_by_the_way_out(stage: &Stage) {
         "files dns",
         "mymachines mdns4_minimal [NOTFOUND=return] resolve [!UNAVAIL=return] files myhostname dns",
     ];
-    for live in [&with, &without] {
-        assert_eq!(live.yes("grep -v ^options /etc/resolv.conf"), "nameserver 127.0.0.1");
+    for (live, server) in [(&with, "198.18.0.1"), (&without, "127.0.0.1")] {
+        assert_eq!(live.yes("grep -v ^options /etc/resolv.conf"), format!("nameserver {server}"));
         assert!(live.yes("getent hosts localhost; getent hosts quire").contains("127.0.0.1"));
         // Nothing of the machine's own network is told.
         let told = "! grep -v -e ^127 -e ^::1 /etc/hosts";
@@ -180,14 +265,14 @@ pub fn names_are_resolved_by_the_way_out(stage: &Stage) {
         for switch in switches {
             live.yes(&format!("sed -i 's/^hosts:.*/hosts: {switch}/' /etc/nsswitch.conf"));
             let asked = live.run("getent ahostsv4 pypi.org | grep STREAM");
-            let expected = "127.77.0.1      STREAM pypi.org";
+            let expected = "198.18.0.1      STREAM pypi.org";
             assert_eq!(asked.1, if std::ptr::eq(live, &with) { expected } else { "" }, "{switch}");
         }
         live.yes("getent hosts localhost");
     }
-    assert_eq!(with.yes("python3 /run/quire/out/look_up.py static.crates.io"), "127.77.0.1");
+    assert_eq!(with.yes("python3 /run/quire/out/look_up.py static.crates.io"), "198.18.0.1");
     // Whoever does not know of the proxy arrives at the same door.
-    assert_eq!(with.yes("exec 3<>/dev/tcp/pypi.org/443 && echo -n hi >&3 && cat <&3"), "tls 127.0.0.1 hi");
+    assert_eq!(with.yes("exec 3<>/dev/tcp/pypi.org/443 && echo -n hi >&3 && cat <&3"), "tls 198.18.0.2 hi");
     // What is laid out can be replaced, as packages do, and is no change of the agent's.
     with.sandbox.end().unwrap();
     let laid = quire_sandbox::layer::machine(&stage.base.join("data/layer-2"), Path::new("/"));
@@ -214,9 +299,9 @@ pub fn programs_are_told_of_the_way_out(stage: &Stage) {
 
     spec.gate = Some(Door::default());
     let live = Live::start(&spec).unwrap();
-    let proxies = "ALL_PROXY=http://127.0.0.1:3128\nHTTPS_PROXY=http://127.0.0.1:3128\nHTTP_PROXY=http://127.0.0.1:3128\n\
-        NODE_USE_ENV_PROXY=1\nNO_PROXY=localhost,127.0.0.1,::1\nPIP_CERT=/etc/own.pem\nall_proxy=http://127.0.0.1:3128\n\
-        http_proxy=http://127.0.0.1:3128\nhttps_proxy=http://127.0.0.1:3128\nno_proxy=localhost,127.0.0.1,::1";
+    let proxies = "ALL_PROXY=http://198.18.0.1:3128\nHTTPS_PROXY=http://198.18.0.1:3128\nHTTP_PROXY=http://198.18.0.1:3128\n\
+        NODE_USE_ENV_PROXY=1\nNO_PROXY=localhost,127.0.0.1,::1\nPIP_CERT=/etc/own.pem\nall_proxy=http://198.18.0.1:3128\n\
+        http_proxy=http://198.18.0.1:3128\nhttps_proxy=http://198.18.0.1:3128\nno_proxy=localhost,127.0.0.1,::1";
     let mut expected: Vec<&str> = proxies.split('\n').collect();
     let sorted = |text: &str| {
         let mut all: Vec<String> = text.lines().map(str::to_owned).collect();

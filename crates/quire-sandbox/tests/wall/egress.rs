@@ -88,7 +88,7 @@ pub fn what_leaves_is_judged_outside(stage: &Stage) {
         assert!(said.starts_with("403 quire: ") && said.contains("not a public address"), "{host}: {said}");
         assert!(matches!(next(&heard), Traffic::Refused { why: Refusal::Private(_), .. }), "{host}");
     }
-    assert!(live.yes("getent ahostsv4 data.evil.example").starts_with("127.77.0.1"));
+    assert!(live.yes("getent ahostsv4 data.evil.example").starts_with("198.18.0.1"));
 
     // Its authority is trusted: what is said comes from inside of TLS, and a person's answer holds at once.
     let said = fetch(&format!("https://127.0.0.1:{closed}/"), "proxy");
@@ -99,5 +99,7 @@ pub fn what_leaves_is_judged_outside(stage: &Stage) {
 
     drop(egress);
     let said = fetch("http://evil.example/", "proxy");
-    assert!(said.contains("refused") || said.contains("reset") || said.contains("closed"), "{said}");
+    // With its sockets goes the network that they were in.
+    let gone = ["unreachable", "refused", "reset", "closed"];
+    assert!(gone.iter().any(|word| said.contains(word)), "{said}");
 }

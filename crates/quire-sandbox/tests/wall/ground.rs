@@ -115,10 +115,49 @@ fn drop_capabilities() -> io::Result<()> {
     }
 }
 
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+fn answer(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno as u32
+}
+
+fn step(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+/// Loads a word of what the kernel tells of a call (`seccomp_data`).
+fn load(at: u32) -> libc::sock_filter {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0)
+}
+
+fn is(k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf)
+}
+
+fn has(bits: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, jt, jf)
+}
+
+fn ret(k: u32) -> libc::sock_filter {
+    step(libc::BPF_RET | libc::BPF_K, k, 0, 0)
+}
+
+/// Refuses networks beside the one that a new process may begin with, as a limit on their number does: to this thread and
+/// all that it starts.
+#[allow(dead_code, reason = "one of the test programs that hold this file has no use for it")]
+pub fn refuse_second_network() -> io::Result<()> {
+    filter(&mut [
+        load(0),
+        is(libc::SYS_unshare as u32, 0, 3),
+        load(16),
+        has(libc::CLONE_NEWNET as u32, 0, 1),
+        ret(answer(libc::ENOSPC)),
+        ret(ALLOW),
+    ])
+}
+
 /// Refuses namespaces and mounts by a filter of system calls.
 fn refuse() -> io::Result<()> {
-    const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-    let answer = |errno: i32| libc::SECCOMP_RET_ERRNO | errno as u32;
     let namespaces = (libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
         | libc::CLONE_NEWUTS
@@ -126,23 +165,23 @@ fn refuse() -> io::Result<()> {
         | libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET) as u32;
-    let step = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
-    let load = |at: u32| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0);
-    let is = |k: u32, jt: u8, jf: u8| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf);
-    let ret = |k: u32| step(libc::BPF_RET | libc::BPF_K, k, 0, 0);
-    let mut filter = vec![load(0)];
+    let mut steps = vec![load(0)];
     for call in REFUSED {
-        filter.extend([is(call as u32, 0, 1), ret(answer(libc::EPERM))]);
+        steps.extend([is(call as u32, 0, 1), ret(answer(libc::EPERM))]);
     }
-    filter.extend([is(libc::SYS_clone3 as u32, 0, 1), ret(answer(libc::ENOSYS))]);
-    filter.extend([
+    steps.extend([is(libc::SYS_clone3 as u32, 0, 1), ret(answer(libc::ENOSYS))]);
+    steps.extend([
         is(libc::SYS_clone as u32, 0, 3),
         load(16),
-        step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, namespaces, 0, 1),
+        has(namespaces, 0, 1),
         ret(answer(libc::EPERM)),
         ret(ALLOW),
     ]);
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    filter(&mut steps)
+}
+
+fn filter(steps: &mut [libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     // SAFETY: the program and its instructions outlive the call.
     unsafe {
         done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into())?;

@@ -62,7 +62,12 @@ impl Stage {
             skeleton: skeleton.layers.clone(),
             out: base.join("data/out"),
             binary: base.join("quire"),
-            folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new() }],
+            folders: vec![FolderView {
+                at: folder,
+                frozen: vec![frozen],
+                ignored: Vec::new(),
+                suspects: None,
+            }],
             hide: Vec::new(),
             show: Vec::new(),
             env: env.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),

@@ -49,6 +49,8 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("there_is_no_network", On::Tree, there_is_no_network),
     ("nothing_is_reached_directly", On::Tree, crate::door::nothing_is_reached_directly),
     ("the_way_out_is_accepted_outside", On::Tree, crate::door::the_way_out_is_accepted_outside),
+    ("every_port_is_free_inside", On::Tree, crate::door::every_port_is_free_inside),
+    ("the_way_out_can_share_a_network", On::Tree, crate::door::the_way_out_can_share_a_network),
     ("names_are_resolved_by_the_way_out", On::Tree, crate::door::names_are_resolved_by_the_way_out),
     ("programs_are_told_of_the_way_out", On::Tree, crate::door::programs_are_told_of_the_way_out),
     (
@@ -526,7 +528,7 @@ fn folders_can_lie_in_folders(stage: &Stage) {
     }
     fs::write(frozen.join("in.txt"), "in").unwrap();
     let mut spec = stage.spec.clone();
-    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new() });
+    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new(), suspects: None });
     let live = Live::start(&spec).unwrap();
     assert_eq!(live.yes("cat vendor/inner/in.txt; echo x > vendor/inner/y"), "in");
     live.sandbox.end().unwrap();

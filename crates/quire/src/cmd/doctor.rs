@@ -118,6 +118,9 @@ fn sandbox_row(proof: Result<Proof, EngineError>, obstacles: &[Obstacle]) -> Row
                     proof.refused.iter().map(|better| format!("Not {}: {}", better.rung, better.why)),
                 );
             }
+            next.extend(proof.ports_taken.iter().map(|why| {
+                format!("Weaker: with the network on, ports 53, 80, 443 and 3128 are taken inside: {why}.")
+            }));
             (true, format!("{}: a command ran in one just now", proof.rung))
         }
         Err(error) => {
@@ -224,4 +227,22 @@ fn models_row(surroundings: &Surroundings) -> Result<Row, Failure> {
         },
         true => Row { name: "models", works: false, says: "no model answers".into(), next: none.into() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_way_out_takes_of_a_sandbox_is_told() {
+        let row = |ports_taken: Option<&str>| {
+            let ports_taken = ports_taken.map(str::to_owned);
+            sandbox_row(Ok(Proof { rung: Rung::OneUid, refused: Vec::new(), ports_taken }), &[]).next
+        };
+        assert_eq!(row(None), "");
+        assert_eq!(
+            row(Some("making a second network: no")),
+            "Weaker: with the network on, ports 53, 80, 443 and 3128 are taken inside: making a second network: no."
+        );
+    }
 }

@@ -368,7 +368,7 @@ async fn e17_a_relay_inside_is_under_the_same_rules() {
         world.proxy.to_string(),
         format!("localhost:{}", world.proxy.port()),
         "[::1]:3128".into(),
-        "127.77.0.1:3128".into(),
+        "198.18.0.1:3128".into(),
     ] {
         assert_eq!(world.tunnel(&host).await.0, 403, "{host}");
     }
@@ -384,11 +384,11 @@ async fn e17_a_relay_inside_is_under_the_same_rules() {
 #[tokio::test]
 async fn who_looked_a_name_up_inside_is_asked_for_it_again() {
     let mut world = World::new(only(&["up.example"]), &[("up.example", http_host().await)]);
-    let (_, _, mut stream) = world.tunnel("127.77.0.1:80").await;
+    let (_, _, mut stream) = world.tunnel("198.18.0.1:80").await;
     assert_eq!(exchange(&mut stream, "GET / HTTP/1.1\r\nHost: up.example\r\n\r\n").await.0, 200);
     assert_eq!(exchange(&mut stream, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").await.0, 403);
     assert_eq!(world.heard_text().await, "evil.example:80 is not on this task's list of hosts");
-    let (code, mut stream) = socks(&world, &[1, 0, 1], &[127, 77, 0, 1], 443).await;
+    let (code, mut stream) = socks(&world, &[1, 0, 1], &[198, 18, 0, 1], 443).await;
     assert_eq!(code, 0);
     stream.write_all(&hello("evil.example")).await.unwrap();
     assert_eq!(rest(&mut stream).await, [21, 3, 3, 0, 2, 2, 49]);
@@ -607,13 +607,13 @@ async fn names_have_one_address_inside() {
     socket.send_to(question, world.dns).await.unwrap();
     let mut answer = [0; 512];
     let count = soon(socket.recv(&mut answer)).await.unwrap();
-    assert!(answer[..2] == [0x12, 0x34] && answer[..count].ends_with(&[127, 77, 0, 1]));
+    assert!(answer[..2] == [0x12, 0x34] && answer[..count].ends_with(&[198, 18, 0, 1]));
     let mut stream = connect(world.dns_tcp).await;
     for _ in 0..2 {
         stream.write_all(&[&[0, question.len() as u8][..], question].concat()).await.unwrap();
         let length: usize = soon(stream.read_u16()).await.unwrap().into();
         soon(stream.read_exact(&mut answer[..length])).await.unwrap();
-        assert!(answer[..length].ends_with(&[127, 77, 0, 1]));
+        assert!(answer[..length].ends_with(&[198, 18, 0, 1]));
     }
     assert!(world.asked().is_empty(), "nothing is ever forwarded");
 }

@@ -91,6 +91,7 @@ impl World {
             tls: tls.into(),
             dns: dns.into(),
             dns_tcp: dns_tcp.into(),
+            shared: None,
         };
         egress.serve(gate).unwrap();
         World { egress: Some(egress), ..world }
