@@ -1,12 +1,18 @@
 //! A task is the fold of its log. [`Task::apply`] refuses an event that cannot follow, in writing and in replay alike, so
 //! an impossible state can neither be reached nor be stored; what is owed next is derived by [`crate::want()`].
 
+mod compact;
+mod spend;
+
+pub use spend::Spending;
+
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::Charter;
 use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
-use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::message::{FaultKind, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
+use compact::Compaction;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,7 +46,7 @@ pub struct Task {
     pub bases: Option<Arc<[Base]>>,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
-    /// What the model has been told and has said, up to the last request.
+    /// What the model has been told and has said, up to the last request; after a compaction, what is left of it.
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
     unheard: Vec<String>,
@@ -66,11 +72,16 @@ pub struct Task {
     /// All connections so far, counted together; bounded.
     pub reached: Arc<Vec<Connection>>,
     pub usage: Usage,
+    spending: Spending,
+    compaction: Compaction,
+    /// The last ledger, where the conversation was made short.
+    pub(crate) ledger: Option<Arc<str>>,
     pub opened_ms: u64,
     pub last_ms: u64,
     pub worked_ms: u64,
     pub(crate) steps_granted: u32,
     pub(crate) time_granted_ms: u64,
+    tokens_granted: Option<u64>,
     /// Text of the last reply that had any.
     pub last_text: Arc<str>,
     check_rounds_used: u32,
@@ -270,11 +281,15 @@ impl Task {
             reaches: Arc::default(),
             reached: Arc::default(),
             usage: Usage::default(),
+            spending: Spending::default(),
+            compaction: Compaction::default(),
+            ledger: None,
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
             worked_ms: 0,
             steps_granted: charter.limits.steps,
             time_granted_ms: charter.limits.time_ms,
+            tokens_granted: charter.limits.tokens,
             charter: Arc::new(Charter::clone(charter)),
             last_text: "".into(),
             check_rounds_used: 0,
@@ -327,14 +342,23 @@ impl Task {
                 working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
                 "frozen once, each folder",
             ),
-            Event::Asked { heard } => only_if(
-                working
-                    && self.stage == Stage::Ask
-                    && !self.asked
-                    && self.system.is_some()
-                    && *heard == self.seq,
-                "asked in its turn, having heard everything",
-            ),
+            Event::Asked { heard, worst } => {
+                only_if(
+                    working
+                        && self.stage == Stage::Ask
+                        && !self.asked
+                        && !self.compaction.begun
+                        && self.system.is_some()
+                        && *heard == self.seq,
+                    "asked in its turn, having heard everything",
+                )?;
+                worst.as_ref().map_or(Ok(()), |worst| self.may_spend(worst))
+            }
+            Event::AskedAgain { worst } => {
+                let begun = working && (self.asked || self.compaction.begun) && self.spending.is_open();
+                only_if(begun, "only what was asked is asked again")?;
+                self.may_spend(worst)
+            }
             Event::AskFailed { .. } | Event::Replied { .. } => {
                 only_if(working && self.asked, "an answer needs a question")
             }
@@ -342,6 +366,28 @@ impl Task {
                 working && self.owed_fallback() == Some(*fallback),
                 "a fallback is asked in its turn, when no answer came",
             ),
+            Event::Compacting { worst } => {
+                let can = self.stage == Stage::Ask
+                    && !self.asked
+                    && !self.compaction.begun
+                    && self.system.is_some();
+                only_if(working && can, "a conversation is made short between two requests")?;
+                self.may_spend(worst)
+            }
+            Event::Compacted { text, tail, usage } => {
+                only_if(
+                    working && self.compaction.begun == usage.is_some() && self.system.is_some(),
+                    "a ledger that a model writes was asked for",
+                )?;
+                self.may_compact(text, *tail)
+            }
+            Event::CompactFailed { .. } => {
+                only_if(working && self.compaction.begun, "only a ledger that was asked for can fail to come")
+            }
+            Event::CompactWanted {} => Ok(()),
+            Event::Budgeted { task_usd, day_usd } => {
+                only_if(task_usd.is_some() || day_usd.is_some(), "a budget is an amount")
+            }
             Event::Judged { verdicts } => only_if(
                 working
                     && self.reply.as_ref().is_some_and(|r| !r.judged && r.calls.len() == verdicts.len())
@@ -455,12 +501,40 @@ impl Task {
                 self.weak = weak.clone();
             }
             Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
-            Event::Asked { .. } => {
+            Event::Asked { worst, .. } => {
                 self.asked = true;
                 self.tell();
+                self.begin_spending(*worst, self.price());
             }
-            Event::AskFailed { fault } => self.hear_fault(fault),
+            Event::AskedAgain { worst } => self.spend_again(*worst),
+            Event::AskFailed { fault, spent } => {
+                // Requests of old logs reserved nothing, and what was too long for the model waited for a person.
+                let sized = self.spending.is_open();
+                self.end_spending(*spent);
+                let shrinks = sized && fault.kind == FaultKind::TooLong && self.overflow();
+                self.asked = false;
+                if !shrinks {
+                    self.hear_fault(fault);
+                }
+            }
             Event::FellBack { fallback } => self.fall_back(*fallback),
+            Event::Compacting { worst } => {
+                self.compaction.begun = true;
+                self.begin_spending(Some(*worst), self.compact_price());
+            }
+            Event::Compacted { text, tail, usage } => {
+                if let Some(usage) = usage {
+                    self.usage.add(*usage);
+                    self.spending.settle(*usage);
+                }
+                self.compact(text, *tail);
+            }
+            Event::CompactFailed { spent, .. } => {
+                self.end_spending(*spent);
+                self.lose_compaction(true);
+            }
+            Event::CompactWanted {} => self.want_compaction(),
+            Event::Budgeted { task_usd, day_usd } => self.set_budget(*task_usd, *day_usd),
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
                 let open = self.reply.as_mut().expect("may() saw it");
@@ -595,7 +669,10 @@ impl Task {
             Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
             Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
             Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
-            Event::Discarded {} => self.phase = Phase::Discarded,
+            Event::Discarded {} => {
+                self.spending.lose();
+                self.phase = Phase::Discarded;
+            }
             Event::Cleared {} => self.cleared = true,
         }
     }
@@ -607,6 +684,7 @@ impl Task {
             tools: self.tools.clone(),
             items: self.transcript.clone(),
             cache_key: format!("quire-{}-{}", self.id, self.opened_ms),
+            replies: self.step,
         }
     }
 
@@ -678,29 +756,35 @@ impl Task {
 
     /// The model is told the outcomes of its calls and what was said since.
     fn tell(&mut self) {
-        if let Some(open) = self.reply.take() {
-            let results = open
-                .calls
-                .iter()
-                .zip(&open.reply.calls)
-                .filter_map(|(state, call)| match state {
-                    CallState::Done(outcome) => Some(ToolResult {
-                        id: call.id.clone(),
-                        tool: call.tool.clone(),
-                        outcome: outcome.clone(),
-                    }),
-                    CallState::Owed | CallState::Begun => None,
-                })
-                .collect();
+        if self.reply.is_some() {
+            let results = self.open_results();
+            self.reply = None;
             self.transcript.push(Arc::new(PromptItem::Results(results)));
         }
+        self.compaction.told = self.words.len();
         self.transcript.extend(self.unheard.drain(..).map(|words| Arc::new(PromptItem::Words(words))));
+    }
+
+    /// Returns the outcomes of the last reply's calls, which the model has not been told yet.
+    fn open_results(&self) -> Vec<ToolResult> {
+        let Some(open) = &self.reply else { return vec![] };
+        let calls = open.calls.iter().zip(&open.reply.calls);
+        let results = calls.filter_map(|(state, call)| match state {
+            CallState::Done(outcome) => {
+                Some(ToolResult { id: call.id.clone(), tool: call.tool.clone(), outcome: outcome.clone() })
+            }
+            CallState::Owed | CallState::Begun => None,
+        });
+        results.collect()
     }
 
     fn hear(&mut self, reply: &Reply) {
         self.asked = false;
         self.step += 1;
         self.usage.add(reply.usage);
+        self.spending.settle(reply.usage);
+        self.count_input(reply.usage, self.transcript.len());
+        self.fits();
         let reply = Arc::new(reply.clone());
         // A recorded reply has no items of any wire's, and is part of the conversation all the same.
         if !reply.items.is_empty() || !reply.is_empty() {
@@ -783,6 +867,10 @@ impl Task {
                 self.serving = Some(Arc::new(serving));
             }
         }
+        let went_well: Vec<bool> = open.calls.iter().map(CallState::went_well).collect();
+        for (call, _) in reply.calls.iter().zip(went_well).filter(|(_, well)| *well) {
+            self.note_touched(call);
+        }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {
             self.stage = Stage::Ask;
             self.notice_loop();
@@ -818,6 +906,8 @@ impl Task {
     /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
     fn lose_what_was_begun(&mut self) {
         self.asked = false;
+        self.spending.lose();
+        self.lose_compaction(false);
         if let Some(open) = &mut self.reply {
             let lost = Arc::new(Outcome::refused(INTERRUPTED));
             for call in open.calls.iter_mut().filter(|call| matches!(call, CallState::Begun)) {
@@ -873,6 +963,8 @@ impl Task {
     fn grant(&mut self) {
         self.steps_granted = self.step.saturating_add(self.charter.limits.steps);
         self.time_granted_ms = self.worked_ms.saturating_add(self.charter.limits.time_ms);
+        self.tokens_granted =
+            self.charter.limits.tokens.map(|most| self.spending.tokens.saturating_add(most));
         self.silences = 0;
         self.repeats = Repeats::default();
     }

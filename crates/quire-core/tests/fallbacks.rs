@@ -45,7 +45,7 @@ fn asked() -> Task {
 
 fn fail(task: &mut Task, kind: FaultKind) {
     let fault = Fault { kind, message: format!("{} fails", name(task)), status: None };
-    task.push(Event::AskFailed { fault }, 0).unwrap();
+    task.push(Event::AskFailed { fault, spent: false }, 0).unwrap();
 }
 
 fn name(task: &Task) -> String {

@@ -70,7 +70,7 @@ pub async fn present(store: &Store, task: u64, snapshot: Hash) {
         by: String::new(),
     };
     let ended = vec![
-        Event::Asked { heard: now.seq },
+        Event::Asked { heard: now.seq, worst: None },
         Event::Replied { reply },
         Event::Sealed { layer: now.layer, snapshot, apart: Apart::default() },
         Event::Presented { version: now.versions.len() as u32 + 1, snapshot },

@@ -90,5 +90,6 @@ fn prompt(items: &[Arc<PromptItem>]) -> Prompt {
         tools: vec![tool].into(),
         items: items.to_vec(),
         cache_key: "quire-trial".to_owned(),
+        replies: 0,
     }
 }

@@ -44,7 +44,15 @@ pub(crate) struct Quirks {
     pub bridges: bool,
 }
 
+/// Names under which a wire asks for a bounded output.
+pub(crate) const CAPS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
 impl Quirks {
+    /// Returns the parameter that bounds the output, of those that a wire has for it.
+    pub fn cap(&self, of: &[&'static str]) -> Option<&'static str> {
+        CAPS.into_iter().find(|cap| of.contains(cap) && !self.without.contains(cap))
+    }
+
     /// Returns the most output that is asked for, in tokens.
     pub fn output_max(&self, model: &Model) -> u64 {
         self.output_max.unwrap_or(u64::MAX).min(model.output_max())
@@ -124,7 +132,10 @@ pub(crate) enum Progress {
 /// rules; nine letters and digits fit them all.
 pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
     let mut items = Vec::new();
-    let (mut replies, mut by_another) = (0, false);
+    let is_reply = |item: &&std::sync::Arc<PromptItem>| matches!(***item, PromptItem::Model(_));
+    let here = ask.prompt.items.iter().filter(is_reply).count();
+    // Counted over the whole task, as the ids are that are invented for a reply that comes.
+    let (mut replies, mut by_another) = ((ask.prompt.replies as usize).saturating_sub(here), false);
     for item in &ask.prompt.items {
         match item.as_ref() {
             PromptItem::Words(text) => items.push(dialect.words(text)),

@@ -196,7 +196,7 @@ async fn try_row(row: &Row, speech: Speech) -> Result<String, Failed> {
 
     let event = match &result {
         Ok(reply) => Event::Replied { reply: reply.clone() },
-        Err(fault) => Event::AskFailed { fault: fault.clone() },
+        Err(fault) => Event::AskFailed { fault: fault.clone(), spent: false },
     };
     let written = serde_json::to_string(&event)?;
     task.push(event, 0)?;
