@@ -27,7 +27,7 @@ fn asked() -> Task {
         model: Some(model("first", Wire::Responses)),
         fallback_models: vec![model("second", Wire::Chat), model("third", Wire::Messages)],
         review_model: None,
-        compact_model: None,
+        compact_model: Some(model("small", Wire::Chat)),
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),
@@ -123,6 +123,12 @@ fn a_fallback_serves_to_the_end_of_the_turn() {
     task.push(Event::Paused { why: Why::Person }, 0).unwrap();
     task.push(Event::Resumed { model: Some(model("other", Wire::Tape)) }, 0).unwrap();
     assert_eq!(name(&task), "other");
+}
+
+#[test]
+fn a_long_conversation_is_summed_up_by_the_model_for_that() {
+    let (by, prompt) = asked().compact_request().unwrap();
+    assert_eq!((by.name.as_str(), prompt.items.len()), ("small", 1));
 }
 
 #[test]
