@@ -1,18 +1,24 @@
 //! A task is the fold of its log. [`Task::apply`] refuses an event that cannot follow, in writing and in replay alike, so
 //! an impossible state can neither be reached nor be stored; what is owed next is derived by [`crate::want()`].
 
+mod accepts;
 mod compact;
+mod reaches;
+mod repeat;
 mod spend;
 
+pub use accepts::{Accept, AcceptState};
+pub use reaches::{REACHES_OPEN_MAX, Reach};
 pub use spend::Spending;
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::Charter;
-use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
+use crate::event::{Apart, Base, Connection, Event, Logged, Proof, Seq, Verdict, Why};
 use crate::message::{FaultKind, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
+use repeat::Repeats;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -160,37 +166,6 @@ pub struct Version {
     pub at_ms: u64,
 }
 
-/// One writing of a version into the real folders.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Accept {
-    pub snapshot: Hash,
-    /// Empty: everything.
-    pub only: Vec<Part>,
-    /// What was taken besides, of ignored directories that the task made: a snapshot.
-    pub ignored: Option<Hash>,
-    pub state: AcceptState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptState {
-    Begun,
-    Done,
-    Failed,
-    Undoing,
-    Undone,
-}
-
-/// A destination of which the person was asked whether it may be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reach {
-    pub host: String,
-    pub port: u16,
-    /// What they said last.
-    pub allow: Option<bool>,
-    /// Whether the end of the turn waits for the answer. It does no more once the person let the task go on without one.
-    pub presses: bool,
-}
-
 /// A line of the model's plan.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct PlanStep {
@@ -219,21 +194,9 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
-/// How often in a row the same calls had the same outcomes.
-#[derive(Clone, Debug, Default)]
-struct Repeats {
-    last: Option<Hash>,
-    count: u32,
-}
-
-/// Repeats after which the model, and then the person, is told.
-const REPEATS_TOLD: u32 = 3;
-const REPEATS_MAX: u32 = 7;
 /// Empty replies in a row after which a person is asked.
 const SILENCES_MAX: u32 = 3;
 
-/// Questions that may be open at a time; of what is refused beyond these only the model is told.
-pub const REACHES_OPEN_MAX: usize = 20;
 /// Destinations that are counted one by one over a whole task.
 const REACHED_MAX: usize = 256;
 
@@ -694,29 +657,6 @@ impl Task {
         self.time_granted_ms.saturating_sub(working)
     }
 
-    /// Returns the number of the accept that an undo would take back.
-    pub fn last_accept(&self) -> Option<usize> {
-        self.accepts.iter().rposition(|a| a.state == AcceptState::Done)
-    }
-
-    /// Returns whether an accept or undo was begun and has not ended.
-    pub fn is_being_written(&self) -> bool {
-        self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
-    }
-
-    /// Returns whether the last version is in the folder, as far as its person took it, and nothing goes on.
-    pub fn is_whole(&self) -> bool {
-        let accepted = self.last_accept().map(|accept| self.accepts[accept].snapshot);
-        self.phase == Phase::Accepted
-            && !self.is_being_written()
-            && accepted == self.version().map(|version| version.snapshot)
-    }
-
-    /// Returns whether something of it would be lost with quire's data: work, or a version that was not taken.
-    pub fn is_open(&self) -> bool {
-        self.phase != Phase::Discarded && !self.is_whole()
-    }
-
     pub fn version(&self) -> Option<&Arc<Version>> {
         self.versions.last()
     }
@@ -724,24 +664,6 @@ impl Task {
     /// Returns the call at that place of the open reply.
     pub fn call(&self, call: u32) -> Option<&crate::Call> {
         self.reply.as_ref()?.reply.calls.get(call as usize)
-    }
-
-    /// Returns the questions without an answer that the end of the turn waits for, with their numbers.
-    pub fn pressing(&self) -> impl Iterator<Item = (u32, &Reach)> {
-        (0u32..).zip(self.reaches.iter()).filter(|(_, reach)| reach.allow.is_none() && reach.presses)
-    }
-
-    /// Returns whether a check failed that may have failed for want of an answer.
-    pub(crate) fn failed_for_want(&self) -> bool {
-        let failed =
-            self.sealed.as_ref().is_some_and(|sealed| sealed.proofs.iter().any(|proof| !proof.passed));
-        failed && self.pressing().next().is_some()
-    }
-
-    /// Returns whether the person can be asked of a destination: it is the first time, and they have not too many questions.
-    pub fn may_ask_of(&self, host: &str, port: u16) -> bool {
-        let open = self.reaches.iter().filter(|reach| reach.allow.is_none()).count();
-        open < REACHES_OPEN_MAX && !self.reaches.iter().any(|reach| reach.host == host && reach.port == port)
     }
 
     /// Returns the first line of what was asked for, at most 72 characters.
@@ -879,30 +801,6 @@ impl Task {
         }
     }
 
-    /// Tells the model, and later stops, when the same calls have the same outcomes step after step.
-    fn notice_loop(&mut self) {
-        let Some(open) = &self.reply else { return };
-        let mut seen = Vec::new();
-        for (state, call) in open.calls.iter().zip(&open.reply.calls) {
-            let CallState::Done(outcome) = state else { return };
-            seen.extend_from_slice(call.tool.as_bytes());
-            seen.extend_from_slice(call.input.as_bytes());
-            // Without digits, because an outcome states times.
-            seen.extend(outcome.text.bytes().filter(|b| !b.is_ascii_digit()));
-        }
-        // Waiting for a background command repeats itself rightly; the step limit bounds it.
-        let waits = open.reply.calls.iter().any(|call| call.tool == "job");
-        let this = Hash::of(&seen);
-        self.repeats.count =
-            if self.repeats.last == Some(this) && !waits { self.repeats.count + 1 } else { 0 };
-        self.repeats.last = Some(this);
-        if self.repeats.count == REPEATS_TOLD {
-            self.notice("You have made the same calls with the same outcomes several times. Try something else, or end.");
-        } else if self.repeats.count >= REPEATS_MAX {
-            self.stage = Stage::Stuck(Why::Loop);
-        }
-    }
-
     /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
     fn lose_what_was_begun(&mut self) {
         self.asked = false;
@@ -916,34 +814,6 @@ impl Task {
             if self.stage == Stage::Calls {
                 self.end_calls();
             }
-        }
-    }
-
-    /// The model is told. Where the turn's end waited for nothing else, it goes on with that.
-    fn hear_answer(&mut self, reach: u32, allow: bool) {
-        let Some(asked) = Arc::make_mut(&mut self.reaches).get_mut(reach as usize) else { return };
-        asked.allow = Some(allow);
-        let to = net::address(&asked.host, asked.port);
-        self.notice(&if allow {
-            format!("The person now allows {to}.")
-        } else {
-            format!("The person denies {to}: do without it, and do not try it again.")
-        });
-        let checks = matches!(self.stage, Stage::Check | Stage::Present);
-        if self.phase == Phase::Waiting(Why::Reach) {
-            if self.pressing().next().is_none() {
-                self.phase = Phase::Working;
-                self.stage = Stage::Ask;
-            }
-        } else if allow && checks {
-            // What failed for want of it may now succeed.
-            self.stage = Stage::Ask;
-        }
-    }
-
-    fn press_no_more(&mut self) {
-        if self.pressing().next().is_some() {
-            Arc::make_mut(&mut self.reaches).iter_mut().for_each(|reach| reach.presses = false);
         }
     }
 
@@ -973,14 +843,5 @@ impl Task {
         if let Some(open) = &mut self.reply {
             open.calls[call as usize] = state;
         }
-    }
-
-    fn accept_is(&self, accept: u32, state: AcceptState) -> bool {
-        self.accepts.get(accept as usize).is_some_and(|a| a.state == state)
-    }
-
-    fn set_accept(&mut self, accept: u32, state: AcceptState) {
-        self.accepts[accept as usize].state = state;
-        self.phase = if self.last_accept().is_some() { Phase::Accepted } else { Phase::Ready };
     }
 }

@@ -69,11 +69,9 @@ pub fn unpriced_text(task: &Task) -> Option<String> {
     }
     let limits = task.charter.limits;
     let tokens = limits.tokens.map_or_else(String::new, |most| format!("{} tokens and ", thousands(most)));
-    let verb = if limits.tokens.is_some() { "bound" } else { "bounds" };
     let steps = count(limits.steps.into(), "step");
-    let verb = if limits.steps == 1 { verb } else { "bound" };
     Some(format!(
-        "The price of {}/{} is not known, so {tokens}{steps} {verb} it.",
+        "The price of {}/{} is not known: what bounds the task is {tokens}{steps}, not money.",
         model.provider, model.name
     ))
 }

@@ -683,6 +683,6 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
 
     let unpriced = log(charter(&[]));
     assert_eq!(Cost::of(&unpriced).with_tokens(40_100), "40,100 tokens (30,000 cached)");
-    let bound = "The price of lab/tiny is not known, so 10,000,000 tokens and 200 steps bound it.";
+    let bound = "The price of lab/tiny is not known: what bounds the task is 10,000,000 tokens and 200 steps, not money.";
     assert_eq!(unpriced_text(&unpriced).as_deref(), Some(bound));
 }
