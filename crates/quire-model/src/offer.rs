@@ -151,7 +151,8 @@ mod tests {
                 output: Usd(output),
             })
         };
-        let rows: Vec<(&str, Value, Option<u64>, Option<Price>, Option<bool>, Option<bool>)> = vec![
+        type Row = (&'static str, Value, Option<u64>, Option<Price>, Option<bool>, Option<bool>);
+        let rows: Vec<Row> = vec![
             (
                 "OpenAI",
                 json!({ "id": "gpt-5.5", "object": "model", "owned_by": "openai" }),
