@@ -3,7 +3,8 @@
 
 use crate::bytes::{Hash, RelPath};
 use crate::charter::{Charter, Model};
-use crate::message::{Fault, Outcome, Reply, ToolSpec};
+use crate::message::{Fault, Outcome, Reply, ToolSpec, Usage};
+use crate::money::{Usd, Worst};
 use serde::{Deserialize, Serialize};
 
 /// Place of an event in its task's log, from 1.
@@ -47,10 +48,47 @@ pub enum Event {
     /// A request was begun; it tells the model all that was said up to `heard`.
     Asked {
         heard: Seq,
+        /// What is reserved for it; absent in old logs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worst: Option<Worst>,
+    },
+    /// The try before broke off where it may have cost all that was reserved; another is begun, with as much reserved anew.
+    AskedAgain {
+        worst: Worst,
     },
     /// The request ended without a reply, after all retries.
     AskFailed {
         fault: Fault,
+        /// It may have cost all that was reserved.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spent: bool,
+    },
+    /// A model was asked to write the ledger of a conversation that grows too long.
+    Compacting {
+        worst: Worst,
+    },
+    /// From here on the model is told `text` in the place of all that it was told before, but for the last `tail` items.
+    Compacted {
+        text: String,
+        tail: u32,
+        /// What writing it took; absent where quire wrote it itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+    },
+    /// The model did not write it; quire will.
+    CompactFailed {
+        fault: Fault,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spent: bool,
+    },
+    /// The person wants the conversation to be made short before the model is asked again.
+    CompactWanted {},
+    /// The person's limits in money from here on; one that is absent stays as it was.
+    Budgeted {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task_usd: Option<Usd>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        day_usd: Option<Usd>,
     },
     Replied {
         reply: Reply,
@@ -165,6 +203,17 @@ pub enum Event {
     /// Long after it was accepted, what the task left in quire's data was cleared away: it can no longer be undone or gone on
     /// with.
     Cleared {},
+}
+
+impl Event {
+    /// Returns what this event reserves for a request that it begins.
+    pub fn reserves(&self) -> Option<Usd> {
+        match self {
+            Event::Asked { worst, .. } => worst.as_ref()?.cost,
+            Event::AskedAgain { worst } | Event::Compacting { worst } => worst.cost,
+            _ => None,
+        }
+    }
 }
 
 /// A path that a person named when accepting; everything below it is meant. None named: everything.
@@ -300,6 +349,14 @@ pub enum Why {
     Reach,
     Steps,
     Time,
+    /// The next request might cost more than is left for the task.
+    Money,
+    /// The next request might take more tokens than are left for the task.
+    Tokens,
+    /// The next request might cost more than is left for all tasks of the last 24 hours together, which had cost so much.
+    Day {
+        spent: Usd,
+    },
     /// The same calls with the same outcomes, again and again.
     Loop,
     /// The model said nothing, several times in a row.

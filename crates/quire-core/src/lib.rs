@@ -18,6 +18,7 @@ pub mod secret;
 pub mod task;
 pub mod view;
 pub mod want;
+pub mod weigh;
 
 pub use bytes::{Hash, RelPath};
 pub use change::{Entry, Node, Snapshot};

@@ -15,6 +15,8 @@ pub struct Prompt {
     pub items: Vec<Arc<PromptItem>>,
     /// The same for every request of a task; providers route by it.
     pub cache_key: String,
+    /// Replies that the task had so far, also those that are no more among the items.
+    pub replies: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]

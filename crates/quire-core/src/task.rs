@@ -1,12 +1,24 @@
 //! A task is the fold of its log. [`Task::apply`] refuses an event that cannot follow, in writing and in replay alike, so
 //! an impossible state can neither be reached nor be stored; what is owed next is derived by [`crate::want()`].
 
+mod accepts;
+mod compact;
+mod reaches;
+mod repeat;
+mod spend;
+
+pub use accepts::{Accept, AcceptState};
+pub use reaches::{REACHES_OPEN_MAX, Reach};
+pub use spend::Spending;
+
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::Charter;
-use crate::event::{Apart, Base, Connection, Event, Logged, Part, Proof, Seq, Verdict, Why};
-use crate::message::{Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::event::{Apart, Base, Connection, Event, Logged, Proof, Seq, Verdict, Why};
+use crate::message::{FaultKind, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
+use compact::Compaction;
+use repeat::Repeats;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -35,7 +47,7 @@ pub struct Task {
     pub bases: Option<Arc<[Base]>>,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
-    /// What the model has been told and has said, up to the last request.
+    /// What the model has been told and has said, up to the last request; after a compaction, what is left of it.
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
     unheard: Vec<String>,
@@ -60,11 +72,16 @@ pub struct Task {
     /// All connections so far, counted together; bounded.
     pub reached: Arc<Vec<Connection>>,
     pub usage: Usage,
+    spending: Spending,
+    compaction: Compaction,
+    /// The last ledger, where the conversation was made short.
+    pub(crate) ledger: Option<Arc<str>>,
     pub opened_ms: u64,
     pub last_ms: u64,
     pub worked_ms: u64,
     pub(crate) steps_granted: u32,
     pub(crate) time_granted_ms: u64,
+    tokens_granted: Option<u64>,
     /// Text of the last reply that had any.
     pub last_text: Arc<str>,
     check_rounds_used: u32,
@@ -143,37 +160,6 @@ pub struct Version {
     pub at_ms: u64,
 }
 
-/// One writing of a version into the real folders.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Accept {
-    pub snapshot: Hash,
-    /// Empty: everything.
-    pub only: Vec<Part>,
-    /// What was taken besides, of ignored directories that the task made: a snapshot.
-    pub ignored: Option<Hash>,
-    pub state: AcceptState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptState {
-    Begun,
-    Done,
-    Failed,
-    Undoing,
-    Undone,
-}
-
-/// A destination of which the person was asked whether it may be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reach {
-    pub host: String,
-    pub port: u16,
-    /// What they said last.
-    pub allow: Option<bool>,
-    /// Whether the end of the turn waits for the answer. It does no more once the person let the task go on without one.
-    pub presses: bool,
-}
-
 /// A line of the model's plan.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 pub struct PlanStep {
@@ -202,21 +188,9 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
-/// How often in a row the same calls had the same outcomes.
-#[derive(Clone, Debug, Default)]
-struct Repeats {
-    last: Option<Hash>,
-    count: u32,
-}
-
-/// Repeats after which the model, and then the person, is told.
-const REPEATS_TOLD: u32 = 3;
-const REPEATS_MAX: u32 = 7;
 /// Empty replies in a row after which a person is asked.
 const SILENCES_MAX: u32 = 3;
 
-/// Questions that may be open at a time; of what is refused beyond these only the model is told.
-pub const REACHES_OPEN_MAX: usize = 20;
 /// Destinations that are counted one by one over a whole task.
 const REACHED_MAX: usize = 256;
 
@@ -263,11 +237,15 @@ impl Task {
             reaches: Arc::default(),
             reached: Arc::default(),
             usage: Usage::default(),
+            spending: Spending::default(),
+            compaction: Compaction::default(),
+            ledger: None,
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
             worked_ms: 0,
             steps_granted: charter.limits.steps,
             time_granted_ms: charter.limits.time_ms,
+            tokens_granted: charter.limits.tokens,
             charter: Arc::new(Charter::clone(charter)),
             last_text: "".into(),
             check_rounds_used: 0,
@@ -320,16 +298,47 @@ impl Task {
                 working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
                 "frozen once, each folder",
             ),
-            Event::Asked { heard } => only_if(
-                working
-                    && self.stage == Stage::Ask
-                    && !self.asked
-                    && self.system.is_some()
-                    && *heard == self.seq,
-                "asked in its turn, having heard everything",
-            ),
+            Event::Asked { heard, worst } => {
+                only_if(
+                    working
+                        && self.stage == Stage::Ask
+                        && !self.asked
+                        && !self.compaction.begun
+                        && self.system.is_some()
+                        && *heard == self.seq,
+                    "asked in its turn, having heard everything",
+                )?;
+                worst.as_ref().map_or(Ok(()), |worst| self.may_spend(worst))
+            }
+            Event::AskedAgain { worst } => {
+                let begun = working && (self.asked || self.compaction.begun) && self.spending.is_open();
+                only_if(begun, "only what was asked is asked again")?;
+                self.may_spend(worst)
+            }
             Event::AskFailed { .. } | Event::Replied { .. } => {
                 only_if(working && self.asked, "an answer needs a question")
+            }
+            Event::Compacting { worst } => {
+                let can = self.stage == Stage::Ask
+                    && !self.asked
+                    && !self.compaction.begun
+                    && self.system.is_some();
+                only_if(working && can, "a conversation is made short between two requests")?;
+                self.may_spend(worst)
+            }
+            Event::Compacted { text, tail, usage } => {
+                only_if(
+                    working && self.compaction.begun == usage.is_some() && self.system.is_some(),
+                    "a ledger that a model writes was asked for",
+                )?;
+                self.may_compact(text, *tail)
+            }
+            Event::CompactFailed { .. } => {
+                only_if(working && self.compaction.begun, "only a ledger that was asked for can fail to come")
+            }
+            Event::CompactWanted {} => Ok(()),
+            Event::Budgeted { task_usd, day_usd } => {
+                only_if(task_usd.is_some() || day_usd.is_some(), "a budget is an amount")
             }
             Event::Judged { verdicts } => only_if(
                 working
@@ -448,14 +457,39 @@ impl Task {
                 self.weak = weak.clone();
             }
             Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
-            Event::Asked { .. } => {
+            Event::Asked { worst, .. } => {
                 self.asked = true;
                 self.tell();
+                self.begin_spending(*worst, self.price());
             }
-            Event::AskFailed { fault } => {
+            Event::AskedAgain { worst } => self.spend_again(*worst),
+            Event::AskFailed { fault, spent } => {
                 self.asked = false;
-                self.phase = Phase::Waiting(Why::Model(fault.clone()));
+                // Requests of old logs reserved nothing, and what was too long for the model waited for a person.
+                let sized = self.spending.is_open();
+                self.end_spending(*spent);
+                let shrinks = sized && fault.kind == FaultKind::TooLong && self.overflow();
+                if !shrinks {
+                    self.phase = Phase::Waiting(Why::Model(fault.clone()));
+                }
             }
+            Event::Compacting { worst } => {
+                self.compaction.begun = true;
+                self.begin_spending(Some(*worst), self.compact_price());
+            }
+            Event::Compacted { text, tail, usage } => {
+                if let Some(usage) = usage {
+                    self.usage.add(*usage);
+                    self.spending.settle(*usage);
+                }
+                self.compact(text, *tail);
+            }
+            Event::CompactFailed { spent, .. } => {
+                self.end_spending(*spent);
+                self.lose_compaction(true);
+            }
+            Event::CompactWanted {} => self.want_compaction(),
+            Event::Budgeted { task_usd, day_usd } => self.set_budget(*task_usd, *day_usd),
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
                 let open = self.reply.as_mut().expect("may() saw it");
@@ -589,7 +623,10 @@ impl Task {
             Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
             Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
             Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
-            Event::Discarded {} => self.phase = Phase::Discarded,
+            Event::Discarded {} => {
+                self.spending.lose();
+                self.phase = Phase::Discarded;
+            }
             Event::Cleared {} => self.cleared = true,
         }
     }
@@ -601,6 +638,7 @@ impl Task {
             tools: self.tools.clone(),
             items: self.transcript.clone(),
             cache_key: format!("quire-{}-{}", self.id, self.opened_ms),
+            replies: self.step,
         }
     }
 
@@ -610,29 +648,6 @@ impl Task {
         self.time_granted_ms.saturating_sub(working)
     }
 
-    /// Returns the number of the accept that an undo would take back.
-    pub fn last_accept(&self) -> Option<usize> {
-        self.accepts.iter().rposition(|a| a.state == AcceptState::Done)
-    }
-
-    /// Returns whether an accept or undo was begun and has not ended.
-    pub fn is_being_written(&self) -> bool {
-        self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
-    }
-
-    /// Returns whether the last version is in the folder, as far as its person took it, and nothing goes on.
-    pub fn is_whole(&self) -> bool {
-        let accepted = self.last_accept().map(|accept| self.accepts[accept].snapshot);
-        self.phase == Phase::Accepted
-            && !self.is_being_written()
-            && accepted == self.version().map(|version| version.snapshot)
-    }
-
-    /// Returns whether something of it would be lost with quire's data: work, or a version that was not taken.
-    pub fn is_open(&self) -> bool {
-        self.phase != Phase::Discarded && !self.is_whole()
-    }
-
     pub fn version(&self) -> Option<&Arc<Version>> {
         self.versions.last()
     }
@@ -640,24 +655,6 @@ impl Task {
     /// Returns the call at that place of the open reply.
     pub fn call(&self, call: u32) -> Option<&crate::Call> {
         self.reply.as_ref()?.reply.calls.get(call as usize)
-    }
-
-    /// Returns the questions without an answer that the end of the turn waits for, with their numbers.
-    pub fn pressing(&self) -> impl Iterator<Item = (u32, &Reach)> {
-        (0u32..).zip(self.reaches.iter()).filter(|(_, reach)| reach.allow.is_none() && reach.presses)
-    }
-
-    /// Returns whether a check failed that may have failed for want of an answer.
-    pub(crate) fn failed_for_want(&self) -> bool {
-        let failed =
-            self.sealed.as_ref().is_some_and(|sealed| sealed.proofs.iter().any(|proof| !proof.passed));
-        failed && self.pressing().next().is_some()
-    }
-
-    /// Returns whether the person can be asked of a destination: it is the first time, and they have not too many questions.
-    pub fn may_ask_of(&self, host: &str, port: u16) -> bool {
-        let open = self.reaches.iter().filter(|reach| reach.allow.is_none()).count();
-        open < REACHES_OPEN_MAX && !self.reaches.iter().any(|reach| reach.host == host && reach.port == port)
     }
 
     /// Returns the first line of what was asked for, at most 72 characters.
@@ -672,29 +669,35 @@ impl Task {
 
     /// The model is told the outcomes of its calls and what was said since.
     fn tell(&mut self) {
-        if let Some(open) = self.reply.take() {
-            let results = open
-                .calls
-                .iter()
-                .zip(&open.reply.calls)
-                .filter_map(|(state, call)| match state {
-                    CallState::Done(outcome) => Some(ToolResult {
-                        id: call.id.clone(),
-                        tool: call.tool.clone(),
-                        outcome: outcome.clone(),
-                    }),
-                    CallState::Owed | CallState::Begun => None,
-                })
-                .collect();
+        if self.reply.is_some() {
+            let results = self.open_results();
+            self.reply = None;
             self.transcript.push(Arc::new(PromptItem::Results(results)));
         }
+        self.compaction.told = self.words.len();
         self.transcript.extend(self.unheard.drain(..).map(|words| Arc::new(PromptItem::Words(words))));
+    }
+
+    /// Returns the outcomes of the last reply's calls, which the model has not been told yet.
+    fn open_results(&self) -> Vec<ToolResult> {
+        let Some(open) = &self.reply else { return vec![] };
+        let calls = open.calls.iter().zip(&open.reply.calls);
+        let results = calls.filter_map(|(state, call)| match state {
+            CallState::Done(outcome) => {
+                Some(ToolResult { id: call.id.clone(), tool: call.tool.clone(), outcome: outcome.clone() })
+            }
+            CallState::Owed | CallState::Begun => None,
+        });
+        results.collect()
     }
 
     fn hear(&mut self, reply: &Reply) {
         self.asked = false;
         self.step += 1;
         self.usage.add(reply.usage);
+        self.spending.settle(reply.usage);
+        self.count_input(reply.usage, self.transcript.len());
+        self.fits();
         let reply = Arc::new(reply.clone());
         // A recorded reply has no items of any wire's, and is part of the conversation all the same.
         if !reply.items.is_empty() || !reply.is_empty() {
@@ -777,6 +780,10 @@ impl Task {
                 self.serving = Some(Arc::new(serving));
             }
         }
+        let went_well: Vec<bool> = open.calls.iter().map(CallState::went_well).collect();
+        for (call, _) in reply.calls.iter().zip(went_well).filter(|(_, well)| *well) {
+            self.note_touched(call);
+        }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {
             self.stage = Stage::Ask;
             self.notice_loop();
@@ -785,33 +792,11 @@ impl Task {
         }
     }
 
-    /// Tells the model, and later stops, when the same calls have the same outcomes step after step.
-    fn notice_loop(&mut self) {
-        let Some(open) = &self.reply else { return };
-        let mut seen = Vec::new();
-        for (state, call) in open.calls.iter().zip(&open.reply.calls) {
-            let CallState::Done(outcome) = state else { return };
-            seen.extend_from_slice(call.tool.as_bytes());
-            seen.extend_from_slice(call.input.as_bytes());
-            // Without digits, because an outcome states times.
-            seen.extend(outcome.text.bytes().filter(|b| !b.is_ascii_digit()));
-        }
-        // Waiting for a background command repeats itself rightly; the step limit bounds it.
-        let waits = open.reply.calls.iter().any(|call| call.tool == "job");
-        let this = Hash::of(&seen);
-        self.repeats.count =
-            if self.repeats.last == Some(this) && !waits { self.repeats.count + 1 } else { 0 };
-        self.repeats.last = Some(this);
-        if self.repeats.count == REPEATS_TOLD {
-            self.notice("You have made the same calls with the same outcomes several times. Try something else, or end.");
-        } else if self.repeats.count >= REPEATS_MAX {
-            self.stage = Stage::Stuck(Why::Loop);
-        }
-    }
-
     /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
     fn lose_what_was_begun(&mut self) {
         self.asked = false;
+        self.spending.lose();
+        self.lose_compaction(false);
         if let Some(open) = &mut self.reply {
             let lost = Arc::new(Outcome::refused(INTERRUPTED));
             for call in open.calls.iter_mut().filter(|call| matches!(call, CallState::Begun)) {
@@ -820,34 +805,6 @@ impl Task {
             if self.stage == Stage::Calls {
                 self.end_calls();
             }
-        }
-    }
-
-    /// The model is told. Where the turn's end waited for nothing else, it goes on with that.
-    fn hear_answer(&mut self, reach: u32, allow: bool) {
-        let Some(asked) = Arc::make_mut(&mut self.reaches).get_mut(reach as usize) else { return };
-        asked.allow = Some(allow);
-        let to = net::address(&asked.host, asked.port);
-        self.notice(&if allow {
-            format!("The person now allows {to}.")
-        } else {
-            format!("The person denies {to}: do without it, and do not try it again.")
-        });
-        let checks = matches!(self.stage, Stage::Check | Stage::Present);
-        if self.phase == Phase::Waiting(Why::Reach) {
-            if self.pressing().next().is_none() {
-                self.phase = Phase::Working;
-                self.stage = Stage::Ask;
-            }
-        } else if allow && checks {
-            // What failed for want of it may now succeed.
-            self.stage = Stage::Ask;
-        }
-    }
-
-    fn press_no_more(&mut self) {
-        if self.pressing().next().is_some() {
-            Arc::make_mut(&mut self.reaches).iter_mut().for_each(|reach| reach.presses = false);
         }
     }
 
@@ -866,6 +823,8 @@ impl Task {
     fn grant(&mut self) {
         self.steps_granted = self.step.saturating_add(self.charter.limits.steps);
         self.time_granted_ms = self.worked_ms.saturating_add(self.charter.limits.time_ms);
+        self.tokens_granted =
+            self.charter.limits.tokens.map(|most| self.spending.tokens.saturating_add(most));
         self.silences = 0;
         self.repeats = Repeats::default();
     }
@@ -874,14 +833,5 @@ impl Task {
         if let Some(open) = &mut self.reply {
             open.calls[call as usize] = state;
         }
-    }
-
-    fn accept_is(&self, accept: u32, state: AcceptState) -> bool {
-        self.accepts.get(accept as usize).is_some_and(|a| a.state == state)
-    }
-
-    fn set_accept(&mut self, accept: u32, state: AcceptState) {
-        self.accepts[accept as usize].state = state;
-        self.phase = if self.last_accept().is_some() { Phase::Accepted } else { Phase::Ready };
     }
 }

@@ -1,10 +1,13 @@
 //! What every face shows: rows and sentences made of a task, so that wording is written once. Nothing here knows a terminal
 //! or a page; what came from a model, a file or a name is passed on as it is, and each face makes it harmless in its way.
 
+mod cost;
 mod progress;
 mod reach;
 mod review;
 
+pub use cost::{Cost, unpriced_text};
+pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile};
@@ -89,6 +92,8 @@ pub struct TaskRow {
     pub steps: u32,
     /// Read and written by the model.
     pub tokens: u64,
+    #[serde(flatten)]
+    pub cost: Cost,
     /// What the person is asked; the task may be at work all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
@@ -105,7 +110,8 @@ impl TaskRow {
             age_ms: now_ms.saturating_sub(task.last_ms),
             worked_ms: worked_ms(task, now_ms),
             steps: task.step,
-            tokens: task.usage.input.saturating_add(task.usage.output),
+            tokens: task.spending().tokens,
+            cost: Cost::of(task),
             questions: questions(task),
         }
     }
@@ -132,7 +138,9 @@ pub fn mark(task: &Task) -> Mark {
     match &task.phase {
         Phase::Working if task.pressing().next().is_some() => Mark::NeedsYou,
         Phase::Working => Mark::Working,
-        Phase::Waiting(Why::Person | Why::Steps | Why::Time) => Mark::Paused,
+        Phase::Waiting(Why::Person | Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. }) => {
+            Mark::Paused
+        }
         Phase::Waiting(_) => Mark::NeedsYou,
         Phase::Ready => Mark::Ready,
         Phase::Accepted => Mark::Accepted,
@@ -169,6 +177,9 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Reach => "asks, and waits",
         Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
+        Why::Money => return format!("{} used up", limits.task_usd.unwrap_or_default()),
+        Why::Tokens => return format!("{} tokens used up", thousands(limits.tokens.unwrap_or(0))),
+        Why::Day { .. } => return format!("{} a day used up", limits.day_usd.unwrap_or_default()),
         Why::Loop => "the model repeats itself",
         Why::Silence => "the model says nothing",
         Why::Copy { bytes } => return format!("{} to copy", size(*bytes)),
@@ -230,6 +241,7 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("The limit of {} is reached.", minutes(limits.time_ms)),
             format!("Allow as much again: {resume}. To say something first: quire revise {id} \"...\""),
         ),
+        Why::Money | Why::Tokens | Why::Day { .. } => cost::used_up(why, task),
         Why::Loop => (
             "The model made the same calls with the same outcomes again and again, so quire stopped it."
                 .to_owned(),
@@ -300,11 +312,13 @@ fn kept(task: &Task) -> String {
     }
 }
 
-/// Returns what was said at the opening: `Task 3 in code/invoice, up to 200 steps and 60 minutes.`
+/// Returns what was said at the opening: `Task 3 in code/invoice, up to $2.00, 200 steps and 60 minutes.`
 pub fn opened_text(task: &Task, home: Option<&Path>) -> String {
     let limits = task.charter.limits;
+    let priced = task.charter.model.as_ref().is_some_and(|model| model.price.is_some());
+    let money = limits.task_usd.filter(|_| priced).map_or_else(String::new, |most| format!("{most}, "));
     format!(
-        "Task {} in {}, up to {} and {}.",
+        "Task {} in {}, up to {money}{} and {}.",
         task.id,
         short_folder(&task.charter.folders[0], home),
         count(limits.steps.into(), "step"),
@@ -325,6 +339,19 @@ fn folder(task: &Task) -> String {
 /// Returns a count with its noun: `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Returns a number as a person reads it: `48,210`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// Returns a size on a disk: `812 bytes`, `4.0 kB`, `12 GB`; in steps of a thousand, as disks are sold.

@@ -18,6 +18,10 @@ pub enum Want {
     Freeze,
     /// Ask the model for its next reply.
     Ask,
+    /// Have a model write the ledger of a conversation that grows too long.
+    Compact,
+    /// Make the conversation short with quire's own ledger; decided here, so begun is done.
+    Shorten,
     /// Judge the calls of the reply; decided here, so begun is done.
     Judge(Vec<Verdict>),
     /// Run the call at that place of the reply.
@@ -54,7 +58,11 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Ask if task.asked || task.system.is_none() => {}
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
         Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),
-        Stage::Ask => owed.push(Want::Ask),
+        Stage::Ask if task.is_compacting() => {}
+        Stage::Ask if task.owes_compaction() => {
+            owed.push(if task.compact_worst().is_some() { Want::Compact } else { Want::Shorten });
+        }
+        Stage::Ask => owed.push(task.over_budget(&task.worst()).map_or(Want::Ask, Want::Pause)),
         Stage::Calls => owed.extend(calls(task)),
         Stage::Snap => owed.push(Want::Snap),
         Stage::Seal if task.bases.is_none() => {}
@@ -117,7 +125,9 @@ impl Want {
     /// Returns the event that begins this want (and, where nothing needs doing outside, fulfils it).
     pub fn begin(&self, task: &Task) -> Option<Event> {
         match self {
-            Want::Ask => Some(Event::Asked { heard: task.seq }),
+            Want::Ask => Some(Event::Asked { heard: task.seq, worst: Some(task.worst()) }),
+            Want::Compact => Some(Event::Compacting { worst: task.compact_worst()? }),
+            Want::Shorten => Some(task.compacted_by_quire()),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
             Want::Call(call) => Some(Event::Called { call: *call }),
             Want::Present => {
@@ -131,7 +141,7 @@ impl Want {
 
     /// Whether something is to be done outside the fold.
     fn is_effect(&self) -> bool {
-        !matches!(self, Want::Judge(_) | Want::Present | Want::Pause(_))
+        !matches!(self, Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_))
     }
 }
 

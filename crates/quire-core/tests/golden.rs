@@ -4,7 +4,7 @@
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Sandbox, SecretRule, Wire};
 use quire_core::event::{Apart, Base, Connection, Listing, Part, Proof, Refused, Trouble, Verdict, Why};
 use quire_core::message::{Fault, FaultKind, Image, Stop};
-use quire_core::money::{Price, Usd};
+use quire_core::money::{Price, Usd, Worst};
 use quire_core::*;
 
 fn samples() -> Vec<Event> {
@@ -97,6 +97,7 @@ fn samples() -> Vec<Event> {
         stop: Stop::Done,
         usage: Usage { input: 100, cached: 80, cache_write: 5, output: 7, estimated: false },
     };
+    let worst = Worst { input: 9_000, output: 16_384, cost: Some(Usd(14_907_200_000)) };
     let proof = Proof {
         snapshot: hash,
         passed: true,
@@ -124,8 +125,17 @@ fn samples() -> Vec<Event> {
             weak: None,
         },
         Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000 }] },
-        Event::Asked { heard: 4 },
-        Event::AskFailed { fault: fault.clone() },
+        Event::Asked { heard: 4, worst: None },
+        Event::Asked { heard: 4, worst: Some(worst) },
+        Event::AskedAgain { worst },
+        Event::AskFailed { fault: fault.clone(), spent: false },
+        Event::AskFailed { fault: fault.clone(), spent: true },
+        Event::Compacting { worst: Worst { cost: None, ..worst } },
+        Event::Compacted { text: "[quire] The ledger".into(), tail: 4, usage: Some(reply.usage) },
+        Event::CompactFailed { fault, spent: true },
+        Event::CompactWanted {},
+        Event::Budgeted { task_usd: Some(Usd(2_500_000_000_000)), day_usd: None },
+        Event::Paused { why: Why::Day { spent: Usd(9_990_000_000_000) } },
         Event::Replied { reply },
         Event::Judged { verdicts: vec![Verdict::Run, Verdict::Refuse("There is no such tool.".into())] },
         Event::Called { call: 0 },
@@ -172,8 +182,17 @@ fn file(event: &Event) -> &'static str {
         Event::Taken { .. } => "taken",
         Event::Equipped { .. } => "equipped",
         Event::Frozen { .. } => "frozen",
+        Event::Asked { worst: Some(_), .. } => "asked_reserved",
         Event::Asked { .. } => "asked",
+        Event::AskedAgain { .. } => "asked_again",
+        Event::AskFailed { spent: true, .. } => "ask_failed_spent",
         Event::AskFailed { .. } => "ask_failed",
+        Event::Compacting { .. } => "compacting",
+        Event::Compacted { .. } => "compacted",
+        Event::CompactFailed { .. } => "compact_failed",
+        Event::CompactWanted {} => "compact_wanted",
+        Event::Budgeted { .. } => "budgeted",
+        Event::Paused { why: Why::Day { .. } } => "paused_day",
         Event::Replied { .. } => "replied",
         Event::Judged { .. } => "judged",
         Event::Called { .. } => "called",

@@ -1,6 +1,7 @@
 //! Whole lives of tasks, with death at every point. A small driver runs a random model against a log; it is killed before
 //! and after every commit and every effect. Whatever happens: the life ends, no tool call runs twice, no word of the
-//! person's is lost, each request extends the one before, and no version is presented over a question that nobody answered
+//! person's is lost, each request extends the one before (or what it was cut short to), no more is spent than the person
+//! allowed, and no version is presented over a question that nobody answered
 //! or passed over.
 
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
@@ -82,8 +83,19 @@ fn charter(checks: usize) -> Charter {
 
 impl World {
     fn new(seed: u64) -> World {
-        let opened =
-            Event::Opened { charter: Box::new(charter((seed % 3) as usize)), words: "word 0".into() };
+        let mut charter = charter((seed % 3) as usize);
+        let model = charter.model.as_mut().unwrap();
+        if shrinks(seed) {
+            model.context_tokens = Some(3_000);
+            model.output_tokens = Some(100);
+        }
+        if seed % 4 == 1 {
+            let a_token = Usd(1_000_000);
+            model.price =
+                Some(Price { input: a_token, cached: a_token, cache_write: a_token, output: Usd(5_000_000) });
+            charter.limits.task_usd = Some(Usd(500_000_000_000));
+        }
+        let opened = Event::Opened { charter: Box::new(charter), words: "word 0".into() };
         let first = Logged { seq: 1, at_ms: 0, event: opened };
         World {
             store: Task::open(1, &first).unwrap(),
@@ -110,7 +122,14 @@ impl World {
         for event in batch.drain(..) {
             let logged = Logged { seq: self.log.len() as u64 + 1, at_ms: 0, event };
             self.store.apply(&logged).expect("the store folds before it writes");
+            if matches!(logged.event, Event::Compacted { .. }) {
+                self.last_prompt.clear();
+            }
             self.log.push(logged);
+            let held = self.store.spending().spent().plus(self.store.spending().held());
+            if let Some(most) = self.store.charter.limits.task_usd {
+                assert!(held <= most, "seed {}: {held} of {most}", self.seed);
+            }
         }
         fate.point()
     }
@@ -192,12 +211,25 @@ impl World {
                 );
                 self.last_prompt = prompt.items;
                 match dice.roll(12) {
-                    0 => Event::AskFailed {
-                        fault: Fault { kind: FaultKind::Busy, message: "busy".into(), status: None },
-                    },
-                    _ => Event::Replied { reply: reply(&mut dice) },
+                    0 => Event::AskFailed { fault: fault(FaultKind::Busy), spent: dice.roll(2) == 0 },
+                    1 if shrinks(self.seed) => {
+                        Event::AskFailed { fault: fault(FaultKind::TooLong), spent: false }
+                    }
+                    _ => {
+                        let mut reply = reply(&mut dice);
+                        let worst = task.worst();
+                        reply.usage.input = dice.roll(worst.input + 1);
+                        reply.usage.output = dice.roll(worst.output + 1);
+                        reply.usage.estimated = dice.roll(9) == 0;
+                        Event::Replied { reply }
+                    }
                 }
             }
+            Want::Compact => match dice.roll(3) {
+                0 => Event::CompactFailed { fault: fault(FaultKind::Busy), spent: true },
+                1 => task.compacted(&Reply { text: String::new(), ..reply(&mut dice) }),
+                _ => task.compacted(&Reply { text: "GOAL: all of it.".into(), ..reply(&mut dice) }),
+            },
             Want::Call(call) => {
                 let reply = self.log.iter().rev().find(|l| matches!(l.event, Event::Replied { .. })).unwrap();
                 *self.ran.entry((reply.seq, *call)).or_default() += 1;
@@ -220,7 +252,9 @@ impl World {
                     buts: vec![],
                 },
             },
-            Want::Judge(_) | Want::Present | Want::Pause(_) => panic!("{want:?} is no effect"),
+            Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_) => {
+                panic!("{want:?} is no effect")
+            }
         }
     }
 
@@ -261,7 +295,17 @@ impl World {
                     let (reach, _) = self.store.pressing().next().expect("it waits for an answer");
                     self.answer(reach);
                 }
-                Phase::Waiting(_) => self.say(vec![Event::Resumed { model: None }]),
+                Phase::Waiting(Why::Money) => {
+                    let more = self.store.charter.limits.task_usd.unwrap().plus(Usd(500_000_000_000));
+                    let more = Event::Budgeted { task_usd: Some(more), day_usd: None };
+                    self.say(vec![more, Event::Resumed { model: None }]);
+                }
+                Phase::Waiting(_) => {
+                    if self.log.len().is_multiple_of(5) {
+                        self.say(vec![Event::CompactWanted {}]);
+                    }
+                    self.say(vec![Event::Resumed { model: None }]);
+                }
                 Phase::Ready if talk < 2 => {
                     talk += 1;
                     let words = format!("word {}", self.said.len());
@@ -278,15 +322,26 @@ impl World {
         for (call, times) in &self.ran {
             assert_eq!(*times, 1, "call {call:?} ran {times} times");
         }
-        let heard: Vec<&str> = self
-            .last_prompt
-            .iter()
-            .filter_map(|item| match &**item {
-                PromptItem::Words(words) if words.starts_with("word ") => Some(words.as_str()),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(heard, self.said, "the model heard every word of the person's once, in order");
+        let words = self.last_prompt.iter().filter_map(|item| match &**item {
+            PromptItem::Words(words) => Some(words.as_str()),
+            _ => None,
+        });
+        if self.store.compactions() > 0 {
+            let all = words.collect::<Vec<_>>().join("\n") + "\n";
+            let mut rest = all.as_str();
+            for said in &self.said {
+                let at = rest.find(&format!("{said}\n"));
+                rest = &rest[at.unwrap_or_else(|| panic!("seed {}: {said} is lost in {all}", self.seed))..];
+            }
+            let allowed = self.store.reaches.iter().filter(|reach| reach.allow == Some(true));
+            for reach in allowed {
+                let told = [format!("allows {}", reach.host), format!("now allows {}", reach.host)];
+                assert!(told.iter().any(|told| all.contains(told)), "seed {}: {all}", self.seed);
+            }
+        } else {
+            let heard: Vec<&str> = words.filter(|words| words.starts_with("word ")).collect();
+            assert_eq!(heard, self.said, "the model heard every word of the person's once, in order");
+        }
         self.every_question_was_heard();
         for pair in self.last_prompt.windows(2) {
             if let PromptItem::Model(reply) = &*pair[0]
@@ -329,11 +384,23 @@ impl World {
                 _ => {}
             }
         }
+        if self.store.compactions() > 0 {
+            return;
+        }
         let told = self.last_prompt.iter().filter(
             |item| matches!(&***item, PromptItem::Words(words) if words.starts_with("[quire] The person now allows")),
         );
         assert_eq!(told.count(), allowed, "seed {}: the model heard of each yes once", self.seed);
     }
+}
+
+/// Whether the lives of this seed meet the end of their context.
+fn shrinks(seed: u64) -> bool {
+    seed % 4 == 3
+}
+
+fn fault(kind: FaultKind) -> Fault {
+    Fault { kind, message: "busy".into(), status: None }
 }
 
 fn reply(dice: &mut Dice) -> Reply {
@@ -363,17 +430,18 @@ fn reply(dice: &mut Dice) -> Reply {
 
 #[test]
 fn a_death_at_every_point_of_many_lives() {
-    let mut lives = 0;
+    let (mut lives, mut compactions) = (0, 0);
     for seed in 0..24 {
         let mut whole = World::new(seed);
         whole.live(vec![]);
+        compactions += whole.store.compactions();
         assert!(whole.points > 10, "seed {seed}: a life of {} points tests nothing", whole.points);
         for point in 0..whole.points {
             World::new(seed).live(vec![point]);
             lives += 1;
         }
     }
-    assert!(lives > 1000, "{lives} lives");
+    assert!(lives > 1000 && compactions > 5, "{lives} lives, {compactions} compactions");
 }
 
 #[test]

@@ -49,6 +49,17 @@ const MIGRATIONS: &[&str] = &["
         start INTEGER NOT NULL,
         bytes INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+", "
+    -- What each task spent and holds reserved, in pico-dollars, by the hour since 1970 in which a request was begun. All of it
+    -- follows from the events; it stands here so that the sum over all tasks is read in one statement.
+    CREATE TABLE spending (
+        task INTEGER NOT NULL REFERENCES task (id),
+        hour INTEGER NOT NULL,
+        spent INTEGER NOT NULL,
+        held INTEGER NOT NULL,
+        PRIMARY KEY (task, hour)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spending_hour ON spending (hour);
 "];
 
 /// A file up to this size, in bytes, is checked page by page at every opening, at 1 to 4 ms a MiB.

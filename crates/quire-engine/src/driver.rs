@@ -10,10 +10,10 @@ use crate::store::{AppendError, ReadError, Writer};
 use crate::work::{Undone, Work};
 use quire_core::event::{Connection, Seq, Trouble, Why};
 use quire_core::view::refused_text;
-use quire_core::{Event, Phase, Task, Want, settle};
+use quire_core::{Event, Phase, Task, Usd, Want, settle};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -35,6 +35,8 @@ pub enum Ended {
 const OUTCOME_WAITS: Duration = Duration::from_millis(250);
 /// Between two tries to write when the disk is full.
 const DISK_PAUSE: Duration = Duration::from_secs(2);
+/// Between two looks whether other processes' requests have left room in the day's budget; this one's are heard of.
+const ROOM_PAUSE: Duration = Duration::from_secs(1);
 
 /// Drives a task until it rests, or until `retire` says that another driver will: then what runs is brought to its end,
 /// except for a request, which is asked again. `nudge` says that somebody wrote to the task's log.
@@ -49,6 +51,8 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
     let task = work.store.task(work.task)?;
     work.reach.heed(&task.reaches);
     let (done, answers) = mpsc::unbounded_channel();
+    let (leave, leaves) = mpsc::unbounded_channel();
+    let commits = work.store.commits();
     let committed = task.seq;
     let mut driver = Driver {
         work,
@@ -63,6 +67,11 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
         answers,
         retire,
         flush: None,
+        leave,
+        leaves,
+        leaving: vec![],
+        room: Room::Free,
+        commits,
     };
     let ended = driver.run(&nudge).await;
     driver.jobs.shutdown().await;
@@ -96,6 +105,21 @@ struct Driver {
     retire: watch::Receiver<bool>,
     /// When outcomes that wait for others of their step are written at the latest.
     flush: Option<Instant>,
+    /// Requests that ask whether they may be tried once more; the answer is given once it is on the disk.
+    leave: mpsc::UnboundedSender<oneshot::Sender<bool>>,
+    leaves: mpsc::UnboundedReceiver<oneshot::Sender<bool>>,
+    leaving: Vec<oneshot::Sender<bool>>,
+    room: Room,
+    commits: watch::Receiver<u64>,
+}
+
+/// Whether the day's budget has room for the next request.
+enum Room {
+    Free,
+    /// It will have, once requests of other tasks have come to what they cost.
+    Held,
+    /// It has not.
+    Used(Usd),
 }
 
 impl Driver {
@@ -104,9 +128,16 @@ impl Driver {
             self.open_layer().await;
         }
         loop {
-            if *self.retire.borrow() && self.running.iter().all(|want| *want == Want::Ask) {
+            let asks = |want: &Want| matches!(want, Want::Ask | Want::Compact);
+            if *self.retire.borrow() && self.running.iter().all(asks) {
                 while !self.batch.is_empty() && !self.commit().await? {}
                 return Ok(());
+            }
+            if let Room::Held = self.room {
+                self.wait_for_room(nudge).await?;
+            }
+            if let Room::Used(spent) = std::mem::replace(&mut self.room, Room::Free) {
+                self.answer(Event::Paused { why: Why::Day { spent } });
             }
             let (begun, todo) = settle(&mut self.task, now_ms())?;
             self.batch.extend(begun);
@@ -145,6 +176,7 @@ impl Driver {
                 }
                 () = nudge.notified() => self.look_again().await?,
                 () = self.work.reach.asked() => self.ask_person(),
+                Some(leave) = self.leaves.recv() => self.ask_again(leave),
                 _ = self.retire.changed() => {}
                 () = sleep_until(flush), if self.flush.is_some() => self.flush = None,
                 // A long call or check does not overrun the person's limit.
@@ -210,6 +242,60 @@ impl Driver {
         text.push_str(&refused_text(&self.work.reach.refused(), is_open));
     }
 
+    /// A try broke off where it may have cost all that was reserved for it: another needs as much anew.
+    fn ask_again(&mut self, leave: oneshot::Sender<bool>) {
+        match self.task.ask_again() {
+            Ok(event) => {
+                self.answer(event);
+                self.leaving.push(leave);
+            }
+            Err(why) => self.answer(Event::Paused { why }),
+        }
+    }
+
+    /// Waits until requests of other tasks may have left room in the day's budget, with what is known so far on the disk.
+    async fn wait_for_room(&mut self, nudge: &Notify) -> Result<(), Ended> {
+        self.room = Room::Free;
+        if !self.batch.is_empty() && !self.commit().await? {
+            return Ok(());
+        }
+        (self.work.show)(Glimpse::Held(
+            "Other tasks hold what is left of the day's budget; waiting".to_owned(),
+        ));
+        self.commits.borrow_and_update();
+        tokio::select! {
+            () = nudge.notified() => self.look_again().await?,
+            _ = self.retire.changed() => {}
+            _ = self.commits.changed() => {}
+            () = sleep(ROOM_PAUSE) => {}
+        }
+        Ok(())
+    }
+
+    /// Forgets what was begun and not written, and keeps the answers: the day's budget has no room for the request among them.
+    async fn step_back(&mut self, spent: Usd, needs: Usd, limit: Usd) -> Result<(), Ended> {
+        self.room = if spent.plus(needs) <= limit { Room::Held } else { Room::Used(spent) };
+        if self.leaving.is_empty() {
+            self.task = self.work.store.task(self.work.task)?;
+            self.committed = self.task.seq;
+            self.batch.clear();
+            let kept = std::mem::take(&mut self.kept);
+            kept.into_iter().for_each(|event| self.answer(event));
+            return Ok(());
+        }
+        // A further try cannot be put off: what it was asked for is given up, and asked anew when there is room.
+        self.stop_running().await;
+        self.leaving.clear();
+        self.task = self.work.store.task(self.work.task)?;
+        self.committed = self.task.seq;
+        self.batch.clear();
+        let kept = std::mem::take(&mut self.kept);
+        let kept = kept.into_iter().filter(|event| !matches!(event, Event::AskedAgain { .. }));
+        kept.for_each(|event| self.answer(event));
+        self.room = Room::Used(spent);
+        Ok(())
+    }
+
     fn answer(&mut self, event: Event) {
         match self.task.push(event.clone(), now_ms()) {
             Ok(()) => {
@@ -230,10 +316,17 @@ impl Driver {
                     self.batch.clear();
                     self.kept.clear();
                     self.flush = None;
+                    for leave in self.leaving.drain(..) {
+                        let _ = leave.send(true);
+                    }
                     return Ok(true);
                 }
                 Err(AppendError::Conflict { .. }) => {
                     self.look_again().await?;
+                    return Ok(false);
+                }
+                Err(AppendError::Day { spent, needs, limit, .. }) => {
+                    self.step_back(spent, needs, limit).await?;
                     return Ok(false);
                 }
                 Err(AppendError::Fenced { .. }) => return Err(Ended::Fenced),
@@ -280,6 +373,8 @@ impl Driver {
     async fn stop_running(&mut self) {
         self.jobs.shutdown().await;
         while self.answers.try_recv().is_ok() {}
+        while self.leaves.try_recv().is_ok() {}
+        self.leaving.clear();
         self.running.clear();
         self.flush = None;
         if let Err(why) = self.work.end_hands().await {
@@ -291,7 +386,7 @@ impl Driver {
         let (work, task, done) = (self.work.clone(), self.task.clone(), self.done.clone());
         match want {
             // Started together; begun and done in the fold; or of no effect.
-            Want::Call(_) | Want::Judge(_) | Want::Present | Want::Pause(_) => {}
+            Want::Call(_) | Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_) => {}
             Want::Equip => {
                 self.jobs.spawn(async move {
                     let equip = tokio::task::spawn_blocking(move || work.equip(&task.charter)).await;
@@ -309,9 +404,17 @@ impl Driver {
                 if task.bases.is_some() {
                     self.make_sandbox();
                 }
+                let leave = self.leave.clone();
                 self.jobs.spawn(async move {
-                    let answer = work.ask(&task.charter, task.prompt()).await;
+                    let answer = work.ask(&task, &|| may_ask_again(&leave)).await;
                     let _ = done.send((Want::Ask, answer));
+                });
+            }
+            Want::Compact => {
+                let leave = self.leave.clone();
+                self.jobs.spawn(async move {
+                    let answer = work.compact(&task, &|| may_ask_again(&leave)).await;
+                    let _ = done.send((Want::Compact, answer));
                 });
             }
             Want::Snap => {
@@ -368,6 +471,15 @@ impl Driver {
             while reading.join_next().await.is_some() {}
         });
     }
+}
+
+/// Asks the driver whether a request may be tried once more.
+fn may_ask_again(leave: &mpsc::UnboundedSender<oneshot::Sender<bool>>) -> quire_model::Leave {
+    let leave = leave.clone();
+    Box::pin(async move {
+        let (asks, answer) = oneshot::channel();
+        leave.send(asks).is_ok() && answer.await.unwrap_or(false)
+    })
 }
 
 async fn held(work: &Work, why: &str) {

@@ -18,7 +18,7 @@ use quire_core::charter::Model;
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
 use quire_core::view::{Fate, FileChange, LeftOut, Moved, Review, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, diff};
+use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, Usd, diff};
 use quire_sandbox::StartError;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
@@ -279,6 +279,30 @@ impl Quire {
             }
             Ok(events)
         })
+    }
+
+    /// Sets what a task may cost, and what it was told that all tasks may cost in 24 hours; an absent one stays.
+    pub fn budget(&self, id: u64, task_usd: Option<Usd>, day_usd: Option<Usd>) -> Result<(), EngineError> {
+        self.append(id, |task| match &task.phase {
+            Phase::Discarded => Err("was discarded"),
+            _ if task.cleared => Err(CLEARED),
+            _ => Ok(vec![Event::Budgeted { task_usd, day_usd }]),
+        })
+    }
+
+    /// Has the conversation with the model cut short before the next request.
+    pub fn compact(&self, id: u64) -> Result<(), EngineError> {
+        self.append(id, |task| match &task.phase {
+            Phase::Discarded => Err("was discarded"),
+            _ if task.cleared => Err(CLEARED),
+            _ if task.step == 0 => Err("has no conversation yet"),
+            _ => Ok(vec![Event::CompactWanted {}]),
+        })
+    }
+
+    /// Returns what all tasks together spent in the last 24 hours.
+    pub fn spent(&self) -> Result<Usd, EngineError> {
+        Ok(self.store.spent()?.spent)
     }
 
     pub fn pause(&self, id: u64) -> Result<(), EngineError> {

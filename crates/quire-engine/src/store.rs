@@ -7,14 +7,17 @@
 
 mod folds;
 mod log;
+mod spending;
 mod writer;
+
+pub use spending::Spent;
 
 use crate::blob::{Blobs, Index};
 use crate::database::{Damaged, Database, DatabaseError, DiskError, OpenError};
 
 use folds::Folds;
 use quire_core::event::Seq;
-use quire_core::{Event, Logged, Refusal, Task};
+use quire_core::{Event, Logged, Refusal, Task, Usd};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -67,6 +70,10 @@ pub enum AppendError {
     NoSuchTask(u64),
     #[error("There was nothing to write")]
     Nothing,
+    /// With what it would reserve, all tasks together would have more than the day's budget. `spent` is what the last 24 hours
+    /// have cost, `held` what other tasks hold for requests that are open.
+    #[error("The day's budget of {limit} has no room for it: {spent} is spent, and {held} is reserved")]
+    Day { spent: Usd, held: Usd, needs: Usd, limit: Usd },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error(transparent)]
@@ -252,6 +259,12 @@ impl Store {
     /// Returns a counter that changes with every commit of this process; other processes' are found by [`Store::news`].
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.0.commits.clone()
+    }
+
+    /// Returns what all tasks together spent in the last 24 hours, and hold reserved.
+    pub fn spent(&self) -> Result<Spent, ReadError> {
+        let database = &self.0.database;
+        Ok(database.read(|conn| spending::sums(database, conn, writer::now_ms()))?)
     }
 
     pub fn blobs(&self) -> &Blobs {

@@ -66,7 +66,7 @@ pub async fn present(store: &Store, task: u64, snapshot: Hash) {
         usage: Usage::default(),
     };
     let ended = vec![
-        Event::Asked { heard: now.seq },
+        Event::Asked { heard: now.seq, worst: None },
         Event::Replied { reply },
         Event::Sealed { layer: now.layer, snapshot, apart: Apart::default() },
         Event::Presented { version: now.versions.len() as u32 + 1, snapshot },

@@ -18,10 +18,11 @@ use crate::{check, instructions, live};
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
-use quire_core::message::{Fault, FaultKind, Image};
+use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
 use quire_core::task::Sealed;
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
+use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError, layer};
 use std::collections::HashMap;
@@ -165,23 +166,43 @@ impl Work {
         Ok(opened)
     }
 
-    /// Asks the model.
-    pub async fn ask(&self, charter: &Charter, prompt: Prompt) -> Result<Event, Undone> {
-        let model = charter.model.as_ref().ok_or(Why::NoModel)?;
+    /// Asks the model. `again` is asked before a further try where the one before may have cost something.
+    pub async fn ask(&self, task: &Task, again: MayRepeat<'_>) -> Result<Event, Undone> {
+        let model = task.charter.model.as_ref().ok_or(Why::NoModel)?;
+        Ok(match self.ask_model(&task.charter, model, &task.prompt(), again).await? {
+            Ok(reply) => Event::Replied { reply },
+            Err(Unanswered { fault, charged }) => Event::AskFailed { fault, spent: charged },
+        })
+    }
+
+    /// Has a model write the ledger of a conversation that grows too long.
+    pub async fn compact(&self, task: &Task, again: MayRepeat<'_>) -> Result<Event, Undone> {
+        let Some((model, prompt)) = task.compact_request() else { return Ok(task.compacted_by_quire()) };
+        Ok(match self.ask_model(&task.charter, &model, &prompt, again).await? {
+            Ok(reply) => task.compacted(&reply),
+            Err(Unanswered { fault, charged }) => Event::CompactFailed { fault, spent: charged },
+        })
+    }
+
+    async fn ask_model(
+        &self,
+        charter: &Charter,
+        model: &Model,
+        prompt: &Prompt,
+        again: MayRepeat<'_>,
+    ) -> Result<Result<Reply, Unanswered>, Undone> {
         let key = (self.key)(charter, model);
         if let (Some(variable), None) = (&model.key_env, &key) {
             let message =
                 format!("There is no key for {}: {variable} is not set, and none is stored.", model.provider);
-            return Ok(Event::AskFailed { fault: Fault { kind: FaultKind::NoKey, message, status: None } });
+            let fault = Fault { kind: FaultKind::NoKey, message, status: None };
+            return Ok(Err(Unanswered { fault, charged: false }));
         }
-        let images = self.images(&prompt).map_err(blob_trouble)?;
+        let images = self.images(prompt).map_err(blob_trouble)?;
         let show = self.show.clone();
         let glimpse = move |glimpse: quire_model::Glimpse| show(glimpse.into());
         let key = key.as_ref().map(Secret::expose);
-        Ok(match self.client.ask(model, key, &prompt, &images, &glimpse).await {
-            Ok(reply) => Event::Replied { reply },
-            Err(fault) => Event::AskFailed { fault },
-        })
+        Ok(self.client.ask_within(model, key, prompt, &images, &glimpse, again).await)
     }
 
     fn images(&self, prompt: &Prompt) -> Result<HashMap<Hash, Vec<u8>>, BlobError> {

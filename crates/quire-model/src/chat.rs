@@ -37,6 +37,10 @@ struct Body<'a> {
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_cache_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
 }
 
 impl Dialect for Chat {
@@ -81,7 +85,7 @@ impl Dialect for Chat {
     }
 
     fn optional(&self) -> &'static [&'static str] {
-        &["stream_options", "parallel_tool_calls", "prompt_cache_key"]
+        &["stream_options", "parallel_tool_calls", "prompt_cache_key", "max_tokens", "max_completion_tokens"]
     }
 
     fn body(&self, ask: &Ask, mut items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error> {
@@ -95,6 +99,7 @@ impl Dialect for Chat {
         if !ask.prompt.system.is_empty() {
             items.insert(0, raw(&json!({ "role": "system", "content": ask.prompt.system.as_ref() })));
         }
+        let (cap, output_max) = (quirks.cap(self.optional()), quirks.output_max(ask.model));
         serde_json::to_vec(&Body {
             model: &ask.model.name,
             stream: true,
@@ -103,6 +108,8 @@ impl Dialect for Chat {
             tools: ask.prompt.tools.iter().map(tool).collect(),
             parallel_tool_calls: (has_tools && takes("parallel_tool_calls")).then_some(true),
             prompt_cache_key: takes("prompt_cache_key").then_some(&ask.prompt.cache_key),
+            max_tokens: (cap == Some("max_tokens")).then_some(output_max),
+            max_completion_tokens: (cap == Some("max_completion_tokens")).then_some(output_max),
         })
     }
 

@@ -6,7 +6,7 @@
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
 use crate::sse;
-use crate::wire::{self, Ask, Dialect, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, CAPS, Dialect, Progress, Quirks, Reading, Show};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Prompt, Reply};
@@ -71,6 +71,20 @@ struct Shared {
     quirks: Mutex<HashMap<(String, String), Quirks>>,
 }
 
+/// Whether a request may be tried once more.
+pub type Leave = std::pin::Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Asked before a further try where the one before may have cost something: a stream that broke off, or a request that left and
+/// was never answered. A `no` ends the asking.
+pub type MayRepeat<'a> = &'a (dyn Fn() -> Leave + Send + Sync);
+
+/// Why no reply came, and whether the last try may have cost something all the same.
+#[derive(Debug)]
+pub struct Unanswered {
+    pub fault: Fault,
+    pub charged: bool,
+}
+
 /// The most that is read of an answer that is no stream, and of an error.
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// The most that is read of a stream: far above any model's longest answer.
@@ -99,12 +113,28 @@ impl Client {
         images: &HashMap<Hash, Vec<u8>>,
         glimpse: &(dyn Fn(Glimpse) + Send + Sync),
     ) -> Result<Reply, Fault> {
+        let always: MayRepeat<'_> = &|| Box::pin(std::future::ready(true));
+        let asked = self.ask_within(model, key, prompt, images, glimpse, always).await;
+        asked.map_err(|unanswered| unanswered.fault)
+    }
+
+    /// The same, where a budget has to hold: see [`MayRepeat`].
+    pub async fn ask_within(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+        glimpse: &(dyn Fn(Glimpse) + Send + Sync),
+        again: MayRepeat<'_>,
+    ) -> Result<Reply, Unanswered> {
+        let free = |fault| Unanswered { fault, charged: false };
         let Some(dialect) = wire::of(model.wire) else {
             return tape::play(&model.base_url, prompt, glimpse)
                 .await
-                .map_err(|t| t.told(model, &model.base_url, 1));
+                .map_err(|t| free(t.told(model, &model.base_url, 1)));
         };
-        let way = self.way(dialect, model, key)?;
+        let way = self.way(dialect, model, key).map_err(free)?;
         let ask = Ask { model, prompt, images };
         let patience = &self.shared.patience;
         let mut tries = 0;
@@ -134,12 +164,18 @@ impl Client {
             };
             let pause = match trouble.again {
                 Again::After(asked) if tries < of => pause(patience, tries, asked),
-                _ => return Err(way.told(trouble, model, tries)),
+                _ => {
+                    let charged = trouble.charged;
+                    return Err(Unanswered { fault: way.told(trouble, model, tries), charged });
+                }
             };
             tracing::debug!(address = %way.address, tries, ?pause, kind = ?trouble.kind, "asking again");
             let after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             glimpse(Glimpse::Retrying { attempt: tries + 1, of, after_ms, why: way.masked(&trouble.why) });
             tokio::time::sleep(pause).await;
+            if trouble.charged && !again().await {
+                return Err(Unanswered { fault: way.told(trouble, model, tries), charged: true });
+            }
         }
     }
 
@@ -202,20 +238,53 @@ impl Client {
 
 impl Quirks {
     fn learn(&mut self, optional: &[&'static str], model: &Model, trouble: &Trouble) -> bool {
+        let before = self.clone();
+        if trouble.kind == FaultKind::TooLong && counts_output(&trouble.body) {
+            // Input and the output asked for do not fit together; before the input is cut, less output is asked for.
+            let asked = self.output_max(model);
+            self.output_max = Some(if asked > OUTPUT_LEAST { (asked / 4).max(OUTPUT_LEAST) } else { asked });
+            return self.output_max != Some(asked);
+        }
         if !matches!(trouble.status, Some(400 | 422)) || trouble.kind != FaultKind::Request {
             return false;
         }
-        let before = self.clone();
+        let cap = self.cap(optional);
         for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
-            if name != "max_tokens" {
+            if !CAPS.contains(&name) {
                 self.without.insert(name);
-            } else {
+            } else if Some(name) == cap {
                 let asked = self.output_max(model);
-                self.output_max = Some(allowed(&trouble.why, asked).unwrap_or(4096).min(asked));
+                let has_successor = name == OLD_CAP && optional.contains(&"max_completion_tokens");
+                match allowed(&trouble.why, asked) {
+                    Some(most) => self.output_max = Some(most),
+                    // Without any, nothing bounds what a reply costs.
+                    None if unknown(trouble) && (has_successor || model.price.is_none()) => {
+                        self.without.insert(name);
+                    }
+                    None => self.output_max = Some(asked.min(4096)),
+                }
             }
         }
         *self != before
     }
+}
+
+/// Chat has two names for it, of which this is the older one, known to more servers.
+const OLD_CAP: &str = CAPS[0];
+/// Less output than this, in tokens, is not asked for to make a request fit.
+const OUTPUT_LEAST: u64 = 1_024;
+
+/// Returns whether an error says that the output asked for is part of what is too long.
+fn counts_output(body: &str) -> bool {
+    CAPS.iter().chain(&["in the completion"]).any(|part| body.contains(part))
+}
+
+/// Returns whether an error says that a parameter is unknown, and not that its value is wrong.
+fn unknown(trouble: &Trouble) -> bool {
+    let lower = trouble.body.to_ascii_lowercase();
+    ["support", "unknown", "unrecognized", "unexpected", "extra", "permitted"]
+        .iter()
+        .any(|word| lower.contains(word))
 }
 
 /// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that
@@ -286,15 +355,11 @@ impl Way<'_> {
             .header(CONTENT_TYPE, "application/json")
             .body(body);
         let response = send(request, patience).await?;
-        let nth = ask
-            .prompt
-            .items
-            .iter()
-            .filter(|item| matches!(***item, quire_core::PromptItem::Model(_)))
-            .count();
-        let mut reading = self.dialect.reading(nth);
-        read(response, reading.as_mut(), patience, show).await?;
-        let mut reply = reading.reply()?;
+        let mut reading = self.dialect.reading(ask.prompt.replies as usize);
+        // From here on the server works for what it is paid for, whatever of it arrives.
+        let charged = |trouble| Trouble { charged: true, ..trouble };
+        read(response, reading.as_mut(), patience, show).await.map_err(charged)?;
+        let mut reply = reading.reply().map_err(charged)?;
         reply.usage = settled(reply.usage, sent_bytes, &reply);
         Ok(reply)
     }
@@ -316,7 +381,10 @@ impl Way<'_> {
 async fn send(request: reqwest::RequestBuilder, patience: &Patience) -> Result<Response, Trouble> {
     let sent = timeout(patience.idle, request.send()).await;
     let mut response = match sent {
-        Err(_) => return Err(Trouble::broken(format!("no answer within {} s", patience.idle.as_secs()))),
+        Err(_) => {
+            let why = format!("no answer within {} s", patience.idle.as_secs());
+            return Err(Trouble { charged: true, ..Trouble::broken(why) });
+        }
         Ok(Err(error)) => return Err(unsent(error)),
         Ok(Ok(response)) => response,
     };
@@ -476,10 +544,12 @@ fn unsent(error: reqwest::Error) -> Trouble {
         Trouble::new(FaultKind::Request, why)
     } else if why.contains("certificate") {
         Trouble { again: Again::Never, ..Trouble::new(FaultKind::Unreachable, why) }
-    } else if error.is_connect() || error.is_timeout() {
+    } else if error.is_connect() {
         Trouble::new(FaultKind::Unreachable, why)
     } else {
-        Trouble::broken(why)
+        // It may have left, and been read.
+        let kind = if error.is_timeout() { FaultKind::Unreachable } else { FaultKind::Broken };
+        Trouble { charged: true, ..Trouble::new(kind, why) }
     }
 }
 

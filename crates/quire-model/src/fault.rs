@@ -17,6 +17,8 @@ pub(crate) struct Trouble {
     pub why: String,
     pub status: Option<u16>,
     pub again: Again,
+    /// The request may have cost something all the same.
+    pub charged: bool,
     /// The error's body as it came, to look for the name of a parameter in.
     pub body: String,
 }
@@ -34,7 +36,7 @@ impl Trouble {
             FaultKind::Unreachable | FaultKind::Busy | FaultKind::Broken => Again::After(None),
             _ => Again::Never,
         };
-        Trouble { kind, why: why.into(), status: None, again, body: String::new() }
+        Trouble { kind, why: why.into(), status: None, again, charged: false, body: String::new() }
     }
 
     pub fn broken(why: impl Into<String>) -> Trouble {

@@ -17,7 +17,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Patience};
+pub use client::{Client, Leave, MayRepeat, Patience, Unanswered};
 
 use quire_core::Prompt;
 use quire_core::charter::Model;
@@ -34,6 +34,13 @@ pub enum Glimpse {
     Retrying { attempt: u32, of: u32, after_ms: u64, why: String },
     /// What was shown of this reply is void: if it comes, it comes from its beginning.
     Restarted,
+}
+
+/// Returns the body of the request that asks `model`, as it is first sent.
+pub fn request_body(model: &Model, prompt: &Prompt) -> Option<Vec<u8>> {
+    let dialect = wire::of(model.wire)?;
+    let ask = wire::Ask { model, prompt, images: &HashMap::new() };
+    dialect.body(&ask, wire::items(dialect, &ask), &wire::Quirks::default()).ok()
 }
 
 /// Returns the JSON text of each item of the conversation as it stands in the request, without images and

@@ -37,6 +37,8 @@ struct Body<'a> {
     prompt_cache_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u64>,
 }
 
 impl Dialect for Responses {
@@ -96,7 +98,7 @@ impl Dialect for Responses {
     }
 
     fn optional(&self) -> &'static [&'static str] {
-        &["parallel_tool_calls", "include", "prompt_cache_key", "reasoning"]
+        &["parallel_tool_calls", "include", "prompt_cache_key", "reasoning", "max_output_tokens"]
     }
 
     fn body(&self, ask: &Ask, items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error> {
@@ -121,6 +123,7 @@ impl Dialect for Responses {
             parallel_tool_calls: (has_tools && takes("parallel_tool_calls")).then_some(true),
             include: takes("include").then_some(["reasoning.encrypted_content"]),
             prompt_cache_key: takes("prompt_cache_key").then_some(&ask.prompt.cache_key),
+            max_output_tokens: takes("max_output_tokens").then(|| quirks.output_max(ask.model)),
             reasoning: takes("reasoning").then(|| json!({ "summary": "auto" })),
         })
     }

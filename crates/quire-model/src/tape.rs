@@ -9,7 +9,7 @@
 //!              "delay_ms": 100}}]}
 //! ```
 //!
-//! The step is found by the number of replies in the conversation, so a tape holds no state and goes on after
+//! The step is found by the number of replies that the task had, so a tape holds no state and goes on after
 //! a crash. `contains` and `not_contains` are tested on what is new since the last reply; `items` counts all
 //! that is new.
 
@@ -104,7 +104,7 @@ fn find(content: &str, path: &str, prompt: &Prompt) -> Result<Recorded, Trouble>
         return Err(fault(format!("The tape {path} is of version {}; this quire plays version 1.", tape.v)));
     }
     let is_reply = |item: &&std::sync::Arc<PromptItem>| matches!(item.as_ref(), PromptItem::Model(_));
-    let nth = prompt.items.iter().filter(is_reply).count();
+    let nth = prompt.replies as usize;
     let from = prompt.items.iter().rposition(|item| is_reply(&item)).map_or(0, |last| last + 1);
     let new = &prompt.items[from..];
     let told = new.iter().map(|item| words(item)).collect::<Vec<_>>().join("\n");

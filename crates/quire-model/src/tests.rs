@@ -37,11 +37,13 @@ pub(crate) fn prompt(items: Vec<PromptItem>) -> Prompt {
     let input = json!({ "type": "object", "properties": { "command": { "type": "string" } }, "required": ["command"] });
     let tool =
         ToolSpec { name: "shell".to_owned(), description: "Runs a command.".to_owned(), input, reads: false };
+    let replies = items.iter().filter(|item| matches!(item, PromptItem::Model(_))).count() as u32;
     Prompt {
         system: "Be brief.".into(),
         tools: vec![tool].into(),
         items: items.into_iter().map(Arc::new).collect(),
         cache_key: "task-7".to_owned(),
+        replies,
     }
 }
 

@@ -42,7 +42,15 @@ pub(crate) struct Quirks {
     pub output_max: Option<u64>,
 }
 
+/// Names under which a wire asks for a bounded output.
+pub(crate) const CAPS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
 impl Quirks {
+    /// Returns the parameter that bounds the output, of those that a wire has for it.
+    pub fn cap(&self, of: &[&'static str]) -> Option<&'static str> {
+        CAPS.into_iter().find(|cap| of.contains(cap) && !self.without.contains(cap))
+    }
+
     /// Returns the most output that is asked for, in tokens.
     pub fn output_max(&self, model: &Model) -> u64 {
         self.output_max.unwrap_or(u64::MAX).min(model.output_max())

@@ -75,6 +75,8 @@ pub enum Command {
     Allow(AnswerArgs),
     /// Do not let it; the task is told to do without
     Deny(AnswerArgs),
+    /// Cut a task's conversation with the model short, before its next request
+    Compact(TaskArgs),
     /// Pause a task
     Stop(TaskArgs),
     /// Go on with a task that waits
@@ -132,6 +134,9 @@ pub struct RunArgs {
     /// A command that quire runs itself when the agent is done; it must exit with 0
     #[arg(long, value_name = "CMD", value_parser = words)]
     pub check: Vec<String>,
+    /// Pause and ask before it costs more, in USD; `none`: no limit
+    #[arg(long, value_name = "USD")]
+    pub budget: Option<String>,
     /// Pause and ask after so many model calls
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_steps: Option<u32>,
@@ -151,6 +156,7 @@ impl RunArgs {
             checks: self.check.clone(),
             steps: self.max_steps,
             time: self.max_time.clone(),
+            budget: self.budget.clone(),
             ..self.settings.options()
         }
     }
@@ -190,6 +196,9 @@ pub struct AnswerArgs {
 pub struct ResumeArgs {
     #[command(flatten)]
     pub task: TaskArgs,
+    /// What it may cost from now on: so much more, like +0.50, or so much altogether, like 3
+    #[arg(long, value_name = "[+]USD")]
+    pub budget: Option<String>,
     /// Go on with this model
     #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
     pub model: Option<String>,

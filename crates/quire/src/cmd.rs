@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod allow;
+pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod discard;

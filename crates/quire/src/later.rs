@@ -22,7 +22,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 /// Command, option, what helps.
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
-    ("run", "--budget", "Limit steps and time: --max-steps 50 --max-time 20m"),
     ("run", "-i", "Put the file into the folder and name it in the task"),
     ("run", "--plan", "Ask for a plan in the task's words, then: quire revise N \"go on\""),
     ("run", "--accept-if-checks-pass", "Accept when it is ready: quire accept N"),

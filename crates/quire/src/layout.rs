@@ -1,6 +1,7 @@
 //! Text in columns: how wide it is, cut to fit, filled up, broken into lines.
 
 use crate::terminal::clean;
+pub use quire_core::view::thousands;
 
 /// Returns `text` clean and on one line.
 pub fn one_line(text: &str) -> String {
@@ -85,19 +86,6 @@ pub fn wrap(text: &str, width: usize, indent: &str) -> String {
         }
         out.push_str(format!("{indent}{current}").trim_end());
         out.push('\n');
-    }
-    out
-}
-
-/// Returns a number with its thousands apart: `41,000`.
-pub fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
     }
     out
 }

@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Models(args) => cmd::models::models(&args, &face),
         Command::Run(args) => cmd::run::run(&args, &face),
         Command::Ls => cmd::ls::ls(&face),
+        Command::Compact(args) => cmd::compact::compact(&args, &face),
         Command::Watch(args) => cmd::watch::watch(&args, &face),
         Command::Log(args) => cmd::log::log(&args, &face),
         Command::Review(args) => cmd::review::review(&args, &face),

@@ -62,8 +62,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["fix it", "-n3"],
         vec!["-n", "3", "fix it"],
         vec!["fix it", "-m", "a/b", "-m", "c/d"],
-        vec!["fix it", "--budget", "2"],
-        vec!["fix it", "--budget=2"],
         vec!["fix it", "-i", "a.png"],
         vec!["fix it", "--plan"],
         vec!["fix it", "--accept-if-checks-pass"],

@@ -3,7 +3,7 @@
 
 use crate::charter::CheckSpec;
 use crate::event::{Event, Logged, Verdict};
-use crate::message::{Call, Outcome};
+use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
 use crate::view::review::outcome;
 use crate::view::{count, first_line, question};
@@ -200,6 +200,17 @@ impl Progress {
                 let verb = if *allow { "allow" } else { "deny" };
                 lines.push(line(LineMark::Said, format!("You {verb} {to}")));
             }
+            Event::AskFailed { fault, .. } if fault.kind == FaultKind::TooLong => {
+                lines.extend(self.flush());
+            }
+            Event::Compacting { .. } => self.now = Some("Making the conversation shorter".to_owned()),
+            Event::Compacted { .. } => {
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Done, "Made the conversation shorter".to_owned()));
+            }
+            Event::Budgeted { task_usd: Some(most), .. } => {
+                lines.push(line(LineMark::Said, format!("You: up to {most}")));
+            }
             Event::AskFailed { .. }
             | Event::Paused { .. }
             | Event::Presented { .. }
@@ -213,6 +224,10 @@ impl Progress {
             | Event::Frozen { .. }
             | Event::Snapped { .. }
             | Event::Reached { .. }
+            | Event::AskedAgain { .. }
+            | Event::CompactFailed { .. }
+            | Event::CompactWanted {}
+            | Event::Budgeted { .. }
             | Event::Accepting { .. }
             | Event::Accepted { .. }
             | Event::AcceptFailed { .. }
@@ -345,7 +360,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Returns the paths that a patch names, in order.
-fn patched(patch: &str) -> Vec<&str> {
+pub(crate) fn patched(patch: &str) -> Vec<&str> {
     let of = |line| {
         ["*** Add File: ", "*** Update File: ", "*** Delete File: "]
             .iter()

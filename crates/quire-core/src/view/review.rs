@@ -8,7 +8,7 @@ use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Serving, Task, Version};
-use crate::view::{self, Mark};
+use crate::view::{self, Cost, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -22,6 +22,8 @@ pub struct Review {
     pub version: u32,
     pub worked_ms: u64,
     pub tokens: u64,
+    #[serde(flatten)]
+    pub cost: Cost,
     /// The model's own words: claims, not checked by anybody.
     pub summary: String,
     /// What quire ran itself; empty: nothing was checked.
@@ -89,7 +91,8 @@ impl Review {
             state: view::state(task),
             version: version.number,
             worked_ms: task.worked_ms,
-            tokens: task.usage.input.saturating_add(task.usage.output),
+            tokens: task.spending().tokens,
+            cost: Cost::of(task),
             summary: version.summary.trim().to_owned(),
             checks: checks.collect(),
             files,

@@ -69,7 +69,7 @@ impl Log {
     fn then(mut self, events: impl IntoIterator<Item = Event>) -> Log {
         for event in events {
             let event = match event {
-                Event::Asked { .. } => Event::Asked { heard: self.task.seq },
+                Event::Asked { .. } => Event::Asked { heard: self.task.seq, worst: None },
                 event => event,
             };
             let logged = Logged { seq: self.task.seq + 1, at_ms: self.task.last_ms + 1000, event };
@@ -85,7 +85,7 @@ impl Log {
             Event::Taken { epoch: 1 },
             Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
             Event::Frozen { bases: vec![base] },
-            Event::Asked { heard: 0 },
+            Event::Asked { heard: 0, worst: None },
         ])
     }
 
@@ -296,7 +296,7 @@ fn a_life_as_lines() {
             events.push(Event::Returned { call: n as u32, outcome: outcome.clone() });
         }
         events.push(Event::Snapped { snapshot: Hash::of(b"s") });
-        events.push(Event::Asked { heard: 0 });
+        events.push(Event::Asked { heard: 0, worst: None });
         events
     };
     let read = |path| ("read", path);
@@ -343,7 +343,7 @@ fn a_life_as_lines() {
             Event::Taken { epoch: 2 },
             Event::Snapped { snapshot: Hash::of(b"s") },
             Event::Said { words: "be quick\nplease".into() },
-            Event::Asked { heard: 0 },
+            Event::Asked { heard: 0, worst: None },
             reply("It is mended.", &[]),
         ])
         .presented(&[proof(true, &["the agent changed the test"]), proof(false, &[])], Apart::default());
@@ -627,4 +627,58 @@ fn added_lines_that_look_like_secrets_are_to_be_looked_at() {
     let look = Review::of(&log.task, &version, vec![change]).look();
     let why = "line 4 holds what looks like a secret (GitLab token), and 1 more";
     assert_eq!(look, [("settings.py".to_owned(), why.to_owned())]);
+}
+
+#[test]
+fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
+    use crate::money::{Price, Usd};
+    let mut priced = charter(&[]);
+    let a_token = Usd(2_000_000);
+    priced.model.as_mut().unwrap().price =
+        Some(Price { input: a_token, cached: Usd(200_000), cache_write: a_token, output: Usd(10_000_000) });
+    let log = |charter: Charter| {
+        let used = |input, cached| {
+            let mut event = reply("", &[("shell", "{broken")]);
+            if let Event::Replied { reply } = &mut event {
+                reply.usage = Usage { input, cached, output: 100, ..Usage::default() };
+            }
+            event
+        };
+        let mut task = Log::new(3, charter, "x").then([
+            Event::Taken { epoch: 1 },
+            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+        ]);
+        task.task.push(Event::Asked { heard: 3, worst: Some(task.task.worst()) }, 0).unwrap();
+        task.task.push(used(40_000, 30_000), 0).unwrap();
+        task.task
+    };
+    let task = log(priced.clone());
+    let cost = Cost::of(&task);
+    // 10,000 read for 2 µ$, 30,000 from the cache for 0.2 µ$, 100 written for 10 µ$.
+    assert_eq!(cost.usd, Usd::parse("0.027"));
+    assert_eq!(cost.with_tokens(TaskRow::of(&task, 0).tokens), "$0.03, 40,100 tokens (30,000 cached)");
+    let row = serde_json::to_value(TaskRow::of(&task, 0)).unwrap();
+    assert_eq!((&row["cost_usd"], &row["cached_tokens"]), (&0.027.into(), &30_000.into()), "{row}");
+    assert!(row.get("guessed_requests").is_none() && row.get("cost_is_partial").is_none(), "{row}");
+    let opened = "Task 3 in /home/ada/code/invoice, up to $2.00, 200 steps and 60 minutes.";
+    assert_eq!((opened_text(&task, None).as_str(), unpriced_text(&task)), (opened, None));
+
+    let mut paused = task.clone();
+    paused.push(Event::Budgeted { task_usd: Some(Usd(40_000_000_000)), day_usd: None }, 0).unwrap();
+    paused.push(Event::Paused { why: Why::Money }, 0).unwrap();
+    let told = why_text(&Why::Money, &paused);
+    let what = "Of its budget of $0.04, $0.03 is spent on 1 step, and the next request may cost up to $0.25.";
+    assert_eq!(told.what, what);
+    assert!(told.next.starts_with("Add to it: quire resume 3 --budget +0.50."), "{}", told.next);
+    assert_eq!((mark(&paused), state(&paused).as_str()), (Mark::Paused, "needs you: $0.04 used up"));
+    let day = why_text(&Why::Day { spent: Usd::parse("9.99").unwrap() }, &paused);
+    assert!(
+        day.what.starts_with("All tasks together may cost $10.00 in 24 hours and have cost $9.99;"),
+        "{day:?}"
+    );
+
+    let unpriced = log(charter(&[]));
+    assert_eq!(Cost::of(&unpriced).with_tokens(40_100), "40,100 tokens (30,000 cached)");
+    let bound = "The price of lab/tiny is not known: what bounds the task is 10,000,000 tokens and 200 steps, not money.";
+    assert_eq!(unpriced_text(&unpriced).as_deref(), Some(bound));
 }

@@ -255,14 +255,10 @@ fn a_price_is_known_where_input_and_output_have_one() {
         ("models.m.price.input = 0.2", None),
         ("models.m.price = { output = 0.8 }", None),
         ("models.other.price = { input = 1, output = 1 }", None),
-        ("models.m.price = { input = 0.2, output = 0.8 }", Some([200_000, 200_000, 200_000, 800_000])),
+        ("models.m.price = { input = 0.2, output = 0.8 }", Some([200_000, 200_000, 250_000, 800_000])),
         (
             "models.m.price = { input = 0.2, cached = 0.02, cache_write = 0.25, output = 8e-1 }",
             Some([200_000, 20_000, 250_000, 800_000]),
-        ),
-        (
-            "wire = 'messages'\nmodels.m.price = { input = 3, output = 15 }",
-            Some([3_000_000, 3_000_000, 3_750_000, 15_000_000]),
         ),
         ("models.m.price = { input = 0, output = 0 }", Some([0, 0, 0, 0])),
     ];

@@ -5,12 +5,12 @@
 //! holds then; the kept folds only spare it the reading of rows that it has read before.
 
 use super::folds::Folds;
-use super::log;
 use super::{AppendError, Created, Writer};
+use super::{log, spending};
 use crate::blob::Index;
 use crate::database::{Database, DatabaseError, DiskKind};
 use quire_core::event::Seq;
-use quire_core::{Event, Logged, Refusal, Task};
+use quire_core::{Event, Logged, Refusal, Task, Usd};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -114,7 +114,10 @@ impl WriterThread {
     fn write_group(&mut self, mut group: Vec<Batch>) {
         match self.commit(&mut group) {
             Ok(answers) => {
-                self.commits.send_modify(|commits| *commits += 1);
+                // What was refused is no news: those who wait for room would wake each other for ever.
+                if answers.iter().any(Result::is_ok) {
+                    self.commits.send_modify(|commits| *commits += 1);
+                }
                 for (batch, answer) in group.into_iter().zip(answers) {
                     batch.answer(answer);
                 }
@@ -157,6 +160,7 @@ impl WriterThread {
 struct Judged {
     id: i64,
     opens: bool,
+    before: Option<Arc<Task>>,
     task: Arc<Task>,
 }
 
@@ -196,19 +200,28 @@ impl Work<'_> {
                 (id, Some(before))
             }
         };
-        let opens = before.is_none();
-        Ok(Judged { id, opens, task: self.fold(id, before, &mut batch.events)? })
+        let task = self.fold(id, before.clone(), &mut batch.events)?;
+        let reserved = batch.events.iter().rev().find_map(|logged| logged.event.reserves());
+        if let (Some(needs), Some(limit)) = (reserved, task.charter.limits.day_usd) {
+            let all = spending::sums_with(self.database, self.tx, before.as_deref(), &task, self.at_ms)?;
+            if needs > Usd::ZERO && all.spent.plus(all.held) > limit {
+                let held = all.held.minus(needs);
+                return Err(AppendError::Day { spent: all.spent, held, needs, limit });
+            }
+        }
+        Ok(Judged { id, opens: before.is_none(), before, task })
     }
 
     /// Writes a judged batch. After an error the transaction must not be committed: half of the batch may stand in it.
     fn write(&mut self, judged: Judged, events: &[Logged]) -> Result<Written, DatabaseError> {
-        let Judged { id, opens, task } = judged;
+        let Judged { id, opens, before, task } = judged;
         if opens {
             self.open_row(id)?;
         }
         for logged in events {
             log::write(self.database, self.tx, id, logged)?;
         }
+        spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
         let written = Written { task: id, epoch: task.epoch, seq: task.seq };
         self.tasks.insert(id, task);
         Ok(written)
@@ -251,6 +264,6 @@ impl Work<'_> {
     }
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

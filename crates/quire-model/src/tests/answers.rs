@@ -134,7 +134,7 @@ async fn requests_as_each_wire_wants_them() {
             "input": [{ "type": "message", "role": "user", "content": [{ "type": "input_text", "text": "Hello" }] }],
             "tools": [{ "type": "function", "name": "shell", "description": "Runs a command.", "parameters": schema, "strict": false }],
             "parallel_tool_calls": true, "include": ["reasoning.encrypted_content"], "prompt_cache_key": "task-7",
-            "reasoning": { "summary": "auto" },
+            "reasoning": { "summary": "auto" }, "max_output_tokens": 16384,
         })
     );
     let (_, body) = streamed(Wire::Chat, &prompt, &rich(Wire::Chat)).await;
@@ -144,7 +144,7 @@ async fn requests_as_each_wire_wants_them() {
             "model": "tiny", "stream": true, "stream_options": { "include_usage": true },
             "messages": [{ "role": "system", "content": "Be brief." }, { "role": "user", "content": "Hello" }],
             "tools": [{ "type": "function", "function": { "name": "shell", "description": "Runs a command.", "parameters": schema } }],
-            "parallel_tool_calls": true, "prompt_cache_key": "task-7",
+            "parallel_tool_calls": true, "prompt_cache_key": "task-7", "max_tokens": 16384,
         })
     );
     let (_, body) = streamed(Wire::Messages, &prompt, &rich(Wire::Messages)).await;

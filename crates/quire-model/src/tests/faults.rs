@@ -240,6 +240,16 @@ async fn parameters_that_are_not_taken_are_left_out() {
             &["reasoning"],
         ),
         (
+            Wire::Chat,
+            r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","param":"max_tokens"}}"#,
+            &["max_tokens"],
+        ),
+        (
+            Wire::Responses,
+            r#"{"error":{"message":"Unknown parameter: 'max_output_tokens'"}}"#,
+            &["max_output_tokens"],
+        ),
+        (
             Wire::Messages,
             r#"{"error":{"message":"tools.0.cache_control: Extra inputs are not permitted"}}"#,
             &["cache_control"],
@@ -302,6 +312,73 @@ async fn less_output_is_asked_for_where_a_model_allows_less() {
     let (asked, request) = tokio::join!(ask(&client, &model, &prompt), answering);
     asked.reply();
     assert_eq!(request["max_tokens"], 8192);
+}
+
+/// Where a price is known, a reply is always bounded: a server that will not have the parameter is not asked without it.
+#[tokio::test]
+async fn what_costs_is_never_asked_without_a_bound() {
+    let server = Server::start().await;
+    let a_token = quire_core::Usd(1_000_000);
+    let price = quire_core::Price { input: a_token, cached: a_token, cache_write: a_token, output: a_token };
+    let (client, prompt) = (client(), hello());
+    let model = Model { price: Some(price), ..model(Wire::Responses, &server.url()) };
+    let body = r#"{"error":{"message":"Unknown parameter: 'max_output_tokens'"}}"#;
+    let answering = async {
+        server.answer("400 Bad Request", "", body).await;
+        server.answer("400 Bad Request", "", body).await.json()
+    };
+    let (asked, request) = tokio::join!(ask(&client, &model, &prompt), answering);
+    assert_eq!(asked.fault().kind, FaultKind::Request);
+    assert_eq!(request["max_output_tokens"], 4096);
+}
+
+/// Where input and the output asked for do not fit together, less output is asked for before the input is said to be too long.
+#[tokio::test]
+async fn output_gives_way_to_input() {
+    let server = Server::start().await;
+    let (client, model, prompt) = (client(), model(Wire::Chat, &server.url()), hello());
+    let body = r#"{"error":{"message":"This model's maximum context length is 2048 tokens. However, you requested 16400 tokens (16 in the messages, 16384 in the completion)."}}"#;
+    let answering = async {
+        server.answer("400 Bad Request", "", body).await;
+        let second = server.answer("400 Bad Request", "", body).await.json();
+        let third = server.answer("400 Bad Request", "", body).await.json();
+        (second["max_tokens"].clone(), third["max_tokens"].clone())
+    };
+    let (asked, tokens) = tokio::join!(ask(&client, &model, &prompt), answering);
+    assert_eq!(asked.fault().kind, FaultKind::TooLong);
+    assert_eq!(tokens, (json!(4096), json!(1024)));
+}
+
+/// Only a try that may have cost something needs leave for the next, and a `no` ends the asking.
+#[tokio::test]
+async fn leave_is_asked_after_a_try_that_may_have_cost() {
+    let rows = [("503 Service Unavailable", 0, false), ("200 OK", 1, true)];
+    for (status, asked_leave, charged) in rows {
+        let server = Server::start().await;
+        let (client, model, prompt) = (client(), model(Wire::Chat, &server.url()), hello());
+        let leaves = std::sync::atomic::AtomicU32::new(0);
+        let no = || -> crate::Leave {
+            leaves.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Box::pin(std::future::ready(false))
+        };
+        let images = std::collections::HashMap::new();
+        let asking = client.ask_within(&model, Some("sk-test"), &prompt, &images, &|_| {}, &no);
+        let cut = "content-type: text/event-stream\r\n";
+        let answering = async {
+            server.answer(status, cut, "data: {}\n\n").await;
+            // Where leave was not needed, the server is asked again, and has nothing more to say.
+            if asked_leave == 0 {
+                loop {
+                    server.answer(status, cut, "").await;
+                }
+            }
+            std::future::pending::<()>().await
+        };
+        let unanswered =
+            tokio::select! { asked = asking => asked.unwrap_err(), () = answering => unreachable!() };
+        let leaves = leaves.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!((leaves, unanswered.charged), (asked_leave, charged), "{status}");
+    }
 }
 
 #[tokio::test]

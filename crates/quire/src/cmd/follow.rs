@@ -13,7 +13,7 @@ use quire_core::{Logged, Task};
 use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
 use quire_engine::{EngineError, Glimpse, Heard, Link, Port, Quire};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,8 +85,10 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
             heard = followed.next() => match heard.map_err(EngineError::from)? {
                 Heard::Event(logged) => {
                     last = logged.seq;
+                    let task = quire.task(id)?;
+                    live.cost = view::Cost::of(&task).text();
                     live.event(&logged, id)?;
-                    works = quire.task(id)?.phase == Phase::Working;
+                    works = task.phase == Phase::Working;
                 }
                 Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
             },
@@ -112,7 +114,10 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
 pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
     let task = quire.task(id)?;
     let row = view::TaskRow::of(&task, now_ms());
-    let mut object = json!({"task": id, "mark": row.mark, "state": row.state});
+    let mut object = json!({"task": id, "mark": row.mark, "state": row.state, "tokens": row.tokens});
+    if let (Value::Object(all), Value::Object(cost)) = (&mut object, json!(row.cost)) {
+        all.extend(cost);
+    }
     if !row.questions.is_empty() {
         object["questions"] = json!(row.questions);
     }
@@ -153,7 +158,7 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
 
 fn standing(why: &Why) -> &'static str {
     match why {
-        Why::Steps | Why::Time => "is paused",
+        Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. } => "is paused",
         _ => "needs you",
     }
 }
@@ -168,6 +173,9 @@ fn exit_of(why: &Why) -> Exit {
         | Why::Reach
         | Why::Steps
         | Why::Time
+        | Why::Money
+        | Why::Tokens
+        | Why::Day { .. }
         | Why::Loop
         | Why::Silence
         | Why::Refused(_)
@@ -184,7 +192,8 @@ fn ended(review: &Review, look: &Look) -> String {
     let id = review.task;
     let folder = if review.files.is_empty() { "" } else { review.folder_text() };
     let head = format!("Task {id} is {}. {}. {folder}", review.state, review.extent());
-    let mut out = format!("{}\n", wrap(&head, width, ""));
+    let cost = review.cost.text().map_or_else(String::new, |cost| format!(" It cost {cost}."));
+    let mut out = format!("{}\n", wrap(&format!("{}{cost}", head.trim_end()), width, ""));
     if !review.summary.is_empty() {
         out.push_str(&wrap(&clean(&review.summary), width, "  "));
     }
@@ -223,6 +232,9 @@ fn say_opened(task: &Task, face: &Face) {
     if !face.quiet && !face.json {
         let opened = view::opened_text(task, home().as_deref());
         say(fitted(&clean(&format!("{opened} Ctrl-C leaves it running.")), face).trim_end());
+        if let Some(unpriced) = view::unpriced_text(task) {
+            say(fitted(&clean(&unpriced), face).trim_end());
+        }
     }
 }
 
@@ -238,13 +250,25 @@ struct Live<'f> {
     listening: Vec<Port>,
     /// The model's visible text since the last event.
     text: String,
+    /// What the task has cost so far, where that is known.
+    cost: Option<String>,
     drawn: bool,
 }
 
 impl<'f> Live<'f> {
     fn new(face: &'f Face, past: Past) -> Live<'f> {
         let (progress, text) = (Progress::default(), String::new());
-        Live { face, past, progress, kept: vec![], glimpse: None, listening: vec![], text, drawn: false }
+        Live {
+            face,
+            past,
+            progress,
+            kept: vec![],
+            glimpse: None,
+            listening: vec![],
+            text,
+            cost: None,
+            drawn: false,
+        }
     }
 
     fn is_shown(&self) -> bool {
@@ -373,7 +397,8 @@ impl<'f> Live<'f> {
         // One column less than there are, or the terminal would begin a new line.
         let room = self.width().saturating_sub(1);
         let width = room.min(TEXT_COLUMNS + 14);
-        let line = cut(&row('◐', &text, since, width), room);
+        let cost = self.cost.as_ref().map_or_else(String::new, |cost| format!("   {cost}"));
+        let line = cut(&format!("{}{cost}", row('◐', &text, since, width)), room);
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
         self.drawn = true;
     }

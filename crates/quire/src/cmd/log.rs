@@ -7,6 +7,7 @@ use crate::layout::{cut, one_line, thousands};
 use crate::pager;
 use quire_core::event::{Event, Logged, Verdict, Why};
 use quire_core::message::{Call, Outcome};
+use quire_core::money::Worst;
 use quire_core::net::address;
 use quire_core::view::{count, first_line, reached_text, size};
 
@@ -43,6 +44,8 @@ fn why_words(why: &Why) -> String {
         Why::Reach => "for an answer".to_owned(),
         Why::Steps => "all steps are used".to_owned(),
         Why::Time => "all time is used".to_owned(),
+        Why::Money | Why::Day { .. } => "all money is used".to_owned(),
+        Why::Tokens => "all tokens are used".to_owned(),
         Why::Loop => "the model repeats itself".to_owned(),
         Why::Silence => "the model says nothing".to_owned(),
         Why::Copy { bytes } => format!("{} to copy", quire_core::view::size(*bytes)),
@@ -81,8 +84,31 @@ fn told(event: &Event, calls: &[Call]) -> String {
             let noun = if files == 1 { "file" } else { "files" };
             format!("frozen: {} {noun}, {}", thousands(files), size(bytes))
         }
-        Event::Asked { heard } => format!("asked the model, told up to {heard}"),
-        Event::AskFailed { fault } => format!("no answer: {}", words(&fault.message)),
+        Event::Asked { heard, worst } => {
+            format!("asked the model, told up to {heard}{}", reserved(worst.as_ref()))
+        }
+        Event::AskedAgain { worst } => {
+            format!("asked again; the try before counts as spent{}", reserved(Some(worst)))
+        }
+        Event::AskFailed { fault, spent } => {
+            let counts = if *spent { ", counts as spent" } else { "" };
+            format!("no answer{counts}: {}", words(&fault.message))
+        }
+        Event::Compacting { worst } => {
+            format!("asked for a ledger of the conversation{}", reserved(Some(worst)))
+        }
+        Event::Compacted { text, tail, usage } => {
+            let by = if usage.is_some() { "the model" } else { "quire" };
+            let (bytes, tail) = (size(text.len() as u64), count((*tail).into(), "item"));
+            format!("cut the conversation short: a ledger by {by}, {bytes}, and the last {tail}")
+        }
+        Event::CompactFailed { fault, .. } => format!("no ledger from the model: {}", words(&fault.message)),
+        Event::CompactWanted {} => "the conversation is to be cut short".to_owned(),
+        Event::Budgeted { task_usd, day_usd } => {
+            let task = task_usd.map(|usd| format!("{usd} for the task"));
+            let day = day_usd.map(|usd| format!("{usd} in 24 hours"));
+            format!("budget: {}", task.into_iter().chain(day).collect::<Vec<_>>().join(", "))
+        }
         Event::Replied { reply } => {
             let asks = match reply.calls.len() {
                 0 => String::new(),
@@ -153,6 +179,13 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Discarded {} => "discarded".to_owned(),
         Event::Cleared {} => "cleared away, long after it was accepted".to_owned(),
     }
+}
+
+/// Returns what was reserved for a request.
+fn reserved(worst: Option<&Worst>) -> String {
+    let Some(worst) = worst else { return String::new() };
+    let cost = worst.cost.map_or_else(String::new, |cost| format!(" or {cost}"));
+    format!(", at most {} tokens{cost}", thousands(worst.tokens()))
 }
 
 fn came_of(outcome: &Outcome) -> String {

@@ -6,7 +6,7 @@ use crate::layout::{columns, cut, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
 use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
-use quire_core::{Phase, Task};
+use quire_core::{Phase, Task, Usd};
 use quire_engine::Port;
 use quire_engine::keys::Keys;
 use serde_json::json;
@@ -22,6 +22,7 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
     let tasks = quire.tasks()?;
     let rows = view::rows(&tasks, follow::now_ms());
+    let spent = quire.spent()?;
     let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
     let listening = if at_work.is_empty() { HashMap::new() } else { listening(&quire)? };
     if face.json {
@@ -32,13 +33,17 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
             }
             json
         });
-        print_json(json!({"tasks": rows.collect::<Vec<_>>()}))?;
+        print_json(json!({"tasks": rows.collect::<Vec<_>>(), "day_cost_usd": spent.dollars()}))?;
     } else if rows.is_empty() {
         if !face.quiet {
             follow::say("There is no task yet. Start one in its folder: quire \"TASK\"");
         }
     } else {
-        print(&text(&rows, &listening, home().as_deref(), &face.out))?;
+        let mut table = text(&rows, &listening, home().as_deref(), &face.out);
+        if spent > Usd::ZERO {
+            table.push_str(&format!("\nIn the last 24 hours: {spent}.\n"));
+        }
+        print(&table)?;
     }
     // After a reboot nothing drives what is at work until a command asks for it.
     if !at_work.is_empty() {
@@ -66,8 +71,9 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
     let (state_most, place_most) = if look.terminal { (26, 20) } else { (200, 200) };
     let state = widest(&|row| columns(&says(row)), state_most);
     let place = widest(&|row| columns(&folder(row)), place_most);
+    let cost = widest(&|row| row.cost.text().map_or(0, |cost| columns(&cost) + 2), 26);
     let title = if look.terminal {
-        look.width.saturating_sub(number + state + place + 15).max(16)
+        look.width.saturating_sub(number + state + place + 15 + cost).max(16)
     } else {
         widest(&|row| columns(&one_line(&row.title)), 200)
     };
@@ -91,6 +97,8 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
             pad(&cut(&folder(row), place), place),
             ago(row.age_ms)
         );
+        let cost = row.cost.text().map_or_else(String::new, |cost| format!("  {cost}"));
+        let line = format!("{line}{cost}");
         out.push_str(line.trim_end());
         out.push('\n');
         let indent = " ".repeat(number + 5);
@@ -132,6 +140,7 @@ mod tests {
             worked_ms: 0,
             steps: 0,
             tokens: 0,
+            cost: view::Cost::default(),
             questions: vec![],
         }
     }

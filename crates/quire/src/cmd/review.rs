@@ -65,7 +65,7 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let left = format!("{}  {}", review.task, one_line(&review.title));
     let short = format!("{}, version {}, {}", review.state, review.version, took(review.worked_ms));
-    let long = format!("{short}, {} tokens", thousands(review.tokens));
+    let long = format!("{short}, {}", review.cost.with_tokens(review.tokens));
     // The title is worth more than the tokens, and a line of its own.
     let fits = |right: &&String| columns(&left) + 2 + columns(right) <= width;
     let mut out = match [&long, &short].into_iter().find(fits) {
@@ -260,6 +260,7 @@ pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
     use quire_core::event::{Apart, Connection, Refused};
+    use quire_core::view::Cost;
     use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
 
@@ -298,6 +299,7 @@ pub mod tests {
             version: 1,
             worked_ms: 125_000,
             tokens: 48_210,
+            cost: Cost::default(),
             summary: "Tax is now rounded once, after adding. The failing test passes; I ran all of them twice.\n\n- Not checked: negative amounts.".into(),
             checks: vec![
                 check("cargo test", true, "passes, but: the agent changed tests/tax.rs"),

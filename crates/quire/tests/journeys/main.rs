@@ -4,6 +4,7 @@
 mod background;
 mod bad_input;
 mod checks;
+mod cost;
 mod folders;
 mod full_disk;
 mod kill;

@@ -1,0 +1,89 @@
+//! What all tasks of a home spend together: a table that is written in the transaction of the events that it follows from, so
+//! that no two tasks, in whatever processes, can both have the last of the day's budget.
+
+use crate::database::{Database, DatabaseError};
+use quire_core::{Task, Usd};
+use rusqlite::{Connection, params};
+
+/// A day's budget is counted over so many hours, the one at work among them: never less than the last 24 hours.
+const HOURS: u64 = 25;
+const HOUR_MS: u64 = 3_600_000;
+
+/// What was spent in the last 24 hours, and what is reserved for requests that are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub spent: Usd,
+    pub held: Usd,
+}
+
+/// Returns the sums over all tasks.
+pub(super) fn sums(database: &Database, conn: &Connection, now_ms: u64) -> Result<Spent, DatabaseError> {
+    let sql = "SELECT coalesce(sum(spent), 0), coalesce(sum(held), 0) FROM spending WHERE hour > ?";
+    let first = (now_ms / HOUR_MS).saturating_sub(HOURS);
+    let sums = conn.prepare_cached(sql).and_then(|mut sums| {
+        sums.query_row([first as i64], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+    });
+    let (spent, held) = database.by(sums)?;
+    Ok(Spent { spent: usd(spent), held: usd(held) })
+}
+
+/// Returns the sums as they will be once `task` is written in the place of what it was before.
+pub(super) fn sums_with(
+    database: &Database,
+    conn: &Connection,
+    before: Option<&Task>,
+    task: &Task,
+    now_ms: u64,
+) -> Result<Spent, DatabaseError> {
+    let all = sums(database, conn, now_ms)?;
+    let (was, is) = (before.map(|task| of(task, now_ms)).unwrap_or_default(), of(task, now_ms));
+    Ok(Spent {
+        spent: all.spent.minus(was.spent).plus(is.spent),
+        held: all.held.minus(was.held).plus(is.held),
+    })
+}
+
+fn of(task: &Task, now_ms: u64) -> Spent {
+    let first = (now_ms / HOUR_MS).saturating_sub(HOURS);
+    let hours = task.spending().by_hour();
+    let recent = hours.range(first + 1..).map(|(_, sums)| sums);
+    recent.fold(Spent::default(), |sum, (spent, held)| Spent {
+        spent: sum.spent.plus(*spent),
+        held: sum.held.plus(*held),
+    })
+}
+
+/// Writes what changed from `before` to `task`; the caller's transaction makes it count.
+pub(super) fn write(
+    database: &Database,
+    conn: &Connection,
+    id: i64,
+    before: Option<&Task>,
+    task: &Task,
+) -> Result<(), DatabaseError> {
+    let was = before.map(|task| task.spending().by_hour()).unwrap_or_default();
+    let is = task.spending().by_hour();
+    let hours: std::collections::BTreeSet<u64> = was.keys().chain(is.keys()).copied().collect();
+    for hour in hours {
+        let (spent, held) = is.get(&hour).copied().unwrap_or_default();
+        if was.get(&hour) == Some(&(spent, held)) {
+            continue;
+        }
+        let sql = "INSERT INTO spending (task, hour, spent, held) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (task, hour) DO UPDATE SET spent = ?3, held = ?4";
+        database.by(conn
+            .prepare_cached(sql)
+            .and_then(|mut put| put.execute(params![id, hour as i64, pico(spent), pico(held)])))?;
+    }
+    Ok(())
+}
+
+/// Returns an amount as a column holds it; more than a hundred thousand dollars in an hour are as much, so that sums fit.
+fn pico(usd: Usd) -> i64 {
+    const MOST: u64 = 100_000_000_000_000_000;
+    usd.0.min(MOST) as i64
+}
+
+fn usd(pico: i64) -> Usd {
+    Usd(u64::try_from(pico).unwrap_or(0))
+}

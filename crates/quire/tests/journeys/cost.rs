@@ -1,0 +1,129 @@
+//! What a task costs, and what happens at the end of its money and of its model's context.
+
+use crate::model::{Answer, Model, Wire, call, say, shell};
+use crate::stage::Stage;
+use quire_core::Event;
+use serde_json::json;
+use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PRICED: &str =
+    "[providers.lab.models.lab-model]\noutput_tokens = 100\nprice = { input = 10, output = 100 }\n";
+
+/// Each reply of this model's reads 100 tokens and writes 10: a fifth of a cent.
+#[test]
+fn a_task_pauses_at_its_budget_and_goes_on_with_more() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo x > made"), say("Made.")]);
+    stage.configure(&model, Wire::Chat, PRICED);
+    // The first request is ten kB long, of which each byte might be a token.
+    let paused = stage.quire(&["run", "--budget", "0.05", "make it"]).exits(3);
+    assert!(paused.err.contains("up to $0.05, 200 steps"), "{paused:?}");
+    assert!(paused.err.contains("quire resume 1 --budget +0.50"), "{paused:?}");
+    assert!(model.asked().is_empty(), "nothing was asked");
+    assert_eq!(stage.state(1), "needs you: $0.05 used up");
+    stage.quire(&["resume", "1"]).exits(3).tells(&["--budget"]);
+    stage.quire(&["resume", "1", "--budget", "much"]).exits(2);
+    stage.quire(&["resume", "1", "--budget", "+0.50"]).exits(0);
+    let done = stage.quire(&["watch", "1"]).exits(0);
+    assert!(done.out.contains("It cost under $0.01."), "{done:?}");
+    let row = stage.json(&["ls"])["tasks"][0].clone();
+    assert_eq!(
+        (&row["cost_usd"], &row["tokens"], &row["cached_tokens"]),
+        (&json!(0.004), &json!(220), &json!(120))
+    );
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert_eq!(review["cost_usd"], json!(0.004), "{review}");
+    assert_eq!(fs::read_to_string(stage.folder.join("made")).ok(), None);
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(fs::read_to_string(stage.folder.join("made")).unwrap(), "x\n");
+}
+
+#[test]
+fn the_day_s_budget_is_of_all_tasks() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    let day = |usd: &str| format!("{PRICED}[budget]\nday_usd = {usd}\n");
+    stage.configure(&model, Wire::Chat, &day("0.3"));
+    stage.quire(&["run", "first"]).exits(0);
+    // 0.002 is spent; what a first request may come to has no room in the rest.
+    let before = model.asked().len();
+    let paused = stage.quire(&["run", "-c", "budget.day_usd=0.05", "second"]).exits(3);
+    assert!(paused.err.contains("budget.day_usd"), "{paused:?}");
+    assert_eq!((model.asked().len(), stage.state(2)), (before, "needs you: $0.05 a day used up".to_owned()));
+    // What the settings say now counts.
+    stage.quire(&["resume", "2"]).exits(0);
+    stage.quire(&["watch", "2"]).exits(0);
+}
+
+#[test]
+fn a_stream_that_breaks_off_counts_as_spent() {
+    let stage = Stage::set();
+    let times = AtomicU32::new(0);
+    let model = Model::new(move |_| match times.fetch_add(1, Ordering::Relaxed) {
+        0 => Answer::Cut,
+        _ => say("Done."),
+    });
+    stage.configure(&model, Wire::Messages, PRICED);
+    stage.quire(&["look around"]).exits(0);
+    let row = stage.json(&["ls"])["tasks"][0].clone();
+    assert_eq!(row["guessed_requests"], 1, "{row}");
+    assert!(row["cost_usd"].as_f64().unwrap() > 0.05, "{row}");
+    assert!(stage.log(1).iter().any(|logged| matches!(logged.event, Event::AskedAgain { .. })));
+}
+
+#[test]
+fn a_conversation_that_is_too_long_is_cut_short() {
+    for wire in Wire::ALL {
+        let stage = Stage::set();
+        let model = Model::new(|asked| {
+            let first = asked.words.first().map_or("", String::as_str);
+            if asked.words.last().is_some_and(|words| words.contains("Write the ledger")) {
+                say("GOAL: a file named one.")
+            } else if first.contains("is cut short") {
+                say("Made after the cut.")
+            } else if asked.answered == 0 {
+                shell("echo 1 > one")
+            } else {
+                Answer::Status(
+                    400,
+                    r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}"#,
+                )
+            }
+        });
+        stage.use_model(&model, wire);
+        let run = stage.quire(&["make \"one\", please"]).exits(0);
+        assert!(run.out.contains("Made after the cut."), "{run:?}");
+        assert!(run.err.contains("Made the conversation shorter"), "{run:?}");
+        let last = model.asked().last().unwrap().clone();
+        assert!(last.words[0].contains("The person said:\nmake \"one\", please\n"), "{:?}", last.words);
+        assert!(last.words[0].contains("GOAL: a file named one."), "{:?}", last.words);
+        assert_eq!((last.answered, last.results.len()), (1, 1), "the last step is as it was");
+        stage.quire(&["accept", "1"]).exits(0);
+        assert_eq!(fs::read_to_string(stage.folder.join("one")).unwrap(), "1\n");
+    }
+}
+
+#[test]
+fn a_person_can_have_it_cut_short() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| {
+        if asked.words.last().is_some_and(|words| words.contains("Write the ledger")) {
+            return Answer::Status(400, r#"{"error":{"message":"no"}}"#);
+        }
+        match asked.answered {
+            0 => call("plan", json!({ "steps": [{ "step": "Paint it blue", "status": "doing" }] })),
+            _ => say("Done."),
+        }
+    });
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["paint it"]).exits(0);
+    stage.quire(&["compact", "1"]).exits(0);
+    stage.quire(&["revise", "1", "and now the door"]).exits(0);
+    let last = model.asked().last().unwrap().clone();
+    // The model would not write a ledger, so quire did.
+    assert!(
+        last.words[0].contains("The person said:\npaint it\n") && last.words[0].contains("Paint it blue")
+    );
+    assert_eq!(last.words.last().unwrap(), "and now the door");
+}
