@@ -32,7 +32,7 @@ pub(crate) struct Compaction {
     /// How often, over the whole task.
     pub(super) times: u32,
     /// Files that the model changed, in the words of its calls.
-    touched: BTreeSet<String>,
+    touched: Arc<BTreeSet<String>>,
     /// Of the person's words, how many the model was told.
     pub(super) told: usize,
 }
@@ -412,7 +412,8 @@ impl Task {
         let Ok(Input { path, patch }) = serde_json::from_str(&call.input) else { return };
         let patched = patch.as_deref().map(crate::view::patched).unwrap_or_default();
         let paths = path.iter().map(String::as_str).chain(patched).filter(|path| !path.is_empty());
-        self.compaction.touched.extend(paths.map(|path| escape(path.as_bytes())));
+        let paths: Vec<String> = paths.map(|path| escape(path.as_bytes())).collect();
+        Arc::make_mut(&mut self.compaction.touched).extend(paths);
     }
 
     /// Returns how often the conversation was made short.
