@@ -1,6 +1,7 @@
 //! What the first process inside gives up before it becomes the hand: none of it can be had back.
 
 use crate::copy::Places;
+use crate::limits::{Held, Means};
 use crate::mounts::During;
 use crate::tree::Broken;
 use crate::{Spec, fence, seccomp, steward, unshared};
@@ -25,12 +26,16 @@ const KEPT: [CapabilitySet; 10] = [
 /// Most open files of a process, for those that ask: enough for a database or a browser, and not all that a machine has.
 const FILES: u64 = 16 << 10;
 
+/// Processes and threads of a user above those that a cgroup allows. The kernel asks the user's limit first, and of what that refuses
+/// the cgroup, which counts refusals, would know nothing.
+const BEHIND_A_CGROUP: u64 = 16;
+
 /// How much more willingly the processor is given to others.
 const NICE: i32 = 5;
 
-/// Confines this process; `memory_is_bounded` says that a cgroup already bounds its memory, and `alone` that there is one user.
-pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), Broken> {
-    bound_resources(spec, u64::from(spec.processes), memory_is_bounded)?;
+/// Confines this process; `held` says what cgroups bound already, and `alone` that there is one user.
+pub fn confine(spec: &Spec, held: &Held, alone: bool) -> Result<(), Broken> {
+    bound_resources(spec, held, 0)?;
     let kept = KEPT.into_iter().collect::<CapabilitySet>();
     for capability in CapabilitySet::all().difference(kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -52,10 +57,9 @@ pub fn confine(spec: &Spec, memory_is_bounded: bool, alone: bool) -> Result<(), 
 
 /// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a
 /// [`crate::steward::Steward`].
-pub fn confine_copy(spec: &Spec, places: &Places, memory_is_bounded: bool) -> Result<OwnedFd, Broken> {
+pub fn confine_copy(spec: &Spec, places: &Places, held: &Held) -> Result<OwnedFd, Broken> {
     // The kernel counts all that the user runs, and these are more.
-    let others = unshared::threads_of_user();
-    bound_resources(spec, u64::from(spec.processes) + others, memory_is_bounded)?;
+    bound_resources(spec, held, unshared::threads_of_user())?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
@@ -68,14 +72,15 @@ pub fn confine_copy(spec: &Spec, places: &Places, memory_is_bounded: bool) -> Re
     steward::listen(unshared::filter(spec.rung)).during("filtering system calls")
 }
 
-fn bound_resources(spec: &Spec, processes: u64, memory_is_bounded: bool) -> Result<(), Broken> {
+/// Sets the limits of each process, and of all of its user, who runs `others` besides.
+fn bound_resources(spec: &Spec, held: &Held, others: u64) -> Result<(), Broken> {
     let bound = |resource, most: u64| {
         let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
         setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) }).during("setting a limit")
     };
     bound(Resource::Core, 0)?;
     bound(Resource::Fsize, spec.disk_bytes)?;
-    bound(Resource::Nproc, processes)?;
+    bound(Resource::Nproc, most_of_user(spec.processes, held.processes) + others)?;
     bound(Resource::Memlock, 64 << 20)?;
     bound(Resource::Sigpending, 4 << 10)?;
     bound(Resource::Msgqueue, 800 << 10)?;
@@ -88,10 +93,16 @@ fn bound_resources(spec: &Spec, processes: u64, memory_is_bounded: bool) -> Resu
     setrlimit(Resource::Nofile, limit).during("setting a limit")?;
     // To be nicer is never refused.
     let _ = rustix::process::nice(NICE);
-    if !memory_is_bounded {
+    if held.memory == Means::Watched {
         // Not the address space: many programs reserve much more than they use.
         bound(Resource::Data, spec.memory_bytes)?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
+}
+
+/// Returns how many processes and threads the user inside may have, where a sandbox may have `processes`.
+fn most_of_user(processes: u32, held: Means) -> u64 {
+    let behind = if held == Means::Watched { 0 } else { BEHIND_A_CGROUP };
+    u64::from(processes) + behind
 }

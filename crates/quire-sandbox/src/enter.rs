@@ -56,7 +56,7 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
         others::make()?;
     }
     limits.join().during("limiting the sandbox")?;
-    confine::confine(spec, limits.memory_is_bounded(), alone)?;
+    confine::confine(spec, &limits.held, alone)?;
     become_hand(&Path::new(BIN_INSIDE).join("quire"))
 }
 
@@ -73,7 +73,7 @@ pub fn enter_copy(
     unshared::adopt().during("adopting orphans")?;
     rustix::process::chdir(&places.folders[0]).during("entering the copy")?;
     limits.join().during("limiting the sandbox")?;
-    let listener = confine::confine_copy(spec, &places, limits.memory_is_bounded())?;
+    let listener = confine::confine_copy(spec, &places, &limits.held)?;
     frame::write_with(caller, &(), &[listener]).during("handing over system calls")?;
     become_hand(&spec.binary)
 }

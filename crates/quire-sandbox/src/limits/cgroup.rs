@@ -84,10 +84,6 @@ impl Limits {
         }
     }
 
-    pub fn memory_is_bounded(&self) -> bool {
-        self.held.memory != Means::Watched
-    }
-
     /// Begins to put a process, and all that it will start, under those limits that it cannot come under by
     /// [`Limits::join`]. A further process does that: the kernel waits, for a hundredth of a second at best, until all its
     /// processors know that somebody is moved. Only for a process of a single thread.

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 /// Between two looks; longer where a look takes long, so that looking never costs more than a fiftieth of a core.
 const LOOK: Duration = Duration::from_millis(125);
 const LOOK_SHARE: u32 = 50;
+/// Where all processes are taken, since until that is over nothing else can be done inside: a fifth of a core.
+const LOOK_SHARE_FULL: u32 = 4;
 
 /// Looks in a row that find all processes taken before something is done about it.
 const LOOKS_FULL: u32 = 4;
@@ -210,7 +212,7 @@ impl<'a> Watch<'a> {
             if next.is_some_and(|next| next <= Instant::now()) {
                 let begun = Instant::now();
                 let goes_on = self.look() || self.disk.walk.is_some();
-                next = goes_on.then(|| Instant::now() + LOOK.max(begun.elapsed() * LOOK_SHARE));
+                next = goes_on.then(|| Instant::now() + pause(begun.elapsed(), self.full > 0));
             }
         }
     }
@@ -360,6 +362,11 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Returns how long not to look after a look that took so long; `full` where it found all processes taken.
+fn pause(took: Duration, full: bool) -> Duration {
+    LOOK.max(took * if full { LOOK_SHARE_FULL } else { LOOK_SHARE })
+}
+
 /// Returns who wrote an eighth or more of all that was written. What the hand wrote is others' output.
 fn writers(growth: &BTreeMap<i32, u64>) -> Vec<i32> {
     let others = || growth.iter().filter(|(pid, _)| **pid > 1);
@@ -494,6 +501,23 @@ mod tests {
         let found = |disturbed| Walked { size: size(500), disturbed, took: Duration::ZERO };
         assert_eq!(disk.learn(&found(false), &room), size(500));
         assert_eq!(disk.learn(&found(true), &room), size(3_500));
+    }
+
+    #[test]
+    fn a_full_sandbox_is_looked_at_again_soon_also_where_looking_is_slow() {
+        let rows = [
+            // milliseconds that a look took, full, milliseconds until the next
+            (1, false, 125),
+            (1, true, 125),
+            (10, false, 500),
+            (10, true, 125),
+            (500, false, 25_000),
+            (500, true, 2_000),
+        ];
+        for (took, full, until) in rows {
+            let until = Duration::from_millis(until);
+            assert_eq!(pause(Duration::from_millis(took), full), until, "{took} {full}");
+        }
     }
 
     #[test]

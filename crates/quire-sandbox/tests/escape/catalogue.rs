@@ -94,7 +94,11 @@ pub fn all() -> impl Iterator<Item = Case> {
 /// Runs the case of this id in this process.
 pub fn run(id: &str) {
     match all().find(|case| case.id == id).expect("a case of that number").how {
-        How::Here(run) => run(&Ground::set()),
+        How::Here(run) => {
+            // As the host does before its first sandbox.
+            quire_sandbox::delegate();
+            run(&Ground::set())
+        }
         How::Elsewhere(_) | How::NotHere(_) => panic!("{id} is not tried here"),
     }
 }
