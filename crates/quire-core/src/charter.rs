@@ -2,6 +2,7 @@
 //! part of the task's first event; nothing below reads settings or the environment again.
 
 use crate::bytes::Hash;
+use crate::message::Reply;
 use crate::money::{Price, Usd};
 pub use crate::net::Net;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,15 @@ pub struct Charter {
     pub folders: Vec<PathBuf>,
     /// Absent: none was found yet; the task waits with its words kept, and a resume brings one.
     pub model: Option<Model>,
+    /// What takes its place, in this order, when it does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallback_models: Vec<Model>,
+    /// The model that reviews; absent: the task's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_model: Option<Model>,
+    /// The model that sums a long conversation up; absent: the task's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact_model: Option<Model>,
     /// Checks of the person's, by `--check` and `[checks]`, in the order they are run.
     pub checks: Vec<CheckSpec>,
     pub limits: Limits,
@@ -72,6 +82,16 @@ pub struct Model {
 pub const OUTPUT_TOKENS: u64 = 16_384;
 
 impl Model {
+    /// Returns how a person names it: PROVIDER/MODEL.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.provider, self.name)
+    }
+
+    /// Returns whether `reply` is this model's own, which it also is where an old log does not say.
+    pub fn said(&self, reply: &Reply) -> bool {
+        reply.by.is_empty() || reply.by == self.title()
+    }
+
     /// Returns the most output that is asked for in one reply, in tokens. It leaves room for what is read.
     pub fn output_max(&self) -> u64 {
         let fits = self.context_tokens.map_or(u64::MAX, |context| (context / 4).max(1));

@@ -90,6 +90,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         day_usd: Option<Usd>,
     },
+    /// The model did not answer: from here to the person's next word the charter's fallback of that number is asked.
+    FellBack {
+        fallback: u32,
+    },
     Replied {
         reply: Reply,
     },
@@ -165,7 +169,8 @@ pub enum Event {
     Paused {
         why: Why,
     },
-    /// A person lets it go on; with `model`, on another model that speaks the same wire, or on the first one.
+    /// A person lets it go on; with `model`, on another model, or on the first one. The model is the person's again where a
+    /// fallback had taken its place.
     Resumed {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<Model>,

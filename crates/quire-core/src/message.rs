@@ -61,6 +61,9 @@ pub struct Reply {
     pub calls: Vec<Call>,
     pub stop: Stop,
     pub usage: Usage,
+    /// Who said it, as PROVIDER/MODEL; empty in old logs. Items go back as they came only to the model that made them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
 }
 
 /// A tool call that a model asks for.
@@ -158,6 +161,14 @@ pub enum FaultKind {
     Broken,
     /// A tape has no reply that fits the request.
     Tape,
+}
+
+impl FaultKind {
+    /// Returns whether the model just does not answer, so that another may be asked instead. What a person has to know and
+    /// decide (a key, credit, a wrong name, a request that is refused) is no such thing.
+    pub fn is_silence(self) -> bool {
+        matches!(self, FaultKind::Unreachable | FaultKind::Busy | FaultKind::Broken)
+    }
 }
 
 /// A piece of JSON that is kept byte for byte.

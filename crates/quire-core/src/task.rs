@@ -22,6 +22,11 @@ use repeat::Repeats;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+mod fallback;
+
+use fallback::Fallbacks;
+pub use fallback::StandIn;
+
 /// Everything that is known of a task. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -52,6 +57,7 @@ pub struct Task {
     /// What it has not been told yet.
     unheard: Vec<String>,
     pub(crate) asked: bool,
+    fallbacks: Fallbacks,
     pub(crate) reply: Option<OpenReply>,
     /// The folders after the last step that may have changed them.
     pub snapshot: Option<Hash>,
@@ -224,6 +230,7 @@ impl Task {
             transcript: vec![],
             unheard: vec![words.clone()],
             asked: false,
+            fallbacks: Fallbacks::of(charter.model.clone()),
             reply: None,
             snapshot: None,
             layer: 0,
@@ -318,6 +325,10 @@ impl Task {
             Event::AskFailed { .. } | Event::Replied { .. } => {
                 only_if(working && self.asked, "an answer needs a question")
             }
+            Event::FellBack { fallback } => only_if(
+                working && self.owed_fallback() == Some(*fallback),
+                "a fallback is asked in its turn, when no answer came",
+            ),
             Event::Compacting { worst } => {
                 let can = self.stage == Stage::Ask
                     && !self.asked
@@ -403,14 +414,10 @@ impl Task {
                 only_if(working && waits, "only work can be paused, and for an answer only with a question")
             }
             Event::Resumed { model } => {
-                let fits = match (&self.charter.model, model) {
-                    (Some(old), Some(new)) => self.step == 0 || old.wire == new.wire,
-                    (Some(_), None) | (None, Some(_)) => true,
-                    (None, None) => false,
-                };
+                let has_model = self.charter.model.is_some() || model.is_some();
                 only_if(
-                    matches!(self.phase, Phase::Waiting(_)) && fits,
-                    "only what waits can go on, on a model of its wire",
+                    matches!(self.phase, Phase::Waiting(_)) && has_model,
+                    "only what waits can go on, and on a model",
                 )
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
@@ -464,15 +471,16 @@ impl Task {
             }
             Event::AskedAgain { worst } => self.spend_again(*worst),
             Event::AskFailed { fault, spent } => {
-                self.asked = false;
                 // Requests of old logs reserved nothing, and what was too long for the model waited for a person.
                 let sized = self.spending.is_open();
                 self.end_spending(*spent);
                 let shrinks = sized && fault.kind == FaultKind::TooLong && self.overflow();
+                self.asked = false;
                 if !shrinks {
-                    self.phase = Phase::Waiting(Why::Model(fault.clone()));
+                    self.hear_fault(fault);
                 }
             }
+            Event::FellBack { fallback } => self.fall_back(*fallback),
             Event::Compacting { worst } => {
                 self.compaction.begun = true;
                 self.begin_spending(Some(*worst), self.compact_price());
@@ -601,8 +609,9 @@ impl Task {
                     }
                 }
                 if model.is_some() {
-                    Arc::make_mut(&mut self.charter).model = model.clone();
+                    self.fallbacks.name(model.clone());
                 }
+                self.return_to_named_model();
                 if matches!(self.stage, Stage::Stuck(_)) {
                     self.stage = Stage::Ask;
                 }
@@ -815,6 +824,7 @@ impl Task {
     fn begin_turn(&mut self) {
         self.phase = Phase::Working;
         self.stage = Stage::Ask;
+        self.return_to_named_model();
         self.check_rounds_used = 0;
         self.grant();
     }

@@ -375,9 +375,9 @@ fn minutes(millis: u64) -> String {
 }
 
 /// Returns `text` with a full stop, unless it ends as a sentence does.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let text = text.trim();
-    if text.ends_with(['.', '!', '?', ':']) { text.to_owned() } else { format!("{text}.") }
+    if text.ends_with(['.', '!', '?', ':', '…']) { text.to_owned() } else { format!("{text}.") }
 }
 
 /// Returns `text` with a capital at its start, unless it starts with a path, an address or a quotation.

@@ -18,6 +18,8 @@ pub enum Want {
     Freeze,
     /// Ask the model for its next reply.
     Ask,
+    /// Ask the charter's fallback of that number instead, because no answer came; decided here, so begun is done.
+    FallBack(u32),
     /// Have a model write the ledger of a conversation that grows too long.
     Compact,
     /// Make the conversation short with quire's own ledger; decided here, so begun is done.
@@ -55,6 +57,7 @@ pub fn want(task: &Task) -> Vec<Want> {
     }
     match &task.stage {
         Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
+        Stage::Ask if task.owed_fallback().is_some() => owed.extend(task.owed_fallback().map(Want::FallBack)),
         Stage::Ask if task.asked || task.system.is_none() => {}
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
         Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),
@@ -126,6 +129,7 @@ impl Want {
     pub fn begin(&self, task: &Task) -> Option<Event> {
         match self {
             Want::Ask => Some(Event::Asked { heard: task.seq, worst: Some(task.worst()) }),
+            Want::FallBack(fallback) => Some(Event::FellBack { fallback: *fallback }),
             Want::Compact => Some(Event::Compacting { worst: task.compact_worst()? }),
             Want::Shorten => Some(task.compacted_by_quire()),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
@@ -141,7 +145,7 @@ impl Want {
 
     /// Whether something is to be done outside the fold.
     fn is_effect(&self) -> bool {
-        !matches!(self, Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_))
+        !matches!(self, Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Present | Want::Pause(_))
     }
 }
 

@@ -34,6 +34,9 @@ fn samples() -> Vec<Event> {
             output_tokens: None,
             price: None,
         }),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: vec![CheckSpec { name: "test".into(), command: "make test".into() }],
         limits: Limits {
             steps: 200,
@@ -59,6 +62,13 @@ fn samples() -> Vec<Event> {
             ..charter.sandbox.clone()
         },
         secrets: vec![secret],
+        ..charter.clone()
+    };
+    let small = Model { name: "small".into(), ..charter.model.clone().unwrap() };
+    let roles = Charter {
+        fallback_models: vec![small.clone()],
+        review_model: Some(small.clone()),
+        compact_model: Some(small),
         ..charter.clone()
     };
     let priced = Charter {
@@ -96,7 +106,9 @@ fn samples() -> Vec<Event> {
         calls: vec![Call { id: "c1".into(), tool: "shell".into(), input: r#"{"command":"ls"}"#.into() }],
         stop: Stop::Done,
         usage: Usage { input: 100, cached: 80, cache_write: 5, output: 7, estimated: false },
+        by: String::new(),
     };
+    let by_name = Reply { by: "lab/tiny".into(), ..reply.clone() };
     let worst = Worst { input: 9_000, output: 16_384, cost: Some(Usd(14_907_200_000)) };
     let proof = Proof {
         snapshot: hash,
@@ -111,6 +123,7 @@ fn samples() -> Vec<Event> {
     vec![
         Event::Opened { charter: Box::new(charter), words: "make me a homepage".into() },
         Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
+        Event::Opened { charter: Box::new(roles), words: "go on whoever answers".into() },
         Event::Opened { charter: Box::new(priced), words: "cheaply".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
@@ -130,6 +143,7 @@ fn samples() -> Vec<Event> {
         Event::AskedAgain { worst },
         Event::AskFailed { fault: fault.clone(), spent: false },
         Event::AskFailed { fault: fault.clone(), spent: true },
+        Event::FellBack { fallback: 0 },
         Event::Compacting { worst: Worst { cost: None, ..worst } },
         Event::Compacted { text: "[quire] The ledger".into(), tail: 4, usage: Some(reply.usage) },
         Event::CompactFailed { fault, spent: true },
@@ -137,6 +151,7 @@ fn samples() -> Vec<Event> {
         Event::Budgeted { task_usd: Some(Usd(2_500_000_000_000)), day_usd: None },
         Event::Paused { why: Why::Day { spent: Usd(9_990_000_000_000) } },
         Event::Replied { reply },
+        Event::Replied { reply: by_name },
         Event::Judged { verdicts: vec![Verdict::Run, Verdict::Refuse("There is no such tool.".into())] },
         Event::Called { call: 0 },
         Event::Returned { call: 0, outcome },
@@ -177,6 +192,7 @@ fn samples() -> Vec<Event> {
 fn file(event: &Event) -> &'static str {
     match event {
         Event::Opened { charter, .. } if charter.sandbox.net != Net::Off => "opened_connected",
+        Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
         Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
@@ -187,6 +203,8 @@ fn file(event: &Event) -> &'static str {
         Event::AskedAgain { .. } => "asked_again",
         Event::AskFailed { spent: true, .. } => "ask_failed_spent",
         Event::AskFailed { .. } => "ask_failed",
+        Event::FellBack { .. } => "fell_back",
+        Event::Replied { reply } if !reply.by.is_empty() => "replied_by",
         Event::Compacting { .. } => "compacting",
         Event::Compacted { .. } => "compacted",
         Event::CompactFailed { .. } => "compact_failed",

@@ -58,21 +58,32 @@ struct World {
     points: usize,
 }
 
-fn charter(checks: usize) -> Charter {
+fn model() -> Model {
+    Model {
+        provider: "p".into(),
+        name: "m".into(),
+        wire: Wire::Chat,
+        base_url: String::new(),
+        key_env: None,
+        edits: Edits::EditAndWrite,
+        images: false,
+        context_tokens: None,
+        output_tokens: None,
+        price: None,
+    }
+}
+
+fn charter(checks: usize, fallbacks: usize) -> Charter {
+    let model = model();
     Charter {
         folders: vec!["/f".into()],
-        model: Some(Model {
-            provider: "p".into(),
-            name: "m".into(),
-            wire: Wire::Chat,
-            base_url: String::new(),
-            key_env: None,
-            edits: Edits::EditAndWrite,
-            images: false,
-            context_tokens: None,
-            output_tokens: None,
-            price: None,
-        }),
+        fallback_models: vec![
+            Model { name: "stand-in".into(), wire: Wire::Messages, ..model.clone() };
+            fallbacks
+        ],
+        model: Some(model),
+        review_model: None,
+        compact_model: None,
         checks: vec![CheckSpec { name: "t".into(), command: "true".into() }; checks],
         limits: Limits { steps: 30, ..Limits::default() },
         sandbox: Sandbox::default(),
@@ -83,7 +94,7 @@ fn charter(checks: usize) -> Charter {
 
 impl World {
     fn new(seed: u64) -> World {
-        let mut charter = charter((seed % 3) as usize);
+        let mut charter = charter((seed % 3) as usize, 2 * usize::from(seed % 6 == 5));
         let model = charter.model.as_mut().unwrap();
         if shrinks(seed) {
             model.context_tokens = Some(3_000);
@@ -252,7 +263,7 @@ impl World {
                     buts: vec![],
                 },
             },
-            Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_) => {
+            Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Present | Want::Pause(_) => {
                 panic!("{want:?} is no effect")
             }
         }
@@ -425,6 +436,7 @@ fn reply(dice: &mut Dice) -> Reply {
         calls,
         stop,
         usage: Usage::default(),
+        by: String::new(),
     }
 }
 

@@ -131,6 +131,9 @@ fn opened() -> Event {
     let charter = Charter {
         folders: vec!["/somewhere".into()],
         model: Some(model),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),

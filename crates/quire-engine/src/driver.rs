@@ -386,7 +386,12 @@ impl Driver {
         let (work, task, done) = (self.work.clone(), self.task.clone(), self.done.clone());
         match want {
             // Started together; begun and done in the fold; or of no effect.
-            Want::Call(_) | Want::Judge(_) | Want::Shorten | Want::Present | Want::Pause(_) => {}
+            Want::Call(_)
+            | Want::Judge(_)
+            | Want::FallBack(_)
+            | Want::Shorten
+            | Want::Present
+            | Want::Pause(_) => {}
             Want::Equip => {
                 self.jobs.spawn(async move {
                     let equip = tokio::task::spawn_blocking(move || work.equip(&task.charter)).await;

@@ -49,9 +49,10 @@ pub enum ToHost {
     },
     /// The task's log has news, or wants to be driven.
     Nudge(u64),
-    /// The key for a task's model, kept in memory.
+    /// The key of a provider whose models a task uses, kept in memory.
     Key {
         task: u64,
+        provider: String,
         key: String,
     },
     /// A secret that a task's commands may use, kept in memory.
@@ -125,7 +126,8 @@ struct Host {
     store: Store,
     home: PathBuf,
     client: quire_model::Client,
-    keys: Mutex<HashMap<u64, Secret>>,
+    /// By task and provider: a key goes to nobody but its provider.
+    keys: Mutex<HashMap<u64, HashMap<String, Secret>>>,
     /// By task and name.
     secrets: Mutex<HashMap<u64, HashMap<String, Secret>>>,
     /// The tasks that are driven now, with the way to nudge each driver.
@@ -459,8 +461,8 @@ impl Host {
 
     /// Returns the key that a face gave for the task, else the stored one of its person.
     fn key(&self, task: u64, charter: &Charter, model: &Model) -> Option<Secret> {
-        if let Some(key) = lock_of(&self.keys).get(&task) {
-            return Some(key.clone());
+        if let Some(key) = lock_of(&self.keys).get(&task).and_then(|keys| keys.get(&model.provider)) {
+            return Some(key.clone()).filter(|_| model.key_env.is_some());
         }
         let surroundings = stored_by(charter);
         let stored = Keys::read(&surroundings);
@@ -498,9 +500,9 @@ impl Host {
                     match said {
                         ToHost::Hello { .. } => {}
                         ToHost::Nudge(task) => self.look_at(task),
-                        ToHost::Key { task, key } => {
+                        ToHost::Key { task, provider, key } => {
                             if let Some(key) = Secret::new(&key) {
-                                lock_of(&self.keys).insert(task, key);
+                                lock_of(&self.keys).entry(task).or_default().insert(provider, key);
                                 self.forget_key(task);
                             }
                         }
@@ -590,7 +592,10 @@ mod tests {
         let Case { host, task, _temp } = case().await;
         let keys = || lock_of(&host.keys).len();
         let bring = || {
-            lock_of(&host.keys).insert(task, Secret::new("sk-1").unwrap());
+            lock_of(&host.keys)
+                .entry(task)
+                .or_default()
+                .insert("lab".to_owned(), Secret::new("sk-1").unwrap());
             host.forget_key(task);
         };
         bring();

@@ -5,6 +5,7 @@ pub mod blob;
 mod check;
 pub mod database;
 mod driver;
+mod facts;
 pub mod freeze;
 pub mod gc;
 pub mod glimpse;

@@ -40,7 +40,7 @@ pub struct Link {
     /// The host's process.
     pid: u32,
     /// What was handed over, for the next host where this one ends.
-    keys: Vec<(u64, Secret)>,
+    keys: Vec<(u64, String, Secret)>,
     secrets: Vec<(u64, String, Secret)>,
 }
 
@@ -147,10 +147,11 @@ impl Link {
         }
     }
 
-    /// Hands over the key for a task's model; the host keeps it in memory.
-    pub async fn key(&mut self, task: u64, key: &Secret) {
-        self.say(&ToHost::Key { task, key: key.expose().to_owned() }).await;
-        self.keys.push((task, key.clone()));
+    /// Hands over the key of a provider whose models a task uses; the host keeps it in memory.
+    pub async fn key(&mut self, task: u64, provider: &str, key: &Secret) {
+        let (provider, exposed) = (provider.to_owned(), key.expose().to_owned());
+        self.say(&ToHost::Key { task, provider: provider.clone(), key: exposed }).await;
+        self.keys.push((task, provider, key.clone()));
     }
 
     /// Hands over a secret that a task's commands may use without seeing it; the host keeps it in memory.
@@ -230,8 +231,8 @@ impl Followed {
     /// Starts the next host, and gives it what the last one had from here. Begun anew where it was cancelled.
     async fn link_again(&mut self) -> Result<(), LinkError> {
         let mut link = Link::to_host(&self.link.home, &self.link.log).await?;
-        for (task, key) in &self.link.keys {
-            link.key(*task, key).await;
+        for (task, provider, key) in &self.link.keys {
+            link.key(*task, provider, key).await;
         }
         for (task, name, value) in &self.link.secrets {
             link.secret(*task, name, value).await;

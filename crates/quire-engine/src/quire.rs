@@ -329,9 +329,6 @@ impl Quire {
             Phase::Working => Ok(vec![]),
             Phase::Waiting(_) => match (&task.charter.model, &model) {
                 (None, None) => Err("has no model yet; name one with -m"),
-                (Some(old), Some(new)) if task.step > 0 && old.wire != new.wire => {
-                    Err("was begun on a model of another kind and cannot change over")
-                }
                 _ => Ok(vec![Event::Resumed { model: model.clone() }]),
             },
             Phase::Ready | Phase::Accepted => Err("is done; `quire revise` begins its next turn"),

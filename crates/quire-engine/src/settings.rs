@@ -15,6 +15,7 @@ pub use folders::FolderError;
 pub use layer::Origin;
 pub use models::{LOCAL, PriceSaid, Provider, Traits};
 
+use crate::facts::Facts;
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
 use layer::{Leaf, Value};
@@ -93,11 +94,17 @@ impl Surroundings {
     }
 }
 
+/// Provider and name of a model.
+pub type Named = (String, String);
+
 /// All settings, folded from their layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Provider and name, as the person named them.
-    pub model: Option<(String, String)>,
+    pub model: Option<Named>,
+    pub review_model: Option<Named>,
+    pub compact_model: Option<Named>,
+    pub fallback_models: Vec<Named>,
     pub providers: BTreeMap<String, Provider>,
     pub limits: Limits,
     pub sandbox: Sandbox,
@@ -105,6 +112,8 @@ pub struct Settings {
     pub checks: Vec<CheckSpec>,
     /// By name.
     pub secrets: Vec<SecretRule>,
+    /// What servers said of their models.
+    facts: Facts,
     home: Option<PathBuf>,
     /// Where each setting was last set, by its dotted key.
     origins: BTreeMap<String, Origin>,
@@ -121,8 +130,14 @@ pub struct Resolved {
 impl Resolved {
     /// Returns the charter of a task with this model, or of one that waits for a model.
     pub fn charter(&self, model: Option<Model>) -> Charter {
+        let settings = &self.settings;
+        let fallbacks = settings.fallback_models.iter().filter_map(|named| settings.model_of(named));
         Charter {
             folders: self.folders.clone(),
+            // To ask again what just did not answer helps nobody.
+            fallback_models: fallbacks.filter(|fallback| Some(fallback) != model.as_ref()).collect(),
+            review_model: settings.review_model.as_ref().and_then(|named| settings.model_of(named)),
+            compact_model: settings.compact_model.as_ref().and_then(|named| settings.model_of(named)),
             model,
             checks: self.settings.checks.clone(),
             limits: self.settings.limits,
@@ -187,11 +202,15 @@ pub fn read(
 ) -> Result<Settings, SettingsError> {
     let mut settings = Settings {
         model: None,
+        review_model: None,
+        compact_model: None,
+        fallback_models: vec![],
         providers: models::built_in(),
         limits: Limits::default(),
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         checks: vec![],
         secrets: vec![],
+        facts: Facts::read(surroundings),
         home: surroundings.home(),
         origins: BTreeMap::new(),
     };
@@ -276,7 +295,7 @@ impl Settings {
     fn wider_than(&self, before: &Settings) -> Option<&'static str> {
         let (now, was) = (&self.sandbox, &before.sandbox);
         let wider = [
-            (self.model != before.model, "decides where its files are sent"),
+            (self.named() != before.named(), "decides where its files are sent"),
             (self.providers != before.providers, "decides where its files and your keys are sent"),
             (
                 !now.net.is_within(&was.net, crate::reach::is_registry),
@@ -304,27 +323,47 @@ impl Settings {
     /// Returns whether the layers fit together: a model has a provider, and a provider has an address.
     fn agree(&self) -> Result<(), SettingsError> {
         for (key, origin) in &self.origins {
-            let (origin, mut parts) = (origin.clone(), key.split('.'));
-            match (parts.next(), parts.next(), &self.model) {
-                (Some("model"), _, Some((name, _))) if !self.providers.contains_key(name) => {
-                    let nearest = nearest(name, self.providers.keys().map(String::as_str)).map(str::to_owned);
-                    return Err(SettingsError::NoProvider { origin, name: name.clone(), nearest });
-                }
-                (Some("providers"), Some(name), _)
-                    if self.providers.get(name).is_some_and(|p| p.base_url.is_none()) =>
-                {
-                    return Err(SettingsError::NoAddress { origin, name: name.to_owned() });
-                }
-                _ => {}
+            let origin = origin.clone();
+            let named = self.named();
+            let of_key = named.iter().filter(|(role, _)| role == key);
+            if let Some((_, (name, _))) =
+                of_key.into_iter().find(|(_, (name, _))| !self.providers.contains_key(name))
+            {
+                let nearest = nearest(name, self.providers.keys().map(String::as_str)).map(str::to_owned);
+                return Err(SettingsError::NoProvider { origin, name: name.clone(), nearest });
+            }
+            let Some(name) = key.strip_prefix("providers.").and_then(|rest| rest.split('.').next()) else {
+                continue;
+            };
+            let Some(provider) = self.providers.get(name) else { continue };
+            if provider.base_url.is_none() {
+                return Err(SettingsError::NoAddress { origin, name: name.to_owned() });
             }
         }
         Ok(())
     }
 
+    /// Returns every model that is named, with the setting that names it.
+    pub fn named(&self) -> Vec<(&'static str, &Named)> {
+        let one = [
+            ("model", &self.model),
+            ("review_model", &self.review_model),
+            ("compact_model", &self.compact_model),
+        ];
+        let one = one.into_iter().filter_map(|(role, named)| Some((role, named.as_ref()?)));
+        one.chain(self.fallback_models.iter().map(|named| ("fallback_models", named))).collect()
+    }
+
+    /// Returns a model by provider and name, or `None` where there is no such provider.
+    pub fn model_of(&self, (provider, name): &Named) -> Option<Model> {
+        let found = self.providers.get(provider)?;
+        let base_url = found.base_url.as_deref().unwrap_or_default();
+        found.model(provider, name, self.facts.of(provider, base_url, name))
+    }
+
     /// Returns the model that the person named, or `None` where none is named.
     pub fn named_model(&self) -> Option<Model> {
-        let (provider, name) = self.model.as_ref()?;
-        self.providers.get(provider)?.model(provider, name)
+        self.model_of(self.model.as_ref()?)
     }
 }
 

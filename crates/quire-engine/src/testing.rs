@@ -32,6 +32,9 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
     let charter = Charter {
         folders: vec![folder.clone()],
         model: Some(model),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: vec![],
         limits: Limits::default(),
         sandbox: Sandbox::default(),
@@ -64,6 +67,7 @@ pub async fn present(store: &Store, task: u64, snapshot: Hash) {
         calls: vec![],
         stop: Stop::Done,
         usage: Usage::default(),
+        by: String::new(),
     };
     let ended = vec![
         Event::Asked { heard: now.seq, worst: None },

@@ -92,6 +92,9 @@ async fn answer(mut stream: TcpStream, counted: Arc<Counted>) -> Option<()> {
 fn charter(url: &str) -> Charter {
     Charter {
         folders: vec!["/somewhere".into()],
+        review_model: None,
+        compact_model: None,
+        fallback_models: vec![],
         model: Some(Model {
             provider: "lab".into(),
             name: "dear".into(),

@@ -31,6 +31,9 @@ fn opened(model: Model) -> Task {
     let charter = Charter {
         folders: vec!["/home/ada/code/invoice".into()],
         model: Some(model),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: vec![],
         limits: Limits { steps: 1_000_000, tokens: None, ..Limits::default() },
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
@@ -63,8 +66,15 @@ fn step(task: &mut Task, wire: Wire, nth: usize) {
     let call = Call { id, tool: "read".into(), input };
     let usage = Usage { input: 3_000 + 100 * nth as u64, output: 40, ..Usage::default() };
     let item = Item::parse(item.to_string()).unwrap();
-    let reply =
-        Reply { wire, items: vec![item], text: String::new(), calls: vec![call], stop: Stop::Done, usage };
+    let reply = Reply {
+        wire,
+        items: vec![item],
+        text: String::new(),
+        calls: vec![call],
+        stop: Stop::Done,
+        usage,
+        by: String::new(),
+    };
     task.push(Event::Replied { reply }, 0).unwrap();
     settle(task, 0).unwrap();
     let outcome = Outcome::said(format!("{nth}\tfn part{nth}() {{\n\t\t\"as it is\"\n}}\n").repeat(8));
@@ -150,6 +160,7 @@ fn a_cut_conversation_grows_on() {
                 calls: vec![call],
                 stop: Stop::Done,
                 usage,
+                by: String::new(),
             };
             task.push(Event::Replied { reply }, 0).unwrap();
             settle(&mut task, 0).unwrap();
@@ -167,6 +178,7 @@ fn a_cut_conversation_grows_on() {
                     calls: vec![],
                     stop: Stop::Done,
                     usage: Usage::default(),
+                    by: String::new(),
                 };
                 let event = task.compacted(&reply);
                 task.push(event, 0).unwrap();

@@ -14,7 +14,8 @@ use crate::fault::Trouble;
 use crate::responses::bearer;
 use crate::sse::Event;
 use crate::wire::{
-    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, name_apart, object, raw, text,
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, joined, name_apart, object, parse,
+    raw, text,
 };
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
@@ -96,6 +97,9 @@ impl Dialect for Chat {
         };
         let takes = |name| !quirks.without.contains(name);
         let has_tools = !ask.prompt.tools.is_empty();
+        if quirks.bridges {
+            items = bridged(items);
+        }
         if !ask.prompt.system.is_empty() {
             items.insert(0, raw(&json!({ "role": "system", "content": ask.prompt.system.as_ref() })));
         }
@@ -116,6 +120,24 @@ impl Dialect for Chat {
     fn reading(&self, nth: usize) -> Box<dyn Reading> {
         Box::new(Answer { nth, ..Answer::default() })
     }
+}
+
+/// Returns the messages with a word of the model's wherever a person's follows a tool's.
+fn bridged(items: Vec<Raw>) -> Vec<Raw> {
+    let role = |item: &Raw| {
+        let item: Value = serde_json::from_str(item.get()).unwrap_or_default();
+        text(&item, "role").to_owned()
+    };
+    let (mut bridged, mut last) = (Vec::with_capacity(items.len()), String::new());
+    for item in items {
+        let now = role(&item);
+        if last == "tool" && now == "user" {
+            bridged.push(raw(&json!({ "role": "assistant", "content": "I see." })));
+        }
+        last = now;
+        bridged.push(item);
+    }
+    bridged
 }
 
 /// Returns an assistant's message, or `None` where it would say nothing. `more` holds further fields of it;
@@ -176,7 +198,7 @@ impl Reading for Answer {
         if event.data.trim() == "[DONE]" {
             return Ok(Progress::Done);
         }
-        let Ok(chunk) = serde_json::from_str::<Value>(&event.data) else { return Ok(Progress::Unreadable) };
+        let Some(chunk) = parse(&event.data) else { return Ok(Progress::Unreadable) };
         if chunk.get("error").is_some_and(|error| !error.is_null()) || event.name == "error" {
             return Err(Trouble::of_event(&chunk));
         }
@@ -217,22 +239,34 @@ impl Reading for Answer {
             .iter_mut()
             .map(|draft| {
                 let Draft { id, tool, input, .. } = draft;
-                Call { id: std::mem::take(id), tool: std::mem::take(tool), input: std::mem::take(input) }
+                Call {
+                    id: std::mem::take(id),
+                    tool: std::mem::take(tool),
+                    input: joined(std::mem::take(input)),
+                }
             })
             .collect();
         name_apart(&mut calls, nth);
 
         let mut more = Map::new();
         if let Some((name, reasoning)) = reasoning.filter(|_| !calls.is_empty()) {
-            more.insert(name.to_owned(), json!(reasoning));
+            more.insert(name.to_owned(), json!(joined(reasoning)));
         }
         if !reasoning_details.is_empty() {
             more.insert("reasoning_details".to_owned(), Value::Array(reasoning_details));
         }
-        let visible = if text.is_empty() { refusal } else { text };
+        let visible = joined(if text.is_empty() { refusal } else { text });
         let with_more = calls.iter().zip(drafts.into_iter().map(|draft| draft.more));
         let items = message(&visible, with_more, more).into_iter().map(Item).collect();
-        Ok(Reply { wire: Wire::Chat, items, text: visible, calls, stop, usage: usage(&self.usage) })
+        Ok(Reply {
+            wire: Wire::Chat,
+            items,
+            text: visible,
+            calls,
+            stop,
+            usage: usage(&self.usage),
+            by: String::new(),
+        })
     }
 }
 

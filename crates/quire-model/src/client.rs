@@ -5,15 +5,16 @@
 //! redirects are not followed; and it is cut out of every sentence that leaves this file.
 
 use crate::fault::{Again, Trouble, masked, pause_in_headers, start_of};
+use crate::offer::{self, Native, Offer};
 use crate::sse;
-use crate::wire::{self, Ask, CAPS, Dialect, Progress, Quirks, Reading, Show};
+use crate::wire::{self, Ask, CAPS, Dialect, Progress, Quirks, Reading, Show, without_halves};
 use crate::{Glimpse, tape};
 use quire_core::charter::Model;
-use quire_core::message::{Fault, FaultKind, Prompt, Reply};
+use quire_core::message::{Fault, FaultKind, Item, Prompt, Reply, Stop};
 use quire_core::{Hash, Usage};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Response, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,8 @@ struct Shared {
     quirks: Mutex<HashMap<(String, String), Quirks>>,
 }
 
+/// A key of so many bytes is in a reply only because the server put it there. A shorter one (`test`, `ollama`) may be a word.
+const SURE_KEY_BYTES: usize = 16;
 /// Whether a request may be tried once more.
 pub type Leave = std::pin::Pin<Box<dyn Future<Output = bool> + Send>>;
 
@@ -128,10 +131,36 @@ impl Client {
         glimpse: &(dyn Fn(Glimpse) + Send + Sync),
         again: MayRepeat<'_>,
     ) -> Result<Reply, Unanswered> {
+        self.ask_heard(model, key, prompt, images, glimpse, again).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks without showing anything, and returns besides the reply whether it came as a stream.
+    pub(crate) async fn ask_once(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+    ) -> Result<(Reply, bool), Fault> {
+        let always: MayRepeat<'_> = &|| Box::pin(std::future::ready(true));
+        let asked = self.ask_heard(model, key, prompt, images, &|_| (), always).await;
+        asked.map_err(|unanswered| unanswered.fault)
+    }
+
+    async fn ask_heard(
+        &self,
+        model: &Model,
+        key: Option<&str>,
+        prompt: &Prompt,
+        images: &HashMap<Hash, Vec<u8>>,
+        glimpse: &(dyn Fn(Glimpse) + Send + Sync),
+        again: MayRepeat<'_>,
+    ) -> Result<(Reply, bool), Unanswered> {
         let free = |fault| Unanswered { fault, charged: false };
         let Some(dialect) = wire::of(model.wire) else {
             return tape::play(&model.base_url, prompt, glimpse)
                 .await
+                .map(|reply| (reply, true))
                 .map_err(|t| free(t.told(model, &model.base_url, 1)));
         };
         let way = self.way(dialect, model, key).map_err(free)?;
@@ -143,11 +172,17 @@ impl Client {
             let shown = AtomicBool::new(false);
             let show = |piece: Glimpse| {
                 shown.store(true, Ordering::Relaxed);
-                glimpse(piece);
+                glimpse(match piece {
+                    Glimpse::Text(text) => Glimpse::Text(way.masked_said(without_halves(text))),
+                    Glimpse::Reasoning(text) => Glimpse::Reasoning(way.masked_said(without_halves(text))),
+                    other => other,
+                });
             };
             let quirks = self.quirks_of(model);
             let trouble = match way.attempt(&ask, &quirks, patience, &show).await {
-                Ok(reply) => return Ok(reply),
+                Ok((reply, streams)) => {
+                    return Ok((Reply { by: model.title(), ..way.without_key(reply) }, streams));
+                }
                 Err(trouble) => trouble,
             };
             if shown.into_inner() {
@@ -179,9 +214,11 @@ impl Client {
         }
     }
 
-    /// Returns the names of the models that the server has, as it lists them. Tried once.
-    pub async fn models(&self, model: &Model, key: Option<&str>) -> Result<Vec<String>, Fault> {
-        let Some(dialect) = wire::of(model.wire) else { return Ok(vec![model.name.clone()]) };
+    /// Returns the models that the server has, as it lists them. Tried once.
+    pub async fn models(&self, model: &Model, key: Option<&str>) -> Result<Vec<Offer>, Fault> {
+        let Some(dialect) = wire::of(model.wire) else {
+            return Ok(vec![Offer { name: model.name.clone(), ..Offer::default() }]);
+        };
         let mut way = self.way(dialect, model, key)?;
         way.url = extended(&model.base_url, "models").map_err(|trouble| way.told(trouble, model, 1))?;
         if way.url.query().is_none() {
@@ -189,6 +226,38 @@ impl Client {
         }
         way.address = shown(&way.url);
         way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
+    }
+
+    /// Asks a server of one's own, in its own API, what its list does not say of these models of it. What it does not tell
+    /// stays as it is. `model` names the server.
+    pub async fn look_closer(&self, model: &Model, key: Option<&str>, offers: &mut [Offer]) {
+        let Some(dialect) = wire::of(model.wire) else { return };
+        let Some(native) = offer::native(&model.provider, offers) else { return };
+        let Ok(mut way) = self.way(dialect, model, key) else { return };
+        let patience = &self.shared.patience;
+        let root = model.base_url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+        let mut said = async |path: &str, body: Option<Value>| {
+            let Ok(url) = extended(&root, path) else { return Value::Null };
+            way.url = url;
+            way.value(body, patience).await.unwrap_or_default()
+        };
+        match native {
+            Native::LlamaCpp => {
+                let props = said("props", None).await;
+                offers.iter_mut().for_each(|offer| offer.hear_llamacpp(&props));
+            }
+            Native::LmStudio => {
+                let list = said("api/v0/models", None).await;
+                offers.iter_mut().for_each(|offer| offer.hear_lmstudio(&list));
+            }
+            Native::Ollama => {
+                let running = said("api/ps", None).await;
+                for offer in offers {
+                    let shown = said("api/show", Some(json!({ "model": offer.name }))).await;
+                    offer.hear_ollama(&shown, &running);
+                }
+            }
+        }
     }
 
     fn way<'a>(
@@ -249,6 +318,8 @@ impl Quirks {
             return false;
         }
         let cap = self.cap(optional);
+        // Mistral's words.
+        self.bridges |= trouble.why.contains("role 'user' after role 'tool'");
         for name in optional.iter().copied().filter(|name| is_named(name, &trouble.body)) {
             if !CAPS.contains(&name) {
                 self.without.insert(name);
@@ -330,6 +401,38 @@ impl Way<'_> {
         masked(text, self.key)
     }
 
+    /// Returns what a model said without the key.
+    fn masked_said(&self, text: String) -> String {
+        match self.key {
+            Some(key) if key.len() >= SURE_KEY_BYTES && text.contains(key) => self.masked(&text),
+            _ => text,
+        }
+    }
+
+    /// Returns the reply as it came, unless it repeats the key: a server that sends back what it is sent must not
+    /// bring it into the log, nor to another server.
+    fn without_key(&self, mut reply: Reply) -> Reply {
+        let Some(key) = self.key.filter(|key| key.len() >= SURE_KEY_BYTES) else { return reply };
+        let has_key = |text: &str| text.contains(key);
+        if !reply.items.iter().any(|item| has_key(item.get())) && !has_key(&reply.text) {
+            return reply;
+        }
+        for item in &mut reply.items {
+            // Within a string a mask is as good as a key, so this is JSON still.
+            if let Ok(masked) = Item::parse(self.masked(item.get())) {
+                *item = masked;
+            }
+        }
+        reply.text = self.masked(&reply.text);
+        for call in &mut reply.calls {
+            call.input = self.masked(&call.input);
+        }
+        if let Stop::Refused(why) = &mut reply.stop {
+            *why = self.masked(why);
+        }
+        reply
+    }
+
     fn told(&self, trouble: Trouble, model: &Model, tries: u32) -> Fault {
         let fault = trouble.told(model, &self.address, tries);
         Fault { message: self.masked(&fault.message), ..fault }
@@ -341,7 +444,7 @@ impl Way<'_> {
         quirks: &Quirks,
         patience: &Patience,
         show: Show<'_>,
-    ) -> Result<Reply, Trouble> {
+    ) -> Result<(Reply, bool), Trouble> {
         let items = wire::items(self.dialect, ask);
         let body = self.dialect.body(ask, items, quirks);
         let body =
@@ -358,22 +461,35 @@ impl Way<'_> {
         let mut reading = self.dialect.reading(ask.prompt.replies as usize);
         // From here on the server works for what it is paid for, whatever of it arrives.
         let charged = |trouble| Trouble { charged: true, ..trouble };
-        read(response, reading.as_mut(), patience, show).await.map_err(charged)?;
+        let Came { streams, unreadable } =
+            read(response, reading.as_mut(), patience, show).await.map_err(charged)?;
         let mut reply = reading.reply().map_err(charged)?;
+        // Where a call comes in pieces, one that was skipped may be a part of it.
+        if unreadable > 0 && !reply.calls.is_empty() && !self.dialect.sends_whole_items() {
+            let why = format!("{unreadable} of its events were unreadable, and its calls may lack a part");
+            return Err(charged(Trouble::broken(why)));
+        }
         reply.usage = settled(reply.usage, sent_bytes, &reply);
-        Ok(reply)
+        Ok((reply, streams))
     }
 
-    async fn models(&self, patience: &Patience) -> Result<Vec<String>, Trouble> {
-        let request = self.http.get(self.url.clone()).headers(self.headers.clone());
-        let mut response = send(request, patience).await?;
+    async fn models(&self, patience: &Patience) -> Result<Vec<Offer>, Trouble> {
+        let list = self.value(None, patience).await?;
+        offer::offers(&list).ok_or_else(|| no_stream(list.to_string().as_bytes()))
+    }
+
+    /// Returns the JSON that lies at the address, or that answers `body` there.
+    async fn value(&self, body: Option<Value>, patience: &Patience) -> Result<Value, Trouble> {
+        let request = match body {
+            None => self.http.get(self.url.clone()),
+            Some(body) => {
+                let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+                request.body(body.to_string())
+            }
+        };
+        let mut response = send(request.headers(self.headers.clone()), patience).await?;
         let body = rest(&mut response, Vec::new(), patience).await?;
-        let list: Value = serde_json::from_slice(&body).map_err(|_| no_stream(&body))?;
-        let entries = ["data", "models"].iter().find_map(|key| list.get(key)).and_then(Value::as_array);
-        let entries = entries.ok_or_else(|| no_stream(&body))?;
-        let name =
-            |entry: &Value| ["id", "name"].iter().find_map(|key| entry.get(key)?.as_str().map(str::to_owned));
-        Ok(entries.iter().filter_map(name).collect())
+        serde_json::from_slice(&body).map_err(|_| no_stream(&body))
     }
 }
 
@@ -408,13 +524,20 @@ async fn send(request: reqwest::RequestBuilder, patience: &Patience) -> Result<R
     Ok(response)
 }
 
+/// How an answer came.
+struct Came {
+    streams: bool,
+    /// Events that were no JSON, and skipped.
+    unreadable: u32,
+}
+
 /// Reads an answer to its end.
 async fn read(
     mut response: Response,
     reading: &mut dyn Reading,
     patience: &Patience,
     show: Show<'_>,
-) -> Result<(), Trouble> {
+) -> Result<Came, Trouble> {
     let encoding = response.headers().get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     if let Some(encoding) = encoding.filter(|encoding| *encoding != "identity") {
         return Err(never(format!("it is packed ({encoding}), which was not asked for")));
@@ -434,7 +557,7 @@ async fn read(
         let chunk = match timeout(wait, response.chunk()).await {
             Ok(Ok(Some(chunk))) => chunk,
             Ok(Ok(None)) => break,
-            _ if progress == Progress::Enough => return Ok(()),
+            _ if progress == Progress::Enough => return Ok(Came { streams: true, unreadable }),
             Ok(Err(error)) => return Err(Trouble::broken(format!("the stream broke: {}", deepest(&error)))),
             Err(_) => return Err(Trouble::broken(format!("nothing came for {} s", wait.as_secs()))),
         };
@@ -449,7 +572,9 @@ async fn read(
                 .find(|b| !b.is_ascii_whitespace())
                 .is_some_and(|b| matches!(b, b'{' | b'[' | b'<'))
             {
-                return read_whole(response, start, reading, patience, show).await;
+                return read_whole(response, start, reading, patience, show)
+                    .await
+                    .map(|()| Came { streams: false, unreadable: 0 });
             }
         }
         parser.push(&chunk, &mut events).map_err(|error| never(error.to_string()))?;
@@ -458,7 +583,7 @@ async fn read(
                 Progress::Unreadable => unreadable += 1,
                 Progress::Done => {
                     drain(response);
-                    return Ok(());
+                    return Ok(Came { streams: true, unreadable });
                 }
                 now => {
                     read_any = true;
@@ -480,7 +605,7 @@ async fn read(
         tracing::debug!(unreadable, "events that are no JSON were skipped");
     }
     match progress {
-        Progress::Enough | Progress::Done => Ok(()),
+        Progress::Enough | Progress::Done => Ok(Came { streams: true, unreadable }),
         _ if !is_stream && !read_any && total > 0 => Err(no_stream(&start)),
         _ if unreadable > 0 => Err(Trouble::broken(format!(
             "the stream ended before the reply did, and {unreadable} of its events were unreadable"

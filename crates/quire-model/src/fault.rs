@@ -112,6 +112,11 @@ impl Trouble {
                     model.name
                 )
             }
+            FaultKind::Request if status == Some(407) => {
+                format!(
+                    "{address} was not reached: the proxy on the way to it asks for a name and password{code}: {why}"
+                )
+            }
             FaultKind::Request => format!("{address} refused the request{code}: {why}"),
             FaultKind::TooLong => {
                 format!(
@@ -169,7 +174,8 @@ fn kind(status: Option<u16>, code: &str, why: &str) -> FaultKind {
 
 /// Returns the pause that an answer's headers ask for. `header` gives one by its lower-case name.
 ///
-/// `retry-after` is seconds or a date (RFC 9110, 10.2.3); `retry-after-ms` is OpenAI's.
+/// `retry-after` is seconds or a date (RFC 9110, 10.2.3); `retry-after-ms` is OpenAI's, and so are
+/// `x-ratelimit-reset-*`, which say when a limit is wholly free again (`1s`, `6m0s`), so they come last.
 pub(crate) fn pause_in_headers<'a>(
     header: impl Fn(&str) -> Option<&'a str>,
     now: SystemTime,
@@ -177,7 +183,11 @@ pub(crate) fn pause_in_headers<'a>(
     if let Some(millis) = header("retry-after-ms").and_then(|v| v.trim().parse::<f64>().ok()) {
         return Duration::try_from_secs_f64(millis / 1000.0).ok();
     }
-    let value = header("retry-after")?.trim();
+    let Some(value) = header("retry-after").map(str::trim) else {
+        let reset = |name| leading_time(&header(name)?.trim().to_ascii_lowercase());
+        let resets = ["x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"].into_iter().filter_map(reset);
+        return resets.max();
+    };
     if let Ok(seconds) = value.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
@@ -188,7 +198,11 @@ pub(crate) fn pause_in_headers<'a>(
 /// Returns the pause in a sentence like "Please try again in 1m2.5s" (or `500ms`, `3 seconds`).
 fn pause_in_words(why: &str) -> Option<Duration> {
     let lower = why.to_ascii_lowercase();
-    let mut rest = lower.split_once("try again in ")?.1;
+    leading_time(lower.split_once("try again in ")?.1)
+}
+
+/// Returns the time that `rest`, in lower case, begins with.
+fn leading_time(mut rest: &str) -> Option<Duration> {
     let mut seconds = None;
     loop {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
@@ -330,6 +344,9 @@ mod tests {
             ("retry-after", "soon", None),
             ("retry-after", "-5", None),
             ("retry-after-ms", "40", Some(40)),
+            ("x-ratelimit-reset-requests", "1m2s", Some(62_000)),
+            ("x-ratelimit-reset-tokens", "20ms", Some(20)),
+            ("x-ratelimit-reset-tokens", "1762300000", None),
             ("other", "1", None),
         ];
         for (name, value, millis) in rows {

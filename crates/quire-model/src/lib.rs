@@ -9,15 +9,19 @@ mod chat;
 mod client;
 mod fault;
 mod messages;
+mod offer;
 mod responses;
 mod sse;
 mod tape;
+mod trial;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
 pub use client::{Client, Leave, MayRepeat, Patience, Unanswered};
+pub use offer::Offer;
+pub use trial::Trial;
 
 use quire_core::Prompt;
 use quire_core::charter::Model;

@@ -9,7 +9,9 @@
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, name_apart, object, raw, text};
+use crate::wire::{
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, joined, name_apart, object, parse, raw, text,
+};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -192,7 +194,7 @@ struct Block {
 
 impl Reading for Answer {
     fn take(&mut self, event: &Event, show: Show) -> Result<Progress, Trouble> {
-        let Ok(data) = serde_json::from_str::<Value>(&event.data) else { return Ok(Progress::Unreadable) };
+        let Some(data) = parse(&event.data) else { return Ok(Progress::Unreadable) };
         let kind = data.get("type").and_then(Value::as_str).unwrap_or(&event.name);
         let index = data.get("index").and_then(Value::as_u64).unwrap_or(0);
         match kind {
@@ -250,7 +252,8 @@ impl Reading for Answer {
     fn reply(self: Box<Self>) -> Result<Reply, Trouble> {
         let Answer { nth, blocks, stop, usage } = *self;
         let stop = match stop.as_str() {
-            "max_tokens" => Stop::Length,
+            // A pause is no end: the model goes on from there when it is asked again.
+            "max_tokens" | "pause_turn" => Stop::Length,
             "model_context_window_exceeded" => {
                 return Err(Trouble::new(
                     FaultKind::TooLong,
@@ -265,7 +268,14 @@ impl Reading for Answer {
         let mut said = String::new();
         let mut calls = Vec::new();
         let mut kept = Vec::new();
-        for block in blocks {
+        for mut block in blocks {
+            block.input = joined(block.input);
+            for key in ["text", "thinking"] {
+                let whole = block.value.get_mut(key).filter(|whole| whole.is_string());
+                whole.into_iter().for_each(|whole| {
+                    *whole = Value::String(joined(whole.as_str().unwrap_or_default().to_owned()))
+                });
+            }
             let is_cut = stop != Stop::Done && (closes && !block.is_closed);
             match text(&block.value, "type") {
                 "text" => {
@@ -311,7 +321,15 @@ impl Reading for Answer {
             })
             .collect();
         let items = assistant(&blocks).into_iter().map(Item).collect();
-        Ok(Reply { wire: Wire::Messages, items, text: said, calls, stop, usage: self::usage(&usage) })
+        Ok(Reply {
+            wire: Wire::Messages,
+            items,
+            text: said,
+            calls,
+            stop,
+            usage: self::usage(&usage),
+            by: String::new(),
+        })
     }
 }
 

@@ -8,7 +8,9 @@
 use crate::Glimpse;
 use crate::fault::Trouble;
 use crate::sse::Event;
-use crate::wire::{Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, raw, text};
+use crate::wire::{
+    Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, parse, raw, text,
+};
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -48,6 +50,10 @@ impl Dialect for Responses {
 
     fn sign(&self, headers: &mut HeaderMap, key: Option<HeaderValue>) {
         headers.extend(key.map(|key| (AUTHORIZATION, bearer(&key))));
+    }
+
+    fn sends_whole_items(&self) -> bool {
+        true
     }
 
     fn wire(&self) -> Wire {
@@ -128,8 +134,8 @@ impl Dialect for Responses {
         })
     }
 
-    fn reading(&self, _nth: usize) -> Box<dyn Reading> {
-        Box::new(Answer::default())
+    fn reading(&self, nth: usize) -> Box<dyn Reading> {
+        Box::new(Answer { nth, ..Answer::default() })
     }
 }
 
@@ -144,6 +150,7 @@ pub(crate) fn bearer(key: &HeaderValue) -> HeaderValue {
 
 #[derive(Default)]
 struct Answer {
+    nth: usize,
     /// Items with their place in the output, in the order in which they were done.
     done: Vec<(Option<u64>, Raw)>,
     usage: Value,
@@ -175,7 +182,7 @@ impl Reading for Answer {
         if event.data == "[DONE]" {
             return Ok(Progress::More);
         }
-        let Ok(data) = serde_json::from_str::<Value>(&event.data) else { return Ok(Progress::Unreadable) };
+        let Some(data) = parse(&event.data) else { return Ok(Progress::Unreadable) };
         let kind = data.get("type").and_then(Value::as_str).unwrap_or(&event.name);
         match kind {
             "response.output_text.delta" | "response.refusal.delta" => {
@@ -209,6 +216,9 @@ impl Reading for Answer {
     fn whole(&mut self, body: &str, show: Show) -> Result<Progress, Trouble> {
         let Ok(response) = serde_json::from_str::<&RawValue>(body) else { return Ok(Progress::Unreadable) };
         let progress = self.end(response, false)?;
+        if serde_json::from_str::<Output>(body).ok().and_then(|response| response.output).is_none() {
+            return Ok(Progress::More);
+        }
         for (_, item) in &self.done {
             let said = serde_json::from_str(item.get()).map(|item: Value| said(&item).0).unwrap_or_default();
             if !said.is_empty() {
@@ -236,6 +246,7 @@ impl Reading for Answer {
                 Some(_) => Stop::Length,
             },
             usage: usage(&self.usage),
+            by: String::new(),
         };
         for (_, raw) in done {
             let item: Value = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -256,11 +267,21 @@ impl Reading for Answer {
                         // An item without an outcome would make the server refuse the next request.
                         continue;
                     }
+                    let said = text(&item, "call_id").to_owned();
+                    let is_own = !said.is_empty() && reply.calls.iter().all(|call| call.id != said);
+                    let id = if is_own { said } else { invented_id(self.nth, reply.calls.len()) };
                     reply.calls.push(Call {
-                        id: text(&item, "call_id").to_owned(),
+                        id: id.clone(),
                         tool: text(&item, "name").to_owned(),
                         input: input.to_owned(),
                     });
+                    if !is_own {
+                        // The one change that is made to an item: its outcome must be known from that of another.
+                        let mut item = item;
+                        item["call_id"] = json!(id);
+                        reply.items.push(Item(crate::wire::raw(&item)));
+                        continue;
+                    }
                 }
                 _ => {}
             }

@@ -92,7 +92,15 @@ pub(crate) async fn play(path: &str, prompt: &Prompt, show: Show<'_>) -> Result<
         .map(|call| Call { id: call.id, tool: call.tool, input: call.input.get().to_owned() })
         .collect();
     // A tape's replies go back to no server: text and calls are all there is of them.
-    Ok(Reply { wire: Wire::Tape, items: vec![], text, calls, stop: Stop::Done, usage: Usage::default() })
+    Ok(Reply {
+        wire: Wire::Tape,
+        items: vec![],
+        text,
+        calls,
+        stop: Stop::Done,
+        usage: Usage::default(),
+        by: String::new(),
+    })
 }
 
 /// Returns the step's reply, if the conversation is what the step expects.

@@ -4,6 +4,7 @@ mod answers;
 mod faults;
 mod prefix;
 mod server;
+mod servers;
 mod shapes;
 mod taped;
 

@@ -40,6 +40,8 @@ pub(crate) struct Quirks {
     pub without: BTreeSet<&'static str>,
     /// The most output that it lets one ask for, in tokens.
     pub output_max: Option<u64>,
+    /// Between a tool's outcome and a person's words something of the model's has to stand.
+    pub bridges: bool,
 }
 
 /// Names under which a wire asks for a bounded output.
@@ -79,6 +81,11 @@ pub(crate) trait Dialect: Send + Sync {
     /// more.
     fn translated(&self, reply: &Reply) -> Vec<Raw>;
 
+    /// Returns whether each item comes once more as a whole, so that nothing depends on its pieces.
+    fn sends_whole_items(&self) -> bool {
+        false
+    }
+
     /// Returns this wire's name, to know its own replies by.
     fn wire(&self) -> Wire;
 
@@ -117,17 +124,39 @@ pub(crate) enum Progress {
     Done,
 }
 
-/// Returns the conversation as the wire writes it. The next request of a task starts with the same items,
-/// byte for byte.
+/// Returns the conversation as the wire writes it. The next request to the same model starts with the same
+/// items, byte for byte.
+///
+/// What another model said is told as its text and calls alone: its thoughts are signed or encrypted for
+/// itself, and its server's further fields are refused elsewhere. So are its ids, for which some servers have
+/// rules; nine letters and digits fit them all.
 pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
     let mut items = Vec::new();
+    let is_reply = |item: &&std::sync::Arc<PromptItem>| matches!(***item, PromptItem::Model(_));
+    let here = ask.prompt.items.iter().filter(is_reply).count();
+    // Counted over the whole task, as the ids are that are invented for a reply that comes.
+    let (mut replies, mut by_another) = ((ask.prompt.replies as usize).saturating_sub(here), false);
     for item in &ask.prompt.items {
         match item.as_ref() {
             PromptItem::Words(text) => items.push(dialect.words(text)),
-            PromptItem::Model(reply) if reply.wire == dialect.wire() => {
-                items.extend(reply.items.iter().map(|item| item.0.clone()));
+            PromptItem::Model(reply) => {
+                by_another = reply.wire != dialect.wire() || !ask.model.said(reply);
+                if by_another {
+                    let mut reply = Reply::clone(reply);
+                    let ids = reply.calls.iter_mut().enumerate();
+                    ids.for_each(|(place, call)| call.id = invented_id(replies, place));
+                    items.extend(dialect.translated(&reply));
+                } else {
+                    items.extend(reply.items.iter().map(|item| item.0.clone()));
+                }
+                replies += 1;
             }
-            PromptItem::Model(reply) => items.extend(dialect.translated(reply)),
+            PromptItem::Results(results) if by_another => {
+                let id = |place| invented_id(replies - 1, place);
+                let renamed = results.iter().enumerate();
+                let renamed = renamed.map(|(place, result)| ToolResult { id: id(place), ..result.clone() });
+                items.extend(dialect.results(ask, &renamed.collect::<Vec<_>>()));
+            }
             PromptItem::Results(results) => items.extend(dialect.results(ask, results)),
         }
     }
@@ -156,6 +185,76 @@ pub(crate) fn count(usage: &Value, paths: &[&str]) -> u64 {
     let at =
         |path: &&str| path.split('/').try_fold(usage, |value, key| value.get(key)).and_then(Value::as_u64);
     paths.iter().find_map(at).unwrap_or(0)
+}
+
+/// Returns an event's data as JSON, or `None` where it is none.
+///
+/// Servers that count in UTF-16 may cut a character in two, and send each half as an escape of its own, which is no text. Such
+/// a half becomes a character that nobody uses, until [`joined`] puts the halves together.
+pub(crate) fn parse(data: &str) -> Option<Value> {
+    serde_json::from_str(data).ok().or_else(|| serde_json::from_str(&with_halves(data)?).ok())
+}
+
+/// What stands for the first half of a character (U+D800 to U+DFFF), in a plane for private use.
+const HALVES: u32 = 0xF_0000;
+
+fn with_halves(data: &str) -> Option<String> {
+    let mut mended = String::with_capacity(data.len());
+    let mut rest = data;
+    while let Some(at) = rest.find('\\') {
+        let escape = &rest[at..];
+        let half = |escape: &str| {
+            let code = u32::from_str_radix(escape.strip_prefix("\\u")?.get(..4)?, 16).ok()?;
+            (0xD800..=0xDFFF).contains(&code).then_some(code)
+        };
+        let second = |escape: &str| half(escape).filter(|code| *code >= 0xDC00);
+        mended.push_str(&rest[..at]);
+        let taken = match half(escape) {
+            Some(first) if first < 0xDC00 && escape.get(6..).is_some_and(|next| second(next).is_some()) => {
+                mended.push_str(&escape[..12]);
+                12
+            }
+            Some(code) => {
+                mended.extend(char::from_u32(HALVES + code - 0xD800));
+                6
+            }
+            // An escaped backslash begins no escape of its own.
+            None => {
+                let two = escape.char_indices().nth(2).map_or(escape.len(), |(at, _)| at);
+                mended.push_str(&escape[..two]);
+                two
+            }
+        };
+        rest = &escape[taken..];
+    }
+    mended.push_str(rest);
+    (mended != data).then_some(mended)
+}
+
+/// Returns which half of a character `c` stands for.
+fn half(c: char) -> Option<u32> {
+    u32::from(c).checked_sub(HALVES).filter(|half| *half < 0x800)
+}
+
+/// Returns a piece of a text as it can be shown: half a character cannot.
+pub(crate) fn without_halves(mut piece: String) -> String {
+    piece.retain(|c| half(c).is_none());
+    piece
+}
+
+/// Returns `text` with halves of characters put together; one that stayed alone is U+FFFD.
+pub(crate) fn joined(text: String) -> String {
+    if !text.contains(|c| half(c).is_some()) {
+        return text;
+    }
+    let units = text.chars().flat_map(|c| {
+        let mut units = [0; 2];
+        match half(c) {
+            Some(half) => vec![0xD800 + half as u16],
+            None => c.encode_utf16(&mut units).to_vec(),
+        }
+    });
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// Returns the text of a field, or the empty string.

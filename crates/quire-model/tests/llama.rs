@@ -99,6 +99,7 @@ fn called(more: Vec<PromptItem>) -> Prompt {
         calls: vec![call],
         stop: Stop::Done,
         usage: Usage::default(),
+        by: String::new(),
     };
     let outcome = Arc::new(Outcome::said("notes.txt"));
     let result = ToolResult { id: "c1".to_owned(), tool: "shell".to_owned(), outcome };

@@ -18,6 +18,7 @@ mod read;
 mod search;
 mod serve;
 mod shell;
+mod start;
 mod write;
 
 use crate::protocol::HandOutcome;

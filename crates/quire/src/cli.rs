@@ -257,16 +257,20 @@ pub struct HostArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ModelsArgs {
     #[command(subcommand)]
     pub command: Option<ModelsCommand>,
+    /// Ask this model too, besides those that your settings name (may be given several times)
+    #[arg(short, long = "model", value_name = "PROVIDER/MODEL")]
+    pub model: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
     /// Read a provider's key from stdin, test it, and store it
     Add {
-        /// openai, anthropic, openrouter, or one of your settings
+        /// openai, anthropic, google, mistral, deepseek, openrouter, or one of your settings
         #[arg(value_name = "PROVIDER")]
         provider: String,
     },

@@ -74,13 +74,13 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
     Ok((quire, surroundings))
 }
 
-/// Returns the host's address for a task, with the key of its model and its secrets handed over, where there are any.
+/// Returns the host's address for a task, with the keys of its models and its secrets handed over, where there are any.
 pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
     let mut link = quire.link().await?;
-    if let Some(model) = &task.charter.model
-        && let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here)
-    {
-        link.key(task.id, &key).await;
+    for model in task.models() {
+        if let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here) {
+            link.key(task.id, &model.provider, &key).await;
+        }
     }
     for rule in &task.charter.secrets {
         if let Some(value) = keys.secret(&rule.name, here) {

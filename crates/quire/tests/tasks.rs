@@ -14,7 +14,7 @@ impl Home {
         std::fs::create_dir_all(home.folder()).unwrap();
         std::fs::create_dir_all(home.path().join(".config/quire")).unwrap();
         // Port 1 of the loopback: nothing answers there, whatever runs on the machine.
-        let nowhere = ["ollama", "lmstudio", "llamacpp"]
+        let nowhere = ["ollama", "lmstudio", "llamacpp", "vllm"]
             .map(|name| format!("[providers.{name}]\nbase_url = \"http://127.0.0.1:1/v1\"\n"));
         std::fs::write(home.path().join(".config/quire/config.toml"), nowhere.concat()).unwrap();
         home

@@ -140,7 +140,7 @@ impl Task {
 
     /// Returns the model that writes ledgers.
     fn compact_model(&self) -> Option<&Model> {
-        self.charter.model.as_ref()
+        self.charter.compact_model.as_ref().or(self.charter.model.as_ref())
     }
 
     /// Returns the event that makes the conversation short with what a model wrote. Where that cannot serve, quire's own

@@ -1,12 +1,12 @@
 //! The lines that a person sees while a task works. A fold of its own over the log, because it tells a story, not a state:
 //! each event ends some lines and says what goes on now. Reads in a row become one line.
 
-use crate::charter::CheckSpec;
+use crate::charter::{CheckSpec, Model};
 use crate::event::{Event, Logged, Verdict};
 use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
 use crate::view::review::outcome;
-use crate::view::{count, first_line, question};
+use crate::view::{count, first_line, question, sentence};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -52,6 +52,10 @@ pub struct Progress {
     folders: Vec<PathBuf>,
     checks: Vec<CheckSpec>,
     checked: usize,
+    /// As a person names them.
+    fallbacks: Vec<String>,
+    /// Why the last request brought no reply.
+    unanswered: String,
     /// Of the open reply.
     calls: Vec<Call>,
     /// Places of calls that run now.
@@ -91,6 +95,7 @@ impl Progress {
             Event::Opened { charter, .. } => {
                 self.folders = charter.folders.clone();
                 self.checks = charter.checks.clone();
+                self.fallbacks = charter.fallback_models.iter().map(Model::title).collect();
                 self.begin(logged.at_ms);
             }
             Event::Said { words } => {
@@ -211,11 +216,19 @@ impl Progress {
             Event::Budgeted { task_usd: Some(most), .. } => {
                 lines.push(line(LineMark::Said, format!("You: up to {most}")));
             }
-            Event::AskFailed { .. }
-            | Event::Paused { .. }
-            | Event::Presented { .. }
-            | Event::Discarded {}
-            | Event::Cleared {} => {
+            Event::AskFailed { fault, .. } => {
+                lines.extend(self.flush());
+                self.running.clear();
+                self.unanswered = first_line(&fault.message, SAID_MAX);
+                self.now = None;
+            }
+            Event::FellBack { fallback } => {
+                let model = self.fallbacks.get(*fallback as usize).map_or("another model", String::as_str);
+                let text = format!("{} Asking {model} instead", sentence(&self.unanswered));
+                lines.push(line(LineMark::Failed, text));
+                self.now = Some("Thinking".to_owned());
+            }
+            Event::Paused { .. } | Event::Presented { .. } | Event::Discarded {} | Event::Cleared {} => {
                 lines.extend(self.flush());
                 self.running.clear();
                 self.now = None;

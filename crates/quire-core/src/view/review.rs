@@ -7,7 +7,7 @@ use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
-use crate::task::{AcceptState, Serving, Task, Version};
+use crate::task::{AcceptState, Serving, StandIn, Task, Version};
 use crate::view::{self, Cost, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -26,6 +26,9 @@ pub struct Review {
     pub cost: Cost,
     /// The model's own words: claims, not checked by anybody.
     pub summary: String,
+    /// Models that were asked because another did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stand_ins: Vec<StandIn>,
     /// What quire ran itself; empty: nothing was checked.
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
@@ -91,6 +94,7 @@ impl Review {
             state: view::state(task),
             version: version.number,
             worked_ms: task.worked_ms,
+            stand_ins: task.stand_ins().to_vec(),
             tokens: task.spending().tokens,
             cost: Cost::of(task),
             summary: version.summary.trim().to_owned(),

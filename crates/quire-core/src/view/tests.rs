@@ -24,6 +24,9 @@ fn charter(checks: &[&str]) -> Charter {
             output_tokens: None,
             price: None,
         }),
+        fallback_models: vec![],
+        review_model: None,
+        compact_model: None,
         checks: checks.iter().map(|c| CheckSpec { name: (*c).into(), command: (*c).into() }).collect(),
         limits: Limits { check_rounds: 0, ..Limits::default() },
         sandbox: Sandbox::default(),
@@ -46,6 +49,7 @@ fn reply(text: &str, calls: &[(&str, &str)]) -> Event {
             calls: calls.iter().enumerate().map(call).collect(),
             stop: Stop::Done,
             usage: Usage { input: 1000, output: 50, ..Usage::default() },
+            by: String::new(),
         },
     }
 }

@@ -32,12 +32,37 @@ const KNOWN: &[Known] = &[
         key: "model",
         takes: "a string: PROVIDER/MODEL",
         put: |s, _, v| {
-            let text = text(v)?;
-            let named =
-                text.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty());
-            let (provider, name) = named
-                .ok_or_else(|| Problem(format!("`{text}` is not PROVIDER/MODEL, like ollama/qwen3-coder")))?;
-            s.model = Some((provider.to_owned(), name.to_owned()));
+            s.model = Some(named(text(v)?)?);
+            Ok(())
+        },
+    },
+    Known {
+        key: "review_model",
+        takes: "a string: PROVIDER/MODEL",
+        put: |s, _, v| {
+            s.review_model = Some(named(text(v)?)?);
+            Ok(())
+        },
+    },
+    Known {
+        key: "compact_model",
+        takes: "a string: PROVIDER/MODEL",
+        put: |s, _, v| {
+            s.compact_model = Some(named(text(v)?)?);
+            Ok(())
+        },
+    },
+    Known {
+        key: "fallback_models",
+        takes: "a list of strings, each PROVIDER/MODEL",
+        put: |s, _, v| {
+            s.fallback_models = match v {
+                // From a variable, where a list is awkward to write.
+                Value::Text(text) => {
+                    text.split(',').map(|one| named(one.trim())).collect::<Result<_, _>>()?
+                }
+                _ => texts(v)?.iter().map(|one| named(one)).collect::<Result<_, _>>()?,
+            };
             Ok(())
         },
     },
@@ -265,10 +290,8 @@ const KNOWN: &[Known] = &[
 ];
 
 /// Settings of later versions, and everything below them, with what helps in this one.
-const LATER: &[(&str, &str)] = &[
-    ("review_model", "leave it out: read the changes with `quire review`"),
-    ("mcp_servers", "leave it out: the agent has a shell and the tools installed on this machine"),
-];
+const LATER: &[(&str, &str)] =
+    &[("mcp_servers", "leave it out: the agent has a shell and the tools installed on this machine")];
 
 impl Settings {
     /// Takes one setting in, or says why not.
@@ -376,6 +399,14 @@ fn price(
 
 fn size(value: &Value, least: u64) -> Result<u64, Refusal> {
     units::bytes(text(value)?).filter(|bytes| *bytes >= least).ok_or(Kind)
+}
+
+/// Returns provider and model of `PROVIDER/MODEL`.
+fn named(text: &str) -> Result<(String, String), Refusal> {
+    let named = text.split_once('/').filter(|(provider, name)| !provider.is_empty() && !name.is_empty());
+    let (provider, name) =
+        named.ok_or_else(|| Problem(format!("`{text}` is not PROVIDER/MODEL, like ollama/qwen3-coder")))?;
+    Ok((provider.to_owned(), name.to_owned()))
 }
 
 fn provider<'s>(settings: &'s mut Settings, path: &[String]) -> Result<&'s mut Provider, Refusal> {

@@ -81,8 +81,8 @@ pub(super) fn of_file(path: &Path, text: &str) -> Result<Vec<Leaf>, SettingsErro
     Ok(leaves.into_iter().map(|(at, path, value)| Leaf { path, value, origin: origin(at) }).collect())
 }
 
-/// Variables that start so and are no settings: where quire keeps its data, and where its tests keep theirs.
-const NO_SETTINGS: [&str; 2] = ["QUIRE_HOME", "QUIRE_TEST_"];
+/// Variables that start so and are no settings: where quire keeps its data, how much its host says, and what its tests use.
+const NO_SETTINGS: [&str; 3] = ["QUIRE_HOME", "QUIRE_LOG", "QUIRE_TEST_"];
 
 /// Returns the settings among `env`: `QUIRE_SANDBOX__MEMORY` stands for `sandbox.memory`.
 pub(super) fn of_environment(env: &BTreeMap<String, String>) -> Vec<Leaf> {

@@ -1,5 +1,6 @@
 //! Providers, and the way from `PROVIDER/MODEL` to a [`Model`] of the charter.
 
+use crate::facts::Fact;
 use quire_core::charter::{Edits, Model, Wire};
 use quire_core::money::{Price, Usd};
 use std::collections::BTreeMap;
@@ -45,17 +46,21 @@ impl PriceSaid {
 }
 
 /// Model servers that are looked for where no model is named, in this order.
-pub const LOCAL: [&str; 3] = ["ollama", "lmstudio", "llamacpp"];
+pub const LOCAL: [&str; 4] = ["ollama", "lmstudio", "llamacpp", "vllm"];
 
 /// The built-in providers: name, wire, address, variable of the key. Addresses and variables are those of each provider's
-/// own documentation; the ports are the defaults of Ollama, LM Studio and llama.cpp's server.
-const BUILT_IN: [(&str, Wire, &str, Option<&str>); 6] = [
+/// own documentation; the ports are the defaults of Ollama, LM Studio, llama.cpp's server and vLLM.
+const BUILT_IN: [(&str, Wire, &str, Option<&str>); 10] = [
     ("openai", Wire::Responses, "https://api.openai.com/v1", Some("OPENAI_API_KEY")),
     ("anthropic", Wire::Messages, "https://api.anthropic.com/v1", Some("ANTHROPIC_API_KEY")),
     ("openrouter", Wire::Chat, "https://openrouter.ai/api/v1", Some("OPENROUTER_API_KEY")),
+    ("mistral", Wire::Chat, "https://api.mistral.ai/v1", Some("MISTRAL_API_KEY")),
+    ("deepseek", Wire::Chat, "https://api.deepseek.com/v1", Some("DEEPSEEK_API_KEY")),
+    ("google", Wire::Chat, "https://generativelanguage.googleapis.com/v1beta/openai", Some("GEMINI_API_KEY")),
     ("ollama", Wire::Chat, "http://127.0.0.1:11434/v1", None),
     ("lmstudio", Wire::Chat, "http://127.0.0.1:1234/v1", None),
     ("llamacpp", Wire::Chat, "http://127.0.0.1:8080/v1", None),
+    ("vllm", Wire::Chat, "http://127.0.0.1:8000/v1", None),
 ];
 
 pub(super) fn built_in() -> BTreeMap<String, Provider> {
@@ -79,8 +84,9 @@ pub(super) fn wire_of(name: &str) -> Option<Wire> {
 }
 
 impl Provider {
-    /// Returns the model `name` of this provider, which is called `provider`, or `None` where no address is known.
-    pub fn model(&self, provider: &str, name: &str) -> Option<Model> {
+    /// Returns the model `name` of this provider, which is called `provider`, or `None` where no address is known. What the
+    /// person does not say of it is as its server says (`fact`).
+    pub fn model(&self, provider: &str, name: &str, fact: Fact) -> Option<Model> {
         let traits = self.models.get(name).cloned().unwrap_or_default();
         Some(Model {
             provider: provider.to_owned(),
@@ -90,10 +96,10 @@ impl Provider {
             base_url: self.base_url.clone()?,
             key_env: self.key_env.clone(),
             edits: traits.edits.unwrap_or_else(|| edits_of(name)),
-            images: traits.images.unwrap_or(false),
-            context_tokens: traits.context_tokens,
+            images: traits.images.or(fact.images).unwrap_or(false),
+            context_tokens: traits.context_tokens.or(fact.context_tokens),
             output_tokens: traits.output_tokens,
-            price: traits.price.price(),
+            price: traits.price.price().or(fact.price),
         })
     }
 }

@@ -180,7 +180,7 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
 
 #[test]
 fn what_a_later_version_has_is_told_as_that() {
-    let rows = ["review_model = 'a/b'", "mcp_servers.git.command = 'mcp-server-git'"];
+    let rows = ["mcp_servers.git.command = 'mcp-server-git'"];
     for text in rows {
         let told = Home::new(text, "").resolve(&[], Options::default());
         assert!(matches!(told, Err(SettingsError::Later { .. })), "{text}: {told:?}");
@@ -369,6 +369,7 @@ fn values_of_arguments_and_variables() {
         ("QUIRE_SANDBOX", "{memory='1GiB'}", "fine"),
         ("NOT_QUIRE_MODEL", "3", "fine"),
         ("QUIRE_HOME", "3", "fine"),
+        ("QUIRE_LOG", "debug", "fine"),
         ("QUIRE_MODEL", "", "fine"),
     ];
     for (name, text, expected) in rows {
@@ -385,6 +386,66 @@ fn a_provider_of_ones_own() {
     assert_eq!((model.name.as_str(), model.base_url.as_str()), ("org/qwen", "http://127.0.0.1:8080/v1"));
     assert_eq!((model.wire, model.edits, model.images), (Wire::Responses, Edits::ApplyPatch, true));
     assert_eq!(model.key_env.as_deref(), Some("LAB_KEY"));
+}
+
+#[test]
+fn models_by_role_and_in_place_of_another() {
+    let config = "model = 'ollama/a'\nreview_model = 'anthropic/b'\ncompact_model = 'openai/c'\n\
+                  fallback_models = ['ollama/a', 'mistral/d/e']";
+    let found = Home::new(config, "").resolve(&[], Options::default()).unwrap();
+    let charter = found.charter(found.settings.named_model());
+    let title = |model: &Option<Model>| model.as_ref().map(Model::title).unwrap_or_default();
+    assert_eq!(
+        [&charter.model, &charter.review_model, &charter.compact_model].map(title),
+        ["ollama/a", "anthropic/b", "openai/c"]
+    );
+    let fallbacks: Vec<_> = charter.fallback_models.iter().map(Model::title).collect();
+    assert_eq!(fallbacks, ["mistral/d/e"], "what does not answer is not asked again");
+    let env = [("QUIRE_FALLBACK_MODELS", "vllm/x, deepseek/y")];
+    let found = Home::new(config, "").resolve(&env, Options::default()).unwrap();
+    assert_eq!(found.settings.fallback_models.len(), 2);
+
+    let file = "~/.config/quire/config.toml, line 1";
+    let rows = [
+        ("review_model = 'gpt'", "`review_model`: `gpt` is not PROVIDER/MODEL, like ollama/qwen3-coder."),
+        ("compact_model = 'opnai/x'", "there is no provider `opnai`. Did you mean `openai`?"),
+        ("fallback_models = ['openai/x', 'gogle/y']", "there is no provider `gogle`. Did you mean `google`?"),
+        (
+            "fallback_models = 3",
+            "`fallback_models` takes a list of strings, each PROVIDER/MODEL, but this is the number 3.",
+        ),
+    ];
+    for (config, expected) in rows {
+        let told = Home::new(config, "").told(&[], Options::default());
+        assert_eq!(told, format!("{file}: {expected}"));
+    }
+    for key in ["review_model = 'openai/x'", "compact_model = 'openai/x'", "fallback_models = ['openai/x']"] {
+        let told = Home::new("", key).told(&[], Options::default());
+        assert!(told.contains("decides where its files are sent"), "{told}");
+    }
+}
+
+#[test]
+fn built_in_providers() {
+    let found = Home::new("", "").resolve(&[], Options::default()).unwrap();
+    let names: Vec<&str> = found.settings.providers.keys().map(String::as_str).collect();
+    let all = [
+        "anthropic",
+        "deepseek",
+        "google",
+        "llamacpp",
+        "lmstudio",
+        "mistral",
+        "ollama",
+        "openai",
+        "openrouter",
+        "vllm",
+    ];
+    assert_eq!(names, all);
+    for (name, provider) in &found.settings.providers {
+        let url = provider.base_url.as_deref().unwrap();
+        assert_eq!(provider.key_env.is_none(), url.starts_with("http://127.0.0.1:"), "{name}: {url}");
+    }
 }
 
 #[test]

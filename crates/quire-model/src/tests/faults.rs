@@ -314,6 +314,37 @@ async fn less_output_is_asked_for_where_a_model_allows_less() {
     assert_eq!(request["max_tokens"], 8192);
 }
 
+/// Mistral takes no words right after a tool's outcome, and says so.
+#[tokio::test]
+async fn something_stands_between_a_tool_and_words_where_a_server_wants_it() {
+    let server = Server::start().await;
+    let (client, model) = (client(), model(Wire::Chat, &server.url()));
+    let said = streamed_reply();
+    let prompt =
+        prompt(vec![words("Hello"), PromptItem::Model(said.clone()), results(&said, "x"), words("More")]);
+    let body = r#"{"object":"error","message":"Unexpected role 'user' after role 'tool'","type":"invalid_request_message_order","code":"3230"}"#;
+    let answering = async {
+        server.answer("400 Bad Request", "", body).await;
+        server.stream(&format!("{SAID}{END}")).await.json()
+    };
+    let (asked, request) = tokio::join!(ask(&client, &model, &prompt), answering);
+    asked.reply();
+    let messages = request["messages"].as_array().unwrap().clone();
+    let roles: Vec<String> = messages.iter().map(|m| m["role"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "tool", "assistant", "user"]);
+}
+
+/// A reply of the same model with one call.
+fn streamed_reply() -> Arc<Reply> {
+    let call =
+        quire_core::Call { id: "abcdefghi".to_owned(), tool: "shell".to_owned(), input: "{}".to_owned() };
+    let item = r#"{"role":"assistant","content":"","tool_calls":[{"id":"abcdefghi","type":"function","function":{"name":"shell","arguments":"{}"}}]}"#;
+    let item = quire_core::Item::parse(item.to_owned()).unwrap();
+    let (wire, stop) = (Wire::Chat, quire_core::message::Stop::Done);
+    let (usage, by) = (quire_core::Usage::default(), "test/tiny".to_owned());
+    Arc::new(Reply { wire, items: vec![item], text: String::new(), calls: vec![call], stop, usage, by })
+}
+
 /// Where a price is known, a reply is always bounded: a server that will not have the parameter is not asked without it.
 #[tokio::test]
 async fn what_costs_is_never_asked_without_a_bound() {
@@ -416,7 +447,8 @@ async fn models_are_listed_by_name() {
         let (client, model) = (client(), model(wire, &server.url()));
         let (models, exchange) =
             tokio::join!(client.models(&model, Some(KEY)), server.answer("200 OK", "", body));
-        assert_eq!(models.unwrap(), ["a", "b"]);
+        let names: Vec<String> = models.unwrap().into_iter().map(|offer| offer.name).collect();
+        assert_eq!(names, ["a", "b"]);
         let path = if wire == Wire::Messages { "/v1/models?limit=1000" } else { "/v1/models" };
         assert!(exchange.head.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{}", exchange.head);
         assert!(exchange.head.contains(KEY));

@@ -14,7 +14,15 @@ fn reply(wire: Wire) -> impl Strategy<Value = Reply> {
         // An item with spaces and escapes that no writer of ours would choose.
         let item = Item::parse("{ \"x\" : \"\\u00e9\\/\" }".to_owned()).unwrap();
         let wire = if foreign { Wire::Tape } else { wire };
-        Reply { wire, items: vec![item], text, calls, stop: Stop::Done, usage: Usage::default() }
+        Reply {
+            wire,
+            items: vec![item],
+            text,
+            calls,
+            stop: Stop::Done,
+            usage: Usage::default(),
+            by: "test/tiny".to_owned(),
+        }
     })
 }
 

@@ -6,18 +6,20 @@
 //! nobody reads.
 
 use super::output::{Output, Shown};
+use super::start::{Start, Started};
 use super::{Inside, lock};
 use crate::protocol::KILLED;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, kill_process_group, waitid, waitpid,
+};
 use std::collections::BTreeSet;
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::fs;
-use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ pub(super) struct Running {
     begun: Instant,
     state: Mutex<State>,
     changed: Condvar,
-    stdin: Mutex<Option<ChildStdin>>,
+    stdin: Mutex<Option<PipeWriter>>,
 }
 
 struct State {
@@ -72,12 +74,6 @@ pub(super) enum Waited {
     Cancelled,
 }
 
-/// Writes to a file of the kernel's that need not be there. Makes nothing but system calls.
-fn tell_kernel(file: &CStr, word: &[u8]) {
-    let file = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
-    let _ = file.and_then(|file| rustix::io::write(&file, word));
-}
-
 impl Running {
     /// Starts `command` by a shell in the folder. With `background`, its input is a pipe that can be written to, else it
     /// is empty.
@@ -88,30 +84,32 @@ impl Running {
         background: bool,
     ) -> io::Result<Arc<Running>> {
         let (pipe, out) = io::pipe()?;
-        let mut shell = Command::new(shell_path(&inside.env));
-        shell.arg("-c").arg(command).current_dir(&inside.folder).env_clear().envs(inside.env.iter().cloned());
-        shell.stdin(if background { Stdio::piped() } else { Stdio::null() });
-        shell.stdout(out.try_clone()?).stderr(out);
-        // SAFETY: between fork and exec only system calls are made, which are async-signal-safe.
-        unsafe {
-            shell.pre_exec(|| {
-                rustix::process::setsid()?;
-                // Where memory runs out, it is not the hand that goes, nor the person's programs before these. Each session
-                // has a share of the processor of its own, which goes by this and not by what processes say.
-                tell_kernel(c"/proc/self/oom_score_adj", b"800");
-                tell_kernel(c"/proc/self/autogroup", b"5");
-                Ok(())
-            });
-        }
+        let (input, stdin) = if background {
+            let (read, write) = io::pipe()?;
+            (OwnedFd::from(read), Some(write))
+        } else {
+            let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            (null, None)
+        };
+        let program = CString::new(shell_path(&inside.env).into_os_string().into_vec())?;
+        let environment: Vec<CString> = inside
+            .env
+            .iter()
+            .map(|(name, value)| CString::new(format!("{name}={value}")))
+            .collect::<Result<_, _>>()?;
+        let start = Start {
+            program: &program,
+            arguments: &[&program, c"-c", &CString::new(command)?],
+            environment: &environment,
+            folder: &CString::new(inside.folder.as_os_str().as_bytes())?,
+            input: input.as_fd(),
+            output: out.as_fd(),
+        };
         let id = inside.next_id();
         let mut commands = lock(&inside.commands);
-        let mut child = shell.spawn()?;
-        // Holds our ends of the pipe; open, the pipe would never end.
-        drop(shell);
-        let pid = Pid::from_child(&child);
-        let ended = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
-            let _ = child.kill().and_then(|()| child.wait());
-        })?;
+        let Started { pid, ended } = start.start()?;
+        // Open here, the pipe would never end.
+        drop((input, out));
         let running = Arc::new(Running {
             id,
             call,
@@ -128,7 +126,7 @@ impl Running {
                 open: true,
             }),
             changed: Condvar::new(),
-            stdin: Mutex::new(child.stdin.take()),
+            stdin: Mutex::new(stdin),
         });
         let over: Vec<u32> = commands.iter().filter(|(_, c)| c.is_past()).map(|(id, _)| *id).collect();
         for id in &over[..over.len().saturating_sub(ENDED_KEPT)] {
@@ -138,10 +136,10 @@ impl Running {
         drop(commands);
         let pump = running.clone();
         let thread = std::thread::Builder::new().name(format!("command-{id}"));
-        if let Err(error) = thread.spawn(move || pump.pump(child, pipe, ended)) {
+        if let Err(error) = thread.spawn(move || pump.pump(pipe, &ended)) {
             // Nobody would see it end. It was begun a moment ago, and what it did may stay.
             running.kill();
-            let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+            let _ = waitpid(Some(pid), WaitOptions::empty());
             running.buried.store(true, Ordering::Release);
             lock(&inside.commands).remove(&id);
             return Err(error);
@@ -150,7 +148,7 @@ impl Running {
     }
 
     /// Reads the pipe until it closes, and notes the shell's end on the way.
-    fn pump(&self, mut child: Child, mut pipe: PipeReader, ended: OwnedFd) {
+    fn pump(&self, mut pipe: PipeReader, ended: &OwnedFd) {
         // A pipe that blocks would be read beyond the shell's end.
         let flags = fcntl_getfl(&pipe).unwrap_or(OFlags::empty());
         let _ = fcntl_setfl(&pipe, flags | OFlags::NONBLOCK);
@@ -165,7 +163,7 @@ impl Running {
                 watched.push(PollFd::new(&pipe, PollFlags::IN));
             }
             if exited.is_none() {
-                watched.push(PollFd::new(&ended, PollFlags::IN));
+                watched.push(PollFd::new(ended, PollFlags::IN));
             }
             let wait = match exited {
                 Some(_) if !noted => Some(DRAIN_QUIET),
@@ -188,10 +186,13 @@ impl Running {
                 self.changed.notify_all();
             }
             if exited.is_none()
-                && let Some(status) = child.try_wait().map_or(Some(None), |s| s.map(Some))
+                && let Some(status) =
+                    waitid(WaitId::PidFd(ended.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+                        .map_or(Some(None), |s| s.map(Some))
             {
                 self.buried.store(true, Ordering::Release);
-                let exit = status.and_then(|s| s.code().or_else(|| s.signal().map(|n| 128 + n)));
+                let exit =
+                    status.and_then(|s| s.exit_status().or_else(|| s.terminating_signal().map(|n| 128 + n)));
                 exited = Some((Instant::now(), exit));
                 quiet_since = Instant::now();
             }

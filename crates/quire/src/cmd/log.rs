@@ -94,6 +94,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
             let counts = if *spent { ", counts as spent" } else { "" };
             format!("no answer{counts}: {}", words(&fault.message))
         }
+        Event::FellBack { fallback } => format!("asks fallback {} instead", fallback + 1),
         Event::Compacting { worst } => {
             format!("asked for a ledger of the conversation{}", reserved(Some(worst)))
         }

@@ -9,7 +9,8 @@ use crate::terminal::{Look, clean, took, unless_gone};
 use quire_core::Phase;
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
-use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken, reached_text, size};
+use quire_core::task::StandIn;
+use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken, reached_text, sentence, size};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -98,6 +99,10 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
+    }
+    for StandIn { model, instead_of, why } in &review.stand_ins {
+        let told = format!("{model} stood in for {instead_of}: {}", sentence(why));
+        out.push_str(&format!("MODEL   {}\n", wrap(&one_line(&told), width, "        ").trim()));
     }
     if let Some(weak) = &review.weak {
         out.push_str(&format!("SANDBOX {}\n", wrap(&one_line(weak), width, "        ").trim()));
@@ -321,6 +326,7 @@ pub mod tests {
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
                 connection("xn--pple-43d.example", 22),
             ],
+            stand_ins: vec![],
             weak: None,
             apart: Apart {
                 outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },

@@ -171,7 +171,7 @@ impl Stage {
         command.env("LANG", "C.UTF-8");
         command.env("QUIRE_HOME", self.data());
         command.env("XDG_CONFIG_HOME", self.base.path().join("config"));
-        for name in ["OLLAMA", "LMSTUDIO", "LLAMACPP"] {
+        for name in ["OLLAMA", "LMSTUDIO", "LLAMACPP", "VLLM"] {
             command.env(format!("QUIRE_PROVIDERS__{name}__BASE_URL"), NOWHERE);
         }
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
