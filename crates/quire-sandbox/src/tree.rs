@@ -14,7 +14,7 @@ use crate::{
     BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, nameless,
     others, tidy,
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use std::collections::BTreeMap;
@@ -286,7 +286,8 @@ impl<'a> Tree<'a> {
         // Together less than all memory, or full ones would leave processes nothing.
         let mut run = with_owner(&[("mode", "0755")]);
         run.push(("size", (self.spec.memory_bytes / 8).min(64 << 20).to_string()));
-        self.memory(Path::new("/run"), &run, quiet)?;
+        let run = self.memory(Path::new("/run"), &run, quiet)?;
+        self.locks(run.as_fd()).during("making /run/lock")?;
         self.memory(
             Path::new("/dev"),
             &[("mode", "0755".into()), ("size", "64k".into())],
@@ -303,6 +304,15 @@ impl<'a> Tree<'a> {
         fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).during("making /tmp")?;
         self.bind(&tmp, Path::new("/tmp"))?;
         self.corner()
+    }
+
+    /// Lays `/run/lock`, where `/var/lock` leads and which services take for granted.
+    fn locks(&self, run: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        let owner = rustix::fs::Uid::from_raw(self.owner);
+        let group = rustix::fs::Gid::from_raw(self.owner);
+        rustix::fs::mkdirat(run, "lock", Mode::RWXU)?;
+        rustix::fs::chownat(run, "lock", Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chmodat(run, "lock", Mode::from_raw_mode(0o1777), AtFlags::empty())
     }
 
     /// Lays `/run/quire`: the binary, the out directory, and what masks are made of.

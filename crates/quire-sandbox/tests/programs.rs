@@ -32,8 +32,11 @@ const ORDINARY: u32 = 54_329;
 
 type Results = Arc<Mutex<BTreeMap<(&'static str, &'static str), bool>>>;
 
-/// A user's stand, when it was made.
-type Place = Arc<Mutex<Option<Stand>>>;
+/// A user's stand with what is installed there, once that was tried.
+type Place = Arc<Mutex<Option<Result<Stand, String>>>>;
+
+/// The packages that were fetched.
+type Archives = Arc<Mutex<PathBuf>>;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
@@ -44,11 +47,12 @@ fn main() -> ExitCode {
         return stand::work(job.to_str().expect("a job"));
     }
     let mut arguments = Arguments::from_args();
-    // They would take each other's time; and what a row needs is installed by the one before them all.
-    arguments.test_threads = Some(1);
+    // The users work side by side, and each row waits for the stand of its user.
+    arguments.test_threads = Some(2 * ROWS.len());
     let results = Results::default();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(&arguments, &results, &[], PathBuf::new())).exit_code();
+        return libtest_mimic::run(&arguments, trials(&arguments, &results, &[], &Archives::default()))
+            .exit_code();
     }
     if !rustix::process::geteuid().is_root() {
         eprintln!("must be started by root: it runs as root and as an ordinary user");
@@ -57,7 +61,8 @@ fn main() -> ExitCode {
     let before = Machine::note(ORDINARY).expect("a mount namespace");
     let archives = tempfile::Builder::new().prefix("programs-").tempdir_in("/var/tmp").expect("a directory");
     let places = [Place::default(), Place::default()];
-    let all = trials(&arguments, &results, &places, archives.path().to_path_buf());
+    let fetched = Archives::new(Mutex::new(archives.path().to_path_buf()));
+    let all = trials(&arguments, &results, &places, &fetched);
     let conclusion = libtest_mimic::run(&arguments, all);
     drop((places, archives));
     // What a filter left out changed nothing, so this is right for whatever part ran.
@@ -71,8 +76,8 @@ fn main() -> ExitCode {
     if conclusion.has_failed() || machine.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Returns the trials in their order: for each user what is installed, and then the rows.
-fn trials(arguments: &Arguments, results: &Results, places: &[Place], archives: PathBuf) -> Vec<Trial> {
+/// Returns the trials. Before the first of a user's, what its rows need is installed.
+fn trials(arguments: &Arguments, results: &Results, places: &[Place], archives: &Archives) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (at, (uid, who)) in [(0, "root"), (ORDINARY, "user")].into_iter().enumerate() {
         let place = places.get(at).cloned().unwrap_or_default();
@@ -83,14 +88,14 @@ fn trials(arguments: &Arguments, results: &Results, places: &[Place], archives: 
                 (place.clone(), results.clone(), archives.clone(), wanted.clone());
             trials.push(Trial::test(named(row), move || {
                 let mut place = place.lock().map_err(|_| "an earlier row panicked")?;
-                let stand = match &mut *place {
-                    Some(stand) => stand,
-                    None => {
-                        let stand = place.insert(Stand::new(uid));
-                        stand.install(&wanted, &archives)?;
-                        stand
-                    }
-                };
+                let stand = place.get_or_insert_with(|| {
+                    // The second to install finds fetched what the first has fetched.
+                    let archives = archives.lock().map_err(|_| "an earlier row panicked")?;
+                    let mut stand = Stand::new(uid);
+                    stand.install(&wanted, &archives)?;
+                    Ok(stand)
+                });
+                let stand = stand.as_mut().map_err(|error| format!("nothing is installed: {error}"))?;
                 let outcome = stand.prove(row).map_err(Failed::from);
                 let mut results = results.lock().map_err(|_| "an earlier row panicked")?;
                 results.insert((row.name, who), outcome.is_ok());

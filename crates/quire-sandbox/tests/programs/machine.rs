@@ -53,11 +53,21 @@ impl Machine {
         let is_moved = |key: &&String| match LEFT.iter().any(|left| key.starts_with(left)) {
             // What goes was there before, and others'.
             true => !self.facts.contains_key(*key),
+            // Who removes a directory takes along what is mounted there in other namespaces.
+            false if is_mount_of_nothing(key) => false,
             false => self.facts.get(*key) != now.get(*key),
         };
         let moved = keys.into_iter().filter(is_moved);
         moved.map(|key| format!("{key}: was {:?}, is {:?}", self.facts.get(key), now.get(key))).collect()
     }
+}
+
+/// Returns whether a fact is of a mount whose place is no longer there.
+fn is_mount_of_nothing(fact: &str) -> bool {
+    let place = fact.strip_prefix("mount ").and_then(|line| line.split(' ').nth(4));
+    place.is_some_and(|place| {
+        fs::symlink_metadata(place).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    })
 }
 
 fn facts(canary: &Path, uid: u32) -> BTreeMap<String, String> {

@@ -344,8 +344,8 @@ E
         "apt",
         "installs a program, upgrades what the machine has, and removes one, with sudo",
         &[],
-        "sudo apt-get update -qq; sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq -y sl > /dev/null; command -v sl || ls /usr/games/sl
-         sudo apt-get install -qq -y --reinstall --allow-downgrades sed > /dev/null; sudo apt-get remove -qq -y sl > /dev/null; ls /usr/games/sl 2> /dev/null || echo removed; dpkg --audit; sed --version | head -1",
+        "sudo apt-get update -qq; sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --reinstall --allow-downgrades sl sed > /dev/null
+         ls /usr/games/sl; sudo apt-get remove -qq -y sl > /dev/null; ls /usr/games/sl 2> /dev/null || echo removed; dpkg --audit; sed --version | head -1",
         "removed\nsed (GNU sed)",
     ),
     row(

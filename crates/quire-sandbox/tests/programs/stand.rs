@@ -9,12 +9,15 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::mpsc::{Receiver, channel};
 use tokio::runtime::Runtime;
+
+/// By which the machine's programs are told whom to trust, and those inside as well.
+const TRUSTS: [&str; 4] = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
 
 /// One command in one sandbox, done by a process that runs as the user.
 #[derive(Serialize, Deserialize)]
@@ -61,19 +64,20 @@ impl Stand {
         let given = out.join("archives");
         let moved = |error| format!("moving packages: {error}");
         move_files(archives, &given).map_err(moved)?;
+        // Whoever is root inside writes there, and is another outside.
+        fs::set_permissions(&given, fs::Permissions::from_mode(0o777)).map_err(moved)?;
         let install = format!(
-            "export DEBIAN_FRONTEND=noninteractive; mkdir -p /tmp/archives/partial; cd /tmp/archives
-             cp {0}/archives/*.deb . 2> /dev/null || true; apt-get update -qq
-             apt-get install -qq -y --no-install-recommends -o Dir::Cache::archives=$PWD -o APT::Keep-Downloaded-Packages=true \\
-                 -o Dpkg::Options::=--force-unsafe-io {1} > /tmp/log 2>&1 || {{ tail -50 /tmp/log; false; }}
-             cp -u *.deb {0}",
+            "export DEBIAN_FRONTEND=noninteractive; mkdir -p {0}/archives/partial
+             echo man-db man-db/auto-update boolean false | debconf-set-selections; apt-get update -qq
+             apt-get install -qq -y --no-install-recommends -o Dir::Cache::archives={0}/archives \\
+                 -o APT::Keep-Downloaded-Packages=true -o Dpkg::Options::=--force-unsafe-io \\
+                 -o Dpkg::Options::='--path-exclude=/usr/share/man/*' -o Dpkg::Options::='--path-exclude=/usr/share/doc/*' \\
+                 {1} > /tmp/log 2>&1 || {{ tail -50 /tmp/log; false; }}",
             quire_sandbox::OUT_INSIDE,
             missing.join(" ")
         );
         let done = self.run(&install);
-        for from in [given, out] {
-            move_files(&from, archives).map_err(moved)?;
-        }
+        move_files(&given, archives).map_err(moved)?;
         self.layers.insert(0, done?.1);
         Ok(())
     }
@@ -146,6 +150,9 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
     let skeleton = skeleton(&at("system"), &|_, _| ())?;
     let home = at("home").to_str().ok_or("a name")?.to_owned();
     let root = rustix::process::geteuid().is_root();
+    let said = [("HOME", home), ("PATH", "/usr/local/bin:/usr/bin:/bin".into()), ("LANG", "C.UTF-8".into())];
+    let trusts = TRUSTS.into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?)));
+    let env = said.into_iter().chain(trusts).map(|(key, value)| (key.to_owned(), value)).collect();
     let spec = Spec {
         rung: if root { Rung::Idmapped } else { Rung::OneUid },
         state: at("state"),
@@ -162,9 +169,7 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
         }],
         hide: Vec::new(),
         show: Vec::new(),
-        env: [("HOME", home.as_str()), ("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .to_vec(),
+        env,
         memory_bytes: 4 << 30,
         processes: 1024,
         disk_bytes: 10 << 30,
