@@ -61,12 +61,7 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
             .iter()
             .map(|place| Path::new(QUIRE_INSIDE).join(place))
             .find(|place| can_be(place, uid, gid));
-        let place = place.ok_or_else(|| {
-            io::Error::other(format!(
-                "there is room for {} users beside root, and they are others",
-                PLACES.len()
-            ))
-        })?;
+        let place = place.ok_or_else(|| io::Error::other(no_room()))?;
         return enter(&place);
     }
     // SAFETY: these take plain numbers.
@@ -74,6 +69,18 @@ pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
         libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(gid) == 0 && libc::setuid(uid) == 0
     };
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Returns why there is no room for a user.
+fn no_room() -> String {
+    // Nothing is written: it says whether it could be.
+    let map = fs::OpenOptions::new().write(true).open("/proc/self/uid_map");
+    match map {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            "where `/proc` is the machine's own, every command runs as root".into()
+        }
+        _ => format!("there is room for {} users beside root, and they are others", PLACES.len()),
+    }
 }
 
 fn enter(place: &Path) -> io::Result<()> {

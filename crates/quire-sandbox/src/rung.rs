@@ -74,7 +74,9 @@ impl Rung {
         match self {
             Rung::Idmapped => &[],
             Rung::OneUid => &[ONE_UID],
-            Rung::NoNewProc => &[ONE_UID, PROCESSES],
+            Rung::NoNewProc => {
+                &[ONE_UID, "no command runs as another user than root, not even by `su`", PROCESSES]
+            }
             Rung::Copy => &[
                 "the system is read-only: nothing can be installed, and only the copy of the folder and a directory for \
                  temporary files can be written",

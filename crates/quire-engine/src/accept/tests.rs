@@ -576,7 +576,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
             let entries = case.prepare(|f| put(f, "a", "a"), |_| {});
             assert!(entries.is_empty());
             for n in 0..files {
-                put(&case.wanted, format!("d/f{n}"), vec![n as u8; (1 << 20) / files]);
+                put(&case.wanted, format!("d/f{n}"), vec![n as u8 + 1; (1 << 20) / files]);
             }
             fs::remove_file(case.wanted.join("a")).unwrap();
             let before = tree_of(&case.folder);
