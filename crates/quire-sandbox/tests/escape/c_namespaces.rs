@@ -135,7 +135,12 @@ pub fn spawner_and_hand() -> [u32; 2] {
         all.join(" ").split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).collect::<Vec<_>>()
     };
     let spawner = *children(std::process::id()).first().expect("a spawner");
-    [spawner, *children(spawner).last().expect("a hand")]
+    // As root it has other children for a moment, which make namespaces.
+    let is_hand = |pid: &u32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"sandbox-hand\0"))
+    };
+    let hand = children(spawner).into_iter().find(is_hand).expect("a hand");
+    [spawner, hand]
 }
 
 fn another_user(ground: &Ground) {

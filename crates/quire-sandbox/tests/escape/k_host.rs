@@ -1,7 +1,7 @@
 //! K: the host's side. What is tried here is the host, by a hand that is not quire's: this program, which finds a file
 //! that says how to lie.
 
-use crate::catalogue::{Case, case, elsewhere};
+use crate::catalogue::{Case, Where, case, elsewhere};
 use crate::ground::Ground;
 use crate::stage::Live;
 use std::fs;
@@ -17,7 +17,11 @@ pub const CASES: &[Case] = &[
         "change nothing of whom quire trusts and where it sends things",
         "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
     ),
-    case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand),
+    case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand)
+        .unproved_on(
+            Where::Copy,
+            "nothing is believed, but what was said ends only when the host ends the sandbox",
+        ),
     elsewhere(
         "K04",
         "names_that_move_the_cursor",

@@ -262,7 +262,7 @@ fn copied_by_kernel(ground: &Ground) {
         "def each(name, f):\n  try: f(os.open('.env', os.O_RDONLY), os.open(name, os.O_RDWR | os.O_CREAT))\n  except OSError: pass\n\
          each('cloned', lambda a, b: fcntl.ioctl(b, 0x40049409, a))\neach('ranged', lambda a, b: os.copy_file_range(a, b, 4096))\n\
          each('sent', lambda a, b: os.sendfile(b, a, 0, 4096))\n\
-         def splice(a, b):\n  r, w = os.pipe()\n  os.splice(a, w, 4096)\n  os.splice(r, b, 4096)\neach('spliced', splice)\n\
+         def splice(a, b):\n  r, w = os.pipe()\n  n = os.splice(a, w, 4096)\n  n and os.splice(r, b, n)\neach('spliced', splice)\n\
          each('mapped', lambda a, b: os.write(b, mmap.mmap(a, 4096, prot=mmap.PROT_READ)))",
     );
     inside.no(&format!("grep -rF {} .", ground.word));
