@@ -259,7 +259,7 @@ fn copied_by_kernel(ground: &Ground) {
     let inside = ground.inside();
     python(
         &inside,
-        "def each(name, f):\n  try: f(os.open('.env', os.O_RDONLY), os.open(name, os.O_RDWR | os.O_CREAT))\n  except OSError: pass\n\
+        "def each(name, f):\n  try: f(os.open('.env', os.O_RDONLY), os.open(name, os.O_RDWR | os.O_CREAT))\n  except (OSError, ValueError): pass\n\
          each('cloned', lambda a, b: fcntl.ioctl(b, 0x40049409, a))\neach('ranged', lambda a, b: os.copy_file_range(a, b, 4096))\n\
          each('sent', lambda a, b: os.sendfile(b, a, 0, 4096))\n\
          def splice(a, b):\n  r, w = os.pipe()\n  n = os.splice(a, w, 4096)\n  n and os.splice(r, b, n)\neach('spliced', splice)\n\
@@ -403,8 +403,9 @@ fn shared_directory(ground: &Ground) {
 }
 
 fn shared_directory_replaced(ground: &Ground) {
-    let before = fs::metadata(&ground.stage.spec.out).unwrap();
+    // Started by root, it is given to root inside first.
     let inside = ground.inside();
+    let before = fs::metadata(&ground.stage.spec.out).unwrap();
     let out = quoted(inside.out());
     inside.no(&format!(
         "rm -rf {out} || mv {out} {out}.old || rmdir {out} || ln -sfn /etc {out}.new && mv -T {out}.new {out}"
