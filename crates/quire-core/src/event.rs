@@ -83,6 +83,11 @@ pub enum Event {
     },
     /// The person wants the conversation to be made short before the model is asked again.
     CompactWanted {},
+    /// The model was told that its last steps are the same `steps` steps, `times` times in a row.
+    Looped {
+        steps: u32,
+        times: u32,
+    },
     /// The person's limits in money from here on; one that is absent stays as it was.
     Budgeted {
         #[serde(default, skip_serializing_if = "Option::is_none")]

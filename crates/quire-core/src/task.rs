@@ -3,8 +3,8 @@
 
 mod accepts;
 mod compact;
+mod loops;
 mod reaches;
-mod repeat;
 mod spend;
 
 pub use accepts::{Accept, AcceptState};
@@ -18,7 +18,7 @@ use crate::event::{Apart, Base, Connection, Event, Logged, Proof, Seq, Verdict, 
 use crate::message::{FaultKind, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
-use repeat::Repeats;
+use loops::Loops;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ pub struct Task {
     pub last_text: Arc<str>,
     check_rounds_used: u32,
     silences: u32,
-    repeats: Repeats,
+    loops: Loops,
 }
 
 /// Where a task stands, as a person sees it.
@@ -257,7 +257,7 @@ impl Task {
             last_text: "".into(),
             check_rounds_used: 0,
             silences: 0,
-            repeats: Repeats::default(),
+            loops: Loops::default(),
         })
     }
 
@@ -348,6 +348,13 @@ impl Task {
                 only_if(working && self.compaction.begun, "only a ledger that was asked for can fail to come")
             }
             Event::CompactWanted {} => Ok(()),
+            Event::Looped { steps, times } => {
+                let counts = *steps > 0 && *times > 0;
+                only_if(
+                    working && counts && self.is_between_steps(),
+                    "a model is told of a loop between two steps",
+                )
+            }
             Event::Budgeted { task_usd, day_usd } => {
                 only_if(task_usd.is_some() || day_usd.is_some(), "a budget is an amount")
             }
@@ -517,7 +524,7 @@ impl Task {
             Event::Snapped { snapshot } => {
                 self.snapshot = Some(*snapshot);
                 self.stage = Stage::Ask;
-                self.notice_loop();
+                self.note_step();
             }
             Event::Sealed { layer, snapshot, apart } => {
                 self.layer = layer + 1;
@@ -537,6 +544,7 @@ impl Task {
                     (true, false) => Stage::Check,
                 };
             }
+            Event::Looped { steps, times } => self.warn(*steps, *times),
             Event::Restored { .. } => self.notice(
                 "The machine lost power. The folder is as after your last step; what was installed or changed outside it since \
                  this turn began is gone.",
@@ -575,6 +583,7 @@ impl Task {
                 self.press_no_more();
             }
             Event::Said { words } => {
+                self.loops = Loops::default();
                 self.words.push(words.as_str().into());
                 self.unheard.push(words.clone());
                 if matches!(self.phase, Phase::Ready | Phase::Accepted) {
@@ -795,7 +804,7 @@ impl Task {
         }
         if reply.calls.iter().all(|call| self.reads(&call.tool)) {
             self.stage = Stage::Ask;
-            self.notice_loop();
+            self.note_step();
         } else {
             self.stage = Stage::Snap;
         }
@@ -836,7 +845,7 @@ impl Task {
         self.tokens_granted =
             self.charter.limits.tokens.map(|most| self.spending.tokens.saturating_add(most));
         self.silences = 0;
-        self.repeats = Repeats::default();
+        self.loops = Loops::default();
     }
 
     fn set_call(&mut self, call: u32, state: CallState) {

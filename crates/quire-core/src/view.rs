@@ -204,6 +204,15 @@ fn needs(why: &Why, task: &Task) -> String {
     words.to_owned()
 }
 
+/// Returns which calls a task that goes round repeats, and how often; nothing where that is no more known.
+fn round(task: &Task) -> String {
+    let Some((round, calls)) = task.round() else { return String::new() };
+    let named: Vec<String> =
+        calls.iter().take(3).map(|call| progress::call_text(call, &task.charter.folders, true)).collect();
+    let more = if calls.len() > named.len() { ", and more" } else { "" };
+    format!(", {} times: {}{more}", round.times, named.join(", "))
+}
+
 /// What is to be told where something does not go on: what happened, what is safe, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Told {
@@ -243,9 +252,8 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
         ),
         Why::Money | Why::Tokens | Why::Day { .. } => cost::used_up(why, task),
         Why::Loop => (
-            "The model made the same calls with the same outcomes again and again, so quire stopped it."
-                .to_owned(),
-            format!("Say what it should try instead: quire revise {id} \"...\""),
+            format!("The model made the same calls with the same outcomes again and again{}.", round(task)),
+            format!("Say what it should try instead: quire revise {id} \"...\". Or let it go on: {resume}"),
         ),
         Why::Silence => (
             "The model answered with nothing several times.".to_owned(),

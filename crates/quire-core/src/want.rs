@@ -24,6 +24,8 @@ pub enum Want {
     Compact,
     /// Make the conversation short with quire's own ledger; decided here, so begun is done.
     Shorten,
+    /// Tell the model that it goes round; decided here, so begun is done.
+    Warn,
     /// Judge the calls of the reply; decided here, so begun is done.
     Judge(Vec<Verdict>),
     /// Run the call at that place of the reply.
@@ -62,6 +64,9 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
         Stage::Ask if task.worked_ms >= task.time_granted_ms => owed.push(Want::Pause(Why::Time)),
         Stage::Ask if task.is_compacting() => {}
+        // What is a loop is not for the log to know, so that what counts as one can change: it may go on where this would not.
+        Stage::Ask if task.goes_round() => owed.push(Want::Pause(Why::Loop)),
+        Stage::Ask if task.owed_warning().is_some() => owed.push(Want::Warn),
         Stage::Ask if task.owes_compaction() => {
             owed.push(if task.compact_worst().is_some() { Want::Compact } else { Want::Shorten });
         }
@@ -132,6 +137,7 @@ impl Want {
             Want::FallBack(fallback) => Some(Event::FellBack { fallback: *fallback }),
             Want::Compact => Some(Event::Compacting { worst: task.compact_worst()? }),
             Want::Shorten => Some(task.compacted_by_quire()),
+            Want::Warn => task.owed_warning(),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
             Want::Call(call) => Some(Event::Called { call: *call }),
             Want::Present => {
@@ -145,7 +151,10 @@ impl Want {
 
     /// Whether something is to be done outside the fold.
     fn is_effect(&self) -> bool {
-        !matches!(self, Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Present | Want::Pause(_))
+        !matches!(
+            self,
+            Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Warn | Want::Present | Want::Pause(_)
+        )
     }
 }
 

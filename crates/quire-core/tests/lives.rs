@@ -263,7 +263,12 @@ impl World {
                     buts: vec![],
                 },
             },
-            Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Present | Want::Pause(_) => {
+            Want::Judge(_)
+            | Want::FallBack(_)
+            | Want::Shorten
+            | Want::Warn
+            | Want::Present
+            | Want::Pause(_) => {
                 panic!("{want:?} is no effect")
             }
         }

@@ -390,6 +390,7 @@ impl Driver {
             | Want::Judge(_)
             | Want::FallBack(_)
             | Want::Shorten
+            | Want::Warn
             | Want::Present
             | Want::Pause(_) => {}
             Want::Equip => {

@@ -213,6 +213,10 @@ impl Progress {
                 lines.extend(self.flush());
                 lines.push(line(LineMark::Done, "Made the conversation shorter".to_owned()));
             }
+            Event::Looped { .. } => {
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Failed, "It repeats itself; told so".to_owned()));
+            }
             Event::Budgeted { task_usd: Some(most), .. } => {
                 lines.push(line(LineMark::Said, format!("You: up to {most}")));
             }
@@ -311,58 +315,59 @@ impl Progress {
 
     /// Returns what a call does, while it does it.
     fn doing(&self, call: &Call) -> String {
-        self.sentence(call, false)
+        call_text(call, &self.folders, false)
     }
 
     /// Returns what a call did.
     fn done(&self, call: &Call) -> String {
-        self.sentence(call, true)
+        call_text(call, &self.folders, true)
     }
+}
 
-    fn sentence(&self, call: &Call, done: bool) -> String {
-        let input: Value = serde_json::from_str(&call.input).unwrap_or(Value::Null);
-        let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or("");
-        let verb = |doing: &'static str, did: &'static str| if done { did } else { doing };
-        match call.tool.as_str() {
-            "shell" => format!("{} {}", verb("Running", "Ran"), quoted(text("command"))),
-            "read" => format!("{} {}", verb("Reading", "Read"), self.path(text("path"))),
-            "search" => format!("{} for {}", verb("Searching", "Searched"), quoted(text("pattern"))),
-            "edit" => format!("{} {}", verb("Editing", "Edited"), self.path(text("path"))),
-            "write" => format!("{} {}", verb("Writing", "Wrote"), self.path(text("path"))),
-            "apply_patch" => {
-                let paths = patched(text("patch"));
-                let first = paths.first().map_or_else(|| "files".to_owned(), |path| self.path(path));
-                let more = match paths.len() {
-                    0 | 1 => String::new(),
-                    files => format!(" and {} more", files - 1),
-                };
-                format!("{} {first}{more}", verb("Editing", "Edited"))
-            }
-            "plan" => {
-                let steps = input.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
-                let now =
-                    steps.iter().find(|step| step.get("status").and_then(Value::as_str) == Some("doing"));
-                match now.and_then(|step| step.get("step")).and_then(Value::as_str) {
-                    Some(step) => format!("Plan: {}", first_line(step, QUOTED_MAX)),
-                    None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
-                }
-            }
-            "serve" => format!("{} how to serve it", verb("Saying", "Said")),
-            "job" => {
-                let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);
-                format!("{} background command {id}", verb("Looking after", "Looked after"))
-            }
-            other => format!("{} {}", verb("Calling", "Called"), quoted(other)),
+/// Returns what a call of a task on `folders` does, or did.
+pub(super) fn call_text(call: &Call, folders: &[PathBuf], done: bool) -> String {
+    let input: Value = serde_json::from_str(&call.input).unwrap_or(Value::Null);
+    let path = |path: &str| path_below(path, folders);
+    let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or("");
+    let verb = |doing: &'static str, did: &'static str| if done { did } else { doing };
+    match call.tool.as_str() {
+        "shell" => format!("{} {}", verb("Running", "Ran"), quoted(text("command"))),
+        "read" => format!("{} {}", verb("Reading", "Read"), path(text("path"))),
+        "search" => format!("{} for {}", verb("Searching", "Searched"), quoted(text("pattern"))),
+        "edit" => format!("{} {}", verb("Editing", "Edited"), path(text("path"))),
+        "write" => format!("{} {}", verb("Writing", "Wrote"), path(text("path"))),
+        "apply_patch" => {
+            let paths = patched(text("patch"));
+            let first = paths.first().map_or_else(|| "files".to_owned(), |first| path(first));
+            let more = match paths.len() {
+                0 | 1 => String::new(),
+                files => format!(" and {} more", files - 1),
+            };
+            format!("{} {first}{more}", verb("Editing", "Edited"))
         }
+        "plan" => {
+            let steps = input.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
+            let now = steps.iter().find(|step| step.get("status").and_then(Value::as_str) == Some("doing"));
+            match now.and_then(|step| step.get("step")).and_then(Value::as_str) {
+                Some(step) => format!("Plan: {}", first_line(step, QUOTED_MAX)),
+                None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
+            }
+        }
+        "serve" => format!("{} how to serve it", verb("Saying", "Said")),
+        "job" => {
+            let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);
+            format!("{} background command {id}", verb("Looking after", "Looked after"))
+        }
+        other => format!("{} {}", verb("Calling", "Called"), quoted(other)),
     }
+}
 
-    /// Returns a path as a person calls it: from the task's folder on.
-    fn path(&self, path: &str) -> String {
-        let below = self.folders.iter().find_map(|f| path.strip_prefix(f.to_str()?)?.strip_prefix('/'));
-        match below.unwrap_or(path) {
-            "" | "." => "the folder".to_owned(),
-            path => first_line(path, QUOTED_MAX),
-        }
+/// Returns a path as a person calls it: from the task's folder on.
+fn path_below(path: &str, folders: &[PathBuf]) -> String {
+    let below = folders.iter().find_map(|f| path.strip_prefix(f.to_str()?)?.strip_prefix('/'));
+    match below.unwrap_or(path) {
+        "" | "." => "the folder".to_owned(),
+        path => first_line(path, QUOTED_MAX),
     }
 }
 

@@ -195,7 +195,7 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
     paused: It was paused. | Go on: quire resume 3
     200 steps used up: The limit of 200 steps is reached. | Allow as many again: quire resume 3. To say something first: quire revise 3 "..."
     60 minutes used up: The limit of 60 minutes is reached. | Allow as much again: quire resume 3. To say something first: quire revise 3 "..."
-    the model repeats itself: The model made the same calls with the same outcomes again and again, so quire stopped it. | Say what it should try instead: quire revise 3 "..."
+    the model repeats itself: The model made the same calls with the same outcomes again and again. | Say what it should try instead: quire revise 3 "...". Or let it go on: quire resume 3
     the model says nothing: The model answered with nothing several times. | Try again: quire resume 3. If it stays silent, name another model (quire models).
     the model declined: The model declined to go on: not that. | Say it in another way: quire revise 3 "..."
     the model's key is missing: https://example.org answers 503. | Give its key: quire models add lab. Then: quire resume 3

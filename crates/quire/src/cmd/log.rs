@@ -104,6 +104,9 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("cut the conversation short: a ledger by {by}, {bytes}, and the last {tail}")
         }
         Event::CompactFailed { fault, .. } => format!("no ledger from the model: {}", words(&fault.message)),
+        Event::Looped { steps, times } => {
+            format!("told the model that it goes round: {}, {times} times", count((*steps).into(), "step"))
+        }
         Event::CompactWanted {} => "the conversation is to be cut short".to_owned(),
         Event::Budgeted { task_usd, day_usd } => {
             let task = task_usd.map(|usd| format!("{usd} for the task"));

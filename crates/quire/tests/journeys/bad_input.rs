@@ -227,9 +227,20 @@ fn the_same_call_for_ever_ends() {
     stage.file("a", "a\n");
     stage.quire(&["go round"]).exits(3).tells(&["again and again", "quire revise 1"]);
     assert!(model.asked().len() < 12, "{} requests", model.asked().len());
-    assert!(matches!(&stage.log(1).last().unwrap().event, Event::Paused { why: Why::Loop }));
-    // One more word, and it may try again.
+    let log = stage.log(1);
+    assert!(matches!(&log.last().unwrap().event, Event::Paused { why: Why::Loop }));
+    let told = log.iter().position(|logged| matches!(logged.event, Event::Looped { steps: 1, times: 4 }));
+    assert!(told.is_some_and(|at| at < log.len() - 10), "the model is told first, and then the person");
+    assert_eq!(stage.state(1), "needs you: the model repeats itself");
+    let shown = stage.quire(&["watch", "1"]).exits(3);
+    assert!(shown.err.contains("8 times: Read a") && shown.err.contains("quire resume 1"), "{shown:?}");
+    // One more word, or a plain yes, and it may try again.
+    let asked = model.asked().len();
     stage.quire(&["revise", "1", "try something else"]).exits(3);
+    assert_eq!(model.asked().len(), asked + 8);
+    stage.quire(&["resume", "1"]).exits(0);
+    stage.quire(&["watch", "1"]).exits(3);
+    assert_eq!(model.asked().len(), asked + 16);
 }
 
 #[test]
