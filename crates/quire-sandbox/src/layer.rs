@@ -2,7 +2,8 @@
 //!
 //! - `folder-<i>/`: what changed in the i-th folder,
 //! - `ignored-<i>/<name>/`: what changed in one ignored directory of it,
-//! - `machine/<name>/`: what changed below one mount point of the machine.
+//! - `machine/<name>/`: what changed below one directory of the machine that was shown as a piece of its own. Which are, goes by
+//!   what is mounted at the moment (`pieces`).
 //!
 //! Each is the upper directory of an overlay, or what it would be. A deleted entry is a character device 0:0, or where the
 //! file system takes none an empty file with the extended attribute `user.overlay.whiteout`; a directory that hides what
@@ -15,7 +16,7 @@
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -29,12 +30,12 @@ pub fn ignored(layer: &Path, index: usize, relative: &Path) -> PathBuf {
     layer.join(format!("ignored-{index}")).join(name(relative))
 }
 
-/// Returns the directory of changes below one mount point, such as `/` or `/home`.
-pub fn machine(layer: &Path, mount_point: &Path) -> PathBuf {
-    machine_all(layer).join(name(mount_point))
+/// Returns the directory of changes in one piece of the machine, such as `/` or `/home`.
+pub fn machine(layer: &Path, piece: &Path) -> PathBuf {
+    machine_all(layer).join(name(piece))
 }
 
-/// Returns the directory whose entries are the mount points of [`machine`], to be read with [`path_of`].
+/// Returns the directory whose entries are the pieces of [`machine`], to be read with [`path_of`].
 pub fn machine_all(layer: &Path) -> PathBuf {
     layer.join("machine")
 }
@@ -69,6 +70,20 @@ pub fn marks_of(part: &Path) -> Marks {
         Some(_) => Marks::User,
         None if rustix::process::geteuid().is_root() => Marks::Trusted,
         None => Marks::User,
+    }
+}
+
+/// Returns whether a directory of a layer hides what older layers have in it.
+pub fn is_opaque(dir: BorrowedFd<'_>, marks: Marks) -> bool {
+    let mut value = [0u8; 2];
+    rustix::fs::fgetxattr(dir, opaque(marks), &mut value) == Ok(1) && value[0] == b'y'
+}
+
+/// Returns the name of the attribute that says so.
+pub fn opaque(marks: Marks) -> &'static str {
+    match marks {
+        Marks::Trusted => "trusted.overlay.opaque",
+        Marks::User => "user.overlay.opaque",
     }
 }
 

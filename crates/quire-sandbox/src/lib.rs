@@ -32,6 +32,7 @@ mod network;
 mod others;
 mod own;
 mod pages;
+mod pieces;
 mod ports;
 mod process;
 pub mod protocol;

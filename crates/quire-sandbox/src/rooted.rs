@@ -80,6 +80,18 @@ impl AsFd for Rooted {
     }
 }
 
+impl From<OwnedFd> for Rooted {
+    fn from(fd: OwnedFd) -> Rooted {
+        Rooted { fd }
+    }
+}
+
+impl From<Rooted> for OwnedFd {
+    fn from(rooted: Rooted) -> OwnedFd {
+        rooted.fd
+    }
+}
+
 impl Rooted {
     /// Opens the directory `path`, which must not itself be a symlink.
     pub fn open(path: &Path) -> io::Result<Rooted> {

@@ -2,6 +2,7 @@
 //! first look at a path slower.
 
 use crate::layer::{self, Marks};
+use crate::pieces::Pieces;
 use crate::rooted::Rooted;
 use crate::stack::Stack;
 use std::collections::BTreeSet;
@@ -25,13 +26,28 @@ pub fn squash(layers: &[PathBuf], made: &Path, under: &dyn Fn(&Path) -> io::Resu
     let make = |dir: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     make(made)?;
     layer::note_marks(made, marks)?;
+    let pieces = Pieces::of(layers)?;
     for part in parts(layers)? {
         let stack = Stack::open(&layers.iter().map(|layer| layer.join(&part)).collect::<Vec<_>>())?;
         let to = made.join(&part);
         make(&to)?;
-        stack.merge(&Rooted::open(&to)?, &under(&part)?)?;
+        stack.merge(&Rooted::open(&to)?, &ground(&pieces, &part, under(&part))?)?;
     }
     Ok(rustix::fs::syncfs(fs::File::open(made)?)?)
+}
+
+/// Opens what a directory of changes will stand on: `machine`, and upon that what the layers have of a piece of the machine in
+/// pieces that were cut more coarsely.
+fn ground(layers: &Pieces, part: &Path, machine: io::Result<Stack>) -> io::Result<Stack> {
+    let machine = match machine {
+        // What the person may not enter is not shown: there is nothing of it below.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Stack::open(&[]),
+        machine => machine,
+    }?;
+    let Ok(piece) = part.strip_prefix("machine") else { return Ok(machine) };
+    let coarser = layers.changes(&layer::path_of(piece.as_os_str()), &|upper| upper.ends_with(part))?;
+    let ground = Stack::of(coarser.dirs);
+    Ok(if coarser.hides { ground } else { ground.upon(machine) })
 }
 
 /// Returns the upper directories that any of the layers has, relative to it.

@@ -79,6 +79,12 @@ impl Stack {
         Ok(Stack { layers: opened, marks, lent: RefCell::default() })
     }
 
+    /// Returns the stack of these directories, newest first, each with where its marks are.
+    pub fn of(dirs: Vec<(Rooted, Marks)>) -> Stack {
+        let (layers, marks) = dirs.into_iter().unzip();
+        Stack { layers, marks, lent: RefCell::default() }
+    }
+
     /// Returns this stack upon another.
     pub fn upon(mut self, mut lower: Stack) -> Stack {
         self.layers.extend(std::mem::take(&mut lower.layers));
@@ -193,12 +199,7 @@ impl Stack {
 
     /// Returns whether overlayfs shows nothing of older layers in this directory of a layer.
     fn is_opaque(&self, layer: usize, dir: BorrowedFd<'_>) -> bool {
-        let name = match self.marks[layer] {
-            Marks::Trusted => "trusted.overlay.opaque",
-            Marks::User => "user.overlay.opaque",
-        };
-        let mut value = [0u8; 2];
-        rustix::fs::fgetxattr(dir, name, &mut value) == Ok(1) && value[0] == b'y'
+        layer::is_opaque(dir, self.marks[layer])
     }
 
     /// Returns whether a file of a layer stands for a deletion. Where an agent could set the mark, it stands for itself.

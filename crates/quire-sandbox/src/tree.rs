@@ -9,6 +9,8 @@ use crate::hide::{self, FolderSecrets};
 use crate::links;
 use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
+use crate::pieces::{Changes, Pieces};
+use crate::rooted::Rooted;
 use crate::twice::Mounts;
 use crate::{
     BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, nameless,
@@ -17,7 +19,7 @@ use crate::{
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -50,6 +52,8 @@ struct Tree<'a> {
     /// Root inside, as this process must write it.
     owner: u32,
     mounts: Vec<Mount>,
+    /// How the task's layers are cut, the writable one first.
+    pieces: Pieces,
     /// A file system in memory for everything that lives as long as the mounts: it goes with them.
     scratch: PathBuf,
     root: OwnedFd,
@@ -120,6 +124,8 @@ impl<'a> Tree<'a> {
             real_root,
             owner,
             mounts,
+            pieces: Pieces::of(std::iter::once(&spec.layer).chain(&spec.layers))
+                .during("reading the layers")?,
             scratch,
             root,
             maps: BTreeMap::new(),
@@ -144,7 +150,8 @@ impl<'a> Tree<'a> {
         below.insert(0, open(&door)?);
         let new_root = tree.made("new")?;
         let place = mounts::place(&new_root).during("opening the new root")?;
-        tree.root = tree.lay(Path::new("/"), &place, |of| layer::machine(of, Path::new("/")), below)?;
+        let changes = tree.changes(Path::new("/"))?;
+        tree.root = tree.lay_piece(Path::new("/"), &place, changes, below)?;
         Ok(tree)
     }
 
@@ -152,39 +159,65 @@ impl<'a> Tree<'a> {
     fn machine(&mut self, home: &Home) -> Result<(), Broken> {
         let mut parts: Vec<PathBuf> = if self.real_root {
             let own = self.mounts.iter().filter(|mount| mount.is_own_disk() && mount.point != Path::new("/"));
-            own.map(|mount| mount.point.clone()).collect()
+            own.map(|mount| mount.point.clone()).filter(|point| point.is_dir()).collect()
         } else {
             let mut parts = Vec::new();
             self.split(Path::new("/"), home, &mut parts)?;
             parts
         };
+        // As finely as the layers are, whatever was mounted when they were made: what is in a piece is seen in that alone.
+        let pieces = self.pieces.all();
+        parts.extend(pieces.iter().filter(|piece| **piece != Path::new("/")).cloned());
         let not_shown =
             |part: &PathBuf| home.holds(part) || FRESH.iter().any(|fresh| part.starts_with(fresh));
-        parts.retain(|part| !not_shown(part) && part.is_dir());
+        parts.retain(|part| !not_shown(part));
+        // Outer ones come first.
         parts.sort();
+        parts.dedup();
         for part in parts {
-            let mut below = match self.real(&part) {
-                // Gone since it was listed: the machine is in use.
-                Err(_) if !part.exists() => continue,
-                real => vec![real?],
-            };
-            if !self.real_root {
-                let inside = part.strip_prefix("/").unwrap_or(&part);
-                let made =
-                    self.spec.skeleton.iter().map(|layer| layer.join(inside)).filter(|made| made.is_dir());
-                let made: Vec<OwnedFd> = made.map(|made| open(&made)).collect::<Result<_, _>>()?;
-                below.splice(0..0, made);
-            }
-            let door = self.scratch.join("door").join(part.strip_prefix("/").unwrap_or(&part));
-            if door.is_dir() {
-                below.insert(0, open(&door)?);
-            }
+            let below = self.machines(&part)?;
             self.lay_machine(&part, below)?;
         }
         for area in &home.areas {
-            self.home(area, home)?;
+            self.home(area, home, &pieces)?;
         }
         Ok(())
+    }
+
+    /// Returns what there is of a directory below the task's layers, newest first: what quire lays over the machine, and the
+    /// machine's own. Nothing where the machine has none there, or one that is not shown.
+    fn machines(&mut self, part: &Path) -> Result<Vec<OwnedFd>, Broken> {
+        let inside = part.strip_prefix("/").unwrap_or(part);
+        let on = self.mounts.iter().filter(|mount| part.starts_with(&mount.point));
+        let on = on.max_by_key(|mount| mount.point.components().count());
+        let shown = on.is_none_or(|mount| mount.point == Path::new("/") || mount.is_own_disk());
+        // What is a link by now leads to where it is shown by itself.
+        if !shown || !fs::canonicalize(part).is_ok_and(|real| real == part) || !part.is_dir() {
+            return Ok(Vec::new());
+        }
+        let machine = if self.can_be_below(part) {
+            match self.real(part) {
+                // Gone since it was listed: the machine is in use.
+                Err(_) if !part.exists() => return Ok(Vec::new()),
+                real => real?,
+            }
+        } else {
+            let outlined = self.scratch.join("root").join(inside);
+            match mounts::place(&outlined) {
+                Err(Errno::NOENT) => return Ok(Vec::new()),
+                outlined => outlined.during(format_args!("opening an outline of {}", part.display()))?,
+            }
+        };
+        let mut below = Vec::new();
+        let skeleton: &[PathBuf] = if self.real_root { &[] } else { &self.spec.skeleton };
+        for over in std::iter::once(&self.scratch.join("door")).chain(skeleton) {
+            let over = over.join(inside);
+            if over.is_dir() {
+                below.push(open(&over)?);
+            }
+        }
+        below.push(machine);
+        Ok(below)
     }
 
     /// Collects the directories below `dir` that an ordinary user can lay an overlay on. A directory with mounts below
@@ -215,7 +248,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Lays an empty home area with the known tools, and the ways to the task's folders, in it.
-    fn home(&mut self, area: &Path, home: &Home) -> Result<(), Broken> {
+    fn home(&mut self, area: &Path, home: &Home, pieces: &BTreeSet<PathBuf>) -> Result<(), Broken> {
         let skeleton = self.made(&format!("home-{}", self.lowers))?;
         self.lowers += 1;
         if let Ok(real) = fs::metadata(area) {
@@ -254,12 +287,14 @@ impl<'a> Tree<'a> {
         }
         let below = vec![open(&skeleton)?];
         self.lay_machine(area, below)?;
-        for path in shown {
+        // What was a tool's once and is none now has what the task made of it, and nothing of the machine's.
+        let mut parts: BTreeSet<&PathBuf> = pieces.iter().filter(|piece| piece.starts_with(area)).collect();
+        parts.extend(&shown);
+        for path in parts.into_iter().filter(|path| *path != area) {
             // What cannot be read by the person is no tool of his.
-            if fs::read_dir(&path).is_ok() && self.can_be_below(&path) {
-                let below = vec![self.real(&path)?];
-                self.lay_machine(&path, below)?;
-            }
+            let is_tool = shown.contains(path) && fs::read_dir(path).is_ok() && self.can_be_below(path);
+            let below = if is_tool { vec![self.real(path)?] } else { Vec::new() };
+            self.lay_machine(path, below)?;
         }
         Ok(())
     }
@@ -549,15 +584,45 @@ impl<'a> Tree<'a> {
             || !self.mounts.iter().any(|mount| mount.point != path && mount.point.starts_with(path))
     }
 
+    /// Lays a piece of the machine. Where neither the machine nor the task has anything there, there is none.
     fn lay_machine(&mut self, at: &Path, below: Vec<OwnedFd>) -> Result<(), Broken> {
-        let target = match self.target(at) {
-            // In an earlier turn the agent put something else there: its own work stays as it is.
-            Err(_) if !self.spec.layers.is_empty() || layer::machine(&self.spec.layer, at).exists() => {
+        let upper = layer::machine(&self.spec.layer, at);
+        let changes = self.changes(at)?;
+        if below.is_empty() || changes.hides {
+            let own = upper.exists().then(|| Rooted::open(&upper)).transpose().during_path(at)?;
+            let mut nothing = true;
+            for dir in changes.dirs.iter().map(|(dir, _)| dir).chain(&own) {
+                nothing &= dir.names(None).during_path(at)?.is_empty();
+            }
+            if nothing {
                 return Ok(());
             }
+        }
+        let target = match self.target(at) {
+            // In an earlier turn the agent put something else there: its own work stays as it is.
+            Err(_) if !self.spec.layers.is_empty() || upper.exists() => return Ok(()),
             target => target?,
         };
-        self.lay(at, &target, |of| layer::machine(of, at), below).map(drop)
+        self.lay_piece(at, &target, changes, below).map(drop)
+    }
+
+    /// Returns what the task's layers have of a directory of the machine below what it will write there.
+    fn changes(&self, at: &Path) -> Result<Changes, Broken> {
+        let own = layer::machine(&self.spec.layer, at);
+        let changes = self.pieces.changes(at, &|upper| upper == own);
+        changes.during(format_args!("reading what the layers have of {}", at.display()))
+    }
+
+    fn lay_piece(
+        &mut self,
+        at: &Path,
+        target: &OwnedFd,
+        changes: Changes,
+        below: Vec<OwnedFd>,
+    ) -> Result<OwnedFd, Broken> {
+        let below = if changes.hides { Vec::new() } else { below };
+        let sealed = changes.dirs.into_iter().map(|(dir, _)| dir.into()).collect();
+        self.lay_parts(at, target, &layer::machine(&self.spec.layer, at), sealed, below).during_path(at)
     }
 
     /// Lays an overlay onto `target`, which is the place of `at`: the writable layer, the sealed ones, and what is
@@ -569,30 +634,35 @@ impl<'a> Tree<'a> {
         part: impl Fn(&Path) -> PathBuf,
         below: Vec<OwnedFd>,
     ) -> Result<OwnedFd, Broken> {
-        self.lay_parts(at, target, part, below).during_path(at)
+        let mut sealed = Vec::new();
+        for layer in &self.spec.layers {
+            match mounts::place(&part(layer)) {
+                Ok(part) => sealed.push(part),
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error).during("opening a sealed layer"),
+            }
+        }
+        self.lay_parts(at, target, &part(&self.spec.layer), sealed, below).during_path(at)
     }
 
     fn lay_parts(
         &mut self,
         at: &Path,
         target: &OwnedFd,
-        part: impl Fn(&Path) -> PathBuf,
+        upper: &Path,
+        sealed: Vec<OwnedFd>,
         below: Vec<OwnedFd>,
     ) -> Result<OwnedFd, Broken> {
-        let mut lowers = Vec::new();
-        for sealed in &self.spec.layers {
-            match mounts::place(&part(sealed)) {
-                Ok(sealed) => lowers.push(sealed),
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(error).during("opening a sealed layer"),
-            }
-        }
         let (user_marks, spare) = (!self.real_root, self.made("spare")?);
         let lies_within = |layers: &[PathBuf]| layers.iter().any(|layer| layer.starts_with(at));
-        let tangled = (!lowers.is_empty() && lies_within(&self.spec.layers))
-            || (below.len() > 1 && lies_within(&self.spec.skeleton));
-        lowers.extend(below);
-        if tangled && let Some(machine) = lowers.pop() {
+        let of_task = lies_within(&self.spec.layers) || self.spec.layer.starts_with(at);
+        let tangled =
+            (!sealed.is_empty() && of_task) || (below.len() > 1 && lies_within(&self.spec.skeleton));
+        let has_machine = !below.is_empty();
+        let mut lowers: Vec<OwnedFd> = sealed.into_iter().chain(below).collect();
+        if !has_machine {
+            lowers.push(open(&self.made("nothing")?)?);
+        } else if tangled && let Some(machine) = lowers.pop() {
             // No overlay takes a lower directory that lies in another one, as quire's layers lie in the machine. An overlay
             // of the machine alone is a file system of its own, in which they do not lie.
             let alone = [machine, open(&self.made(&format!("nothing-{}", self.lowers))?)?];
@@ -600,16 +670,15 @@ impl<'a> Tree<'a> {
             self.keep(&machine, true)?;
             lowers.push(machine);
         }
-        let upper = part(&self.spec.layer);
         if !upper.exists() {
-            fs::create_dir_all(&upper).during("making the layer")?;
+            fs::create_dir_all(upper).during("making the layer")?;
             // The top of an overlay shows the owner and mode of its upper directory.
             if let Some(lower) = lowers.first() {
                 let like = rustix::fs::fstat(lower).during("looking at a lower layer")?;
-                fs::set_permissions(&upper, fs::Permissions::from_mode(like.st_mode & 0o7777))
+                fs::set_permissions(upper, fs::Permissions::from_mode(like.st_mode & 0o7777))
                     .during("making the layer")?;
                 if self.real_root {
-                    chown(&upper, Some(like.st_uid), Some(like.st_gid)).during("making the layer")?;
+                    chown(upper, Some(like.st_uid), Some(like.st_gid)).during("making the layer")?;
                 }
             }
         }
@@ -621,7 +690,7 @@ impl<'a> Tree<'a> {
             tidy::empty(&work).during("clearing a work directory")?;
         }
         fs::create_dir_all(&work).during("making a work directory")?;
-        let (upper, work) = (open(&upper)?, open(&work)?);
+        let (upper, work) = (open(upper)?, open(&work)?);
         let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount(&spare)?;
         mounts::attach(&mount, target).during("attaching")?;
         Ok(mount)
@@ -683,9 +752,9 @@ trait DuringPath<T> {
     fn during_path(self, path: &Path) -> Result<T, Broken>;
 }
 
-impl<T> DuringPath<T> for Result<T, Broken> {
+impl<T, E: std::fmt::Display> DuringPath<T> for Result<T, E> {
     fn during_path(self, path: &Path) -> Result<T, Broken> {
-        self.map_err(|Broken(what)| Broken(format!("laying {}: {what}", path.display())))
+        self.map_err(|what| Broken(format!("laying {}: {what}", path.display())))
     }
 }
 

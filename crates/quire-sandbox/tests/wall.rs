@@ -21,6 +21,8 @@ mod ground;
 mod install;
 #[path = "wall/life.rs"]
 mod life;
+#[path = "wall/mounts.rs"]
+mod mounts;
 #[path = "wall/stage.rs"]
 mod stage;
 #[path = "wall/tests.rs"]
@@ -64,6 +66,9 @@ fn main() -> ExitCode {
         let helper = tests::HELPERS.iter().find(|(name, _)| *name == one).map(|(_, helper)| helper);
         let stand = std::env::var("WALL_STAND").expect("where it stands");
         let stand = STANDS.iter().find(|known| known.name == stand).expect("a stand of that name");
+        if one.as_encoded_bytes().starts_with(b"mounts_") {
+            ground::become_for_now(stand.uid).expect("another user");
+        }
         test.or(helper).expect("a test of that name")(&stage::Stage::set(stand.rung));
         return ExitCode::SUCCESS;
     }
@@ -104,7 +109,13 @@ fn run(name: &str, stand: &Stand) -> Result<(), libtest_mimic::Failed> {
     command.env("WALL_STAND", stand.name).current_dir("/");
     // SAFETY: it makes system calls and allocates; this process's other threads hold no lock of the allocator's for long,
     // and glibc keeps it usable in a forked child.
-    unsafe { command.pre_exec(move || ground.take(uid)) };
+    unsafe {
+        match name.starts_with("mounts_") {
+            // The test itself goes on to be another user, so that it can mount between two sandboxes.
+            true => command.pre_exec(move || ground.take(0).and_then(|()| ground::own_mounts())),
+            false => command.pre_exec(move || ground.take(uid)),
+        }
+    };
     let status = command.status().expect("a test's process");
     if status.success() { Ok(()) } else { Err(format!("{status}").into()) }
 }

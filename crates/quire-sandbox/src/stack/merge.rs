@@ -83,11 +83,7 @@ impl Stack {
         }
         self.copy_attributes(&self.layers[made.layer].open_at(made.path.as_ref(), flags)?, &dir, marks)?;
         if made.hides {
-            let name = match marks {
-                Marks::Trusted => "trusted.overlay.opaque",
-                Marks::User => "user.overlay.opaque",
-            };
-            rustix::fs::fsetxattr(&dir, name, b"y", XattrFlags::empty())?;
+            rustix::fs::fsetxattr(&dir, layer::opaque(marks), b"y", XattrFlags::empty())?;
         }
         let time = Timespec {
             tv_sec: made.print.mtime_ns.div_euclid(1_000_000_000),

@@ -75,6 +75,37 @@ impl Ground {
     }
 }
 
+/// Makes a process of root's `uid`'s, until something is done [`as_root`]. Not before an exec, which makes it so for ever.
+#[allow(dead_code, reason = "one of the test programs that hold this file has no use for it")]
+pub fn become_for_now(uid: u32) -> io::Result<()> {
+    // SAFETY: these take plain numbers, and an empty list.
+    unsafe {
+        done(libc::setgroups(0, std::ptr::null()).into())?;
+        done(libc::setresgid(uid, uid, 0).into())?;
+        done(libc::setresuid(uid, uid, 0).into())?;
+        // Or the process's own files in /proc would be root's.
+        done(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).into())
+    }
+}
+
+/// Does something as root after [`become_for_now`]. What is started meanwhile is root's as well.
+#[allow(dead_code, reason = "one of the test programs that hold this file has no use for it")]
+pub fn as_root<T>(doing: impl FnOnce() -> T) -> T {
+    const SAME: libc::uid_t = libc::uid_t::MAX;
+    // SAFETY: these take plain numbers.
+    let become_one = |uid| unsafe {
+        done(libc::setresuid(SAME, uid, SAME).into()).expect("another user");
+        // Or the process's own files in /proc would be root's.
+        done(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0).into()).expect("a process to be seen");
+    };
+    // SAFETY: returns a plain number.
+    let uid = unsafe { libc::getuid() };
+    become_one(0);
+    let result = doing();
+    become_one(uid);
+    result
+}
+
 fn done(result: libc::c_long) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -88,15 +119,24 @@ fn become_user(uid: u32) -> io::Result<()> {
     }
 }
 
-/// Covers a directory of `/proc` in a mount namespace of its own.
-fn cover_proc() -> io::Result<()> {
+/// Gives this process mounts of its own.
+pub fn own_mounts() -> io::Result<()> {
     let none = std::ptr::null();
     // SAFETY: every string is a constant, and absent data is null.
     unsafe {
         done(libc::unshare(libc::CLONE_NEWNS).into())?;
-        done(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()).into())?;
+        done(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()).into())
+    }
+}
+
+/// Covers a directory of `/proc` in a mount namespace of its own.
+fn cover_proc() -> io::Result<()> {
+    own_mounts()?;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: every string is a constant, and absent data is null.
+    unsafe {
         let (memory, at) = (c"tmpfs".as_ptr(), c"/proc/fs".as_ptr());
-        done(libc::mount(memory, at, memory, libc::MS_RDONLY, none.cast()).into())
+        done(libc::mount(memory, at, memory, libc::MS_RDONLY, none).into())
     }
 }
 
