@@ -7,6 +7,7 @@
 pub mod bytes;
 pub mod change;
 pub mod charter;
+pub mod claim;
 pub mod diff;
 pub mod event;
 pub mod message;

@@ -25,12 +25,15 @@ want, and name the choice at the end.
 
 Before you end
 - Check your work as its reader would: run the tests or the program, open what you wrote, add up the figures again, follow the links.
-- Do not weaken or skip a test to make it pass. What you could not check, say so.
+- Do not weaken or skip a test to make it pass.
 
 How to end
 - End with a reply that makes no call: two to four sentences, in the person's language and words, on what you did and found. \
-No headings, no list of files (they are shown beside it). Then one line for each choice you made and each thing left \
-undone or not checked, if any.",
+No headings, no list of files (they are shown beside it). Then a line for each of these, if any:
+  Claim: one thing that holds now and can be proved, with the check that proves it in brackets at its end, or [none]
+  Assumed: a choice you made
+  Not done: what is left undone, or you could not check
+  quire puts the outcome of its own run beside each claim. Your word that tests pass counts for nothing: leave it to quire.",
         folders[0],
         network(charter),
         if folders.len() > 1 { format!("s {}", folders.join(", ")) } else { String::new() },

@@ -1,11 +1,13 @@
 //! What every face shows: rows and sentences made of a task, so that wording is written once. Nothing here knows a terminal
 //! or a page; what came from a model, a file or a name is passed on as it is, and each face makes it harmless in its way.
 
+mod claims;
 mod cost;
 mod progress;
 mod reach;
 mod review;
 
+pub use claims::{Brief, ClaimRow};
 pub use cost::{Cost, unpriced_text};
 pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
@@ -158,11 +160,14 @@ pub fn state(task: &Task) -> String {
         Phase::Working => "working".to_owned(),
         Phase::Waiting(Why::Person) => "paused".to_owned(),
         Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
-        Phase::Ready => match task.version().map_or(0, |v| v.proofs.iter().filter(|p| !p.passed).count()) {
-            0 => "ready".to_owned(),
-            1 => "ready, but a check fails".to_owned(),
-            failed => format!("ready, but {failed} checks fail"),
-        },
+        Phase::Ready => {
+            let proofs = task.version().map_or(&[][..], |version| &version.proofs);
+            match (proofs.iter().filter(|proof| !proof.passed).count(), proofs.len()) {
+                (0, _) => "ready".to_owned(),
+                (_, 1) => "says done, but its check failed".to_owned(),
+                (failed, all) => format!("says done, but {failed} of {all} checks failed"),
+            }
+        }
         Phase::Accepted if task.cleared => "accepted, cleared away".to_owned(),
         Phase::Accepted => "accepted".to_owned(),
         Phase::Discarded => "discarded".to_owned(),

@@ -8,7 +8,7 @@ use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Serving, StandIn, Task, Version};
-use crate::view::{self, Cost, Mark};
+use crate::view::{self, Brief, Cost, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -24,8 +24,9 @@ pub struct Review {
     pub tokens: u64,
     #[serde(flatten)]
     pub cost: Cost,
-    /// The model's own words: claims, not checked by anybody.
-    pub summary: String,
+    /// What the model says of it, and what quire saw of that.
+    #[serde(flatten)]
+    pub brief: Brief,
     /// Models that were asked because another did not answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<StandIn>,
@@ -86,6 +87,7 @@ impl Review {
     pub fn of(task: &Task, version: &Version, files: Vec<FileChange>) -> Review {
         let checks = task.charter.checks.iter().enumerate();
         let checks = checks.map(|(n, spec)| CheckRow::of(spec, version.proofs.get(n).map(AsRef::as_ref)));
+        let checks: Vec<CheckRow> = checks.collect();
         let accept = task.last_accept().map(|n| &task.accepts[n]);
         Review {
             task: task.id,
@@ -97,8 +99,8 @@ impl Review {
             stand_ins: task.stand_ins().to_vec(),
             tokens: task.spending().tokens,
             cost: Cost::of(task),
-            summary: version.summary.trim().to_owned(),
-            checks: checks.collect(),
+            brief: Brief::of(&version.summary, &checks),
+            checks,
             files,
             apart: (*version.apart).clone(),
             weak: task.weak.clone(),
@@ -128,6 +130,11 @@ impl Review {
     pub fn is_for_a_browser(&self) -> bool {
         let page = |file: &FileChange| file.path.to_string().ends_with(".html");
         self.serving.is_some() || self.files.iter().any(page)
+    }
+
+    /// Returns where it stands, to follow its name: `is ready`, `says done, but 1 of 6 checks failed`.
+    pub fn standing(&self) -> String {
+        if self.state.starts_with("says ") { self.state.clone() } else { format!("is {}", self.state) }
     }
 
     /// Returns whether a check was run and failed.
@@ -221,6 +228,7 @@ pub(super) fn plus_minus(added: usize, removed: usize) -> String {
 /// A check and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckRow {
+    pub name: String,
     pub command: String,
     /// Absent: not run, because nothing changed.
     pub passed: Option<bool>,
@@ -234,6 +242,7 @@ pub struct CheckRow {
 impl CheckRow {
     pub fn of(spec: &CheckSpec, proof: Option<&Proof>) -> CheckRow {
         CheckRow {
+            name: spec.name.clone(),
             command: spec.command.clone(),
             passed: proof.map(|p| p.passed),
             outcome: proof.map_or_else(|| "not checked: nothing changed".to_owned(), outcome),
@@ -243,11 +252,16 @@ impl CheckRow {
     }
 
     pub fn symbol(&self) -> char {
-        match self.passed {
-            Some(true) => '✓',
-            Some(false) => '✗',
-            None => '○',
-        }
+        symbol(self.passed)
+    }
+}
+
+/// Returns the shape of what passed, failed, or was not checked.
+pub(super) fn symbol(passed: Option<bool>) -> char {
+    match passed {
+        Some(true) => '✓',
+        Some(false) => '✗',
+        None => '○',
     }
 }
 

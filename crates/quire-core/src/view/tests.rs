@@ -155,7 +155,7 @@ fn what_waits_for_a_person_comes_first() {
         .collect();
     insta::assert_snapshot!(shown.join("\n"), @r"
     NEEDS YOU ? 7 | needs you: the model is busy | paused /home/ada/code/invoice
-    NEEDS YOU ◆ 6 | ready, but a check fails | a failing one /home/ada/code/invoice
+    NEEDS YOU ◆ 6 | says done, but its check failed | a failing one /home/ada/code/invoice
     NEEDS YOU ◆ 5 | ready | ready /home/ada/code/invoice
     NEEDS YOU ‖ 8 | needs you: 200 steps used up | paused /home/ada/code/invoice
     NEEDS YOU ‖ 4 | paused | paused /home/ada/code/invoice
@@ -487,17 +487,20 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
         Proof { exit: None, ..proof(false, &[]) },
     ];
     let log = Log::started(3, &["cargo test", "make"], "fix it");
-    let log = log.then([reply(" It is mended. \n", &[])]).presented(&proofs, apart);
+    let log = log.then([reply(" It is mended. All tests pass.\n", &[])]).presented(&proofs, apart);
     let version = log.task.version().unwrap().clone();
     let review = Review::of(&log.task, &version, changes());
     let checks = review.checks.iter().map(|c| format!("{} {} {}", c.symbol(), c.command, c.outcome));
     let look = review.look().into_iter().map(|(path, why)| format!("{path} {why}"));
     let head = format!("{} | {} | {}", review.state, review.extent(), review.folder_text());
-    let shown: Vec<String> = [head, review.summary.clone()].into_iter().chain(checks).chain(look).collect();
+    let claims = review.brief.claims.iter().map(|c| format!("{} {} {}", c.symbol(), c.text, c.outcome));
+    let told = [head, review.brief.summary.clone()].into_iter().chain(claims);
+    let shown: Vec<String> = told.chain(checks).chain(look).collect();
     assert!(review.fails());
     insta::assert_snapshot!(shown.join("\n"), @r"
-    ready, but a check fails | 10 files and 2 folders, +3 -4 | Your folder has not changed.
+    says done, but 1 of 2 checks failed | 10 files and 2 folders, +3 -4 | Your folder has not changed.
     It is mended.
+    ✓ All tests pass. `cargo test` passes, but: a test was removed; Cargo.toml changed
     ✓ cargo test passes, but: a test was removed; Cargo.toml changed
     ✗ make fails (it did not end)
     gone.txt is deleted

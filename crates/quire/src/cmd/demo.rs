@@ -364,7 +364,7 @@ impl Told<'_> {
 
     fn review(&self, review: &Review, folders: &[std::path::PathBuf]) -> io::Result<()> {
         self.line(&format!("\nReady: {}. {}", review.extent(), review.folder_text()))?;
-        self.line(wrap(&clean(&review.summary), self.width, "  ").trim_end())?;
+        self.line(review::brief(&review.brief, &self.face.out, self.width).trim_end())?;
         for check in &review.checks {
             let said = one_line(&clean(&first_line(&check.output, self.width)));
             let line = format!("{}: \"{said}\"", review::check_line(check, self.width));

@@ -191,12 +191,10 @@ fn ended(review: &Review, look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let id = review.task;
     let folder = if review.files.is_empty() { "" } else { review.folder_text() };
-    let head = format!("Task {id} is {}. {}. {folder}", review.state, review.extent());
+    let head = format!("Task {id} {}. {}. {folder}", review.standing(), review.extent());
     let cost = review.cost.text().map_or_else(String::new, |cost| format!(" It cost {cost}."));
     let mut out = format!("{}\n", wrap(&format!("{}{cost}", head.trim_end()), width, ""));
-    if !review.summary.is_empty() {
-        out.push_str(&wrap(&clean(&review.summary), width, "  "));
-    }
+    out.push_str(&review::brief(&review.brief, look, width));
     for check in &review.checks {
         out.push_str(&format!("  {}\n", review::check_line(check, width - 2)));
     }
@@ -422,29 +420,39 @@ mod tests {
     use super::*;
     use crate::cmd::review::tests::{PLAIN, sample};
     use quire_core::message::Fault;
+    use quire_core::view::Brief;
 
     #[test]
     fn the_end_at_80_columns() {
         insta::assert_snapshot!(ended(&sample(), &PLAIN), @r"
-    Task 3 is ready, but a check fails. 6 files, +4 -2. Your folder has not changed.
+    Task 3 says done, but 1 of 2 checks failed. 6 files, +4 -2. Your folder has not
+    changed.
 
-      Tax is now rounded once, after adding. The failing test passes; I ran all of
-      them twice.
-
-      - Not checked: negative amounts.
+      Tax is now rounded once, after adding.
+      ✓ The failing test passes; I ran all of them twice: `cargo test` passes,
+        but: the agent changed tests/tax.rs
+      ✗ The code is tidy: `make lint` fails (exit 2)
+      ○ It is faster on the largest bill that anybody of us has ever seen, or is
+        ever to see: not checked
+      Assumed: prices are in euros
+      Not done: negative amounts.
+      Not done: the letter
       ✓ cargo test  passes, but: the agent changed tests/tax.rs
       ✗ make lint  fails (exit 2)
 
       Review   quire review 3        Accept   quire accept 3
     ");
-        let nothing = Review { files: vec![], checks: vec![], state: "ready".into(), ..sample() };
+        let nothing = Review {
+            files: vec![],
+            checks: vec![],
+            state: "ready".into(),
+            brief: Brief::of("There was nothing to mend.", &[]),
+            ..sample()
+        };
         insta::assert_snapshot!(ended(&nothing, &PLAIN), @r#"
     Task 3 is ready. Nothing changed.
 
-      Tax is now rounded once, after adding. The failing test passes; I ran all of
-      them twice.
-
-      - Not checked: negative amounts.
+      There was nothing to mend.
 
       Ask for more   quire revise 3 "..."
     "#);

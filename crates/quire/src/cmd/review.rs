@@ -10,7 +10,9 @@ use quire_core::Phase;
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
 use quire_core::task::StandIn;
-use quire_core::view::{CheckRow, FileChange, Review, Shape, Taken, reached_text, sentence, size};
+use quire_core::view::{
+    Brief, CheckRow, ClaimRow, FileChange, Review, Shape, Taken, reached_text, sentence, size,
+};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
@@ -74,14 +76,20 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         None => format!("{}\n   {long}", look.paint(BOLD, &cut(&left, width))),
     };
     out.push('\n');
-    let summary = clean(&review.summary);
-    out.push_str(&wrap(
-        if summary.is_empty() { "The model ended without a word." } else { &summary },
-        width,
-        "",
-    ));
+    let summary = clean(&review.brief.summary);
+    let is_mute = summary.is_empty() && review.brief.claims.is_empty();
+    out.push_str(&wrap(if is_mute { "The model ended without a word." } else { &summary }, width, ""));
     out.push('\n');
-    out.push_str(&checks(&review.checks, look, width));
+    for (n, claim) in review.brief.claims.iter().enumerate() {
+        let head = if n == 0 { "CLAIMS  " } else { "        " };
+        out.push_str(&format!("{head}{}\n", self::claim(claim, look, width - 8, "          ")));
+    }
+    for (heading, lines) in [("ASSUMED", &review.brief.assumed), ("OPEN   ", &review.brief.not_done)] {
+        for (n, line) in lines.iter().enumerate() {
+            let head = if n == 0 { heading } else { "       " };
+            out.push_str(&format!("{head} {}\n", wrap(&one_line(line), width, "        ").trim()));
+        }
+    }
     let deserve = review.look();
     for (n, (path, why)) in deserve.iter().take(LOOK_MAX).enumerate() {
         let head = if n == 0 { "LOOK    " } else { "        " };
@@ -94,6 +102,7 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
             thousands((deserve.len() - LOOK_MAX) as u64)
         ));
     }
+    out.push_str(&checks(&review.checks, look, width));
     let apart =
         [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
@@ -135,9 +144,7 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
     let mut out = String::new();
     for (n, check) in checks.iter().enumerate() {
         let head = if n == 0 { "CHECKS  " } else { "        " };
-        let line = check_line(check, width - 8);
-        let code = if check.passed == Some(false) { RED } else { GREEN };
-        let line = if check.passed.is_some() { look.paint(code, &line) } else { line };
+        let line = painted(check.passed, &check_line(check, width - 8), look);
         out.push_str(&format!("{head}{line}\n"));
         if check.passed == Some(false) {
             // The end of what a failing command says is where it says why.
@@ -152,6 +159,37 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
         }
     }
     out
+}
+
+/// Returns what the model says of a version, as a block that stands in from the margin.
+pub fn brief(brief: &Brief, look: &Look, width: usize) -> String {
+    let mut out = wrap(&clean(&brief.summary), width, "  ");
+    for claim in &brief.claims {
+        out.push_str(&format!("  {}\n", self::claim(claim, look, width - 2, "    ")));
+    }
+    for (heading, lines) in [("Assumed", &brief.assumed), ("Not done", &brief.not_done)] {
+        for line in lines {
+            out.push_str(&wrap(&format!("{heading}: {}", one_line(line)), width, "  "));
+        }
+    }
+    out
+}
+
+/// Returns `✓ The total is right: cargo test passes`, on as many lines as it takes; those after the first begin with `below`.
+fn claim(claim: &ClaimRow, look: &Look, width: usize, below: &str) -> String {
+    let text = one_line(&claim.text);
+    let text = text.trim_end_matches(['.', '!', ':']);
+    let whole = wrap(&format!("{} {text}: {}", claim.symbol(), one_line(&claim.outcome)), width - 2, "");
+    let lines: Vec<String> = whole.trim_end().lines().map(|line| painted(claim.passed, line, look)).collect();
+    lines.join(&format!("\n{below}"))
+}
+
+fn painted(passed: Option<bool>, line: &str, look: &Look) -> String {
+    match passed {
+        Some(true) => look.paint(GREEN, line),
+        Some(false) => look.paint(RED, line),
+        None => line.to_owned(),
+    }
 }
 
 /// Returns `✓ cargo test  passes`.
@@ -284,7 +322,14 @@ pub mod tests {
 
     fn check(command: &str, passed: bool, outcome: &str) -> CheckRow {
         let output = "line 1\n\x1b[31mline 2\x1b[0m\n".to_owned();
-        CheckRow { command: command.into(), passed: Some(passed), outcome: outcome.into(), millis: 9, output }
+        CheckRow {
+            name: command.into(),
+            command: command.into(),
+            passed: Some(passed),
+            outcome: outcome.into(),
+            millis: 9,
+            output,
+        }
     }
 
     fn connection(host: &str, port: u16) -> Connection {
@@ -292,24 +337,30 @@ pub mod tests {
         Connection { host: host.into(), port, count: 3, up: 4_000, down: 1_200_000, refused }
     }
 
+    const SAID: &str = "Tax is now rounded once, after adding\x1b[2J. The failing test passes; I ran all of them twice.\n\n\
+                        Claim: The code is tidy. [make lint]\n\
+                        Claim: It is faster on the largest bill that anybody of us has ever seen, or is ever to see. [none]\n\
+                        Assumed: prices are in euros\n- Not checked: negative amounts.\nNot done: the letter";
+
     /// A review with all that can stand in one; what came from outside tries to move the cursor.
     pub fn sample() -> Review {
         let long: String = (1..=30).map(|n| format!("line {n}\n")).collect();
+        let checks = vec![
+            check("cargo test", true, "passes, but: the agent changed tests/tax.rs"),
+            check("make lint", false, "fails (exit 2)"),
+        ];
         let longer = long.replace("line 3\n", "line three\n").replace("line 28\n", "line 28\nline 28b\n");
         Review {
             task: 3,
             title: "Fix the\x1b[2J failing rounding test".into(),
             mark: Mark::Ready,
-            state: "ready, but a check fails".into(),
+            state: "says done, but 1 of 2 checks failed".into(),
             version: 1,
             worked_ms: 125_000,
             tokens: 48_210,
             cost: Cost::default(),
-            summary: "Tax is now rounded once, after adding. The failing test passes; I ran all of them twice.\n\n- Not checked: negative amounts.".into(),
-            checks: vec![
-                check("cargo test", true, "passes, but: the agent changed tests/tax.rs"),
-                check("make lint", false, "fails (exit 2)"),
-            ],
+            brief: Brief::of(SAID, &checks),
+            checks,
             files: vec![
                 change(b"src/tax.rs", Some((&long, 0o644)), Some((&longer, 0o644))),
                 change(b"crlf.txt", Some(("a\r\n", 0o644)), Some(("a\n", 0o644))),
@@ -329,7 +380,10 @@ pub mod tests {
             stand_ins: vec![],
             weak: None,
             apart: Apart {
-                outside: Listing { paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()], total: 1204 },
+                outside: Listing {
+                    paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()],
+                    total: 1204,
+                },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
                 git: Listing { paths: vec!["0/.git/index".into()], total: 2 },
             },
@@ -343,19 +397,25 @@ pub mod tests {
         let shown = text(&sample(), &["/home/ada/code".into()], &PLAIN);
         assert!(!shown.contains(['\x1b', '\u{202e}', '\r']));
         insta::assert_snapshot!(shown, @r#"
-    3  Fix the failing rounding test       ready, but a check fails, version 1, 2:05
-    Tax is now rounded once, after adding. The failing test passes; I ran all of
-    them twice.
+    3  Fix the failing rounding test
+       says done, but 1 of 2 checks failed, version 1, 2:05, 48,210 tokens
+    Tax is now rounded once, after adding.
 
-    - Not checked: negative amounts.
-
+    CLAIMS  ✓ The failing test passes; I ran all of them twice: `cargo test`
+              passes, but: the agent changed tests/tax.rs
+            ✗ The code is tidy: `make lint` fails (exit 2)
+            ○ It is faster on the largest bill that anybody of us has ever seen,
+              or is ever to see: not checked
+    ASSUMED prices are in euros
+    OPEN    negative amounts.
+            the letter
+    LOOK    gone.txt  is deleted
+            run.sh  can now be run as a program
+            .git  2 paths changed, which Accept does not take
     CHECKS  ✓ cargo test  passes, but: the agent changed tests/tax.rs
             ✗ make lint  fails (exit 2)
               line 1
               line 2
-    LOOK    gone.txt  is deleted
-            run.sh  can now be run as a program
-            .git  2 paths changed, which Accept does not take
     APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
             in ignored folders, not taken: 0/target
     REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org
@@ -405,11 +465,12 @@ pub mod tests {
             checks: vec![],
             reached: vec![],
             apart: Apart::default(),
-            summary: String::new(),
+            brief: Brief::default(),
             ..sample()
         };
         insta::assert_snapshot!(text(&nothing, &["/f".into()], &PLAIN), @r#"
-    3  Fix the failing rounding test       ready, but a check fails, version 1, 2:05
+    3  Fix the failing rounding test
+       says done, but 1 of 2 checks failed, version 1, 2:05, 48,210 tokens
     The model ended without a word.
 
     CHECKS  ○ not checked: there is no check (--check, or [checks] in quire.toml)

@@ -57,12 +57,40 @@ fn one_that_goes_on_failing_is_shown_and_exits_1() {
     stage.use_model(&model, Wire::Responses);
     let run = stage.quire(&["run", "answer", "--check", "grep right answer", "--check", "true"]).exits(1);
     assert!(run.out.contains("✗ ") && run.out.contains("fails (exit 1)"), "{}", run.out);
-    assert_eq!(stage.state(1), "ready, but a check fails");
+    assert_eq!(stage.state(1), "says done, but 1 of 2 checks failed");
     let checks = stage.json(&["review", "1"])["review"]["checks"].clone();
     assert_eq!((&checks[0]["passed"], &checks[1]["passed"]), (&false.into(), &true.into()), "{checks}");
     // A person may take it all the same.
     stage.quire(&["accept", "1"]).exits(0);
     assert_eq!(fs::read_to_string(stage.folder.join("answer")).unwrap(), "wrong\n");
+}
+
+#[test]
+fn what_the_model_says_is_shown_with_what_quire_saw() {
+    let stage = Stage::set();
+    let words = "I mended it. All tests pass!\n\nClaim: The answer is there. [ls answer]\nClaim: It is fast. [none]\n\
+                 Assumed: the answer is a word\nNot done: the second question";
+    let model = Model::saying(vec![shell("echo wrong > answer"), say(words), say(words), say(words)]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("test.sh", "grep right answer\n");
+    let run = stage.quire(&["mend it", "--check", "sh test.sh", "--check", "ls answer"]).exits(1);
+    let shown = "Task 1 says done, but 1 of 2 checks failed. 1 file, +1. Your folder has not\nchanged.\n\n  \
+                 I mended it.\n  \
+                 ✗ All tests pass: `sh test.sh` fails (exit 1)\n  \
+                 ✓ The answer is there: `ls answer` passes\n  \
+                 ○ It is fast: not checked\n  \
+                 Assumed: the answer is a word\n  \
+                 Not done: the second question\n  \
+                 ✗ sh test.sh  fails (exit 1)\n  \
+                 ✓ ls answer  passes\n";
+    assert!(run.out.starts_with(shown), "{}", run.out);
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert_eq!(review["summary"], "I mended it.");
+    assert_eq!(
+        (&review["claims"][0]["passed"], &review["claims"][2]["passed"]),
+        (&false.into(), &Value::Null)
+    );
+    assert_eq!(stage.state(1), "says done, but 1 of 2 checks failed");
 }
 
 #[test]
