@@ -4,9 +4,10 @@ use crate::copy::Places;
 use crate::limits::{Held, Means};
 use crate::mounts::During;
 use crate::tree::Broken;
-use crate::{Spec, fence, seccomp, steward, unshared};
+use crate::{Rung, Spec, fence, seccomp, steward, unshared};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
 /// The privileges that package managers need over what is theirs. None of them reaches outside of the user namespace.
@@ -33,9 +34,35 @@ const BEHIND_A_CGROUP: u64 = 16;
 /// How much more willingly the processor is given to others.
 const NICE: i32 = 5;
 
-/// Confines this process; `held` says what cgroups bound already, and `alone` that there is one user.
-pub fn confine(spec: &Spec, held: &Held, alone: bool) -> Result<(), Broken> {
-    bound_resources(spec, held, 0)?;
+/// What a sandbox may use, as far as its first process sets it for itself.
+#[derive(Serialize, Deserialize)]
+pub struct Bounds {
+    rung: Rung,
+    memory_bytes: u64,
+    processes: u32,
+    disk_bytes: u64,
+    /// Whether cgroups bound these already.
+    memory: Means,
+    of_processes: Means,
+}
+
+impl Bounds {
+    pub fn of(spec: &Spec, held: &Held) -> Bounds {
+        let Spec { rung, memory_bytes, processes, disk_bytes, .. } = *spec;
+        Bounds {
+            rung,
+            memory_bytes,
+            processes,
+            disk_bytes,
+            memory: held.memory,
+            of_processes: held.processes,
+        }
+    }
+}
+
+/// Confines this process; `alone` says that there is one user.
+pub fn confine(bounds: &Bounds, alone: bool) -> Result<(), Broken> {
+    bound_resources(bounds, 0)?;
     let kept = KEPT.into_iter().collect::<CapabilitySet>();
     for capability in CapabilitySet::all().difference(kept).iter() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -46,20 +73,20 @@ pub fn confine(spec: &Spec, held: &Held, alone: bool) -> Result<(), Broken> {
     }
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
     rustix::thread::set_no_new_privs(true).during("giving up new privileges")?;
-    if spec.rung.has_processes() {
+    if bounds.rung.has_processes() {
         unshared::scope_too()?;
     } else {
         unshared::scope()?;
-        seccomp::add(unshared::filter(spec.rung), 0).during("filtering system calls")?;
+        seccomp::add(unshared::filter(bounds.rung), 0).during("filtering system calls")?;
     }
     seccomp::install(alone).during("filtering system calls")
 }
 
 /// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a
 /// [`crate::steward::Steward`].
-pub fn confine_copy(spec: &Spec, places: &Places, held: &Held) -> Result<OwnedFd, Broken> {
+pub fn confine_copy(spec: &Spec, places: &Places, bounds: &Bounds) -> Result<OwnedFd, Broken> {
     // The kernel counts all that the user runs, and these are more.
-    bound_resources(spec, held, unshared::threads_of_user())?;
+    bound_resources(bounds, unshared::threads_of_user())?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
@@ -73,14 +100,14 @@ pub fn confine_copy(spec: &Spec, places: &Places, held: &Held) -> Result<OwnedFd
 }
 
 /// Sets the limits of each process, and of all of its user, who runs `others` besides.
-fn bound_resources(spec: &Spec, held: &Held, others: u64) -> Result<(), Broken> {
+fn bound_resources(bounds: &Bounds, others: u64) -> Result<(), Broken> {
     let bound = |resource, most: u64| {
         let hard = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
         setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) }).during("setting a limit")
     };
     bound(Resource::Core, 0)?;
-    bound(Resource::Fsize, spec.disk_bytes)?;
-    bound(Resource::Nproc, most_of_user(spec.processes, held.processes) + others)?;
+    bound(Resource::Fsize, bounds.disk_bytes)?;
+    bound(Resource::Nproc, most_of_user(bounds) + others)?;
     bound(Resource::Memlock, 64 << 20)?;
     bound(Resource::Sigpending, 4 << 10)?;
     bound(Resource::Msgqueue, 800 << 10)?;
@@ -93,16 +120,16 @@ fn bound_resources(spec: &Spec, held: &Held, others: u64) -> Result<(), Broken> 
     setrlimit(Resource::Nofile, limit).during("setting a limit")?;
     // To be nicer is never refused.
     let _ = rustix::process::nice(NICE);
-    if held.memory == Means::Watched {
+    if bounds.memory == Means::Watched {
         // Not the address space: many programs reserve much more than they use.
-        bound(Resource::Data, spec.memory_bytes)?;
+        bound(Resource::Data, bounds.memory_bytes)?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(())
 }
 
-/// Returns how many processes and threads the user inside may have, where a sandbox may have `processes`.
-fn most_of_user(processes: u32, held: Means) -> u64 {
-    let behind = if held == Means::Watched { 0 } else { BEHIND_A_CGROUP };
-    u64::from(processes) + behind
+/// Returns how many processes and threads the user inside may have.
+fn most_of_user(bounds: &Bounds) -> u64 {
+    let behind = if bounds.of_processes == Means::Watched { 0 } else { BEHIND_A_CGROUP };
+    u64::from(bounds.processes) + behind
 }

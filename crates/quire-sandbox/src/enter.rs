@@ -1,5 +1,6 @@
 //! The way in: from a process in fresh namespaces, whose directory is the root of the built tree, to the hand.
 
+use crate::confine::Bounds;
 use crate::copy::Places;
 use crate::limits::Limits;
 use crate::mounts::{self, During};
@@ -9,11 +10,11 @@ use crate::tree::Broken;
 use crate::{
     BIN_INSIDE, HAND, QUIRE_INSIDE, Rung, Spec, confine, frame, nameless, network, others, process, unshared,
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 use std::ffi::CString;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
+use std::io::Seek;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -29,7 +30,10 @@ pub fn network(spec: &Spec, socket: &UnixStream) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Becomes the hand. Returns only what stopped it.
+/// Becomes the hand, which goes on by [`arrive`]. Returns only what stopped it.
+///
+/// The hand is started while the machine's root is still this process's, so that its loader and libraries are the machine's. In
+/// the new root they are the task's, and whoever had changed them there would speak with the hand's voice.
 pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, Broken> {
     // The tree came from outside with its mounts locked together; a copy of it may become the root.
     let here = mounts::place(Path::new(".")).during("opening the new root")?;
@@ -41,23 +45,35 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
         let _ = std::fs::write("/proc/self/oom_score_adj", "800");
     }
     kernel_files(root.as_fd(), spec)?;
-    rustix::process::pivot_root(".", ".").during("changing the root")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
-    rustix::process::chdir("/").during("entering the new root")?;
-
     rustix::system::sethostname(nameless::HOST_NAME.as_bytes()).during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
     if !spec.rung.has_processes() {
         unshared::adopt().during("adopting orphans")?;
     }
+    limits.join().during("limiting the sandbox")?;
+    // As the tree shows it, where it may be run whoever its owner is outside.
+    let binary = mounts::within(&root, &Path::new(BIN_INSIDE).join("quire")).during("opening the hand")?;
+    become_hand(binary, Some(&Bounds::of(spec, &limits.held)))
+}
+
+/// Ends the way in, in the hand itself: changes the root and gives up what is to be given up. There is one thread, and nothing of
+/// the new root was used yet.
+pub fn arrive() -> Result<(), Broken> {
+    // SAFETY: whoever starts the hand leaves a file at this number, and nothing else knows of it.
+    let left = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(LEFT) });
+    let left: Option<Bounds> = serde_json::from_reader(left).during("hearing what is left to be done")?;
+    // The name under which it was started was that of a descriptor.
+    let _ = rustix::thread::set_name(c"quire");
+    let Some(bounds) = left else { return Ok(()) };
+    rustix::process::pivot_root(".", ".").during("changing the root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).during("leaving the old root")?;
+    rustix::process::chdir("/").during("entering the new root")?;
     let alone = others::is_alone();
     if alone {
         others::make()?;
     }
-    limits.join().during("limiting the sandbox")?;
-    confine::confine(spec, &limits.held, alone)?;
-    become_hand(&Path::new(BIN_INSIDE).join("quire"))
+    confine::confine(&bounds, alone)
 }
 
 /// Becomes the hand on the rung [`Rung::Copy`], where nothing is changed but what this process may do. The calls that it may
@@ -73,9 +89,10 @@ pub fn enter_copy(
     unshared::adopt().during("adopting orphans")?;
     rustix::process::chdir(&places.folders[0]).during("entering the copy")?;
     limits.join().during("limiting the sandbox")?;
-    let listener = confine::confine_copy(spec, &places, &limits.held)?;
+    let listener = confine::confine_copy(spec, &places, &Bounds::of(spec, &limits.held))?;
     frame::write_with(caller, &(), &[listener]).during("handing over system calls")?;
-    become_hand(&spec.binary)
+    let binary = mounts::place(&spec.binary).during("opening the hand")?;
+    become_hand(binary, None)
 }
 
 /// What the kernel tells of the whole machine and of the people at it, and what is put in its place: its memory, keys and
@@ -181,16 +198,34 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
     write("fs/mqueue/queues_max", 64);
 }
 
-/// Starts the hand in this process, with no environment; descriptor 0 is its socket, and no other stays open.
-fn become_hand(path: &Path) -> Result<std::convert::Infallible, Broken> {
-    let path = CString::new(path.as_os_str().as_bytes()).during("naming the hand")?;
+/// Where the hand finds what is `left` for it to do.
+const LEFT: RawFd = 3;
+
+/// Starts the hand in this process, with no environment; descriptor 0 is its socket, and no other stays open but [`LEFT`].
+fn become_hand(binary: OwnedFd, left: Option<&Bounds>) -> Result<std::convert::Infallible, Broken> {
+    let file =
+        rustix::fs::memfd_create("left", MemfdFlags::CLOEXEC).during("telling the hand what is left")?;
+    let mut file = std::fs::File::from(file);
+    serde_json::to_writer(&file, &left).during("telling the hand what is left")?;
+    file.rewind().during("telling the hand what is left")?;
+    // Neither may be what the other is to become.
+    let above = |fd: OwnedFd| rustix::io::fcntl_dupfd_cloexec(&fd, LEFT + 1).during("starting the hand");
+    let (binary, file) = (above(binary)?, above(file.into())?);
     let name = CString::new(HAND).during("naming the hand")?;
     let arguments = [c"quire".as_ptr(), name.as_ptr(), std::ptr::null()];
-    let environment = [std::ptr::null()];
+    let environment = [std::ptr::null::<libc::c_char>()];
     // SAFETY: both lists end in null and outlive the call; closing on exec touches no memory.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::syscall(libc::SYS_close_range, LEFT, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        libc::dup2(file.as_raw_fd(), LEFT);
+        libc::syscall(
+            libc::SYS_execveat,
+            binary.as_raw_fd(),
+            c"".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
     }
     Err(std::io::Error::last_os_error()).during("starting the hand")
 }

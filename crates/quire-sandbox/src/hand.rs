@@ -6,9 +6,11 @@
 
 use crate::ports;
 use crate::protocol::{FromHand, HandOutcome, Port, ToHand};
+use crate::spawner::{self, Outset};
 use crate::still::Still;
 use crate::tool::{self, Inside};
-use crate::{frame, slim, spawner, unshared};
+use crate::tree::Broken;
+use crate::{enter, frame, slim, unshared};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{DumpableBehavior, Pid, Signal, kill_process, set_dumpable_behavior};
 use serde::{Deserialize, Serialize};
@@ -42,13 +44,19 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Runs to the end of the sandbox and returns the exit code.
 pub fn main() -> i32 {
-    i32::from(serve().is_err())
+    let arrived = enter::arrive();
+    let Ok(socket) = spawner::take_socket() else { return 1 };
+    if let Err(Broken(what)) = arrived {
+        // Where the host is gone there is nobody to tell.
+        let _ = frame::write(&socket, &Outset::Broken(what));
+        return 1;
+    }
+    i32::from(serve(socket).is_err())
 }
 
-fn serve() -> io::Result<()> {
+fn serve(socket: UnixStream) -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     slim::keep_little();
-    let socket = spawner::take_socket()?;
     let ended = child_ended()?;
     let Some(brief) = frame::read::<Brief>(&socket)? else { return Ok(()) };
     let path = |text: &str| {

@@ -1,14 +1,13 @@
 //! K: the host's side. What is tried here is the host, by a hand that is not quire's: this program, which finds a file
 //! that says how to lie.
 
-use crate::catalogue::{Case, Where, case, elsewhere};
+use crate::catalogue::{Case, case, elsewhere};
 use crate::ground::Ground;
 use crate::stage::Live;
 use std::fs;
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 pub const CASES: &[Case] = &[
     elsewhere(
@@ -17,11 +16,7 @@ pub const CASES: &[Case] = &[
         "change nothing of whom quire trusts and where it sends things",
         "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
     ),
-    case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand)
-        .unproved_on(
-            Where::Copy,
-            "nothing is believed, but what was said ends only when the host ends the sandbox",
-        ),
+    case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand),
     elsewhere(
         "K04",
         "names_that_move_the_cursor",
@@ -52,10 +47,22 @@ pub const CASES: &[Case] = &[
         "are plain files of the out directory, or nothing",
         "crates/quire-engine/src/work.rs::only_plain_files_of_the_out_directory_are_taken",
     ),
+    case(
+        "K12",
+        "library_put_before_all",
+        "what the task has every program load is not loaded by the hand",
+        put_before_all,
+    ),
+    case(
+        "K13",
+        "loader_and_library_replaced",
+        "the next sandbox stands, its hand works, and only commands meet them",
+        replaced,
+    ),
 ];
 
-/// Where the lie is written, as it is seen inside.
-const LIE: &str = "lie";
+/// Where the lie is written: below the directory in which a hand is started, which is the folder or else the new root.
+const LIES_AT: [&str; 2] = ["lie", "run/quire/out/lie"];
 
 /// How a hand can lie: what it sends after it said that it is ready, which it says where the name begins with `ready`.
 const LIES: &[&str] = &[
@@ -77,8 +84,13 @@ fn lying_hand(ground: &Ground) {
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     for lie in LIES {
-        fs::write(ground.stage.spec.out.join(LIE), lie).unwrap();
-        let started = Live::start(&ground.stage.spec);
+        let mut spec = ground.stage.spec.clone();
+        // A plain copy that is there already is not made again.
+        spec.layer = ground.stage.base.join(format!("data/layer-{lie}"));
+        for place in [spec.out.join("lie"), spec.folders[0].frozen[0].join("lie")] {
+            fs::write(place, lie).unwrap();
+        }
+        let started = Live::start(&spec);
         let Ok(live) = started else {
             assert!(lie.starts_with("early"), "{lie}: did not start");
             continue;
@@ -95,13 +107,16 @@ fn lying_hand(ground: &Ground) {
     }
     assert_eq!(open(), before, "descriptors are left open");
     // And after all of that quire's own hand works.
-    fs::remove_file(ground.stage.spec.out.join(LIE)).unwrap();
+    let spec = &ground.stage.spec;
+    for place in [spec.out.join("lie"), spec.folders[0].frozen[0].join("lie")] {
+        fs::remove_file(place).unwrap();
+    }
     ground.inside().yes("true");
 }
 
 /// Lies to the host in place of the hand, where that is asked for, and returns the exit code.
 pub fn hand() -> Option<i32> {
-    let lie = fs::read_to_string(Path::new(quire_sandbox::OUT_INSIDE).join(LIE)).ok()?;
+    let lie = LIES_AT.iter().find_map(|place| fs::read_to_string(place).ok())?;
     // SAFETY: the socket is this process's descriptor 0, and nobody else's.
     let mut host = unsafe { <UnixStream as std::os::fd::FromRawFd>::from_raw_fd(0) };
     let frame = |text: &[u8]| [&(text.len() as u32).to_le_bytes(), text].concat();
@@ -146,6 +161,68 @@ fn send_descriptors(host: &UnixStream) {
     brought.push(SendAncillaryMessage::ScmRights(&files));
     let frame = b"\x07\x00\x00\x00\"still\"";
     let _ = sendmsg(host, &[std::io::IoSlice::new(frame)], &mut brought, SendFlags::empty());
+}
+
+/// A library that says, as soon as it is loaded, by whom.
+const TELLTALE: &str = r#"
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+    char line[256] = "";
+    int self = open("/proc/self/cmdline", O_RDONLY), length = read(self, line, sizeof line - 1), hand = 0;
+    for (int i = 0; i < length; i++) hand |= !strncmp(line + i, "sandbox-hand", 12);
+    close(self);
+    close(open(hand ? "/run/quire/out/hand" : "/run/quire/out/command", O_CREAT | O_WRONLY, 0666));
+}
+"#;
+
+fn put_before_all(ground: &Ground) {
+    let mut spec = ground.stage.spec.clone();
+    let inside = ground.inside();
+    if ground.is_copy() {
+        inside.no("echo /tmp/telltale.so > /etc/ld.so.preload");
+        return;
+    }
+    fs::write(spec.out.join("telltale.c"), TELLTALE).unwrap();
+    inside.yes("gcc -shared -fPIC -o /usr/local/lib/telltale.so /run/quire/out/telltale.c");
+    inside.yes("echo /usr/local/lib/telltale.so > /etc/ld.so.preload");
+    inside.yes("true");
+    assert!(spec.out.join("command").exists(), "the control: it is loaded by commands");
+    fs::remove_file(spec.out.join("command")).unwrap();
+    inside.end();
+    spec.layers = vec![std::mem::replace(&mut spec.layer, ground.stage.base.join("data/layer-2"))];
+    let next = ground.inside_of(&spec);
+    assert_eq!(next.live.run("exit 7").0, 7);
+    assert!(spec.out.join("command").exists(), "it is loaded by commands of the next sandbox");
+    assert!(!spec.out.join("hand").exists(), "the hand loaded it");
+}
+
+fn replaced(ground: &Ground) {
+    const LIBRARY: &str = "$(realpath $(ldd /bin/sh | grep -o '/[^ ]*/libc\\.so[^ ]*'))";
+    const LOADER: &str = "$(realpath $(ldd /bin/sh | grep -o '/[^ ]*/ld-[^ ]*'))";
+    for (number, file) in [LIBRARY, LOADER].into_iter().enumerate() {
+        let mut spec = ground.stage.spec.clone();
+        spec.layer = ground.stage.base.join(format!("data/layer-{number}"));
+        let inside = ground.inside_of(&spec);
+        if ground.is_copy() {
+            inside.no(&format!(": >> {file}"));
+            inside.no(&format!("rm {file}"));
+            continue;
+        }
+        inside.yes(&format!("echo {file} > /run/quire/out/file && test -s /run/quire/out/file"));
+        inside.yes(&format!("cp {file} {file}.new && printf 'not a program' > {file}.new"));
+        // Nothing is started after this one, so nobody can say that it was inside.
+        inside.live.run(&format!("mv {file}.new {file}"));
+        assert_ne!(inside.live.run("true").0, 0, "the control: no command can be started");
+        inside.end();
+        spec.layers =
+            vec![std::mem::replace(&mut spec.layer, ground.stage.base.join(format!("data/next-{number}")))];
+        let next = Live::start(&spec).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert_ne!(next.run("true").0, 0, "commands have the task's own");
+        let read = next.call("read", &serde_json::json!({ "path": "a.txt" }));
+        assert!(read.ok && read.text.contains('a'), "{read:?}");
+    }
 }
 
 fn keys_of_the_host(ground: &Ground) {

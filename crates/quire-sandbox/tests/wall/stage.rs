@@ -1,6 +1,6 @@
 //! What each test stands on: a home, a folder with frozen content, and sandboxes over it.
 
-use quire_sandbox::protocol::{FromHand, ToHand};
+use quire_sandbox::protocol::{FromHand, HandOutcome, ToHand};
 use quire_sandbox::{FolderView, Rung, Sandbox, Skeleton, Spec, StartError, skeleton, start};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,16 +103,19 @@ impl Live {
 
     /// Runs a command and returns its exit code and output.
     pub fn run(&self, command: &str) -> (i32, String) {
-        let input = serde_json::json!({ "command": command }).to_string();
-        let call = ToHand::Call { id: 1, tool: "shell".into(), input };
+        let outcome = self.call("shell", &serde_json::json!({ "command": command }));
+        // The last line is the tool's own, on how the command ended.
+        let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
+        (outcome.exit.unwrap_or(-1), said.to_owned())
+    }
+
+    /// Calls a tool.
+    pub fn call(&self, tool: &str, input: &serde_json::Value) -> HandOutcome {
+        let call = ToHand::Call { id: 1, tool: tool.into(), input: input.to_string() };
         self.sandbox.send(&call).expect("a hand that listens");
         loop {
             match self.hear() {
-                FromHand::Done { outcome, .. } => {
-                    // The last line is the tool's own, on how the command ended.
-                    let said = outcome.text.rsplit_once('\n').map_or("", |(said, _)| said);
-                    return (outcome.exit.unwrap_or(-1), said.to_owned());
-                }
+                FromHand::Done { outcome, .. } => return outcome,
                 FromHand::Live { .. } | FromHand::Listening { .. } => {}
                 other => panic!("{other:?}"),
             }
