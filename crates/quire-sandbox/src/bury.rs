@@ -11,29 +11,38 @@ use std::time::Duration;
 /// Longest time that killed processes may take to go; one that sleeps in the kernel can take its time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Which process's end is that of the sandbox.
+/// Which processes' end is that of the sandbox.
 #[derive(Clone, Copy)]
 pub(crate) enum Last {
     /// The first inside: whoever kills it ends all.
     First(i32),
-    /// The spawner, which ends all when its host is gone, and must be left the time for it.
-    Keeper(i32),
+    /// The spawner, which ends all when its host is gone, and the guard, which does when the spawner is; both must be left the
+    /// time for it.
+    Keepers { spawner: i32, guard: i32 },
 }
 
-/// Notes in `state` which process ends the sandbox when it ends.
+/// Notes in `state` which processes end the sandbox when they end: for each a line of its number, when it began, and a word
+/// where it is to be waited for.
 pub(crate) fn note(state: &Path, last: Last) -> io::Result<()> {
-    let (pid, word) = match last {
-        Last::First(pid) => (pid, ""),
-        Last::Keeper(pid) => (pid, " keeper"),
+    let line = |pid, word| format!("{pid} {}{word}\n", begun(pid).unwrap_or_default());
+    let lines = match last {
+        Last::First(pid) => line(pid, ""),
+        Last::Keepers { spawner, guard } => line(spawner, KEEPER) + &line(guard, KEEPER),
     };
-    let begun = begun(pid).unwrap_or_default();
-    fs::write(state.join("pid"), format!("{pid} {begun}{word}"))
+    fs::write(state.join("pid"), lines)
 }
+
+const KEEPER: &str = " keeper";
 
 /// Kills the sandbox of `state`, a [`crate::Spec::state`], if it still lives, and waits until every process of it is gone.
 pub fn bury(state: &Path) -> io::Result<()> {
     let Ok(note) = fs::read_to_string(state.join("pid")) else { return Ok(()) };
-    let mut words = note.split(' ');
+    note.lines().try_for_each(end)
+}
+
+/// Ends the process of a line.
+fn end(line: &str) -> io::Result<()> {
+    let mut words = line.split(' ');
     let pid = words.next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
     let (Some(pid), Some(noted)) = (pid, words.next()) else { return Ok(()) };
     let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {

@@ -14,7 +14,7 @@ use crate::process::{self, Child};
 use crate::steward::Steward;
 use crate::tree::{self, Broken};
 use crate::unshared::Keeper;
-use crate::{Rung, Spec, bury, enter, frame, slim};
+use crate::{Rung, Spec, bury, enter, frame, slim, unshared};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,6 +72,7 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
     frame::write(channel, &limits.held).during("telling what holds the limits")?;
     // Without a first process whose end is that of all, it is the spawner who ends them, and so must not die unasked.
     let keeper = if rung.has_processes() { None } else { Some(Keeper::become_one()?) };
+    let guard = keeper.as_ref().map(unshared::guard).transpose()?;
     if real_root {
         unshare_mounts()?;
     }
@@ -98,8 +99,8 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
         std::mem::forget(limits); // the parent's, who removes them
         process::leave(1)
     };
-    let last = match &keeper {
-        Some(_) => Last::Keeper(std::process::id() as i32),
+    let last = match guard {
+        Some(guard) => Last::Keepers { spawner: std::process::id() as i32, guard },
         None => Last::First(child.pid),
     };
     let guarded = Guarded { child: Some(child), keeper };

@@ -16,8 +16,11 @@ use landlock::{
     RulesetCreatedAttr, Scope,
 };
 use libc::*;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 /// The first that can keep signals in (Linux 6.12).
 pub const NEEDED: ABI = ABI::V6;
@@ -96,6 +99,49 @@ impl Keeper {
             }
         }
     }
+}
+
+/// How long the guard goes on killing what does not end.
+const GUARD_TIME: Duration = Duration::from_secs(20);
+
+/// Starts the guard, and returns its number: a process that does what [`Keeper::end`] does when the keeper, this process of one
+/// thread, has been killed and cannot. Nothing inside can reach it, and the keeper's own end takes it along.
+pub fn guard(_: &Keeper) -> Result<i32, Broken> {
+    let keeper = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).during("starting the guard")?;
+    let Some(child) = crate::process::fork(0).during("starting the guard")? else {
+        // Held here, the host's socket would not close with its other end. One that is not let go of by number cannot be.
+        // SAFETY: closes plain numbers; what they belonged to is not used here any more.
+        unsafe {
+            let keeper = keeper.as_raw_fd() as c_uint;
+            syscall(SYS_close_range, 0, keeper - 1, 0);
+            syscall(SYS_close_range, keeper + 1, c_uint::MAX, 0);
+        }
+        let _ = rustix::process::setsid();
+        while poll(&mut [PollFd::new(&keeper, PollFlags::IN)], None).is_err() {}
+        let begun = Instant::now();
+        while is_apart().is_ok() && anybody() && begun.elapsed() < GUARD_TIME {
+            // SAFETY: kill takes plain numbers.
+            unsafe { kill(-1, SIGKILL) };
+            // They are others' children, of whose end nothing tells.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        crate::process::leave(0)
+    };
+    Ok(child.pid)
+}
+
+/// Returns whether there is another process in this one's domain that has not ended.
+fn anybody() -> bool {
+    let me = rustix::process::getpid();
+    let pids = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = pids.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.any(|pid| pid != me && reaches(pid) && !has_ended(pid))
+}
+
+fn has_ended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The name before it may hold anything.
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Makes this process the parent of every orphan below it.

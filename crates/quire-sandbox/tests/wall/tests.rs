@@ -71,6 +71,7 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("everything_ends", On::Every, everything_ends),
     ("orphans_are_buried", On::Every, orphans_are_buried),
     ("a_killed_host_leaves_nothing", On::Every, a_killed_host_leaves_nothing),
+    ("a_killed_spawner_leaves_nothing", On::Every, a_killed_spawner_leaves_nothing),
     ("a_layer_is_mounted_again", On::Tree, a_layer_is_mounted_again),
     ("mounts_that_come_hide_no_work", On::Tree, crate::mounts::mounts_that_come_hide_no_work),
     ("mounts_that_go_hide_no_work", On::Tree, crate::mounts::mounts_that_go_hide_no_work),
@@ -448,6 +449,38 @@ fn hold(stage: &Stage) {
     live.yes(&format!("echo kept > kept; setsid -f sleep {nap} > /dev/null 2>&1 < /dev/null"));
     println!("stands");
     live.heard.recv().unwrap();
+}
+
+/// Spawner and hand are both killed by force, and so cannot end what runs inside.
+fn a_killed_spawner_leaves_nothing(stage: &Stage) {
+    let live = stage.start();
+    let nap = nap(std::process::id());
+    live.yes(&format!("setsid -f sleep {nap} > /dev/null 2>&1 < /dev/null; (trap '' TERM HUP; sleep {nap} &) > /dev/null 2>&1"));
+    assert!(runs(&nap));
+    let spawner = child_of(std::process::id(), "sandbox-spawner");
+    let hand = child_of(spawner, "sandbox-hand");
+    for pid in [spawner, hand] {
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(pid as i32).unwrap(),
+            rustix::process::Signal::KILL,
+        )
+        .ok();
+    }
+    until("all are gone", || !runs(&nap));
+    quire_sandbox::bury(&stage.spec.state).unwrap();
+    live.sandbox.end().unwrap();
+}
+
+/// Returns the child of a process whose command line ends so.
+fn child_of(parent: u32, word: &str) -> u32 {
+    let mut all =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |pid: &u32| {
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let of = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        of == Some(parent) && read("cmdline").trim_end_matches('\0').ends_with(word)
+    };
+    all.find(is_it).expect("a child of that name")
 }
 
 fn a_layer_is_mounted_again(stage: &Stage) {
