@@ -32,6 +32,27 @@ pub struct Charter {
     /// Secrets of the person's that commands may use without seeing them. The values are not here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRule>,
+    #[serde(default, skip_serializing_if = "Purpose::is_change")]
+    pub purpose: Purpose,
+}
+
+/// What a person wants of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// Versions of the folders.
+    #[default]
+    Change,
+    /// The same, after a plan that they agreed to.
+    Plan,
+    /// An answer; nothing that is done to find it is kept.
+    Answer,
+}
+
+impl Purpose {
+    fn is_change(&self) -> bool {
+        *self == Purpose::Change
+    }
 }
 
 /// A variable that holds a placeholder inside; on the way to `hosts` the proxy puts the real value in its place.

@@ -171,6 +171,24 @@ pub enum Event {
         reach: u32,
         allow: bool,
     },
+    /// The agent asks its person; this is what came of the call.
+    QuestionsAsked {
+        call: u32,
+        questions: Vec<Question>,
+    },
+    /// The person's answer to the question of that number, from 1; it may be given again, and then the later one holds.
+    QuestionAnswered {
+        question: u32,
+        answer: String,
+    },
+    /// A turn that was to make a plan ended: its last words are the plan, and what it left is dropped.
+    Planned {},
+    /// The person agrees to the plan, as it stands or as they edited it.
+    PlanAgreed {
+        plan: String,
+    },
+    /// A turn that was to answer a question ended: its last words are the answer, and what it left is dropped.
+    Answered {},
     Paused {
         why: Why,
     },
@@ -347,6 +365,21 @@ impl Connection {
     }
 }
 
+/// A question of the agent's. The texts are the model's: on one line each, bounded, and nobody's word but its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    pub text: String,
+    /// What the agent goes on with until there is an answer. Only what must be answered may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// Answers that it thinks of; the person may give another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// The task waits for the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must: bool,
+}
+
 /// Why a task waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -357,6 +390,10 @@ pub enum Why {
     Person,
     /// The turn ended while the person had not said whether something may be reached.
     Reach,
+    /// The agent cannot go on without an answer to a question of its.
+    Question,
+    /// A plan is there to be agreed to.
+    Plan,
     Steps,
     Time,
     /// The next request might cost more than is left for the task.

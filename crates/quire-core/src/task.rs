@@ -4,21 +4,29 @@
 mod accepts;
 mod compact;
 mod loops;
+mod needed;
+mod planning;
+mod questions;
 mod reaches;
 mod spend;
+mod transcript;
 
 pub use accepts::{Accept, AcceptState};
+pub use needed::Needed;
+pub(crate) use questions::questions_of;
+pub use questions::{ASK, Asking, ask_spec};
 pub use reaches::{REACHES_OPEN_MAX, Reach};
 pub use spend::Spending;
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
-use crate::charter::Charter;
+use crate::charter::{Charter, Purpose};
 use crate::event::{Apart, Base, Connection, Event, Logged, Proof, Seq, Verdict, Why};
-use crate::message::{FaultKind, Outcome, Prompt, PromptItem, Reply, Stop, ToolResult, ToolSpec, Usage};
+use crate::message::{FaultKind, Outcome, PromptItem, Reply, Stop, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
 use loops::Loops;
+use planning::Planning;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -56,6 +64,8 @@ pub struct Task {
     transcript: Vec<Arc<PromptItem>>,
     /// What it has not been told yet.
     unheard: Vec<String>,
+    /// What it is told when there is something else to tell.
+    asides: Vec<String>,
     pub(crate) asked: bool,
     fallbacks: Fallbacks,
     pub(crate) reply: Option<OpenReply>,
@@ -63,6 +73,10 @@ pub struct Task {
     pub snapshot: Option<Hash>,
     /// The layer that the next sandbox writes; those below it are sealed.
     pub layer: u32,
+    /// A call may have written in it.
+    layer_used: bool,
+    /// It is to be sealed in the midst of the turn, because the task rests for an answer.
+    rests: bool,
     pub sealed: Option<Sealed>,
     pub versions: Vec<Arc<Version>>,
     pub accepts: Vec<Accept>,
@@ -75,6 +89,10 @@ pub struct Task {
     pub serving: Option<Arc<Serving>>,
     /// What the person was asked, in order: the place is the question's number.
     pub reaches: Arc<Vec<Reach>>,
+    /// What the agent asked the person, in order.
+    asked_of_person: Arc<Vec<Asking>>,
+    planning: Planning,
+    pub needed: Needed,
     /// All connections so far, counted together; bounded.
     pub reached: Arc<Vec<Connection>>,
     pub usage: Usage,
@@ -212,7 +230,7 @@ impl Task {
         if first.seq != 1 || charter.folders.is_empty() {
             return Err(Refusal { seq: first.seq, why: "a log begins at 1, with a folder" });
         }
-        Ok(Task {
+        let mut task = Task {
             id,
             seq: 1,
             epoch: 0,
@@ -229,11 +247,14 @@ impl Task {
             copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
+            asides: vec![],
             asked: false,
             fallbacks: Fallbacks::of(charter.model.clone()),
             reply: None,
             snapshot: None,
             layer: 0,
+            layer_used: false,
+            rests: false,
             sealed: None,
             versions: vec![],
             accepts: vec![],
@@ -242,6 +263,9 @@ impl Task {
             shifted: Arc::default(),
             serving: None,
             reaches: Arc::default(),
+            asked_of_person: Arc::default(),
+            planning: Planning::default(),
+            needed: Needed::default(),
             reached: Arc::default(),
             usage: Usage::default(),
             spending: Spending::default(),
@@ -258,7 +282,9 @@ impl Task {
             check_rounds_used: 0,
             silences: 0,
             loops: Loops::default(),
-        })
+        };
+        task.unheard.extend(task.first_told());
+        Ok(task)
     }
 
     /// Applies the next event of the log, or refuses it and stays as it was.
@@ -276,7 +302,9 @@ impl Task {
         }
         self.last_ms = self.last_ms.max(logged.at_ms);
         self.seq = logged.seq;
+        let before = self.before();
         self.follow(&logged.event);
+        self.count_needed(&before, &logged.event);
         Ok(())
     }
 
@@ -312,6 +340,8 @@ impl Task {
                         && !self.asked
                         && !self.compaction.begun
                         && self.system.is_some()
+                        && self.awaited().next().is_none()
+                        && !self.rests_unsealed()
                         && *heard == self.seq,
                     "asked in its turn, having heard everything",
                 )?;
@@ -376,7 +406,7 @@ impl Task {
                 only_if(working && self.stage == Stage::Snap, "a snapshot follows calls")
             }
             Event::Sealed { layer, .. } => only_if(
-                working && self.stage == Stage::Seal && *layer == self.layer && self.bases.is_some(),
+                working && self.may_seal() && *layer == self.layer && self.bases.is_some(),
                 "sealed in its turn",
             ),
             Event::Restored { layer } | Event::Moved { layer, .. } => {
@@ -416,15 +446,29 @@ impl Task {
                 self.reaches.get(*reach as usize).is_some_and(|reach| reach.allow != Some(*allow)),
                 "an answer needs a question, and says something new",
             ),
+            Event::QuestionsAsked { call: n, questions } => only_if(
+                working && matches!(call(*n), Some(CallState::Owed)) && !questions.is_empty(),
+                "a call asks once",
+            ),
+            Event::QuestionAnswered { question, answer } => self.may_answer(*question, answer),
+            Event::Planned {} => self.may_be_dropped(Purpose::Plan),
+            Event::Answered {} => self.may_be_dropped(Purpose::Answer),
+            Event::PlanAgreed { plan } => self.may_agree(plan),
             Event::Paused { why } => {
-                let waits = *why != Why::Reach || self.pressing().next().is_some();
+                let waits = match why {
+                    Why::Reach => self.pressing().next().is_some(),
+                    Why::Question => self.awaited().next().is_some(),
+                    Why::Plan => false,
+                    _ => true,
+                };
                 only_if(working && waits, "only work can be paused, and for an answer only with a question")
             }
             Event::Resumed { model } => {
                 let has_model = self.charter.model.is_some() || model.is_some();
+                let has_word = self.phase != Phase::Waiting(Why::Plan) || !self.unheard.is_empty();
                 only_if(
-                    matches!(self.phase, Phase::Waiting(_)) && has_model,
-                    "only what waits can go on, and on a model",
+                    matches!(self.phase, Phase::Waiting(_)) && has_model && has_word,
+                    "only what waits can go on, on a model, and after a plan with a word of its person's",
                 )
             }
             Event::Accepting { accept, snapshot, .. } => only_if(
@@ -516,7 +560,10 @@ impl Task {
                 }
                 self.end_calls();
             }
-            Event::Called { call } => self.set_call(*call, CallState::Begun),
+            Event::Called { call } => {
+                self.layer_used = true;
+                self.set_call(*call, CallState::Begun);
+            }
             Event::Returned { call, outcome } => {
                 self.set_call(*call, CallState::Done(Arc::new(outcome.clone())));
                 self.end_calls();
@@ -527,7 +574,7 @@ impl Task {
                 self.note_step();
             }
             Event::Sealed { layer, snapshot, apart } => {
-                self.layer = layer + 1;
+                (self.layer, self.layer_used, self.rests) = (layer + 1, false, false);
                 self.snapshot = Some(*snapshot);
                 let sealed = Sealed {
                     layer: *layer,
@@ -536,6 +583,9 @@ impl Task {
                     proofs: vec![],
                 };
                 self.sealed = Some(sealed);
+                if self.stage == Stage::Ask {
+                    return; // it rests for an answer, in the midst of its turn
+                }
                 // Words that came while the sandbox was being sealed go to the model before anything is presented.
                 let idle = self.charter.checks.is_empty() || *snapshot == Snapshot::default().id();
                 self.stage = match (self.unheard.is_empty(), idle) {
@@ -586,15 +636,12 @@ impl Task {
                 self.loops = Loops::default();
                 self.words.push(words.as_str().into());
                 self.unheard.push(words.clone());
-                if matches!(self.phase, Phase::Ready | Phase::Accepted) {
-                    self.turn += 1;
-                    self.begin_turn();
-                } else if matches!(self.stage, Stage::Check | Stage::Present)
-                    || self.stage == Stage::Seal && self.pressing().next().is_some()
-                {
-                    self.stage = Stage::Ask;
-                }
+                self.turn_goes_on();
             }
+            Event::QuestionsAsked { call, questions } => self.ask_person(*call, questions),
+            Event::QuestionAnswered { question, answer } => self.hear_answer_to(*question, answer),
+            Event::Planned {} | Event::Answered {} => self.drop_layers(),
+            Event::PlanAgreed { plan } => self.agree(plan),
             Event::Reached { connections } => {
                 let reached = Arc::make_mut(&mut self.reached);
                 connections.iter().for_each(|one| one.clone().count_in(reached, REACHED_MAX));
@@ -616,6 +663,9 @@ impl Task {
                     if !self.unheard.is_empty() {
                         self.stage = Stage::Ask;
                     }
+                }
+                if self.phase == Phase::Waiting(Why::Question) {
+                    self.pass_over_questions();
                 }
                 if model.is_some() {
                     self.fallbacks.name(model.clone());
@@ -649,17 +699,6 @@ impl Task {
         }
     }
 
-    /// Returns the request that is owed or open: everything said so far, in the order in which the model hears it.
-    pub fn prompt(&self) -> Prompt {
-        Prompt {
-            system: self.system.clone().unwrap_or_else(|| "".into()),
-            tools: self.tools.clone(),
-            items: self.transcript.clone(),
-            cache_key: format!("quire-{}-{}", self.id, self.opened_ms),
-            replies: self.step,
-        }
-    }
-
     /// Returns how long the task may go on working, in milliseconds.
     pub fn time_left_ms(&self, now_ms: u64) -> u64 {
         let working = self.worked_ms.saturating_add(now_ms.saturating_sub(self.last_ms));
@@ -683,30 +722,6 @@ impl Task {
 
     pub(crate) fn reads(&self, tool: &str) -> bool {
         self.tools.iter().any(|t| t.name == tool && t.reads)
-    }
-
-    /// The model is told the outcomes of its calls and what was said since.
-    fn tell(&mut self) {
-        if self.reply.is_some() {
-            let results = self.open_results();
-            self.reply = None;
-            self.transcript.push(Arc::new(PromptItem::Results(results)));
-        }
-        self.compaction.told = self.words.len();
-        self.transcript.extend(self.unheard.drain(..).map(|words| Arc::new(PromptItem::Words(words))));
-    }
-
-    /// Returns the outcomes of the last reply's calls, which the model has not been told yet.
-    fn open_results(&self) -> Vec<ToolResult> {
-        let Some(open) = &self.reply else { return vec![] };
-        let calls = open.calls.iter().zip(&open.reply.calls);
-        let results = calls.filter_map(|(state, call)| match state {
-            CallState::Done(outcome) => {
-                Some(ToolResult { id: call.id.clone(), tool: call.tool.clone(), outcome: outcome.clone() })
-            }
-            CallState::Owed | CallState::Begun => None,
-        });
-        results.collect()
     }
 
     fn hear(&mut self, reply: &Reply) {
@@ -826,8 +841,31 @@ impl Task {
         }
     }
 
-    fn notice(&mut self, text: &str) {
-        self.unheard.push(format!("[quire] {text}"));
+    /// New words of the person's: what rests begins its next turn, and what is about to end does not.
+    fn turn_goes_on(&mut self) {
+        if matches!(self.phase, Phase::Ready | Phase::Accepted) {
+            self.turn += 1;
+            self.begin_turn();
+        } else if matches!(self.stage, Stage::Check | Stage::Present)
+            || self.stage == Stage::Seal && self.pressing().next().is_some()
+        {
+            self.stage = Stage::Ask;
+        }
+    }
+
+    /// Whether the sandbox is to end: with the turn, or while the person is waited for.
+    fn may_seal(&self) -> bool {
+        match self.stage {
+            Stage::Seal => !self.keeps_nothing(),
+            Stage::Ask => self.rests_unsealed(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether the task rests for an answer with a sandbox that may have been written in. An answer that comes while
+    /// that is sealed changes nothing: no request may leave, whose calls would need another.
+    pub(crate) fn rests_unsealed(&self) -> bool {
+        self.rests && self.layer_used
     }
 
     fn begin_turn(&mut self) {

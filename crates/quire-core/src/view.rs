@@ -1,12 +1,14 @@
 //! What every face shows: rows and sentences made of a task, so that wording is written once. Nothing here knows a terminal
 //! or a page; what came from a model, a file or a name is passed on as it is, and each face makes it harmless in its way.
 
+mod ask;
 mod claims;
 mod cost;
 mod progress;
 mod reach;
 mod review;
 
+pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text};
 pub use claims::{Brief, ClaimRow};
 pub use cost::{Cost, unpriced_text};
 pub(crate) use progress::patched;
@@ -17,7 +19,7 @@ pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Take
 use crate::bytes::escape;
 use crate::event::{Trouble, Why};
 use crate::message::FaultKind;
-use crate::task::{Phase, Task};
+use crate::task::{Needed, Phase, Task};
 use serde::Serialize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -34,6 +36,8 @@ pub enum Mark {
     Paused,
     Working,
     Accepted,
+    /// A question was answered: there is nothing to be accepted.
+    Answered,
     Discarded,
 }
 
@@ -44,7 +48,7 @@ impl Mark {
             Mark::Ready => '◆',
             Mark::Paused => '‖',
             Mark::Working => '◐',
-            Mark::Accepted => '✓',
+            Mark::Accepted | Mark::Answered => '✓',
             Mark::Discarded => '–',
         }
     }
@@ -53,7 +57,7 @@ impl Mark {
         match self {
             Mark::NeedsYou | Mark::Ready | Mark::Paused => Group::NeedsYou,
             Mark::Working => Group::Working,
-            Mark::Accepted | Mark::Discarded => Group::Done,
+            Mark::Accepted | Mark::Answered | Mark::Discarded => Group::Done,
         }
     }
 }
@@ -81,7 +85,8 @@ impl Group {
 pub struct TaskRow {
     pub task: u64,
     pub mark: Mark,
-    /// `working`, `ready`, `needs you: no model`, `needs you: asks, and works on`, `paused`, `accepted`, `discarded`.
+    /// `working`, `ready`, `needs you: no model`, `needs you: asks, and works on`, `paused`, `accepted`, `answered`,
+    /// `discarded`.
     pub state: String,
     pub title: String,
     /// The first folder, escaped as [`crate::RelPath`] is.
@@ -99,6 +104,11 @@ pub struct TaskRow {
     /// What the person is asked; the task may be at work all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
+    /// What its agent asks the person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agent_questions: Vec<AgentQuestion>,
+    /// How often it needed its person.
+    pub needed_you: Needed,
 }
 
 impl TaskRow {
@@ -115,6 +125,8 @@ impl TaskRow {
             tokens: task.spending().tokens,
             cost: Cost::of(task),
             questions: questions(task),
+            agent_questions: agent_questions(task),
+            needed_you: task.needed,
         }
     }
 }
@@ -138,16 +150,22 @@ fn worked_ms(task: &Task, now_ms: u64) -> u64 {
 
 pub fn mark(task: &Task) -> Mark {
     match &task.phase {
-        Phase::Working if task.pressing().next().is_some() => Mark::NeedsYou,
+        Phase::Working if asks(task) => Mark::NeedsYou,
         Phase::Working => Mark::Working,
         Phase::Waiting(Why::Person | Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. }) => {
             Mark::Paused
         }
         Phase::Waiting(_) => Mark::NeedsYou,
+        Phase::Ready if task.answer().is_some() => Mark::Answered,
         Phase::Ready => Mark::Ready,
         Phase::Accepted => Mark::Accepted,
         Phase::Discarded => Mark::Discarded,
     }
+}
+
+/// Returns whether the person is asked something while the task works.
+fn asks(task: &Task) -> bool {
+    task.pressing().next().is_some() || task.assumed().any(|(_, asking)| asking.is_open())
 }
 
 /// Returns where a task stands, in a few words.
@@ -156,10 +174,11 @@ pub fn state(task: &Task) -> String {
         return "being written".to_owned();
     }
     match &task.phase {
-        Phase::Working if task.pressing().next().is_some() => "needs you: asks, and works on".to_owned(),
+        Phase::Working if asks(task) => "needs you: asks, and works on".to_owned(),
         Phase::Working => "working".to_owned(),
         Phase::Waiting(Why::Person) => "paused".to_owned(),
         Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
+        Phase::Ready if task.answer().is_some() => "answered".to_owned(),
         Phase::Ready => {
             let proofs = task.version().map_or(&[][..], |version| &version.proofs);
             match (proofs.iter().filter(|proof| !proof.passed).count(), proofs.len()) {
@@ -179,7 +198,8 @@ fn needs(why: &Why, task: &Task) -> String {
     let words = match why {
         Why::NoModel => "no model",
         Why::Person => "paused",
-        Why::Reach => "asks, and waits",
+        Why::Reach | Why::Question => "asks, and waits",
+        Why::Plan => "a plan to look at",
         Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Money => return format!("{} used up", limits.task_usd.unwrap_or_default()),
@@ -247,6 +267,19 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             };
             (texts.join(" "), format!("Answer: {commands}. Without an answer: {resume}"))
         }
+        Why::Question => {
+            let asked = count(task.awaited().count() as u64, "question");
+            (
+                format!("Its agent asks {asked} that it cannot go on without."),
+                format!("Answer: quire answer {id}. Without an answer: {resume}"),
+            )
+        }
+        Why::Plan => (
+            "Its plan is there.".to_owned(),
+            format!(
+                "Look at it: quire review {id}. Begin: {resume}. Change it first: quire revise {id} \"...\", or {resume} --edit"
+            ),
+        ),
         Why::Steps => (
             format!("The limit of {} is reached.", count(limits.steps.into(), "step")),
             format!("Allow as many again: {resume}. To say something first: quire revise {id} \"...\""),

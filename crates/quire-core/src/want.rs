@@ -8,7 +8,7 @@
 use crate::event::{Event, Verdict, Why};
 use crate::message::Call;
 use crate::secret;
-use crate::task::{CallState, Phase, Stage, Task};
+use crate::task::{ASK, CallState, Phase, Stage, Task, questions_of};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Want {
@@ -30,10 +30,14 @@ pub enum Want {
     Judge(Vec<Verdict>),
     /// Run the call at that place of the reply.
     Call(u32),
+    /// Ask the person what that call asks; decided here, so begun is done.
+    Question(u32),
     /// Record the folders as they are after the step's calls.
     Snap,
     /// End the sandbox and record what it leaves.
     Seal,
+    /// End the sandbox and drop what it leaves.
+    Drop,
     /// Run the charter's check of that number on the sealed snapshot.
     Check(u32),
     /// Show the version to the person.
@@ -59,6 +63,8 @@ pub fn want(task: &Task) -> Vec<Want> {
     }
     match &task.stage {
         Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
+        Stage::Ask if task.rests_unsealed() => owed.push(Want::Seal),
+        Stage::Ask if task.awaited().next().is_some() => owed.push(Want::Pause(Why::Question)),
         Stage::Ask if task.owed_fallback().is_some() => owed.extend(task.owed_fallback().map(Want::FallBack)),
         Stage::Ask if task.asked || task.system.is_none() => {}
         Stage::Ask if task.step >= task.steps_granted => owed.push(Want::Pause(Why::Steps)),
@@ -77,7 +83,7 @@ pub fn want(task: &Task) -> Vec<Want> {
         // The turn is over; what it would have made of an answer is not known.
         Stage::Seal if task.pressing().next().is_some() => owed.push(Want::Pause(Why::Reach)),
         Stage::Present if task.failed_for_want() => owed.push(Want::Pause(Why::Reach)),
-        Stage::Seal => owed.push(Want::Seal),
+        Stage::Seal => owed.push(if task.keeps_nothing() { Want::Drop } else { Want::Seal }),
         Stage::Check => owed.push(Want::Check(task.sealed.as_ref().map_or(0, |s| s.proofs.len() as u32))),
         Stage::Present => owed.push(Want::Present),
     }
@@ -91,11 +97,11 @@ fn calls(task: &Task) -> Vec<Want> {
             open.reply.calls.iter().enumerate().map(|(n, call)| judge(task, n, call)).collect(),
         )];
     }
-    if task.bases.is_none() {
-        return vec![];
-    }
+    let asks = |n: usize| open.reply.calls[n].tool == ASK;
     let owed = open.calls.iter().enumerate().filter(|(_, state)| matches!(state, CallState::Owed));
-    owed.map(|(n, _)| Want::Call(n as u32)).collect()
+    // What is asked needs no copy of the folders.
+    let owed = owed.map(|(n, _)| n).filter(|n| asks(*n) || task.bases.is_some());
+    owed.map(|n| if asks(n) { Want::Question(n as u32) } else { Want::Call(n as u32) }).collect()
 }
 
 /// Most calls of one reply that are run.
@@ -121,6 +127,9 @@ fn judge(task: &Task, place: usize, call: &Call) -> Verdict {
                 .into(),
         );
     }
+    if call.tool == ASK {
+        return task.may_not_ask(place, call).map_or(Verdict::Run, Verdict::Refuse);
+    }
     let input = if call.input.trim().is_empty() { "{}" } else { &call.input };
     match serde_json::from_str::<serde_json::Value>(input) {
         Ok(serde_json::Value::Object(_)) => Verdict::Run,
@@ -140,12 +149,16 @@ impl Want {
             Want::Warn => task.owed_warning(),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
             Want::Call(call) => Some(Event::Called { call: *call }),
+            Want::Question(call) => {
+                let questions = questions_of(&task.call(*call)?.input).ok()?;
+                Some(Event::QuestionsAsked { call: *call, questions })
+            }
             Want::Present => {
                 let snapshot = task.sealed.as_ref()?.snapshot;
                 Some(Event::Presented { version: task.versions.len() as u32 + 1, snapshot })
             }
             Want::Pause(why) => Some(Event::Paused { why: why.clone() }),
-            Want::Equip | Want::Freeze | Want::Snap | Want::Seal | Want::Check(_) => None,
+            Want::Equip | Want::Freeze | Want::Snap | Want::Seal | Want::Drop | Want::Check(_) => None,
         }
     }
 
@@ -153,7 +166,13 @@ impl Want {
     fn is_effect(&self) -> bool {
         !matches!(
             self,
-            Want::Judge(_) | Want::FallBack(_) | Want::Shorten | Want::Warn | Want::Present | Want::Pause(_)
+            Want::Judge(_)
+                | Want::FallBack(_)
+                | Want::Shorten
+                | Want::Warn
+                | Want::Question(_)
+                | Want::Present
+                | Want::Pause(_)
         )
     }
 }

@@ -1,6 +1,6 @@
 //! Models that stand in for one that does not answer.
 
-use quire_core::charter::{Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Apart, Base, Why};
 use quire_core::message::{Fault, FaultKind, Stop};
 use quire_core::*;
@@ -33,6 +33,7 @@ fn asked() -> Task {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "do it".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();

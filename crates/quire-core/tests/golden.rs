@@ -1,8 +1,10 @@
 //! Every kind of event has a golden file, which is never edited once released: what was written once is read for ever.
 //! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
 
-use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Sandbox, SecretRule, Wire};
-use quire_core::event::{Apart, Base, Connection, Listing, Part, Proof, Refused, Trouble, Verdict, Why};
+use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire};
+use quire_core::event::{
+    Apart, Base, Connection, Listing, Part, Proof, Question, Refused, Trouble, Verdict, Why,
+};
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
 use quire_core::*;
@@ -53,6 +55,7 @@ fn samples() -> Vec<Event> {
         },
         env: vec![("LANG".into(), "C.UTF-8".into())],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let secret = SecretRule { name: "GITHUB_TOKEN".into(), hosts: vec!["api.github.com".into()] };
     let connected = Charter {
@@ -91,6 +94,7 @@ fn samples() -> Vec<Event> {
         },
         ..charter.clone()
     };
+    let asks = Charter { purpose: Purpose::Answer, ..charter.clone() };
     let connection = |host: &str, refused| Connection {
         host: host.into(),
         port: 443,
@@ -125,6 +129,7 @@ fn samples() -> Vec<Event> {
         Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
         Event::Opened { charter: Box::new(roles), words: "go on whoever answers".into() },
         Event::Opened { charter: Box::new(priced), words: "cheaply".into() },
+        Event::Opened { charter: Box::new(asks), words: "which is the longest?".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -187,6 +192,22 @@ fn samples() -> Vec<Event> {
         },
         Event::ReachAsked { reach: 0, host: "example.org".into(), port: 443 },
         Event::ReachAnswered { reach: 0, allow: true },
+        Event::QuestionsAsked {
+            call: 0,
+            questions: vec![
+                Question {
+                    text: "Which colour?".into(),
+                    default: Some("blue".into()),
+                    choices: vec!["blue".into(), "red".into()],
+                    must: false,
+                },
+                Question { text: "Whose number?".into(), default: None, choices: vec![], must: true },
+            ],
+        },
+        Event::QuestionAnswered { question: 1, answer: "red".into() },
+        Event::Planned {},
+        Event::PlanAgreed { plan: "1. Look.".into() },
+        Event::Answered {},
     ]
 }
 
@@ -196,6 +217,7 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { charter, .. } if charter.sandbox.net != Net::Off => "opened_connected",
         Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
         Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
+        Event::Opened { charter, .. } if charter.purpose != Purpose::Change => "opened_purpose",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { .. } => "equipped",
@@ -240,6 +262,11 @@ fn file(event: &Event) -> &'static str {
         Event::Reached { .. } => "reached",
         Event::ReachAsked { .. } => "reach_asked",
         Event::ReachAnswered { .. } => "reach_answered",
+        Event::QuestionsAsked { .. } => "questions_asked",
+        Event::QuestionAnswered { .. } => "question_answered",
+        Event::Planned {} => "planned",
+        Event::PlanAgreed { .. } => "plan_agreed",
+        Event::Answered {} => "answered",
     }
 }
 

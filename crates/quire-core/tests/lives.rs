@@ -4,9 +4,11 @@
 //! allowed, and no version is presented over a question that nobody answered
 //! or passed over.
 
-use quire_core::charter::{CheckSpec, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Apart, Base, Proof, Why};
+
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
+use quire_core::task::ASK;
 use quire_core::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -89,6 +91,7 @@ fn charter(checks: usize, fallbacks: usize) -> Charter {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     }
 }
 
@@ -100,6 +103,11 @@ impl World {
             model.context_tokens = Some(3_000);
             model.output_tokens = Some(100);
         }
+        charter.purpose = match seed % 7 {
+            3 => Purpose::Plan,
+            5 => Purpose::Answer,
+            _ => Purpose::Change,
+        };
         if seed % 4 == 1 {
             let a_token = Usd(1_000_000);
             model.price =
@@ -193,6 +201,23 @@ impl World {
         }
     }
 
+    /// Answers the first question of the agent's that is open, or one again that was answered; the answer may be what was
+    /// assumed anyway. Returns false where nothing was ever asked.
+    fn answer_a_question(&mut self) -> bool {
+        let task = &self.store;
+        let open = task.assumed().find(|(_, asking)| asking.is_open()).map(|(number, _)| number);
+        let again = task.phase == Phase::Ready;
+        let Some(question) = open.or_else(|| task.asking(1).filter(|_| again).map(|_| 1)) else {
+            return false;
+        };
+        let answer = match self.log.len() % 3 {
+            0 if task.asking(question).is_some_and(|asking| asking.answer.is_none()) => "blue".to_owned(),
+            _ => format!("answer {}", self.log.len()),
+        };
+        self.say(vec![Event::QuestionAnswered { question, answer }]);
+        true
+    }
+
     fn effect(&mut self, task: &Task, want: &Want) -> Event {
         // Seeded by place in the log, so that the model may answer otherwise when it is asked again.
         let mut dice = Dice(self.seed ^ (self.log.len() as u64) << 20 ^ task.seq);
@@ -200,12 +225,12 @@ impl World {
         match want {
             Want::Equip => Event::Equipped {
                 system: "s".into(),
-                tools: ["shell", "read"]
+                tools: ["shell", "read", ASK]
                     .map(|name| ToolSpec {
                         name: name.into(),
                         description: String::new(),
                         input: serde_json::json!({}),
-                        reads: name == "read",
+                        reads: name != "shell",
                     })
                     .into(),
                 rung: "r".into(),
@@ -250,6 +275,7 @@ impl World {
                 Event::Returned { call: *call, outcome: Outcome::said(format!("{}", dice.roll(4))) }
             }
             Want::Snap => Event::Snapped { snapshot },
+            Want::Drop => task.dropped(),
             Want::Seal => Event::Sealed { layer: task.layer, snapshot, apart: Apart::default() },
             Want::Check(check) => Event::Checked {
                 check: *check,
@@ -267,6 +293,7 @@ impl World {
             | Want::FallBack(_)
             | Want::Shorten
             | Want::Warn
+            | Want::Question(_)
             | Want::Present
             | Want::Pause(_) => {
                 panic!("{want:?} is no effect")
@@ -296,6 +323,9 @@ impl World {
                     // A person may speak, or answer, while no driver is alive.
                     let lot = self.log.len() as u64 + self.seed;
                     let asked = self.store.pressing().next().map(|(reach, _)| reach);
+                    if lot % 5 == 2 && self.store.phase == Phase::Working && self.answer_a_question() {
+                        continue;
+                    }
                     if lot.is_multiple_of(4) {
                         let words = format!("word {}", self.said.len());
                         self.say(vec![Event::Said { words }]);
@@ -306,7 +336,7 @@ impl World {
                 }
                 Ok(()) => self.points += fate.point - before,
             }
-            match &self.store.phase {
+            match &self.store.phase.clone() {
                 Phase::Waiting(Why::Reach) => {
                     let (reach, _) = self.store.pressing().next().expect("it waits for an answer");
                     self.answer(reach);
@@ -315,6 +345,27 @@ impl World {
                     let more = self.store.charter.limits.task_usd.unwrap().plus(Usd(500_000_000_000));
                     let more = Event::Budgeted { task_usd: Some(more), day_usd: None };
                     self.say(vec![more, Event::Resumed { model: None }]);
+                }
+                Phase::Waiting(Why::Question) => {
+                    let go_on = self.log.len().is_multiple_of(4) || !self.answer_a_question();
+                    if go_on {
+                        self.say(vec![Event::Resumed { model: None }]);
+                    }
+                }
+                Phase::Waiting(Why::Plan) => {
+                    let drafts = self.log.iter().filter(|l| l.event == Event::Planned {}).count();
+                    if drafts < 3 && self.log.len().is_multiple_of(2) {
+                        let words = format!("word {}", self.said.len());
+                        self.say(vec![Event::Said { words }, Event::Resumed { model: None }]);
+                    } else {
+                        let plan = self.store.plan_to_review().expect("a plan").trim().to_owned();
+                        let plan = if plan.is_empty() {
+                            "plan: nothing".to_owned()
+                        } else {
+                            format!("plan: {plan}")
+                        };
+                        self.say(vec![Event::PlanAgreed { plan }, Event::Resumed { model: None }]);
+                    }
                 }
                 Phase::Waiting(_) => {
                     if self.log.len().is_multiple_of(5) {
@@ -327,6 +378,7 @@ impl World {
                     let words = format!("word {}", self.said.len());
                     self.say(vec![Event::Said { words }]);
                 }
+                Phase::Ready if talk < 3 && self.answer_a_question() => talk += 1,
                 Phase::Ready => return self.end(),
                 phase => panic!("a driver rested in {phase:?}"),
             }
@@ -359,6 +411,8 @@ impl World {
             assert_eq!(heard, self.said, "the model heard every word of the person's once, in order");
         }
         self.every_question_was_heard();
+        self.every_answer_was_heard();
+        self.nothing_was_kept_before_the_plan();
         for pair in self.last_prompt.windows(2) {
             if let PromptItem::Model(reply) = &*pair[0]
                 && !reply.calls.is_empty()
@@ -375,7 +429,7 @@ impl World {
     /// told of all that it may do now.
     fn every_question_was_heard(&self) {
         let mut open = HashSet::new();
-        let (mut allowed, mut failed, mut waits) = (0, false, false);
+        let (mut allowed, mut failed, mut waits, mut ends) = (0, false, false, false);
         for logged in &self.log {
             match &logged.event {
                 Event::ReachAsked { reach, .. } => drop(open.insert(*reach)),
@@ -383,7 +437,10 @@ impl World {
                     open.remove(reach);
                     allowed += usize::from(*allow);
                 }
-                Event::Sealed { .. } => {
+                Event::Replied { reply } => ends = reply.calls.is_empty(),
+                // It rests for an answer; its turn goes on.
+                Event::Sealed { .. } if !ends => {}
+                Event::Sealed { .. } | Event::Planned {} | Event::Answered {} => {
                     assert!(open.is_empty(), "seed {}: sealed over a question", self.seed);
                     failed = false;
                 }
@@ -410,6 +467,64 @@ impl World {
     }
 }
 
+impl World {
+    /// No request left while an answer was waited for, and each answer that the agent did not assume was told before the end.
+    fn every_answer_was_heard(&self) {
+        let (mut awaited, mut asked) = (HashSet::new(), 0);
+        let mut answers: HashMap<u32, &str> = HashMap::new();
+        for logged in &self.log {
+            match &logged.event {
+                Event::QuestionsAsked { questions, .. } => {
+                    for question in questions {
+                        asked += 1;
+                        awaited.extend(question.must.then_some(asked));
+                    }
+                }
+                Event::QuestionAnswered { question, answer } => {
+                    awaited.remove(question);
+                    answers.insert(*question, answer);
+                }
+                Event::Resumed { .. } => awaited.clear(),
+                Event::Asked { .. } | Event::Presented { .. } | Event::Planned {} | Event::Answered {} => {
+                    assert!(awaited.is_empty(), "seed {}: went on over a question", self.seed);
+                }
+                _ => {}
+            }
+        }
+        let all: Vec<&str> = self
+            .last_prompt
+            .iter()
+            .filter_map(|item| match &**item {
+                PromptItem::Words(words) => Some(words.as_str()),
+                _ => None,
+            })
+            .collect();
+        let all = all.join("\n");
+        for answer in answers.values().filter(|answer| **answer != "blue") {
+            assert!(all.contains(*answer), "seed {}: {answer} is lost in {all}", self.seed);
+        }
+    }
+
+    /// A task that began with a plan has a version only after its person agreed to one, and the model was told of it word for
+    /// word; one that answers has none.
+    fn nothing_was_kept_before_the_plan(&self) {
+        let place = |is: fn(&Event) -> bool| self.log.iter().position(|logged| is(&logged.event));
+        let presented = place(|event| matches!(event, Event::Presented { .. }));
+        match self.store.charter.purpose {
+            Purpose::Change => {}
+            Purpose::Answer => assert!(presented.is_none() && self.store.answer().is_some()),
+            Purpose::Plan => {
+                let agreed = place(|event| matches!(event, Event::PlanAgreed { .. }));
+                assert!(agreed.is_some() && agreed < presented, "seed {}", self.seed);
+                let plan = self.store.agreed_plan().unwrap();
+                let told =
+                    |item: &Arc<PromptItem>| matches!(&**item, PromptItem::Words(w) if w.contains(plan));
+                assert!(self.last_prompt.iter().any(told), "seed {}: the plan is lost", self.seed);
+            }
+        }
+    }
+}
+
 /// Whether the lives of this seed meet the end of their context.
 fn shrinks(seed: u64) -> bool {
     seed % 4 == 3
@@ -420,10 +535,21 @@ fn fault(kind: FaultKind) -> Fault {
 }
 
 fn reply(dice: &mut Dice) -> Reply {
-    let calls: Vec<Call> = (0..dice.roll(4))
+    let calls: Vec<Call> = (0..dice.roll(3))
         .map(|n| {
-            let tool = ["shell", "read", "teleport"][dice.roll(3) as usize].into();
-            let input = [r#"{"a":1}"#, "", "{broken"][dice.roll(3) as usize].into();
+            let tool = ["shell", "read", "teleport", ASK][dice.roll(4) as usize];
+            let asks =
+                r#"{"questions":[{"question":"Which?","default":"blue"},{"question":"Whose?","must":true}]}"#;
+            let asks = if dice.roll(3) == 0 {
+                asks.replace("true", "false").replace("}]", r#","default":"x"}]"#)
+            } else {
+                asks.into()
+            };
+            let input = match [r#"{"a":1}"#, "", "{broken"][dice.roll(3) as usize] {
+                "" if tool == ASK => asks,
+                input => input.to_owned(),
+            };
+            let tool = tool.to_owned();
             // The same id twice is a thing that models do.
             Call { id: format!("c{}", n / 2), tool, input }
         })

@@ -1,7 +1,7 @@
 //! What the store costs on this disk: `cargo run --release -p quire-engine --example store_cost [DIR]`.
 
 use quire_core::Event;
-use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Trouble, Why};
 use quire_engine::store::{Mark, Store, Writer};
 use std::fs::File;
@@ -139,6 +139,7 @@ fn opened() -> Event {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }

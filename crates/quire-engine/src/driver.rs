@@ -220,7 +220,7 @@ impl Driver {
 
     /// Turns refused destinations into questions. What is refused while the sandbox ends is nothing that anybody waits for.
     fn ask_person(&mut self) {
-        let seals = self.running.contains(&Want::Seal);
+        let seals = self.running.iter().any(|want| matches!(want, Want::Seal | Want::Drop));
         for (host, port) in self.work.reach.asks() {
             if !seals && self.task.may_ask_of(&host, port) {
                 self.answer(Event::ReachAsked { reach: self.task.reaches.len() as u32, host, port });
@@ -391,6 +391,7 @@ impl Driver {
             | Want::FallBack(_)
             | Want::Shorten
             | Want::Warn
+            | Want::Question(_)
             | Want::Present
             | Want::Pause(_) => {}
             Want::Equip => {
@@ -433,6 +434,12 @@ impl Driver {
                 self.jobs.spawn(async move {
                     let answer = work.seal(&task).await;
                     let _ = done.send((Want::Seal, answer));
+                });
+            }
+            Want::Drop => {
+                self.jobs.spawn(async move {
+                    let answer = work.drop_layers(&task).await;
+                    let _ = done.send((Want::Drop, answer));
                 });
             }
             Want::Check(number) => {

@@ -118,6 +118,11 @@ impl Place {
         replace_file(&self.0.join("layers"), &format!("{number}.boot"), boot.as_bytes())
     }
 
+    /// Removes every layer: what the task wrote is gone, and what it stands on is as it was frozen.
+    pub fn drop_layers(&self) -> io::Result<()> {
+        crate::freeze::remove_tree(&self.0.join("layers"))
+    }
+
     /// Removes everything but journals.
     pub fn clear(&self) -> io::Result<()> {
         ["layers", "run", "out", "check"]

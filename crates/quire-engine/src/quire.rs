@@ -14,7 +14,7 @@ use crate::store::{AppendError, ReadError, Store, Writer};
 use crate::work::load_snapshot;
 use crate::{host, live, snapshot};
 use quire_core::bytes::escape;
-use quire_core::charter::Model;
+use quire_core::charter::{Model, Purpose};
 use quire_core::event::{Part, Seq};
 use quire_core::task::AcceptState;
 use quire_core::view::{Fate, FileChange, LeftOut, Moved, Review, Written, WrittenFile};
@@ -133,8 +133,7 @@ impl From<AppendError> for EngineError {
 /// What a file holds; absent where there is no file, or it is too large to be held.
 type Content = Option<Vec<u8>>;
 
-const CLEARED: &str =
-    "was accepted more than 30 days ago, and what it left beside your folder is cleared away";
+const CLEARED: &str = "ended more than 30 days ago, and what it left beside your folder is cleared away";
 /// How long a sandbox may take to leave a task that is discarded.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
@@ -323,16 +322,64 @@ impl Quire {
         })
     }
 
-    /// Lets a waiting task go on, on `model` where one is given.
+    /// Answers questions of the agent's by their numbers; `None` takes what it assumes. All are answered or none, and the same
+    /// answer again changes nothing.
+    pub fn answer_agent(&self, id: u64, answers: &[(u32, Option<String>)]) -> Result<(), EngineError> {
+        self.append(id, |task| {
+            let mut events = vec![];
+            for (question, answer) in answers {
+                let asking = match task.asking(*question) {
+                    _ if task.phase == Phase::Discarded => return Err("was discarded"),
+                    _ if task.cleared => return Err(CLEARED),
+                    _ if task.is_being_written() => return Err("is being written by another process"),
+                    None => return Err("did not ask that"),
+                    Some(asking) => asking,
+                };
+                let assumed = asking.question.default.as_deref();
+                let Some(answer) = answer.as_deref().or(assumed).filter(|answer| !answer.trim().is_empty())
+                else {
+                    return Err("assumes nothing there, so only you can say it");
+                };
+                if asking.answer.as_deref() != Some(answer) {
+                    events.push(Event::QuestionAnswered { question: *question, answer: answer.to_owned() });
+                }
+            }
+            Ok(events)
+        })
+    }
+
+    /// Lets a waiting task go on, on `model` where one is given. A plan that waits is agreed to as it stands.
     pub fn resume(&self, id: u64, model: Option<Model>) -> Result<(), EngineError> {
-        self.append(id, |task| match &task.phase {
-            Phase::Working => Ok(vec![]),
-            Phase::Waiting(_) => match (&task.charter.model, &model) {
-                (None, None) => Err("has no model yet; name one with -m"),
-                _ => Ok(vec![Event::Resumed { model: model.clone() }]),
-            },
-            Phase::Ready | Phase::Accepted => Err("is done; `quire revise` begins its next turn"),
-            Phase::Discarded => Err("was discarded"),
+        self.go_on(id, model, None)
+    }
+
+    /// Agrees to a plan that waits, as its person edited it.
+    pub fn agree(&self, id: u64, plan: &str, model: Option<Model>) -> Result<(), EngineError> {
+        self.go_on(id, model, Some(plan))
+    }
+
+    fn go_on(&self, id: u64, model: Option<Model>, plan: Option<&str>) -> Result<(), EngineError> {
+        self.append(id, |task| {
+            let agreed = match (task.plan_to_review(), plan) {
+                (Some(draft), edited) => {
+                    let plan = edited.unwrap_or(draft);
+                    if task.may_agree(plan).is_err() {
+                        return Err("has no plan that can be agreed to: it is empty, or longer than 32 kB");
+                    }
+                    Some(Event::PlanAgreed { plan: plan.to_owned() })
+                }
+                (None, Some(_)) => return Err("has no plan that waits"),
+                (None, None) => None,
+            };
+            match &task.phase {
+                Phase::Working => Ok(vec![]),
+                Phase::Waiting(_) => match (&task.charter.model, &model) {
+                    (None, None) => Err("has no model yet; name one with -m"),
+                    _ => Ok(agreed.into_iter().chain([Event::Resumed { model: model.clone() }]).collect()),
+                },
+                Phase::Ready | Phase::Accepted => Err("is done; `quire revise` begins its next turn"),
+                Phase::Discarded => Err("was discarded"),
+            }
         })
     }
 
@@ -569,6 +616,9 @@ impl Quire {
             (_, Phase::Discarded) => Err(EngineError::Not { task: task.id, why: "was discarded" }),
             _ if task.cleared => Err(EngineError::Not { task: task.id, why: CLEARED }),
             (Some(version), _) => Ok(version.clone()),
+            (None, _) if task.charter.purpose == Purpose::Answer => {
+                Err(EngineError::Not { task: task.id, why: "answers a question; it has no version" })
+            }
             (None, _) => Err(EngineError::Not { task: task.id, why: "has no version to review yet" }),
         }
     }

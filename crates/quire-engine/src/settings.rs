@@ -19,7 +19,7 @@ use crate::facts::Facts;
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
 use layer::{Leaf, Value};
-use quire_core::charter::{Charter, CheckSpec, Limits, Model, Net, Sandbox, SecretRule};
+use quire_core::charter::{Charter, CheckSpec, Limits, Model, Net, Purpose, Sandbox, SecretRule};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -51,6 +51,8 @@ pub struct Options {
     pub set: Vec<String>,
     /// The person said yes to a folder as large as a home.
     pub confirmed: bool,
+    /// `--plan`, or `quire ask`.
+    pub purpose: Purpose,
 }
 
 /// The environment that a command was started in. Variables that are not UTF-8 are left out.
@@ -125,6 +127,7 @@ pub struct Resolved {
     pub folders: Vec<PathBuf>,
     pub settings: Settings,
     pub env: Vec<(String, String)>,
+    pub purpose: Purpose,
 }
 
 impl Resolved {
@@ -139,11 +142,16 @@ impl Resolved {
             review_model: settings.review_model.as_ref().and_then(|named| settings.model_of(named)),
             compact_model: settings.compact_model.as_ref().and_then(|named| settings.model_of(named)),
             model,
-            checks: self.settings.checks.clone(),
+            // An answer leaves nothing that could be checked.
+            checks: match self.purpose {
+                Purpose::Answer => vec![],
+                Purpose::Change | Purpose::Plan => self.settings.checks.clone(),
+            },
             limits: self.settings.limits,
             sandbox: self.settings.sandbox.clone(),
             env: self.env.clone(),
             secrets: self.settings.secrets.clone(),
+            purpose: self.purpose,
         }
     }
 }
@@ -191,7 +199,7 @@ pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolve
     if matches!(settings.sandbox.net, Net::Only { registries: true, .. }) {
         settings.sandbox.named = crate::reach::named(home.as_deref(), &surroundings.env);
     }
-    Ok(Resolved { folders, settings, env: inside(&surroundings.env) })
+    Ok(Resolved { folders, settings, env: inside(&surroundings.env), purpose: options.purpose })
 }
 
 /// Returns the settings that hold in `folder`; without one those of the person alone.

@@ -4,7 +4,7 @@ use crate::freeze::freeze;
 use crate::store::{Store, Writer};
 use proptest::prelude::*;
 use quire_core::bytes::escape;
-use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Apart, Base};
 use quire_core::message::Stop;
 use quire_core::{Event, Hash, Reply, Usage};
@@ -40,6 +40,7 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };

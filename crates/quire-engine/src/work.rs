@@ -20,7 +20,7 @@ use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
-use quire_core::task::Sealed;
+use quire_core::task::{Sealed, ask_spec};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
@@ -109,16 +109,13 @@ impl Work {
             Surroundings { env: charter.env.iter().cloned().collect(), cwd: charter.folders[0].clone() };
         let told = instructions::read(&charter.folders[0], surroundings.config_dir().as_deref());
         let standing = self.standing()?;
+        let mut tools = quire_sandbox::tool::specs(model.edits, model.images);
+        tools.push(ask_spec());
         let mut system = prompt::system(charter, &told.text);
         if let Some(told) = standing.rung.told() {
             system.push_str(&format!("\n\n{told}"));
         }
-        Ok(Event::Equipped {
-            system,
-            tools: quire_sandbox::tool::specs(model.edits, model.images),
-            rung: standing.rung.to_string(),
-            weak: standing.weak,
-        })
+        Ok(Event::Equipped { system, tools, rung: standing.rung.to_string(), weak: standing.weak })
     }
 
     /// Returns what the sandboxes of this task stand on from now on.
@@ -434,6 +431,16 @@ impl Work {
         let (frozen, layers) = (self.frozen(task)?, self.place.layers_below(task.layer + 1));
         let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;
         Ok(Event::Sealed { layer: task.layer, snapshot, apart })
+    }
+
+    /// Ends the turn's sandbox and drops all that the task wrote so far.
+    pub async fn drop_layers(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
+        self.open.store(task.layer + 1, Ordering::Relaxed);
+        self.end_hands().await?;
+        *lock(&self.seen) = Seen::default();
+        let place = self.place.clone();
+        blocking(move || place.drop_layers().map_err(disk)).await?;
+        Ok(task.dropped())
     }
 
     /// Ends the sandbox, if one runs.

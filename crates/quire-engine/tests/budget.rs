@@ -4,7 +4,7 @@
 //!
 //! The fold, the store and the wire are the real ones; only the tools are left out, so that no sandbox is needed.
 
-use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::Why;
 use quire_core::money::Price;
 use quire_core::{Event, Phase, Task, ToolSpec, Usage, Usd, Want, settle};
@@ -112,6 +112,7 @@ fn charter(url: &str) -> Charter {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     }
 }
 

@@ -1,7 +1,7 @@
 //! How large requests are, and how much of one was in the one before: what a provider's cache lives on.
 //! `cargo test -p quire-engine --test requests -- --nocapture` prints both as tables.
 
-use quire_core::charter::{Charter, Edits, Limits, Model, Net, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Net, Purpose, Sandbox, Wire};
 use quire_core::event::Base;
 use quire_core::message::{Item, Stop};
 use quire_core::{Call, Event, Logged, Outcome, PromptItem, Reply, Task, Usage, Want, prompt, settle, weigh};
@@ -39,6 +39,7 @@ fn opened(model: Model) -> Task {
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let system = prompt::system(&charter, "");
     let tools = quire_sandbox::tool::specs(edits, true);

@@ -12,7 +12,7 @@ mod server;
 mod speech;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Base, Event, Logged, Why};
 use quire_core::message::{Fault, FaultKind};
 use quire_core::{Phase, Prompt, Reply, Task, ToolSpec, Want, settle, view};
@@ -129,6 +129,7 @@ fn asking(model: Model) -> Task {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "Make me a homepage".to_owned() };
     let mut task = Task::open(7, &Logged { seq: 1, at_ms: 0, event: opened }).expect("a log's beginning");

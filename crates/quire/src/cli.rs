@@ -5,6 +5,7 @@ use crate::error::{Exit, Failure};
 use crate::later;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use quire_core::charter::Purpose;
 use quire_engine::nearest::nearest;
 use quire_engine::settings::Options;
 use std::ffi::{OsStr, OsString};
@@ -22,6 +23,17 @@ Examples:
   quire \"fix the failing rounding test\" --check \"cargo test\"
   quire run -m ollama/qwen3-coder -b \"sort these photos by the day they were taken\"
   quire run - < task.txt";
+
+const ASK_EXAMPLES: &str = "\
+Examples:
+  quire ask \"which months lost money, and why?\"
+  quire ask -C ~/shop \"where is the discount computed?\" > answer.txt";
+
+const ANSWER_EXAMPLES: &str = "\
+Examples:
+  quire answer 3 \"the blue one\"       the only question that is open
+  quire answer 3 1=blue 2=\"at nine\"   several, by their numbers
+  quire answer 3 1=                    what the agent assumed is right";
 
 /// An agent does a task in a private copy of this machine; your folder changes only when you accept.
 ///
@@ -53,6 +65,9 @@ pub enum Command {
     /// Start a task and follow it; Ctrl-C leaves it running
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Answer a question about the folder; changes nothing, and prints the answer alone
+    #[command(after_help = ASK_EXAMPLES)]
+    Ask(AskArgs),
     /// List the tasks
     Ls,
     /// Follow a task
@@ -71,6 +86,9 @@ pub enum Command {
     Undo(TaskArgs),
     /// Drop a task; the real folder stays as it is
     Discard(TaskArgs),
+    /// Answer what a task's agent asks you
+    #[command(after_help = ANSWER_EXAMPLES)]
+    Answer(AnswersArgs),
     /// Let a task reach a host that it asks for
     Allow(AnswerArgs),
     /// Do not let it; the task is told to do without
@@ -143,6 +161,9 @@ pub struct RunArgs {
     /// Pause and ask after so much work, like 20m
     #[arg(long, value_name = "DUR")]
     pub max_time: Option<String>,
+    /// First make a plan, which you agree to or change before anything is done
+    #[arg(long)]
+    pub plan: bool,
     /// Do not follow
     #[arg(short = 'b')]
     pub background: bool,
@@ -157,6 +178,34 @@ impl RunArgs {
             steps: self.max_steps,
             time: self.max_time.clone(),
             budget: self.budget.clone(),
+            purpose: if self.plan { Purpose::Plan } else { Purpose::Change },
+            ..self.settings.options()
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// What you want to know; `-` reads it from stdin
+    #[arg(value_name = "QUESTION", value_parser = words)]
+    pub question: String,
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// The model to use
+    #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
+    pub model: Option<String>,
+    /// Pause and ask before it costs more, in USD; `none`: no limit
+    #[arg(long, value_name = "USD")]
+    pub budget: Option<String>,
+}
+
+impl AskArgs {
+    /// Returns what was typed, as the settings take it.
+    pub fn options(&self) -> Options {
+        Options {
+            model: self.model.clone(),
+            budget: self.budget.clone(),
+            purpose: Purpose::Answer,
             ..self.settings.options()
         }
     }
@@ -193,9 +242,21 @@ pub struct AnswerArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct AnswersArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The answer, or NUMBER=ANSWER for one of several questions; NUMBER= takes what the agent assumed
+    #[arg(value_name = "ANSWER", value_parser = words)]
+    pub answers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct ResumeArgs {
     #[command(flatten)]
     pub task: TaskArgs,
+    /// Edit the plan that waits in your editor ($VISUAL, $EDITOR), then begin with it
+    #[arg(long)]
+    pub edit: bool,
     /// What it may cost from now on: so much more, like +0.50, or so much altogether, like 3
     #[arg(long, value_name = "[+]USD")]
     pub budget: Option<String>,

@@ -2,8 +2,11 @@
 
 pub mod accept;
 pub mod allow;
+pub mod answer;
+pub mod ask;
 pub mod compact;
 pub mod completions;
+pub mod converse;
 pub mod demo;
 pub mod discard;
 pub mod doctor;

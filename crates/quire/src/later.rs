@@ -5,7 +5,6 @@ use crate::error::{Exit, Failure};
 use clap::error::ErrorKind;
 
 const COMMANDS: &[(&str, &str)] = &[
-    ("ask", "Give it as a task and read the summary: quire \"QUESTION\""),
     ("note", "Say all of it at once: quire revise N \"...\""),
     ("send", "Say all of it at once: quire revise N \"...\""),
     ("rewind", "Say what should be different: quire revise N \"...\""),
@@ -23,7 +22,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
     ("run", "-i", "Put the file into the folder and name it in the task"),
-    ("run", "--plan", "Ask for a plan in the task's words, then: quire revise N \"go on\""),
     ("run", "--accept-if-checks-pass", "Accept when it is ready: quire accept N"),
     ("review", "--evidence", "Print everything as JSON: quire review N --json"),
     ("accept", "--only", "Take whole files by their path: quire accept N PATH..."),

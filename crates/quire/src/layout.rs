@@ -90,6 +90,12 @@ pub fn wrap(text: &str, width: usize, indent: &str) -> String {
     out
 }
 
+/// Returns somebody else's text in a frame: clean, at most `width` columns, each line after `indent` and a bar, so that none
+/// of it can pass for quire's own words.
+pub fn framed(text: &str, width: usize, indent: &str) -> String {
+    wrap(&clean(text), width, &format!("{indent}│ "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,6 +53,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => cmd::doctor::doctor(&face, args.fix),
         Command::Models(args) => cmd::models::models(&args, &face),
         Command::Run(args) => cmd::run::run(&args, &face),
+        Command::Ask(args) => cmd::ask::ask(&args, &face),
+        Command::Answer(args) => cmd::answer::answer(&args, &face),
         Command::Ls => cmd::ls::ls(&face),
         Command::Compact(args) => cmd::compact::compact(&args, &face),
         Command::Watch(args) => cmd::watch::watch(&args, &face),

@@ -68,6 +68,12 @@ pub fn confirm(question: &str) -> io::Result<bool> {
     Ok(matches!(answer.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes"))
 }
 
+/// Returns the next line of the input, or `None` where it has ended.
+pub fn read_line() -> io::Result<Option<String>> {
+    let line = read_until(&mut io::stdin().lock(), b"\n")?;
+    Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
 /// Asks on the terminal for a line that is not shown while it is typed, or `None` where Ctrl-C was typed instead.
 pub fn read_secret(question: &str) -> io::Result<Option<String>> {
     let stdin = io::stdin();

@@ -40,6 +40,10 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
         (&["allow"], "The following required arguments were not provided: <N>"),
         (&["sandbox", "ls"], "`ls` is no option."),
         (&["completions", "tcsh"], "Invalid value 'tcsh' for '<SHELL>'"),
+        (&["ask"], "The following required arguments were not provided: <QUESTION>"),
+        (&["ask", " "], "Invalid value"),
+        (&["answer", "1", ""], "Invalid value"),
+        (&["ask", "why?", "--plan"], "Unexpected argument '--plan' found."),
         (&["models", "add"], "The following required arguments were not provided: <PROVIDER>"),
     ];
     for (arguments, said) in rows {
@@ -55,7 +59,7 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
 #[test]
 fn what_a_later_version_has_is_named_as_that() {
     let home = tempfile::tempdir().unwrap();
-    let commands = ["ask", "note", "send", "rewind", "fork", "compare", "web", "export", "import", "exec"];
+    let commands = ["note", "send", "rewind", "fork", "compare", "web", "export", "import", "exec"];
     let of_commands = commands.map(|c| vec![c, "1", "--any"]);
     let of_options = [
         vec!["run", "-n", "3", "fix it"],
@@ -63,7 +67,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["-n", "3", "fix it"],
         vec!["fix it", "-m", "a/b", "-m", "c/d"],
         vec!["fix it", "-i", "a.png"],
-        vec!["fix it", "--plan"],
         vec!["fix it", "--accept-if-checks-pass"],
         vec!["review", "1", "--evidence", "x"],
         vec!["accept", "1", "--only", "1"],

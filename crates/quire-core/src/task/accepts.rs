@@ -35,8 +35,12 @@ impl Task {
         self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
     }
 
-    /// Returns whether the last version is in the folder, as far as its person took it, and nothing goes on.
+    /// Returns whether the last version is in the folder, as far as its person took it, or there will be none, and nothing
+    /// goes on.
     pub fn is_whole(&self) -> bool {
+        if self.answer().is_some() {
+            return true;
+        }
         let accepted = self.last_accept().map(|accept| self.accepts[accept].snapshot);
         self.phase == Phase::Accepted
             && !self.is_being_written()

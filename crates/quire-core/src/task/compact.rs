@@ -174,6 +174,10 @@ impl Task {
         if !answers.is_empty() {
             text.push_str(&format!("\n\n{}", answers.join(" ")));
         }
+        text.push_str(&self.answers_told());
+        if let Some(plan) = self.agreed_plan() {
+            text.push_str(&format!("\n\nThe person agreed to this plan:\n{plan}"));
+        }
         text.push_str(&format!("\n\nThe ledger:\n{ledger}"));
         if !self.compaction.touched.is_empty() {
             let named: Vec<&str> =
@@ -339,6 +343,9 @@ impl Task {
         };
         if !self.words.iter().take(self.compaction.told).all(|words| text.contains(&**words)) {
             return Err("no word of the person's is lost");
+        }
+        if !self.holds_answers(text) || !self.agreed_plan().is_none_or(|plan| text.contains(plan)) {
+            return Err("no answer of the person's is lost, and no plan");
         }
         let begins = self.transcript.get(from).is_none_or(|item| matches!(**item, PromptItem::Model(_)));
         let holds = self.reply.is_none() || tail > 0 || self.stage == Stage::Ask;

@@ -141,7 +141,7 @@ impl Task {
         };
         let items = self.transcript.iter().skip(from).map(|item| weigh::item(item));
         let results = self.open_results();
-        let news = self.unheard.iter().map(|words| weigh::words(words));
+        let news = self.asides.iter().chain(&self.unheard).map(|words| weigh::words(words));
         items.chain(news).fold(known, Size::plus).plus(weigh::results(results.iter()))
     }
 

@@ -5,6 +5,7 @@ use crate::charter::{CheckSpec, Model};
 use crate::event::{Event, Logged, Verdict};
 use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
+use crate::view::ask::asked_line;
 use crate::view::review::outcome;
 use crate::view::{count, first_line, question, sentence};
 use serde_json::Value;
@@ -205,6 +206,16 @@ impl Progress {
                 let verb = if *allow { "allow" } else { "deny" };
                 lines.push(line(LineMark::Said, format!("You {verb} {to}")));
             }
+            Event::QuestionsAsked { questions, .. } => {
+                lines.extend(self.flush());
+                lines.extend(questions.iter().map(|q| line(LineMark::Said, asked_line(q, SAID_MAX))));
+            }
+            Event::QuestionAnswered { question, answer } => {
+                lines.extend(self.flush());
+                let answer = first_line(answer, SAID_MAX);
+                lines.push(line(LineMark::Said, format!("You answer question {question}: {answer}")));
+            }
+            Event::PlanAgreed { .. } => lines.push(line(LineMark::Said, "You agree to the plan".to_owned())),
             Event::AskFailed { fault, .. } if fault.kind == FaultKind::TooLong => {
                 lines.extend(self.flush());
             }
@@ -232,7 +243,12 @@ impl Progress {
                 lines.push(line(LineMark::Failed, text));
                 self.now = Some("Thinking".to_owned());
             }
-            Event::Paused { .. } | Event::Presented { .. } | Event::Discarded {} | Event::Cleared {} => {
+            Event::Paused { .. }
+            | Event::Presented { .. }
+            | Event::Planned {}
+            | Event::Answered {}
+            | Event::Discarded {}
+            | Event::Cleared {} => {
                 lines.extend(self.flush());
                 self.running.clear();
                 self.now = None;

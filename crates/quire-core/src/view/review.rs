@@ -7,8 +7,8 @@ use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Connection, Proof};
 use crate::secret;
-use crate::task::{AcceptState, Serving, StandIn, Task, Version};
-use crate::view::{self, Brief, Cost, Mark};
+use crate::task::{AcceptState, Needed, Serving, StandIn, Task, Version};
+use crate::view::{self, AgentQuestion, Brief, Cost, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -46,6 +46,11 @@ pub struct Review {
     /// How it can be tried in a browser, as the model says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
+    /// What its agent assumed, because nobody answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<AgentQuestion>,
+    /// How often it needed its person.
+    pub needed_you: Needed,
     /// What the task reached or tried to, all its turns together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Connection>,
@@ -107,6 +112,8 @@ impl Review {
             left_out: vec![],
             moved: vec![],
             serving: version.serving.as_deref().cloned(),
+            assumed: view::assumed(task),
+            needed_you: task.needed,
             reached: task.reached.to_vec(),
             seen: version.snapshot,
             taken: match accept {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::bytes::{Hash, RelPath};
 use crate::change::{Entry, LinkTarget, Node};
-use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Sandbox, Wire};
-use crate::event::{Apart, Base, Event, Listing, Logged, Proof, Verdict};
+use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
+use crate::event::{Apart, Base, Event, Listing, Logged, Proof, Question, Verdict};
 use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
 const MINUTE: u64 = 60_000;
@@ -32,6 +32,7 @@ fn charter(checks: &[&str]) -> Charter {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     }
 }
 
@@ -688,4 +689,144 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
     assert_eq!(Cost::of(&unpriced).with_tokens(40_100), "40,100 tokens (30,000 cached)");
     let bound = "The price of lab/tiny is not known: what bounds the task is 10,000,000 tokens and 200 steps, not money.";
     assert_eq!(unpriced_text(&unpriced).as_deref(), Some(bound));
+}
+
+fn question(text: &str, default: Option<&str>, must: bool) -> Question {
+    Question { text: text.into(), default: default.map(Into::into), choices: vec![], must }
+}
+
+/// A task whose model called `ask`, and what came of it.
+fn asked(questions: &[Question]) -> Log {
+    let log = Log::started(7, &[], "a sign")
+        .then([reply("", &[("ask", "{}")]), Event::Judged { verdicts: vec![Verdict::Run] }]);
+    log.then([Event::QuestionsAsked { call: 0, questions: questions.to_vec() }])
+}
+
+#[test]
+fn a_question_with_a_default_is_asked_while_the_task_works_and_assumed_after_it() {
+    let log = asked(&[question("Which colour?", Some("blue"), false)]);
+    assert_eq!(
+        (mark(&log.task), state(&log.task).as_str()),
+        (Mark::NeedsYou, "needs you: asks, and works on")
+    );
+    let row = TaskRow::of(&log.task, log.task.last_ms);
+    assert_eq!(row.agent_questions[0].lines(), ["Which colour?", "Until you answer it goes on with: blue"]);
+    let next = [Event::Snapped { snapshot: Hash::of(b"v") }, Event::Asked { heard: 0, worst: None }];
+    let ready = log.then(next).then([reply("It is blue.", &[])]).presented(&[], Apart::default());
+    assert_eq!(state(&ready.task), "ready");
+    let review = Review::of(&ready.task, ready.task.version().unwrap(), vec![]);
+    assert_eq!(review.assumed.iter().map(assumed_text).collect::<Vec<_>>(), ["blue (Which colour?)"]);
+    // Said again in other letters, it is the same.
+    let same = Event::QuestionAnswered { question: 1, answer: " Blue".into() };
+    let settled = ready.then([same]);
+    assert_eq!((state(&settled.task), settled.task.needed.times()), ("ready".to_owned(), 0));
+    assert!(assumed(&settled.task).is_empty());
+    let other = settled.then([Event::QuestionAnswered { question: 1, answer: "red".into() }]);
+    assert_eq!((state(&other.task).as_str(), other.task.needed.revisions), ("working", 1));
+}
+
+#[test]
+fn a_question_that_must_be_answered_waits_and_says_so() {
+    let questions = [question("Whose?", None, true), question("Which?", Some("that"), true)];
+    let waits = asked(&questions).then([Event::Paused { why: Why::Question }]);
+    assert_eq!(
+        (mark(&waits.task), state(&waits.task).as_str()),
+        (Mark::NeedsYou, "needs you: asks, and waits")
+    );
+    let told = why_text(&Why::Question, &waits.task);
+    assert_eq!(told.what, "Its agent asks 2 questions that it cannot go on without.");
+    assert!(told.next.contains("quire answer 7") && told.next.contains("quire resume 7"), "{told:?}");
+    let lines: Vec<_> = agent_questions(&waits.task).iter().flat_map(AgentQuestion::lines).collect();
+    let expected =
+        ["Whose?", "It waits for your answer.", "Which?", "It waits for your answer, and would take: that"];
+    assert_eq!(lines, expected);
+    let task = waits.then([Event::Resumed { model: None }]).task;
+    assert!(agent_questions(&task).is_empty(), "who let it go on is not asked again");
+    assert_eq!(assumed_text(&assumed(&task)[0]), "what it thought best (Whose?)");
+}
+
+#[test]
+fn each_time_that_a_person_was_needed_is_counted_as_what_it_was() {
+    let none = Needed::default();
+    assert_eq!(needed_text(&none), None);
+    let one = |events: Vec<Event>| Log::started(7, &[], "a sign").then(events).task.needed;
+    let paused = |why| one(vec![Event::Paused { why }]);
+    let rows = [
+        (paused(Why::Person), none),
+        (paused(Why::Steps), Needed { pauses: 1, ..none }),
+        (paused(fault(FaultKind::Busy)), Needed { pauses: 1, ..none }),
+        (one(vec![Event::AskFailed { fault: key_fault(), spent: false }]), Needed { pauses: 1, ..none }),
+        (
+            one(vec![
+                Event::ReachAsked { reach: 0, host: "example.org".into(), port: 443 },
+                Event::Paused { why: Why::Reach },
+            ]),
+            Needed { reaches: 1, ..none },
+        ),
+        (
+            asked(&[question("Whose?", None, true), question("Which?", Some("that"), false)])
+                .then([Event::Paused { why: Why::Question }])
+                .task
+                .needed,
+            Needed { questions: 1, ..none },
+        ),
+        (one(vec![Event::Said { words: "and quickly".into() }]), none),
+        (
+            Log::started(7, &[], "a sign")
+                .then([reply("done", &[])])
+                .presented(&[], Apart::default())
+                .then([Event::Said { words: "larger".into() }])
+                .task
+                .needed,
+            Needed { revisions: 1, ..none },
+        ),
+    ];
+    for (n, (needed, expected)) in rows.iter().enumerate() {
+        assert_eq!(needed, expected, "row {n}");
+    }
+    let all = Needed { questions: 2, reaches: 1, pauses: 1, revisions: 3 };
+    assert_eq!(needed_text(&all).unwrap(), "7 times: 2 answers, 1 host, 1 stop, 3 changes");
+}
+
+fn key_fault() -> Fault {
+    Fault { kind: FaultKind::Key, message: "the key is refused".into(), status: Some(401) }
+}
+
+fn planned(plan: &str) -> Log {
+    let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
+    let charter = Charter { purpose: Purpose::Plan, ..charter(&[]) };
+    Log::new(7, charter, "a sign").then([
+        Event::Taken { epoch: 1 },
+        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+        Event::Frozen { bases: vec![base] },
+        Event::Asked { heard: 0, worst: None },
+        reply(plan, &[]),
+        Event::Planned {},
+    ])
+}
+
+#[test]
+fn a_plan_waits_for_a_word_of_its_persons() {
+    let log = planned("1. Paint.");
+    assert_eq!(
+        (mark(&log.task), state(&log.task).as_str()),
+        (Mark::NeedsYou, "needs you: a plan to look at")
+    );
+    assert_eq!(log.task.plan_to_review(), Some("1. Paint."));
+    let mut task = log.task.clone();
+    for refused in [
+        Event::Resumed { model: None },
+        Event::PlanAgreed { plan: " ".into() },
+        Event::Planned {},
+        Event::Answered {},
+    ] {
+        assert!(task.push(refused.clone(), 0).is_err(), "{refused:?}");
+    }
+    let again =
+        planned("1. Paint.").then([Event::Said { words: "red".into() }, Event::Resumed { model: None }]);
+    assert_eq!((again.task.needed.revisions, again.task.keeps_nothing()), (1, true));
+    let agreed =
+        log.then([Event::PlanAgreed { plan: "1. Paint it.".into() }, Event::Resumed { model: None }]);
+    assert_eq!(agreed.task.agreed_plan(), Some("1. Paint it."));
+    assert_eq!((agreed.task.needed, agreed.task.keeps_nothing()), (Needed::default(), false));
 }

@@ -8,7 +8,7 @@ mod processes;
 mod rules;
 
 use quire_core::Event;
-use quire_core::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_engine::store::Store;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,6 +40,7 @@ fn opened() -> Event {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }

@@ -1,6 +1,7 @@
 //! Following a task: what happens goes to stderr as it happens, redrawn in place on a terminal and in plain lines elsewhere;
 //! what came of it goes to stdout at the end. Ctrl-C leaves the task at work; a second one pauses it.
 
+use crate::cmd::converse::{converse, plan_text, question_text};
 use crate::cmd::{Face, event_json, home, listening_text, nudge_host, print_json, review, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
@@ -42,11 +43,16 @@ pub fn follow(
     face: &Face,
 ) -> Result<Exit, Failure> {
     let id = task.id;
-    let end_of_it = wait(async {
-        let link = to_host(quire, task, keys, here).await?;
-        say_opened(task, face);
-        until_rest(quire, link, id, past, face).await
-    })??;
+    say_opened(task, face);
+    let end_of_it = loop {
+        let until = wait(async {
+            let link = to_host(quire, &quire.task(id)?, keys, here).await?;
+            until_rest(quire, link, id, past, face).await
+        })??;
+        if !matches!(until, Until::Rest) || !converse(quire, id, face)? {
+            break until;
+        }
+    };
     match end_of_it {
         Until::Rest => end(quire, id, face),
         Until::Left => Ok(Exit::Interrupted),
@@ -121,7 +127,21 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
     if !row.questions.is_empty() {
         object["questions"] = json!(row.questions);
     }
+    if !row.agent_questions.is_empty() {
+        object["agent_questions"] = json!(row.agent_questions);
+    }
+    object["needed_you"] = json!(row.needed_you);
     match &task.phase {
+        Phase::Waiting(Why::Plan) => {
+            let plan = task.plan_to_review().unwrap_or_default();
+            if face.json {
+                object["plan"] = json!(plan);
+                print_json(object)?;
+            } else {
+                print(&planned(id, plan, &face.out))?;
+            }
+            Ok(Exit::NeedsYou)
+        }
         Phase::Waiting(why) => {
             let told = view::why_text(why, &task);
             if face.json {
@@ -129,11 +149,28 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
                 print_json(object)?;
                 return Ok(exit_of(why));
             }
+            if *why == Why::Question {
+                for question in view::agent_questions(&task).iter().filter(|question| question.waits) {
+                    say(question_text(question, face.err.width.clamp(40, 120)).trim_end());
+                }
+            }
             let what = match why {
                 Why::Person => format!("Task {id} is paused."),
                 _ => format!("Task {id} {}: {}", standing(why), told.what),
             };
             Err(Failure::new(exit_of(why), what, told.safe, told.next))
+        }
+        Phase::Ready if task.answer().is_some() => {
+            let answer = task.answer().unwrap_or_default().trim();
+            if face.json {
+                object["answer"] = json!(answer);
+                print_json(object)?;
+            } else if face.out.terminal {
+                print(&wrap(&clean(answer), face.out.width, ""))?;
+            } else {
+                print(&format!("{answer}\n"))?;
+            }
+            Ok(Exit::Done)
         }
         Phase::Ready | Phase::Accepted => {
             let review = quire.review(id)?;
@@ -171,6 +208,8 @@ fn exit_of(why: &Why) -> Exit {
         Why::Model(_) => Exit::NoModel,
         Why::Person
         | Why::Reach
+        | Why::Question
+        | Why::Plan
         | Why::Steps
         | Why::Time
         | Why::Money
@@ -184,6 +223,20 @@ fn exit_of(why: &Why) -> Exit {
         Why::Trouble(Trouble::Folder, _) => Exit::NeedsYou,
         Why::Trouble(Trouble::Disk | Trouble::Other, _) => Exit::Trouble,
     }
+}
+
+/// Returns the block that ends a task with its plan.
+pub fn planned(id: u64, plan: &str, look: &Look) -> String {
+    let next = [
+        (format!("quire resume {id}"), "begin with this plan"),
+        (format!("quire resume {id} --edit"), "edit it, then begin"),
+        (format!("quire revise {id} \"...\""), "have it changed"),
+        (format!("quire discard {id}"), "drop it"),
+    ];
+    let widest = next.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
+    let next: String =
+        next.iter().map(|(command, does)| format!("  {}   {does}\n", pad(command, widest))).collect();
+    format!("{}{next}", plan_text(id, plan, look.width.clamp(40, 120)))
 }
 
 /// Returns the block that ends a followed task.
@@ -200,6 +253,10 @@ fn ended(review: &Review, look: &Look) -> String {
     }
     if review.checks.is_empty() && !review.files.is_empty() {
         out.push_str("  ○ not checked\n");
+    }
+    for assumed in &review.assumed {
+        let told = format!("Assumed: {}. {}", assumed.question, view::assumed_text(assumed));
+        out.push_str(&format!("  {}\n", cut(&one_line(&told), width - 2)));
     }
     let mut next = vec![format!("Review   quire review {id}")];
     match review.mark {
@@ -251,6 +308,8 @@ struct Live<'f> {
     /// What the task has cost so far, where that is known.
     cost: Option<String>,
     drawn: bool,
+    /// That its agent asked so far.
+    questions: u32,
 }
 
 impl<'f> Live<'f> {
@@ -266,6 +325,7 @@ impl<'f> Live<'f> {
             text,
             cost: None,
             drawn: false,
+            questions: 0,
         }
     }
 
@@ -279,6 +339,7 @@ impl<'f> Live<'f> {
     }
 
     fn past(&mut self, logged: &Logged, id: u64) -> Result<(), Failure> {
+        self.count_questions(logged);
         let began = self.progress.began_ms();
         let lines = self.progress.apply(logged);
         if self.progress.began_ms() != began {
@@ -289,6 +350,15 @@ impl<'f> Live<'f> {
             self.stream(logged, id)?;
         }
         Ok(())
+    }
+
+    /// Returns the numbers of the questions that were just asked.
+    fn count_questions(&mut self, logged: &Logged) -> std::ops::Range<u32> {
+        let first = self.questions + 1;
+        if let Event::QuestionsAsked { questions, .. } = &logged.event {
+            self.questions += questions.len() as u32;
+        }
+        first..self.questions + 1
     }
 
     /// With --json a watcher reads the events themselves.
@@ -316,6 +386,11 @@ impl<'f> Live<'f> {
             // Named, because there may be another question by the time that it is answered.
             let question = view::question(id, *reach, host, *port, true);
             say(&format!("    {}", one_line(&question.commands())));
+        }
+        let asked = self.count_questions(logged);
+        if !asked.is_empty() && self.is_shown() {
+            let each: String = asked.map(|number| format!(" {number}=\"...\"")).collect();
+            say(&format!("    quire answer {id}{each}"));
         }
         self.stream(logged, id)?;
         if matches!(logged.event, Event::Presented { .. } | Event::Paused { .. }) {

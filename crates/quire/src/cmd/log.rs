@@ -5,7 +5,7 @@ use crate::cmd::{Face, event_json, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{cut, one_line, thousands};
 use crate::pager;
-use quire_core::event::{Event, Logged, Verdict, Why};
+use quire_core::event::{Event, Logged, Question, Verdict, Why};
 use quire_core::message::{Call, Outcome};
 use quire_core::money::Worst;
 use quire_core::net::address;
@@ -41,7 +41,8 @@ fn why_words(why: &Why) -> String {
     match why {
         Why::NoModel => "there is no model".to_owned(),
         Why::Person => "by a person".to_owned(),
-        Why::Reach => "for an answer".to_owned(),
+        Why::Reach | Why::Question => "for an answer".to_owned(),
+        Why::Plan => "for a word on the plan".to_owned(),
         Why::Steps => "all steps are used".to_owned(),
         Why::Time => "all time is used".to_owned(),
         Why::Money | Why::Day { .. } => "all money is used".to_owned(),
@@ -168,6 +169,22 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::ReachAnswered { reach, allow } => {
             format!("answered {reach}: {}", if *allow { "allow" } else { "deny" })
         }
+        Event::QuestionsAsked { questions, .. } => {
+            let one = |q: &Question| match (&q.default, q.must) {
+                (_, true) => format!("{} (waits)", q.text),
+                (default, false) => {
+                    format!("{} (assumes {})", q.text, default.as_deref().unwrap_or("nothing"))
+                }
+            };
+            let all: Vec<String> = questions.iter().map(one).collect();
+            format!("the agent asks the person: {}", words(&all.join(" · ")))
+        }
+        Event::QuestionAnswered { question, answer } => {
+            format!("answered question {question}: {}", words(answer))
+        }
+        Event::Planned {} => "planned; what was written is dropped".to_owned(),
+        Event::PlanAgreed { plan } => format!("plan agreed to: {}", words(plan)),
+        Event::Answered {} => "answered; what was written is dropped".to_owned(),
         Event::Paused { why } => format!("paused: {}", words(&why_words(why))),
         Event::Resumed { model: Some(model) } => format!("resumed with {}/{}", model.provider, model.name),
         Event::Resumed { model: None } => "resumed".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json, to_host, wait};
 use crate::error::{Exit, Failure};
-use crate::layout::{columns, cut, one_line, pad, wrap};
+use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
 use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
@@ -71,7 +71,7 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
     let (state_most, place_most) = if look.terminal { (26, 20) } else { (200, 200) };
     let state = widest(&|row| columns(&says(row)), state_most);
     let place = widest(&|row| columns(&folder(row)), place_most);
-    let cost = widest(&|row| row.cost.text().map_or(0, |cost| columns(&cost) + 2), 26);
+    let cost = widest(&|row| columns(&its_cost(row)), 30);
     let title = if look.terminal {
         look.width.saturating_sub(number + state + place + 15 + cost).max(16)
     } else {
@@ -97,8 +97,7 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
             pad(&cut(&folder(row), place), place),
             ago(row.age_ms)
         );
-        let cost = row.cost.text().map_or_else(String::new, |cost| format!("  {cost}"));
-        let line = format!("{line}{cost}");
+        let line = format!("{line}{}", its_cost(row));
         out.push_str(line.trim_end());
         out.push('\n');
         let indent = " ".repeat(number + 5);
@@ -117,11 +116,28 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
                 ));
             }
         }
+        for question in row.agent_questions.iter().take(QUESTIONS_MAX) {
+            let width = if look.terminal { look.width } else { 120 };
+            out.push_str(&format!("{indent}The agent asks:  {}\n", one_line(&question.answer)));
+            question.lines().iter().for_each(|line| out.push_str(&framed(line, width, &indent)));
+        }
+        if let Some(more) = row.agent_questions.len().checked_sub(QUESTIONS_MAX).filter(|more| *more > 0) {
+            out.push_str(&format!("{indent}and {more} more: quire answer {}\n", row.task));
+        }
         if let Some(more) = row.questions.len().checked_sub(QUESTIONS_MAX).filter(|more| *more > 0) {
             out.push_str(&format!("{indent}and {more} more: quire allow {}\n", row.task));
         }
     }
     out
+}
+
+/// Returns what a task took of its person's: money, and how often it needed them.
+fn its_cost(row: &TaskRow) -> String {
+    let cost = row.cost.text().map_or_else(String::new, |cost| format!("  {cost}"));
+    match row.needed_you.times() {
+        0 => cost,
+        times => format!("{cost}  you {times}x"),
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +158,8 @@ mod tests {
             tokens: 0,
             cost: view::Cost::default(),
             questions: vec![],
+            agent_questions: vec![],
+            needed_you: Default::default(),
         }
     }
 

@@ -1,11 +1,13 @@
 //! `quire resume N`: lets a task that waits go on, and returns at once.
 
 use crate::cli::ResumeArgs;
+use crate::cmd::converse::edit_plan;
 use crate::cmd::{Face, no_model, open, print_state, settings_of, to_host, wait};
 use crate::error::{Exit, Failure};
 use quire_core::event::Why;
 use quire_core::task::Phase;
 use quire_core::{Task, Usd, view};
+use quire_engine::Quire;
 use quire_engine::keys::Keys;
 use quire_engine::models::find_model;
 
@@ -33,12 +35,16 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
                 quire.budget(id, budget, day)?;
             }
             let mut model = None;
+            let edited = edited_plan(args, &task, &quire)?;
             if args.model.is_some() || task.charter.model.is_none() {
                 let settings = settings_of(&task, args.model.as_deref(), &here)?;
                 let found = wait(find_model(&settings, &keys, &here))?;
                 model = Some(found.map_err(|none| no_model(id, &none))?);
             }
-            quire.resume(id, model)?;
+            match edited {
+                Some(plan) => quire.agree(id, &plan, model)?,
+                None => quire.resume(id, model)?,
+            }
         }
         Phase::Working => {
             if budget.is_some() {
@@ -62,6 +68,30 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
     wait(to_host(&quire, &task, &keys, &here))??;
     print_state(&task, &format!("Task {id} goes on. Follow it: quire watch {id}"), face)?;
     Ok(Exit::Done)
+}
+
+/// Returns the plan as its person edited it, where they want to.
+fn edited_plan(args: &ResumeArgs, task: &Task, quire: &Quire) -> Result<Option<String>, Failure> {
+    if !args.edit {
+        return Ok(None);
+    }
+    let id = task.id;
+    let wrong = |what: String, next: String| Failure::new(Exit::WrongUse, what, "Nothing was changed.", next);
+    let Some(plan) = task.plan_to_review() else {
+        return Err(wrong(
+            format!("Task {id} has no plan that waits to be edited."),
+            format!("To let it go on as it is: quire resume {id}"),
+        ));
+    };
+    let edited = edit_plan(quire, id, plan)?;
+    let next = format!("Try again, or say what should be different: quire revise {id} \"...\"");
+    match edited {
+        None => Err(wrong("The editor did not end well, so the plan stays as it was.".to_owned(), next)),
+        Some(plan) if plan.is_empty() => {
+            Err(wrong("The plan was emptied, so nothing begins.".to_owned(), next))
+        }
+        plan => Ok(plan),
+    }
 }
 
 /// Returns what the task may cost altogether, from an amount that is added or one that takes the old one's place.

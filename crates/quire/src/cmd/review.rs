@@ -1,9 +1,9 @@
 //! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff.
 
 use crate::cli::ReviewArgs;
-use crate::cmd::{Face, listening, listening_text, open, print_json};
+use crate::cmd::{Face, follow, listening, listening_text, open, print_json};
 use crate::error::{Exit, Failure};
-use crate::layout::{columns, cut, ends, one_line, pad, thousands, wrap};
+use crate::layout::{columns, cut, ends, framed, one_line, pad, thousands, wrap};
 use crate::pager;
 use crate::terminal::{Look, clean, took, unless_gone};
 use quire_core::Phase;
@@ -11,7 +11,8 @@ use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
 use quire_core::task::StandIn;
 use quire_core::view::{
-    Brief, CheckRow, ClaimRow, FileChange, Review, Shape, Taken, reached_text, sentence, size,
+    Brief, CheckRow, ClaimRow, FileChange, Review, Shape, Taken, assumed_text, needed_text, reached_text,
+    sentence, size,
 };
 use serde_json::json;
 use std::io::Write;
@@ -41,8 +42,12 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
-    let review = quire.review(id)?;
     let task = quire.task(id)?;
+    if task.plan_to_review().is_some() || task.answer().is_some() {
+        // There is no version; what there is, is shown where a task that rests is looked at.
+        return follow::end(&quire, id, face);
+    }
+    let review = quire.review(id)?;
     let ports = match task.phase {
         Phase::Working => listening(&quire)?.remove(&id),
         _ => None,
@@ -84,7 +89,14 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let head = if n == 0 { "CLAIMS  " } else { "        " };
         out.push_str(&format!("{head}{}\n", self::claim(claim, look, width - 8, "          ")));
     }
-    for (heading, lines) in [("ASSUMED", &review.brief.assumed), ("OPEN   ", &review.brief.not_done)] {
+    let assumed = review.assumed.iter().map(|one| format!("{}. {}", one.question, assumed_text(one)));
+    let assumed: String = assumed.map(|told| framed(&told, width - 8, "")).collect();
+    for (n, line) in assumed.lines().enumerate() {
+        let head = if n == 0 { "ASSUMED " } else { "        " };
+        out.push_str(&format!("{head}{line}\n"));
+    }
+    let heading = if review.assumed.is_empty() { "ASSUMED" } else { "       " };
+    for (heading, lines) in [(heading, &review.brief.assumed), ("OPEN   ", &review.brief.not_done)] {
         for (n, line) in lines.iter().enumerate() {
             let head = if n == 0 { heading } else { "       " };
             out.push_str(&format!("{head} {}\n", wrap(&one_line(line), width, "        ").trim()));
@@ -118,6 +130,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     }
     if let Some(reached) = reached_text(&review.reached) {
         out.push_str(&format!("REACHED {}\n", wrap(&one_line(&reached), width, "        ").trim()));
+    }
+    if let Some(needed) = needed_text(&review.needed_you) {
+        out.push_str(&format!("NEEDED  you {needed}\n"));
     }
     let mut close = false;
     for file in &review.files {
@@ -224,6 +239,9 @@ fn foot(review: &Review) -> String {
     }
     if review.taken == Taken::Part || review.taken == Taken::Earlier {
         rows.push((format!("quire undo {id}"), "take back what is in your folder".to_owned()));
+    }
+    if let Some(assumed) = review.assumed.first() {
+        rows.push((assumed.answer.clone(), "confirm or change what it assumed".to_owned()));
     }
     rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned()));
     if review.taken == Taken::No {
@@ -377,6 +395,8 @@ pub mod tests {
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
                 connection("xn--pple-43d.example", 22),
             ],
+            assumed: vec![],
+            needed_you: Default::default(),
             stand_ins: vec![],
             weak: None,
             apart: Apart {

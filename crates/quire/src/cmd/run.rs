@@ -6,20 +6,24 @@ use crate::cmd::{Face, no_model, open, print_state, resolve, say_unset, to_host,
 use crate::error::{Exit, Failure};
 use quire_engine::keys::Keys;
 use quire_engine::models::find_model;
-use quire_engine::settings::Surroundings;
+use quire_engine::settings::{Options, Surroundings};
 
 pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
-    let words = words(&args.task)?;
+    begin(&words(&args.task)?, &args.options(), args.background, face)
+}
+
+/// Opens a task and follows it, or in the background does not.
+pub fn begin(words: &str, options: &Options, background: bool, face: &Face) -> Result<Exit, Failure> {
     // Before anything is opened: a wrong setting or folder leaves nothing behind.
-    let resolved = resolve(&args.options(), &Surroundings::capture(), face)?;
+    let resolved = resolve(options, &Surroundings::capture(), face)?;
     let (quire, here) = open(face)?;
     let keys = Keys::read(&here)?;
     say_unset(&resolved.settings.secrets, &keys, &here, face);
     let found = wait(find_model(&resolved.settings, &keys, &here))?;
-    let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), &words)?;
+    let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), words)?;
     found.map_err(|none| no_model(id, &none))?;
     let task = quire.task(id)?;
-    if args.background {
+    if background {
         wait(to_host(&quire, &task, &keys, &here))??;
         print_state(&task, &format!("Task {id} is at work. Follow it: quire watch {id}"), face)?;
         return Ok(Exit::Done);

@@ -1,6 +1,8 @@
 //! Whole journeys through the built binary: a person's commands, a background host, real sandboxes, and a model whose
 //! every word the test has written. Each test has a home, a folder and a model server of its own.
 
+mod answer;
+mod ask;
 mod background;
 mod bad_input;
 mod checks;
@@ -12,6 +14,7 @@ mod kill;
 mod life;
 mod model;
 mod peers;
+mod plan;
 mod prompts;
 mod reach;
 mod secrets;

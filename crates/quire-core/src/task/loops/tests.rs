@@ -1,7 +1,7 @@
 //! What is a loop and what is none, as tables: the steps of a task, and what comes of each.
 
 use super::*;
-use crate::charter::{Charter, Edits, Limits, Model, Sandbox, Wire};
+use crate::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use crate::event::{Base, Logged, Why};
 use crate::message::{PromptItem, Stop, ToolSpec, Usage};
 use crate::task::Phase;
@@ -42,6 +42,7 @@ fn begun() -> Task {
         sandbox: Sandbox::default(),
         env: vec![],
         secrets: vec![],
+        purpose: Purpose::Change,
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "go".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();
