@@ -40,6 +40,16 @@ pub enum Event {
         /// What a person is told of that, where it is less than usual.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weak: Option<String>,
+        /// What of person and folder is in `system`.
+        #[serde(default, skip_serializing_if = "Conventions::is_empty")]
+        conventions: Conventions,
+    },
+    /// Instructions of directories within the folder, where calls worked for the first time, or for the first time since the
+    /// conversation was cut short; the model is told `text`.
+    Instructed {
+        /// The files, as in [`Conventions::instructions`].
+        paths: Vec<String>,
+        text: String,
     },
     /// The folders were copied; calls may run.
     Frozen {
@@ -242,6 +252,50 @@ impl Event {
             _ => None,
         }
     }
+}
+
+/// What a person and a folder tell every agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conventions {
+    /// The AGENTS.md files, or what stands in their place, in the order in which they are told: absolute paths, escaped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<String>,
+    /// Bytes of those that are the folder's own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub folder_bytes: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
+    /// What is there and is not, or not wholly, told: what it is, and why, in words for a person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+impl Conventions {
+    pub fn is_empty(&self) -> bool {
+        *self == Conventions::default()
+    }
+
+    /// Returns what the model was told, by name; `None` where there was nothing.
+    pub fn told(&self) -> Option<String> {
+        let skills: Vec<&str> = self.skills.iter().map(|skill| skill.name.as_str()).collect();
+        let parts = [("instructions of", self.instructions.join(", ")), ("skills", skills.join(", "))];
+        let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+        let told: Vec<String> = parts.map(|(what, names)| format!("{what} {names}")).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A skill, of which the model is told no more than this until it reads the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skill {
+    pub name: String,
+    pub description: String,
+    /// Where its SKILL.md is inside, relative to the folder or absolute.
+    pub path: String,
 }
 
 /// A path that a person named when accepting; everything below it is meant. None named: everything.

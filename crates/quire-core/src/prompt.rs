@@ -2,6 +2,7 @@
 //! and pages as for code. Everything else that a model is told stands in the tools' descriptions or in the log.
 
 use crate::charter::{Charter, Net, Purpose};
+use crate::event::Skill;
 
 const WORKS: &str = "You carry out a task that a person hands over, in the folder";
 
@@ -27,7 +28,7 @@ How to end
 Name what it rests on (file, line, row), and what you left out or could not check.";
 
 /// Returns the system prompt for a task under `charter`; `instructions` is the text of the AGENTS.md files, or empty.
-pub fn system(charter: &Charter, instructions: &str) -> String {
+pub fn system(charter: &Charter, instructions: &str, skills: &[Skill]) -> String {
     let folders: Vec<String> = charter.folders.iter().map(|f| f.display().to_string()).collect();
     let answers = charter.purpose == Purpose::Answer;
     let further = if folders.len() > 1 { format!("s {}", folders.join(", ")) } else { String::new() };
@@ -70,6 +71,15 @@ want, and name the choice at the end.
             "\n\nInstructions of this person and this folder, which come before your own habits:\n\n",
         );
         text.push_str(instructions);
+    }
+    if !skills.is_empty() {
+        text.push_str(
+            "\n\nSkills: how this person or folder wants certain work done. Before work that one is for, read its file and \
+             follow it; the paths in it start from its directory.",
+        );
+        for skill in skills {
+            text.push_str(&format!("\n- {} ({}): {}", skill.name, skill.path, skill.description));
+        }
     }
     text
 }

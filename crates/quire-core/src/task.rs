@@ -3,6 +3,7 @@
 
 mod accepts;
 mod compact;
+mod instruct;
 mod loops;
 mod needed;
 mod planning;
@@ -10,18 +11,21 @@ mod questions;
 mod reaches;
 mod spend;
 mod transcript;
+mod version;
 
 pub use accepts::{Accept, AcceptState};
+pub use instruct::{INSTRUCTIONS_BYTES_MAX, paths_of};
 pub use needed::Needed;
 pub(crate) use questions::questions_of;
 pub use questions::{ASK, Asking, ask_spec};
 pub use reaches::{REACHES_OPEN_MAX, Reach};
 pub use spend::Spending;
+pub use version::{PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
-use crate::event::{Apart, Base, Connection, Event, Logged, Proof, Seq, Verdict, Why};
+use crate::event::{Base, Connection, Conventions, Event, Logged, Proof, Seq, Verdict, Why};
 use crate::message::{FaultKind, Outcome, PromptItem, Reply, Stop, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
@@ -57,6 +61,10 @@ pub struct Task {
     pub rung: String,
     /// What a person is told of the kind of sandbox, where it is less than usual.
     pub weak: Option<String>,
+    /// What of person and folder the model was told.
+    pub conventions: Arc<Conventions>,
+    /// Of the instructions within the folder, those that stand in the conversation as it is now.
+    instructed: Arc<BTreeSet<String>>,
     pub bases: Option<Arc<[Base]>>,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
@@ -158,52 +166,6 @@ impl CallState {
     }
 }
 
-/// What the end of a sandbox left: what checks run on.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    pub layer: u32,
-    pub snapshot: Hash,
-    pub apart: Arc<Apart>,
-    /// One for each check of the charter, as far as run.
-    pub proofs: Vec<Arc<Proof>>,
-}
-
-/// The files as they stood when a turn ended: what is reviewed.
-#[derive(Clone, Debug)]
-pub struct Version {
-    pub number: u32,
-    pub snapshot: Hash,
-    /// The model's own words at the end of the turn.
-    pub summary: Arc<str>,
-    pub apart: Arc<Apart>,
-    /// In the order of the charter's checks.
-    pub proofs: Vec<Arc<Proof>>,
-    /// Sealed layers up to this one hold the version.
-    pub layer: u32,
-    pub serving: Option<Arc<Serving>>,
-    pub at_ms: u64,
-}
-
-/// A line of the model's plan.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-pub struct PlanStep {
-    pub step: String,
-    /// `pending`, `doing` or `done`.
-    pub status: String,
-}
-
-/// How a version can be tried in a browser, as the model says it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Serving {
-    /// A command line for the first folder.
-    pub command: String,
-    /// What it then listens on.
-    pub port: u16,
-    /// The page to open first.
-    #[serde(default)]
-    pub path: String,
-}
-
 /// An event that cannot follow. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} cannot follow: {why}")]
@@ -243,6 +205,8 @@ impl Task {
             tools: Arc::from([]),
             rung: String::new(),
             weak: None,
+            conventions: Arc::default(),
+            instructed: Arc::default(),
             bases: None,
             copies_all: false,
             transcript: vec![],
@@ -329,6 +293,7 @@ impl Task {
             Event::Opened { .. } => Err("a task is opened once"),
             Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
             Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
+            Event::Instructed { paths, text } => self.may_instruct(paths, text),
             Event::Frozen { bases } => only_if(
                 working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
                 "frozen once, each folder",
@@ -508,12 +473,14 @@ impl Task {
                 self.epoch = *epoch;
                 self.lose_what_was_begun();
             }
-            Event::Equipped { system, tools, rung, weak } => {
+            Event::Equipped { system, tools, rung, weak, conventions } => {
+                self.conventions = Arc::new(conventions.clone());
                 self.system = Some(system.as_str().into());
                 self.tools = tools.as_slice().into();
                 self.rung = rung.clone();
                 self.weak = weak.clone();
             }
+            Event::Instructed { paths, text } => self.instruct(paths, text),
             Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
             Event::Asked { worst, .. } => {
                 self.asked = true;

@@ -1,7 +1,7 @@
 //! Models that stand in for one that does not answer.
 
 use quire_core::charter::{Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Apart, Base, Why};
+use quire_core::event::{Apart, Base, Conventions, Why};
 use quire_core::message::{Fault, FaultKind, Stop};
 use quire_core::*;
 
@@ -37,7 +37,13 @@ fn asked() -> Task {
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "do it".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();
-    let equipped = Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None };
+    let equipped = Event::Equipped {
+        system: "s".into(),
+        tools: vec![],
+        rung: "r".into(),
+        weak: None,
+        conventions: Conventions::default(),
+    };
     let frozen = Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] };
     [Event::Taken { epoch: 1 }, equipped, frozen].into_iter().for_each(|event| task.push(event, 0).unwrap());
     assert_eq!(settle(&mut task, 0).unwrap().1, [Want::Ask]);

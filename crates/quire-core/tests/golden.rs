@@ -3,7 +3,8 @@
 
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire};
 use quire_core::event::{
-    Apart, Base, Connection, Listing, Part, Proof, Question, Refused, Trouble, Verdict, Why,
+    Apart, Base, Connection, Conventions, Listing, Part, Proof, Question, Refused, Skill, Trouble, Verdict,
+    Why,
 };
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
@@ -141,6 +142,27 @@ fn samples() -> Vec<Event> {
             }],
             rung: "whole machine".into(),
             weak: None,
+            conventions: Conventions::default(),
+        },
+        Event::Equipped {
+            system: "You work in a private copy.".into(),
+            tools: vec![],
+            rung: "whole machine".into(),
+            weak: None,
+            conventions: Conventions {
+                instructions: vec!["/home/ada/site/AGENTS.md".into()],
+                folder_bytes: 120,
+                skills: vec![Skill {
+                    name: "letters".into(),
+                    description: "Writes letters.".into(),
+                    path: ".agents/skills/letters/SKILL.md".into(),
+                }],
+                left_out: vec!["/home/ada/site/.agents/skills/x: it has no description".into()],
+            },
+        },
+        Event::Instructed {
+            paths: vec!["/home/ada/site/web/AGENTS.md".into()],
+            text: "Instructions from web.".into(),
         },
         Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000 }] },
         Event::Asked { heard: 4, worst: None },
@@ -220,7 +242,9 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { charter, .. } if charter.purpose != Purpose::Change => "opened_purpose",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
+        Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",
         Event::Equipped { .. } => "equipped",
+        Event::Instructed { .. } => "instructed",
         Event::Frozen { .. } => "frozen",
         Event::Asked { worst: Some(_), .. } => "asked_reserved",
         Event::Asked { .. } => "asked",

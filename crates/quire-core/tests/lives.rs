@@ -5,7 +5,7 @@
 //! or passed over.
 
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Apart, Base, Proof, Why};
+use quire_core::event::{Apart, Base, Conventions, Proof, Why};
 
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
 use quire_core::task::ASK;
@@ -235,6 +235,7 @@ impl World {
                     .into(),
                 rung: "r".into(),
                 weak: None,
+                conventions: Conventions::default(),
             },
             Want::Freeze => Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
             Want::Ask => {

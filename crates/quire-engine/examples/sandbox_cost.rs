@@ -109,6 +109,7 @@ impl Lab {
             layers: Vec::new(),
             skeleton: skeleton.layers.clone(),
             out: place("out"),
+            given: None,
             binary: std::env::current_exe()?,
             folders: vec![frozen.view(&folder)],
             hide: Vec::new(),

@@ -204,7 +204,8 @@ impl Driver {
     /// Takes the answer to a want. One that no longer follows, because a person paused the task meanwhile, is dropped.
     fn take(&mut self, want: &Want, answer: Result<Event, Undone>) {
         self.running.retain(|running| running != want);
-        if *want == Want::Freeze && answer.is_ok() {
+        // What the task is given lies there once it is equipped; where that comes later, the request makes the sandbox.
+        if *want == Want::Freeze && answer.is_ok() && self.task.system.is_some() {
             self.make_sandbox();
         }
         self.ask_person();
@@ -213,7 +214,14 @@ impl Driver {
         if let Some(reached) = self.work.reach.event() {
             self.answer(reached);
         }
+        let returned = matches!(event, Event::Returned { .. });
         self.answer(event);
+        if let Want::Call(place) = want
+            && returned
+            && let Some(instructed) = self.work.instruct(&self.task, *place)
+        {
+            self.answer(instructed);
+        }
         let calls_run = self.running.iter().any(|want| matches!(want, Want::Call(_)));
         self.flush = calls_run.then(|| self.flush.unwrap_or_else(|| Instant::now() + OUTCOME_WAITS));
     }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod blob;
 mod check;
+pub mod conventions;
 pub mod database;
 mod driver;
 mod facts;
@@ -14,7 +15,7 @@ mod holes;
 pub mod host;
 mod hostlog;
 mod ignores;
-pub mod instructions;
+mod instructions;
 pub mod keys;
 pub mod ladder;
 pub mod link;
@@ -30,6 +31,7 @@ pub mod raise;
 mod reach;
 mod serve;
 pub mod settings;
+mod skills;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]

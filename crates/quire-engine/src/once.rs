@@ -143,6 +143,7 @@ impl Quire {
             layers: vec![],
             skeleton: vec![],
             out: scratch.join("out"),
+            given: None,
             binary,
             folders: resolved.folders.iter().zip(&frozen).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&limits.hide, self.home()),

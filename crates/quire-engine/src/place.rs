@@ -72,6 +72,10 @@ impl Place {
         self.0.join("layers").join(format!("{number}.all"))
     }
 
+    pub fn given(&self) -> PathBuf {
+        self.0.join("given")
+    }
+
     pub fn out(&self) -> PathBuf {
         self.0.join("out")
     }

@@ -5,7 +5,7 @@ use crate::store::{Store, Writer};
 use proptest::prelude::*;
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Apart, Base};
+use quire_core::event::{Apart, Base, Conventions};
 use quire_core::message::Stop;
 use quire_core::{Event, Hash, Reply, Usage};
 use std::collections::BTreeMap;
@@ -46,7 +46,13 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
     let first = vec![
         Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
-        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+        Event::Equipped {
+            system: "s".into(),
+            tools: vec![],
+            rung: "r".into(),
+            weak: None,
+            conventions: Conventions::default(),
+        },
         Event::Frozen { bases: vec![base] },
     ];
     store.create(first).await.expect("a task").task

@@ -5,6 +5,7 @@ use crate::blob::BlobError;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
+use crate::instructions::Reader;
 use crate::keys::Secret;
 use crate::ladder::{self, Standing};
 use crate::masked::{self, Masked};
@@ -14,18 +15,18 @@ use crate::settings::Surroundings;
 use crate::snapshot::{self, Seen, SnapshotError};
 use crate::stack::Stack;
 use crate::store::Store;
-use crate::{check, instructions, live};
+use crate::{check, conventions, instructions, live};
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
-use quire_core::task::{Sealed, ask_spec};
+use quire_core::task::{Sealed, ask_spec, paths_of};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError, layer};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -52,6 +53,8 @@ pub struct Work {
     seen: Mutex<Seen>,
     masks: OnceLock<Arc<Masks>>,
     standing: Mutex<Option<Standing>>,
+    /// Paths that calls named, by how often the conversation had been cut short, whose instructions were looked for.
+    looked: Mutex<HashSet<(u32, String)>>,
     /// The turn's sandbox. The lock is held while it is started, so that it is started once.
     hands: tokio::sync::Mutex<Option<Arc<Hands>>>,
     /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
@@ -97,6 +100,7 @@ impl Work {
             seen: Mutex::default(),
             masks: OnceLock::new(),
             standing: Mutex::default(),
+            looked: Mutex::default(),
             hands: tokio::sync::Mutex::default(),
             open: AtomicU32::new(0),
         })
@@ -107,15 +111,45 @@ impl Work {
         let model = charter.model.as_ref().ok_or(Why::NoModel)?;
         let surroundings =
             Surroundings { env: charter.env.iter().cloned().collect(), cwd: charter.folders[0].clone() };
-        let told = instructions::read(&charter.folders[0], surroundings.config_dir().as_deref());
+        let (home, config_dir) = (surroundings.home(), surroundings.config_dir());
+        let reader = Reader {
+            folder: &charter.folders[0],
+            config_dir: config_dir.as_deref(),
+            home: home.as_deref(),
+            hide: &charter.sandbox.hide,
+        };
         let standing = self.standing()?;
         let mut tools = quire_sandbox::tool::specs(model.edits, model.images);
         tools.push(ask_spec());
-        let mut system = prompt::system(charter, &told.text);
+        let (instructions, conventions) = conventions::gather(reader, &self.place.given(), standing.rung);
+        let mut system = prompt::system(charter, &instructions, &conventions.skills);
         if let Some(told) = standing.rung.told() {
             system.push_str(&format!("\n\n{told}"));
         }
-        Ok(Event::Equipped { system, tools, rung: standing.rung.to_string(), weak: standing.weak })
+        Ok(Event::Equipped {
+            system,
+            tools,
+            rung: standing.rung.to_string(),
+            weak: standing.weak,
+            conventions,
+        })
+    }
+
+    /// Returns what the model is told of the directories that the open reply's call of that number worked in, once.
+    pub fn instruct(&self, task: &Task, place: u32) -> Option<Event> {
+        let paths = paths_of(task.call(place)?);
+        let mut looked = lock(&self.looked);
+        // Cut short, a conversation has lost what it was told.
+        let paths: Vec<String> =
+            paths.into_iter().filter(|path| looked.insert((task.compactions(), path.clone()))).collect();
+        if paths.is_empty() {
+            return None;
+        }
+        let frozen = self.frozen(task).ok()?;
+        let stacks: Vec<Stack> = frozen.iter().map(Frozen::stack).collect::<Result<_, _>>().ok()?;
+        let home = task.charter.env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+        let (paths, text) = instructions::within(task, &paths, &stacks, home);
+        (!paths.is_empty()).then_some(Event::Instructed { paths, text })
     }
 
     /// Returns what the sandboxes of this task stand on from now on.
@@ -299,6 +333,7 @@ impl Work {
             layers,
             skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
+            given: Some(self.place.given()).filter(|given| given.is_dir()),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),

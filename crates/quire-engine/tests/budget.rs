@@ -5,7 +5,7 @@
 //! The fold, the store and the wire are the real ones; only the tools are left out, so that no sandbox is needed.
 
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::Why;
+use quire_core::event::{Conventions, Why};
 use quire_core::money::Price;
 use quire_core::{Event, Phase, Task, ToolSpec, Usage, Usd, Want, settle};
 use quire_engine::store::{AppendError, Store, Writer};
@@ -123,7 +123,13 @@ fn equipped() -> Event {
         input: json!({ "type": "object" }),
         reads: true,
     };
-    Event::Equipped { system: "Be brief.".into(), tools: vec![look], rung: "none".into(), weak: None }
+    Event::Equipped {
+        system: "Be brief.".into(),
+        tools: vec![look],
+        rung: "none".into(),
+        weak: None,
+        conventions: Conventions::default(),
+    }
 }
 
 /// A driver without a sandbox: it takes the task over, and asks and asks until the task waits for its person.

@@ -2,7 +2,7 @@
 //! `cargo test -p quire-engine --test requests -- --nocapture` prints both as tables.
 
 use quire_core::charter::{Charter, Edits, Limits, Model, Net, Purpose, Sandbox, Wire};
-use quire_core::event::Base;
+use quire_core::event::{Base, Conventions};
 use quire_core::message::{Item, Stop};
 use quire_core::{Call, Event, Logged, Outcome, PromptItem, Reply, Task, Usage, Want, prompt, settle, weigh};
 use quire_model::{request_body, serialized_items};
@@ -41,11 +41,17 @@ fn opened(model: Model) -> Task {
         secrets: vec![],
         purpose: Purpose::Change,
     };
-    let system = prompt::system(&charter, "");
+    let system = prompt::system(&charter, "", &[]);
     let tools = quire_sandbox::tool::specs(edits, true);
     let event = Event::Opened { charter: Box::new(charter), words: "Fix the failing rounding test.".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event }).unwrap();
-    let equipped = Event::Equipped { system, tools, rung: "whole machine".into(), weak: None };
+    let equipped = Event::Equipped {
+        system,
+        tools,
+        rung: "whole machine".into(),
+        weak: None,
+        conventions: Conventions::default(),
+    };
     task.push(equipped, 0).unwrap();
     task.push(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 1, bytes: 1 }] }, 0).unwrap();
     task

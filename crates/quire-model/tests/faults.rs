@@ -13,7 +13,7 @@ mod speech;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Base, Event, Logged, Why};
+use quire_core::event::{Base, Conventions, Event, Logged, Why};
 use quire_core::message::{Fault, FaultKind};
 use quire_core::{Phase, Prompt, Reply, Task, ToolSpec, Want, settle, view};
 use quire_model::{Client, Glimpse, Patience};
@@ -142,6 +142,7 @@ fn asking(model: Model) -> Task {
             tools: vec![shell],
             rung: "whole machine".into(),
             weak: None,
+            conventions: Conventions::default(),
         },
         Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
     ];

@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         layers: Vec::new(),
         skeleton: skeleton.layers.clone(),
         out: scratch.join("out"),
+        given: None,
         binary: std::env::current_exe()?,
         folders: vec![FolderView {
             at: scratch.join("folder"),

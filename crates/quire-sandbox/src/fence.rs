@@ -74,6 +74,9 @@ pub fn enter(spec: &Spec, places: &Places) -> Result<(), Broken> {
         fence.give(linked, READ)?;
     }
     fence.give(&spec.binary, READ_FILE)?;
+    if let Some(given) = &spec.given {
+        fence.give(given, READ)?;
+    }
     for device in DEVICES {
         fence.give(Path::new(device), USE_DEVICE)?;
     }

@@ -203,6 +203,21 @@ pub fn folder_secrets(folder: &FolderView, hide: &[String]) -> Vec<PathBuf> {
     secrets.map_or_else(|_| Vec::new(), |secrets| secrets.frozen(folder))
 }
 
+/// Returns whether a sandbox of `folder` hides the file at `path`, absolute and without links; `hide` is as in
+/// [`crate::Spec::hide`], and a pattern that is none hides.
+pub fn hides(path: &Path, folder: &Path, hide: &[String], home: Option<&Path>) -> bool {
+    let (fixed, patterns) = patterns(hide);
+    let of_machine = fixed.iter().any(|entry| match entry.strip_prefix("~/") {
+        Some(below) => home.is_some_and(|home| path.starts_with(home.join(below))),
+        None => path.starts_with(entry),
+    });
+    let Ok(secrets) = FolderSecrets::new(&patterns) else { return true };
+    let relative = path.strip_prefix(folder).unwrap_or(path.strip_prefix("/").unwrap_or(path));
+    let by_pattern = relative.ancestors().any(|part| secrets.hide.is_match(part));
+    let name = path.file_name().unwrap_or_default();
+    of_machine || by_pattern || is_secret(name.as_bytes(), || path.to_owned())
+}
+
 /// Returns whether a file with this name may be a secret: without patterns no other is.
 pub fn may_be_secret(name: &[u8]) -> bool {
     !matches!(says(name), Says::Nothing)
@@ -371,6 +386,14 @@ mod tests {
         expected.sort();
         assert_eq!(found, expected);
         assert_eq!(secrets.below(dir.path(), Path::new("web")), [Path::new("web/.env.production")]);
+
+        for (path, _, hidden) in rows.iter().filter(|row| !row.0.starts_with(".git/")) {
+            let hide = ["notes/private.txt", "*.secret"].map(str::to_owned);
+            assert_eq!(hides(&dir.path().join(path), dir.path(), &hide, None), *hidden, "{path}");
+        }
+        let hides =
+            |hide: &str| hides(Path::new("/h/a/b"), Path::new("/f"), &[hide.to_owned()], Some("/h".as_ref()));
+        assert_eq!(["~/a", "/h/a", "b", "~/b", "/a", "["].map(hides), [true, true, true, false, false, true]);
 
         // By a list of names only these are looked at, with the same outcome.
         let of_names = FolderSecrets::new(&[]).unwrap();

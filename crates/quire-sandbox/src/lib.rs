@@ -60,7 +60,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
-pub use hide::{folder_secrets, may_be_secret};
+pub use hide::{folder_secrets, hides, may_be_secret};
 pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::{kernel, kind_at};
 pub use rung::{Proof, Refused, Rung, prove};
@@ -75,6 +75,9 @@ pub const INSIDE_BASE: u32 = 1_000_000;
 
 /// Where [`Spec::out`] is inside.
 pub const OUT_INSIDE: &str = "/run/quire/out";
+
+/// Where [`Spec::given`] is inside, but on the rung [`Rung::Copy`], where it stays where it is.
+pub const GIVEN_INSIDE: &str = "/run/quire/given";
 
 const QUIRE_INSIDE: &str = "/run/quire";
 const BIN_INSIDE: &str = "/run/quire/bin";

@@ -195,6 +195,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
         layers: Vec::new(),
         skeleton: Vec::new(),
         out: scratch.join("out"),
+        given: None,
         binary: binary.to_path_buf(),
         folders: vec![FolderView { at: folder, frozen: vec![frozen], ignored: Vec::new(), suspects: None }],
         hide: Vec::new(),

@@ -143,6 +143,7 @@ fn check(spec: &Spec) -> Result<(), StartError> {
     let folders = spec.folders.iter().flat_map(|folder| folder.frozen.iter().chain([&folder.at]));
     for path in [&spec.state, &spec.layer, &spec.out, &spec.binary]
         .into_iter()
+        .chain(&spec.given)
         .chain(&spec.layers)
         .chain(&spec.skeleton)
         .chain(folders)

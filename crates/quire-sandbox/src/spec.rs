@@ -29,6 +29,9 @@ pub struct Spec {
     /// Directory that is writable inside as [`crate::OUT_INSIDE`]; the hand leaves whole outputs there.
     #[serde(with = "path")]
     pub out: PathBuf,
+    /// Directory that can be read inside as [`crate::GIVEN_INSIDE`].
+    #[serde(with = "optional_path")]
+    pub given: Option<PathBuf>,
     /// The quire binary: it is the hand, and is found inside as `quire` and `apply_patch`.
     #[serde(with = "path")]
     pub binary: PathBuf,
@@ -91,6 +94,22 @@ mod path {
         let text = String::deserialize(d)?;
         let raw = unescape(&text).ok_or_else(|| de::Error::custom("not a path"))?;
         Ok(PathBuf::from(OsString::from_vec(raw)))
+    }
+}
+
+mod optional_path {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::{Path, PathBuf};
+
+    #[derive(Serialize, Deserialize)]
+    struct One(#[serde(with = "super::path")] PathBuf);
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
+        path.as_deref().map(Path::to_owned).map(One).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<One>::deserialize(d)?.map(|one| one.0))
     }
 }
 

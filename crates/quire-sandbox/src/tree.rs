@@ -13,8 +13,8 @@ use crate::pieces::{Changes, Pieces};
 use crate::rooted::Rooted;
 use crate::twice::Mounts;
 use crate::{
-    BIN_INSIDE, FolderView, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap, layer, nameless,
-    others, tidy,
+    BIN_INSIDE, FolderView, GIVEN_INSIDE, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap,
+    layer, nameless, others, tidy,
 };
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -386,6 +386,16 @@ impl<'a> Tree<'a> {
         let target = mounts::within(&self.root, &Path::new(BIN_INSIDE).join("quire"))
             .during("binding the quire binary")?;
         mounts::attach(&binary, &target).during("binding the quire binary")?;
+        if let Some(given) = &self.spec.given {
+            rustix::fs::mkdirat(&memory, "given", Mode::from_raw_mode(0o755))
+                .during("making quire's corner")?;
+            let given = self.real(given)?;
+            let given = mounts::copy(&given).during("binding what is given")?;
+            mounts::restrict(&given, read_only, None).during("binding what is given")?;
+            let target =
+                mounts::within(&self.root, Path::new(GIVEN_INSIDE)).during("binding what is given")?;
+            mounts::attach(&given, &target).during("binding what is given")?;
+        }
         fs::create_dir_all(&self.spec.out).during("making the out directory")?;
         self.bind(&self.spec.out, Path::new(OUT_INSIDE))?;
 

@@ -364,6 +364,8 @@ impl Task {
             // Its calls have gone into the ledger.
             self.reply = None;
         }
+        // What was told of directories within the folder is gone with the rest; it is told again where calls work there.
+        self.instructed = Arc::default();
         let ledger = text.split_once("\n\nThe ledger:\n").map_or(text, |(_, ledger)| ledger);
         self.ledger = Some(ledger.into());
         self.spending.forget_count();

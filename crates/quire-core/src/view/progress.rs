@@ -122,9 +122,13 @@ impl Progress {
                     self.now = Some("Starting".to_owned());
                 }
             }
-            Event::Equipped { weak: Some(weak), .. } => {
-                lines.extend(self.flush());
-                lines.push(line(LineMark::Failed, weak.clone()));
+            Event::Equipped { weak, conventions, .. } => {
+                let told = weak.iter().chain(&conventions.left_out);
+                let told: Vec<Line> = told.map(|text| line(LineMark::Failed, text.clone())).collect();
+                if !told.is_empty() {
+                    lines.extend(self.flush());
+                    lines.extend(told);
+                }
             }
             Event::Moved { rung, weak, .. } => {
                 lines.extend(self.flush());
@@ -253,7 +257,7 @@ impl Progress {
                 self.running.clear();
                 self.now = None;
             }
-            Event::Equipped { .. }
+            Event::Instructed { .. }
             | Event::Frozen { .. }
             | Event::Snapped { .. }
             | Event::Reached { .. }

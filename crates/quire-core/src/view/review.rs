@@ -5,7 +5,7 @@ use crate::bytes::{Hash, escape};
 use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Connection, Proof};
+use crate::event::{Apart, Connection, Conventions, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Serving, StandIn, Task, Version};
 use crate::view::{self, AgentQuestion, Brief, Cost, Mark};
@@ -37,6 +37,9 @@ pub struct Review {
     /// What is less than usual about the sandbox that it was made in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weak: Option<String>,
+    /// What of person and folder the model was told.
+    #[serde(skip_serializing_if = "Conventions::is_empty")]
+    pub conventions: Conventions,
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
@@ -109,6 +112,7 @@ impl Review {
             files,
             apart: (*version.apart).clone(),
             weak: task.weak.clone(),
+            conventions: (*task.conventions).clone(),
             left_out: vec![],
             moved: vec![],
             serving: version.serving.as_deref().cloned(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::bytes::{Hash, RelPath};
 use crate::change::{Entry, LinkTarget, Node};
 use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use crate::event::{Apart, Base, Event, Listing, Logged, Proof, Question, Verdict};
+use crate::event::{Apart, Base, Conventions, Event, Listing, Logged, Proof, Question, Verdict};
 use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
 const MINUTE: u64 = 60_000;
@@ -88,7 +88,13 @@ impl Log {
         let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
         Log::new(id, charter(checks), words).then([
             Event::Taken { epoch: 1 },
-            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+            Event::Equipped {
+                system: "s".into(),
+                tools: vec![],
+                rung: "r".into(),
+                weak: None,
+                conventions: Conventions::default(),
+            },
             Event::Frozen { bases: vec![base] },
             Event::Asked { heard: 0, worst: None },
         ])
@@ -654,7 +660,13 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
         };
         let mut task = Log::new(3, charter, "x").then([
             Event::Taken { epoch: 1 },
-            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+            Event::Equipped {
+                system: "s".into(),
+                tools: vec![],
+                rung: "r".into(),
+                weak: None,
+                conventions: Conventions::default(),
+            },
         ]);
         task.task.push(Event::Asked { heard: 3, worst: Some(task.task.worst()) }, 0).unwrap();
         task.task.push(used(40_000, 30_000), 0).unwrap();
@@ -797,7 +809,13 @@ fn planned(plan: &str) -> Log {
     let charter = Charter { purpose: Purpose::Plan, ..charter(&[]) };
     Log::new(7, charter, "a sign").then([
         Event::Taken { epoch: 1 },
-        Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None },
+        Event::Equipped {
+            system: "s".into(),
+            tools: vec![],
+            rung: "r".into(),
+            weak: None,
+            conventions: Conventions::default(),
+        },
         Event::Frozen { bases: vec![base] },
         Event::Asked { heard: 0, worst: None },
         reply(plan, &[]),

@@ -160,6 +160,7 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
         layers: job.layers,
         skeleton: skeleton.layers.clone(),
         out: at("out"),
+        given: None,
         binary: at("quire"),
         folders: vec![FolderView {
             at: at("home/project"),

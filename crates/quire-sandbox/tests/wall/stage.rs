@@ -61,6 +61,7 @@ impl Stage {
             layers: Vec::new(),
             skeleton: skeleton.layers.clone(),
             out: base.join("data/out"),
+            given: None,
             binary: base.join("quire"),
             folders: vec![FolderView {
                 at: folder,

@@ -3,6 +3,7 @@
 use crate::cmd::{Face, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
+use quire_engine::conventions::{self, Told};
 use quire_engine::keys::Keys;
 use quire_engine::models::{self, Found};
 use quire_engine::raise::{self, Machine, Obstacle, Remedy, Step};
@@ -74,6 +75,7 @@ pub fn doctor(face: &Face, fix: bool) -> Result<Exit, Failure> {
         }),
     }
     rows.push(models_row(&surroundings)?);
+    rows.push(folder_row(&surroundings));
     for row in rows.iter().rev().filter(|row| !row.works) {
         exit = match row.name {
             "sandbox" => Exit::NoSandbox,
@@ -227,6 +229,25 @@ fn models_row(surroundings: &Surroundings) -> Result<Row, Failure> {
         },
         true => Row { name: "models", works: false, says: "no model answers".into(), next: none.into() },
     })
+}
+
+/// Tells what a task on the current folder would be told of how to work, and what of that is of no use.
+fn folder_row(surroundings: &Surroundings) -> Row {
+    let folder = surroundings.cwd.canonicalize().unwrap_or_else(|_| surroundings.cwd.clone());
+    let settings = settings::read(&Options::default(), Some(&folder), surroundings);
+    let told = settings.map(|settings| conventions::told(&folder, &settings, surroundings));
+    let left_out = told.as_ref().map_or_else(|_| String::new(), |told| told.left_out.join("\n"));
+    let says = |told: Told| {
+        let skill = |(name, dir): &(String, PathBuf)| format!("{name} ({})", dir.display());
+        let skills: Vec<String> = told.skills.iter().map(skill).collect();
+        let named = |what: &str, names: &[String]| match names {
+            [] => format!("no {what}"),
+            names => format!("{what}: {}", names.join(", ")),
+        };
+        format!("{}; {}", named("instructions", &told.instructions), named("skills", &skills))
+    };
+    let row = Row::of("folder", told, says, "No task can begin on this folder before that is right.");
+    if row.works { Row { next: left_out, ..row } } else { row }
 }
 
 #[cfg(test)]

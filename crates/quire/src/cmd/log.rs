@@ -77,9 +77,11 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("opened on {}: {}", charter.folders[0].display(), words(said))
         }
         Event::Taken { epoch } => format!("taken by driver {epoch}"),
-        Event::Equipped { tools, rung, .. } => {
-            format!("equipped: {}, {rung}", count(tools.len() as u64, "tool"))
+        Event::Equipped { tools, rung, conventions, .. } => {
+            let told = conventions.told().map_or_else(String::new, |told| format!("; {told}"));
+            format!("equipped: {}, {rung}{told}", count(tools.len() as u64, "tool"))
         }
+        Event::Instructed { paths, .. } => format!("told the instructions of {}", words(&paths.join(", "))),
         Event::Frozen { bases } => {
             let (files, bytes) = bases.iter().fold((0, 0), |(f, b), base| (f + base.files, b + base.bytes));
             let noun = if files == 1 { "file" } else { "files" };

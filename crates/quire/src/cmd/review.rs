@@ -128,6 +128,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     if let Some(weak) = &review.weak {
         out.push_str(&format!("SANDBOX {}\n", wrap(&one_line(weak), width, "        ").trim()));
     }
+    if let Some(told) = review.conventions.told() {
+        out.push_str(&format!("TOLD    {}\n", wrap(&one_line(&told), width, "        ").trim()));
+    }
     if let Some(reached) = reached_text(&review.reached) {
         out.push_str(&format!("REACHED {}\n", wrap(&one_line(&reached), width, "        ").trim()));
     }
@@ -320,7 +323,7 @@ fn painted_diff(diff: &str, look: &Look) -> String {
 pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
-    use quire_core::event::{Apart, Connection, Refused};
+    use quire_core::event::{Apart, Connection, Conventions, Refused};
     use quire_core::view::Cost;
     use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
@@ -399,6 +402,10 @@ pub mod tests {
             needed_you: Default::default(),
             stand_ins: vec![],
             weak: None,
+            conventions: Conventions {
+                instructions: vec!["/home/ada/code/AGENTS.md".into()],
+                ..Conventions::default()
+            },
             apart: Apart {
                 outside: Listing {
                     paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()],
@@ -438,6 +445,7 @@ pub mod tests {
               line 2
     APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
             in ignored folders, not taken: 0/target
+    TOLD    instructions of /home/ada/code/AGENTS.md
     REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org
             (3 connections, 1.2 MB down, 4.0 kB up); refused:
             xn--pple-43d.example:22 (not on this task's list)
@@ -486,6 +494,7 @@ pub mod tests {
             reached: vec![],
             apart: Apart::default(),
             brief: Brief::default(),
+            conventions: Conventions::default(),
             ..sample()
         };
         insta::assert_snapshot!(text(&nothing, &["/f".into()], &PLAIN), @r#"

@@ -6,6 +6,7 @@ mod ask;
 mod background;
 mod bad_input;
 mod checks;
+mod conventions;
 mod cost;
 mod fallback;
 mod folders;

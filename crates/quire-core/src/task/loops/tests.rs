@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use crate::event::{Base, Logged, Why};
+use crate::event::{Base, Conventions, Logged, Why};
 use crate::message::{PromptItem, Stop, ToolSpec, Usage};
 use crate::task::Phase;
 use crate::want::{Want, settle};
@@ -55,7 +55,13 @@ fn begun() -> Task {
     let tools = ["shell", "read", "edit", "job"].map(tool).into();
     for event in [
         Event::Taken { epoch: 1 },
-        Event::Equipped { system: "s".into(), tools, rung: "r".into(), weak: None },
+        Event::Equipped {
+            system: "s".into(),
+            tools,
+            rung: "r".into(),
+            weak: None,
+            conventions: Conventions::default(),
+        },
         Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
     ] {
         task.push(event, 0).unwrap();

@@ -1,0 +1,51 @@
+//! What a turn leaves behind it: the files as they stood, what was proved of them, and how they can be tried.
+
+use crate::bytes::Hash;
+use crate::event::{Apart, Proof};
+use std::sync::Arc;
+
+/// What the end of a sandbox left: what checks run on.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    pub layer: u32,
+    pub snapshot: Hash,
+    pub apart: Arc<Apart>,
+    /// One for each check of the charter, as far as run.
+    pub proofs: Vec<Arc<Proof>>,
+}
+
+/// The files as they stood when a turn ended: what is reviewed.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub number: u32,
+    pub snapshot: Hash,
+    /// The model's own words at the end of the turn.
+    pub summary: Arc<str>,
+    pub apart: Arc<Apart>,
+    /// In the order of the charter's checks.
+    pub proofs: Vec<Arc<Proof>>,
+    /// Sealed layers up to this one hold the version.
+    pub layer: u32,
+    pub serving: Option<Arc<Serving>>,
+    pub at_ms: u64,
+}
+
+/// A line of the model's plan.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct PlanStep {
+    pub step: String,
+    /// `pending`, `doing` or `done`.
+    pub status: String,
+}
+
+/// How a version can be tried in a browser, as the model says it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Serving {
+    /// A command line for the first folder.
+    pub command: String,
+    /// What it then listens on.
+    pub port: u16,
+    /// The page to open first.
+    #[serde(default)]
+    pub path: String,
+}
