@@ -57,6 +57,9 @@ pub fn main() -> i32 {
 fn serve(socket: UnixStream) -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     slim::keep_little();
+    // A file that may grow no more is an error to it, not its end: only the first process of a namespace is spared that.
+    // SAFETY: nothing is called; the signal is ignored.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let ended = child_ended()?;
     let Some(brief) = frame::read::<Brief>(&socket)? else { return Ok(()) };
     let path = |text: &str| {

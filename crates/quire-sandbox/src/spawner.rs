@@ -113,7 +113,7 @@ fn spawn(order: &Order, socket: &UnixStream, channel: &UnixStream) -> Result<(),
     };
     let (first, steward) = (guarded.child()?, steward.as_ref());
     slim::give_back();
-    limits::watch(&Watched { spec, limits: &limits, first, socket, channel, steward })
+    limits::watch(&Watched { spec, limits: &limits, first, guard, socket, channel, steward })
 }
 
 /// Gives this process mounts of its own.

@@ -89,10 +89,7 @@ impl Keeper {
         // What was being started while the signal went round is reached the next time: the kernel starts nothing in a
         // process that has a signal to take.
         loop {
-            if is_apart().is_ok() {
-                // SAFETY: kill takes plain numbers.
-                unsafe { kill(-1, SIGKILL) };
-            }
+            let _ = signal_all(SIGKILL);
             match wait(WaitOptions::empty()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
@@ -147,6 +144,14 @@ fn has_ended(pid: Pid) -> bool {
 /// Makes this process the parent of every orphan below it.
 pub fn adopt() -> rustix::io::Result<()> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+}
+
+/// Sends a signal to every process of the keeper's sandbox, for the keeper; to none where the machine's could be reached.
+pub fn signal_all(signal: c_int) -> Result<(), Broken> {
+    is_apart()?;
+    // SAFETY: kill takes plain numbers.
+    unsafe { kill(-1, signal) };
+    Ok(())
 }
 
 /// Makes sure that the machine's first process is out of reach, before a signal goes to everybody.

@@ -71,7 +71,7 @@ pub struct Walk {
 /// What a walk found.
 pub struct Walked {
     pub size: Size,
-    /// Directories were moved under it, so that it is not all.
+    /// Directories were moved under it, or are closed to it, so that it is not all.
     pub disturbed: bool,
     pub took: Duration,
 }
@@ -149,8 +149,14 @@ impl Count {
         let mut way = vec![Level { inode: top.st_ino, left: self.list(&here, top.st_dev) }];
         while let Some(level) = way.last_mut() {
             if let Some(name) = level.left.pop() {
-                // One that is gone or closed has nothing to be counted.
-                let Ok(inner) = openat(&here, &name, flags, Mode::empty()) else { continue };
+                let inner = match openat(&here, &name, flags, Mode::empty()) {
+                    Ok(inner) => inner,
+                    Err(error) => {
+                        // One that is gone has nothing to be counted. One may be closed to its owner where that is who walks.
+                        self.disturbed |= error == rustix::io::Errno::ACCESS;
+                        continue;
+                    }
+                };
                 let Ok(stat) = fstat(&inner) else { continue };
                 way.push(Level { inode: stat.st_ino, left: self.list(&inner, top.st_dev) });
                 here = inner;

@@ -1,12 +1,15 @@
 //! The processes of a sandbox, as the spawner sees them: through the sandbox's own `/proc`, in which there are no others.
+//! Where it has the machine's, they are those that the spawner may signal, which its Landlock domain sees to
+//! ([`crate::unshared`]).
 
+use crate::{Rung, unshared};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, fstatfs, openat, readlinkat, statat};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// A process; the first inside, the hand, has pid 1 and is never ended from here.
+/// A process. The first inside, the hand, is never ended from here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
     pub pid: i32,
@@ -22,8 +25,10 @@ pub struct Process {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Life {
     Runs,
-    /// It was stopped, or has ended and only waits to be buried: nothing can come of it.
+    /// It was stopped: nothing can come of it.
     Still,
+    /// It has let go of everything, and only waits to be buried.
+    Over,
 }
 
 /// Most often that processes are asked to stop before they are killed as they are.
@@ -51,32 +56,45 @@ pub struct Processes {
     proc: OwnedFd,
     memory: Vec<OwnedFd>,
     page: u64,
+    hand: i32,
+    /// Whether the machine's own processes are in the same view.
+    shared: bool,
+    /// One of quire's own that the spawner may signal as well.
+    guard: Option<i32>,
 }
 
 impl Processes {
-    /// Opens the view of the sandbox whose first process this is. `None` where the sandbox has no `/proc` of its own: what
-    /// is seen in another one must not be ended.
-    pub fn of(first: i32) -> Option<Processes> {
-        let open = |path: String, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty());
-        let proc = open(format!("/proc/{first}/root/proc"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-        const PROC: rustix::fs::FsWord = 0x9fa0; // linux/magic.h
-        let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type == PROC);
-        // In the view of another pid namespace there is no entry for whoever asks from outside of it.
-        if !is_proc || readlinkat(&proc, "self", []).is_ok() {
-            return None;
+    /// Opens the view of the sandbox whose first process this is, for its spawner. `None` where its processes cannot be told
+    /// from the machine's: those must not be ended.
+    pub fn of(first: i32, guard: Option<i32>, rung: Rung) -> Option<Processes> {
+        let page = crate::process::page_size();
+        if rung.has_processes() {
+            let (proc, memory) = (own_proc(first)?, places_in_memory(first));
+            return Some(Processes { proc, memory, page, hand: 1, shared: false, guard: None });
         }
-        let memory = MEMORY.iter().filter_map(|place| {
-            open(format!("/proc/{first}/root/{place}"), OFlags::PATH | OFlags::NOFOLLOW).ok()
-        });
-        let memory = memory.filter(|place| is_in_memory(place)).collect();
-        Some(Processes { proc, memory, page: crate::process::page_size() })
+        unshared::is_apart().ok()?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty()).ok()?;
+        let memory = if rung.has_tree() { places_in_memory(first) } else { Vec::new() };
+        Some(Processes { proc, memory, page, hand: first, shared: true, guard })
+    }
+
+    pub fn is_hand(&self, pid: i32) -> bool {
+        pid == self.hand
     }
 
     /// Returns all of them, the hand included.
     pub fn all(&self) -> Vec<Process> {
         let Ok(entries) = Dir::read_from(&self.proc) else { return Vec::new() };
         let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
-        pids.filter_map(|pid: i32| parse(&self.read(pid, "stat")?, self.page)).collect()
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let is_of_it = |pid: i32| {
+            let is_ours = pid == own || Some(pid) == self.guard;
+            !self.shared || (!is_ours && Pid::from_raw(pid).is_some_and(unshared::reaches))
+        };
+        pids.filter(|pid| is_of_it(*pid))
+            .filter_map(|pid| parse(&self.read(pid, "stat")?, self.page))
+            .collect()
     }
 
     /// Returns how many bytes a process has had written to disks, by it and by its children that were waited for.
@@ -135,9 +153,12 @@ impl Processes {
     /// Kills all of these but the hand. They are stopped first: so none of them forks meanwhile, and no call can end and the
     /// next one begin, whose processes would then be taken for theirs.
     pub fn kill_all(&self, which: impl Fn(&Process) -> bool) {
+        if self.shared {
+            return self.kill_all_of_domain(which);
+        }
         let mut doomed = self.all();
         for _ in 0..ROUNDS {
-            doomed.retain(|process| process.pid > 1 && which(process));
+            doomed.retain(|process| !self.is_hand(process.pid) && which(process));
             let running = doomed.iter().filter(|process| process.life == Life::Runs);
             if running.map(|process| self.signal(process.pid, Signal::STOP)).count() == 0 {
                 break;
@@ -146,8 +167,37 @@ impl Processes {
             std::thread::sleep(std::time::Duration::from_micros(200));
             doomed = self.all();
         }
-        doomed.retain(|process| process.pid > 1 && which(process));
+        doomed.retain(|process| !self.is_hand(process.pid) && which(process));
+        self.kill(&doomed);
+    }
+
+    /// Kills these, and waits a moment for their end: what they hold open without a name is on the disk until then, and
+    /// would count against who writes next.
+    fn kill(&self, doomed: &[Process]) {
         doomed.iter().for_each(|process| self.signal(process.pid, Signal::KILL));
+        let is_over = |process: &Process| {
+            let stat = self.read(process.pid, "stat").and_then(|stat| parse(&stat, self.page));
+            stat.is_none_or(|now| now.life == Life::Over)
+        };
+        for _ in 0..ROUNDS {
+            if doomed.iter().all(is_over) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_micros(200));
+        }
+    }
+
+    /// The same where one signal reaches all, those that are being started as well: what forks faster than it can be looked
+    /// for is held too. The number of root's processes has no other bound there.
+    fn kill_all_of_domain(&self, which: impl Fn(&Process) -> bool) {
+        if unshared::signal_all(libc::SIGSTOP).is_err() {
+            return;
+        }
+        let mut doomed = self.all();
+        doomed.retain(|process| !self.is_hand(process.pid) && which(process));
+        self.kill(&doomed);
+        // What stays goes on. It goes to the same ones as the first did.
+        let _ = unshared::signal_all(libc::SIGCONT);
     }
 
     /// Signals one. Fails in silence where it has ended.
@@ -169,6 +219,24 @@ impl Processes {
     }
 }
 
+/// Opens the sandbox's own `/proc`.
+fn own_proc(first: i32) -> Option<OwnedFd> {
+    const PROC: rustix::fs::FsWord = 0x9fa0; // linux/magic.h
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(format!("/proc/{first}/root/proc"), flags, Mode::empty()).ok()?;
+    let is_proc = fstatfs(&proc).is_ok_and(|stat| stat.f_type == PROC);
+    // In the view of another pid namespace there is no entry for whoever asks from outside of it.
+    (is_proc && readlinkat(&proc, "self", []).is_err()).then_some(proc)
+}
+
+/// Opens the sandbox's own places in memory.
+fn places_in_memory(first: i32) -> Vec<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open =
+        |place: &&str| rustix::fs::open(format!("/proc/{first}/root/{place}"), flags, Mode::empty()).ok();
+    MEMORY.iter().filter_map(open).filter(|place| is_in_memory(place)).collect()
+}
+
 fn is_in_memory(place: impl AsFd) -> bool {
     const TMPFS: rustix::fs::FsWord = 0x0102_1994; // linux/magic.h
     fstatfs(place).is_ok_and(|stat| stat.f_type == TMPFS)
@@ -185,7 +253,8 @@ fn parse(stat: &str, page: u64) -> Option<Process> {
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     let session = fields.get(3)?.parse().ok()?;
     let life = match *fields.first()? {
-        "T" | "t" | "Z" | "X" => Life::Still,
+        "T" | "t" => Life::Still,
+        "Z" | "X" => Life::Over,
         _ => Life::Runs,
     };
     Some(Process { pid, session, life, threads: number(17)?.max(1), resident: number(21)? * page, name })
@@ -214,12 +283,18 @@ mod tests {
             assert_eq!(found.as_ref().map(|p| (p.name.as_str(), p.threads, p.resident)), expected, "{stat}");
             assert!(found.is_none_or(|p| p.pid == 12
                 && p.session == 3
-                && (p.life == Life::Still) == stat.contains(") Z")));
+                && (p.life == Life::Over) == stat.contains(") Z")));
         }
     }
 
     #[test]
     fn the_machines_own_processes_are_no_sandbox() {
-        assert!(Processes::of(std::process::id() as i32).is_none());
+        let own = std::process::id() as i32;
+        assert!(Processes::of(own, None, Rung::OneUid).is_none());
+        // Root here reaches the machine's first process.
+        if rustix::process::geteuid().is_root() {
+            assert!(Processes::of(own, None, Rung::NoNewProc).is_none());
+            assert!(Processes::of(own, None, Rung::Copy).is_none());
+        }
     }
 }

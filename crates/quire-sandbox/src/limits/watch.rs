@@ -28,7 +28,8 @@ const LOOK_SHARE: u32 = 50;
 /// Where all processes are taken, since until that is over nothing else can be done inside: a fifth of a core.
 const LOOK_SHARE_FULL: u32 = 4;
 
-/// Looks in a row that find all processes taken before something is done about it.
+/// Looks in a row that find all processes taken before something is done about it; at once where there are twice as many
+/// as allowed, since then nothing else bounds them.
 const LOOKS_FULL: u32 = 4;
 
 /// Looks from one at what is held open to the next.
@@ -56,6 +57,8 @@ pub struct Watched<'a> {
     pub limits: &'a Limits,
     /// The first process inside.
     pub first: &'a Child,
+    /// The number of the guard ([`crate::unshared::guard`]), where there is one.
+    pub guard: Option<i32>,
     pub socket: &'a UnixStream,
     pub channel: &'a UnixStream,
     /// Who does for processes what they may not do themselves, on the rung [`crate::Rung::Copy`].
@@ -101,8 +104,12 @@ struct Disk {
     /// Where the sandbox writes, and what was sealed before.
     roots: Vec<PathBuf>,
     limit: Size,
+    /// What was there for it before it wrote anything; within the limit, and not what it used.
+    copied: Size,
     /// At the last walk, or at the beginning.
     room: Option<Room>,
+    /// At the walk before that.
+    before: Option<Room>,
     /// As the last walk found it.
     used: Option<Size>,
     walked: Instant,
@@ -121,18 +128,19 @@ impl<'a> Watch<'a> {
             vec![spec.layer.clone(), spec.state.join("tmp"), spec.state.join("work"), spec.out.clone()];
         roots.extend(spec.layers.iter().cloned());
         let files = (spec.disk_bytes / BYTES_A_FILE).max(1_000);
-        let mut limit = Size { bytes: spec.disk_bytes, files };
+        let (mut limit, mut copied) = (Size { bytes: spec.disk_bytes, files }, Size::default());
         if spec.rung == Rung::Copy {
-            // What was copied for it is not what it used.
-            let copied = crate::copy::size(spec);
-            limit.files += copied.0;
-            limit.bytes += copied.1;
+            let (files, bytes) = crate::copy::size(spec);
+            copied = Size { bytes, files };
+            limit = limit.plus(copied);
             roots.push(spec.state.join("home"));
         }
         let disk = Disk {
             roots,
             limit,
+            copied,
             room: disk::room(&spec.layer).ok(),
+            before: None,
             used: None,
             walked: Instant::now(),
             took: Duration::ZERO,
@@ -201,7 +209,8 @@ impl<'a> Watch<'a> {
                 // It may be long from a call's beginning to its first process.
                 self.calls = (self.calls + begun).saturating_sub(heard.len() - begun);
                 if self.processes.is_none() {
-                    self.processes = Processes::of(self.watched.first.pid);
+                    self.processes =
+                        Processes::of(self.watched.first.pid, self.watched.guard, self.watched.spec.rung);
                 }
                 next.get_or_insert_with(|| Instant::now() + LOOK);
             }
@@ -248,12 +257,12 @@ impl<'a> Watch<'a> {
         let limit = self.watched.spec.processes;
         let threads: u64 = all.iter().map(|process| process.threads).sum();
         self.full = if threads + 2 >= u64::from(limit) { self.full + 1 } else { 0 };
-        if self.full < LOOKS_FULL {
+        if self.full < LOOKS_FULL && threads < 2 * u64::from(limit) {
             return;
         }
         self.full = 0;
         let mut sessions = BTreeMap::<i32, u64>::new();
-        all.iter().filter(|process| process.pid > 1).for_each(|process| {
+        all.iter().filter(|process| !self.is_hand(process.pid)).for_each(|process| {
             *sessions.entry(process.session).or_default() += process.threads;
         });
         let largest = sessions.into_iter().max_by_key(|(_, threads)| *threads).map(|(session, _)| session);
@@ -285,7 +294,7 @@ impl<'a> Watch<'a> {
         if used <= limit {
             return;
         }
-        let largest = each.iter().filter(|(_, process)| process.pid > 1);
+        let largest = each.iter().filter(|(_, process)| !processes.is_hand(process.pid));
         let largest = largest.max_by_key(|(memory, _)| memory.own + memory.files);
         let Some((_, largest)) = largest else { return };
         let (pid, ended) = (largest.pid, largest.name.clone());
@@ -300,7 +309,7 @@ impl<'a> Watch<'a> {
         // Others may be what fills it, and the hand is also told for what its children wrote long ago.
         let wrote = growth.values().sum::<u64>();
         if room.free.bytes < reserve && wrote.min(fell) >= NOTHING_MUCH {
-            let writers = writers(growth);
+            let writers = self.writers(growth);
             self.end(
                 |process| writers.contains(&process.pid),
                 &Breach::Reserve { free: room.free.bytes, reserve },
@@ -312,7 +321,7 @@ impl<'a> Watch<'a> {
     }
 
     fn walk(&mut self, room: Room) {
-        self.disk.room = Some(room);
+        self.disk.before = self.disk.room.replace(room);
         let (processes, first) = (self.processes.as_ref(), self.watched.first);
         // Where no process can be made, the next look tries again.
         self.disk.walk = Walk::begin(&self.disk.roots, processes, first).ok();
@@ -324,9 +333,9 @@ impl<'a> Watch<'a> {
         let all = self.processes.as_ref().map(Processes::all).unwrap_or_default();
         let growth = self.growth(&all);
         let used = self.disk.learn(found, &room);
-        let limit = self.disk.limit;
         let Some(grew) = self.disk.mark(used) else { return };
-        let bytes = used.bytes > limit.bytes;
+        let bytes = used.bytes > self.disk.limit.bytes;
+        let [used, limit] = [used, self.disk.limit].map(|size| self.disk.copied.up_to(size));
         let ended = grew && all.len() > 1;
         let breach = match bytes {
             true => Breach::Disk { used: used.bytes, limit: limit.bytes, ended },
@@ -334,7 +343,7 @@ impl<'a> Watch<'a> {
         };
         if ended {
             // Small files are hardly anything to write, so that who makes them is not known by it.
-            let writers = if bytes { writers(&growth) } else { Vec::new() };
+            let writers = if bytes { self.writers(&growth) } else { Vec::new() };
             self.end(|process| writers.contains(&process.pid), &breach);
             // At once: what the next call writes is to count.
             self.disk.settles = true;
@@ -347,6 +356,12 @@ impl<'a> Watch<'a> {
     /// Tells a breach and kills these processes; all of them, where there is none of these or killing did not help.
     fn end(&mut self, doomed: impl Fn(&Process) -> bool, breach: &Breach) {
         self.tell(breach);
+        // On some rungs it would be among those that are ended.
+        if let Some(walk) = self.disk.walk.take() {
+            walk.give_up();
+            // What went since the one before has yet to be counted.
+            self.disk.room = self.disk.before.take();
+        }
         let again = std::mem::replace(&mut self.since_kill, 0) < LOOKS_SECOND;
         match &self.processes {
             Some(processes) if again || !processes.all().iter().any(&doomed) => processes.kill_all(|_| true),
@@ -354,6 +369,15 @@ impl<'a> Watch<'a> {
             // Nobody can be told from others, so the sandbox goes.
             None => self.watched.first.kill(),
         }
+    }
+
+    fn is_hand(&self, pid: i32) -> bool {
+        self.processes.as_ref().is_some_and(|processes| processes.is_hand(pid))
+    }
+
+    /// Returns who wrote much of all that was written. What the hand wrote is others' output.
+    fn writers(&self, growth: &BTreeMap<i32, u64>) -> Vec<i32> {
+        writers(growth.iter().filter(|(pid, _)| !self.is_hand(**pid)).map(|(pid, grown)| (*pid, *grown)))
     }
 
     fn tell(&self, breach: &Breach) {
@@ -367,11 +391,10 @@ fn pause(took: Duration, full: bool) -> Duration {
     LOOK.max(took * if full { LOOK_SHARE_FULL } else { LOOK_SHARE })
 }
 
-/// Returns who wrote an eighth or more of all that was written. What the hand wrote is others' output.
-fn writers(growth: &BTreeMap<i32, u64>) -> Vec<i32> {
-    let others = || growth.iter().filter(|(pid, _)| **pid > 1);
-    let all = others().map(|(_, grown)| grown).sum::<u64>();
-    others().filter(|(_, grown)| **grown >= all / 8).map(|(pid, _)| *pid).collect()
+/// Returns who wrote an eighth or more of all that was written.
+fn writers(growth: impl Iterator<Item = (i32, u64)> + Clone) -> Vec<i32> {
+    let all = growth.clone().map(|(_, grown)| grown).sum::<u64>();
+    growth.filter(|(_, grown)| *grown >= all / 8).map(|(pid, _)| pid).collect()
 }
 
 impl Disk {
@@ -394,9 +417,9 @@ impl Disk {
     /// Takes over what a walk found, and returns what is used.
     fn learn(&mut self, found: &Walked, room: &Room) -> Size {
         let mut used = found.size;
-        if let (true, Some(before), Some(last)) = (found.disturbed, &self.room, self.used) {
-            // Whoever moves directories about, all that went meanwhile counts as his.
-            used = used.max(last.plus(room.free.up_to(before.free)));
+        if let (true, Some(before)) = (found.disturbed, &self.before) {
+            // Whoever moves directories about or closes them, all that went meanwhile counts as his.
+            used = used.max(self.used.unwrap_or_default().plus(room.free.up_to(before.free)));
         }
         self.used = Some(used);
         self.walked = Instant::now();
@@ -438,7 +461,9 @@ mod tests {
         Disk {
             roots: Vec::new(),
             limit: Size { bytes: limit, files: 1_000_000 },
+            copied: Size::default(),
             room: Some(Room { free: size(100_000), whole: size(200_000) }),
+            before: Some(Room { free: size(100_000), whole: size(200_000) }),
             used: None,
             walked: Instant::now(),
             took: Duration::ZERO,
@@ -522,8 +547,7 @@ mod tests {
 
     #[test]
     fn who_writes_little_is_no_writer() {
-        let growth = BTreeMap::from([(1, 5_000), (7, 400), (8, 90), (9, 10)]);
-        assert_eq!(writers(&growth), [7, 8]);
-        assert_eq!(writers(&BTreeMap::from([(1, 500)])), Vec::<i32>::new());
+        assert_eq!(writers([(7, 400), (8, 90), (9, 10)].into_iter()), [7, 8]);
+        assert_eq!(writers(std::iter::empty()), Vec::<i32>::new());
     }
 }

@@ -116,8 +116,9 @@ extern "C" fn run(child: *mut libc::c_void) -> libc::c_int {
         // share of the processor of its own, which goes by this and not by what processes say.
         tell_kernel(c"/proc/self/oom_score_adj", b"800");
         tell_kernel(c"/proc/self/autogroup", b"5");
-        // The only one that this program ignores, as Rust's runtime has it.
+        // The ones that this program ignores: Rust's runtime the first, the hand the second.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());

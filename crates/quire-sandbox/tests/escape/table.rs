@@ -53,7 +53,7 @@ impl Results {
             match case.how {
                 How::Here(_) => {
                     if let Some((at, told, why)) = case.nothing {
-                        not_here.push((case, format!("{told} on {}: {why}", at.told())));
+                        not_here.push((case, format!("{told} {}: {why}", at.told())));
                     }
                 }
                 How::Elsewhere(test) => not_here.push((case, format!("held by {test}"))),
