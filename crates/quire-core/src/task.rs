@@ -118,6 +118,8 @@ pub struct Task {
     pub last_text: Arc<str>,
     check_rounds_used: u32,
     silences: u32,
+    /// Replies in a row that were cut at the limit of output.
+    cut: u32,
     loops: Loops,
 }
 
@@ -245,6 +247,7 @@ impl Task {
             last_text: "".into(),
             check_rounds_used: 0,
             silences: 0,
+            cut: 0,
             loops: Loops::default(),
         };
         task.unheard.extend(task.first_told());
@@ -706,6 +709,7 @@ impl Task {
         if !reply.text.trim().is_empty() {
             self.last_text = reply.text.as_str().into();
         }
+        self.cut = if reply.stop == Stop::Length { self.cut + 1 } else { 0 };
         self.silences = if reply.is_empty() || reply.stop == Stop::Length { self.silences + 1 } else { 0 };
         if !reply.calls.is_empty() {
             let calls = vec![CallState::Owed; reply.calls.len()];

@@ -206,6 +206,7 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Tokens => return format!("{} tokens used up", thousands(limits.tokens.unwrap_or(0))),
         Why::Day { .. } => return format!("{} a day used up", limits.day_usd.unwrap_or_default()),
         Why::Loop => "the model repeats itself",
+        Why::Silence if task.is_cut() => "the model's replies are too long",
         Why::Silence => "the model says nothing",
         Why::Copy { bytes } => return format!("{} to copy", size(*bytes)),
         Why::Refused(_) => "the model declined",
@@ -293,6 +294,12 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("The model made the same calls with the same outcomes again and again{}.", round(task)),
             format!("Say what it should try instead: quire revise {id} \"...\". Or let it go on: {resume}"),
         ),
+        Why::Silence if task.is_cut() => (
+            "The model's replies were cut at the limit of output several times.".to_owned(),
+            format!(
+                "Ask for smaller steps: quire revise {id} \"...\". Or raise the model's output_tokens in the settings, then: {resume}"
+            ),
+        ),
         Why::Silence => (
             "The model answered with nothing several times.".to_owned(),
             format!("Try again: {resume}. If it stays silent, name another model ({models})."),
@@ -325,6 +332,10 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
                 FaultKind::Unreachable => {
                     format!("Start its server or look at the address ({models}), then: {resume}")
                 }
+                FaultKind::Request if fault.status == Some(407) => format!(
+                    "Put them into the proxy's address, HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT. Then, in that shell: quire host \
+                     --stop && {resume}"
+                ),
                 FaultKind::Request | FaultKind::Busy | FaultKind::Broken => format!("Try again: {resume}"),
                 FaultKind::Tape => {
                     format!(

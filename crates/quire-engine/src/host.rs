@@ -355,7 +355,11 @@ impl Host {
         let host = self.clone();
         tokio::spawn(async move {
             let (keys, secrets, seen, shown) = (host.clone(), host.clone(), host.seen.clone(), host.clone());
-            let key = Box::new(move |charter: &Charter, model: &Model| keys.key(task, charter, model));
+            let key =
+                Box::new(move |charter: &Charter, model: &Model, refused: Option<&Secret>| match refused {
+                    None => keys.key(task, charter, model),
+                    Some(refused) => keys.other_key(task, charter, model, refused),
+                });
             let secret = Box::new(move |charter: &Charter, name: &str| secrets.secret(task, charter, name));
             let show = Arc::new(move |glimpse| {
                 shown.keep_ports(task, &glimpse);
@@ -467,6 +471,18 @@ impl Host {
         let surroundings = stored_by(charter);
         let stored = Keys::read(&surroundings);
         stored.ok()?.find(&model.provider, model.key_env.as_deref(), &surroundings)
+    }
+
+    /// Returns the stored key in the place of a refused one, and from then on uses it for the task; `None` where it is the same.
+    fn other_key(&self, task: u64, charter: &Charter, model: &Model, refused: &Secret) -> Option<Secret> {
+        let surroundings = stored_by(charter);
+        let stored = Keys::read(&surroundings).ok()?;
+        let other = stored.find(&model.provider, model.key_env.as_deref(), &surroundings)?;
+        if other == *refused {
+            return None;
+        }
+        lock_of(&self.keys).entry(task).or_default().insert(model.provider.clone(), other.clone());
+        Some(other)
     }
 
     fn welcome(self: Arc<Host>, stream: UnixStream) {

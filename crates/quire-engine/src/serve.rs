@@ -111,7 +111,7 @@ impl Quire {
             let here = Surroundings::capture();
             Keys::read(&here).ok()?.secret(name, &here)
         });
-        let work = Work::new(store, home, id, client, Box::new(|_, _| None), secret, show);
+        let work = Work::new(store, home, id, client, Box::new(|_, _, _| None), secret, show);
         let work = Arc::new(work.map_err(failed)?);
         let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
             Ok(hands) => hands,

@@ -61,8 +61,8 @@ pub struct Work {
     open: AtomicU32,
 }
 
-/// Returns the key for a model of a task's charter.
-pub type KeyFor = Box<dyn Fn(&Charter, &Model) -> Option<Secret> + Send + Sync>;
+/// Returns the key for a model of a task's charter; where one was refused, another, if there is one meanwhile.
+pub type KeyFor = Box<dyn Fn(&Charter, &Model, Option<&Secret>) -> Option<Secret> + Send + Sync>;
 
 /// Returns the value of a secret of a task's charter.
 pub type SecretFor = Box<dyn Fn(&Charter, &str) -> Option<Secret> + Send + Sync>;
@@ -199,8 +199,8 @@ impl Work {
 
     /// Asks the model. `again` is asked before a further try where the one before may have cost something.
     pub async fn ask(&self, task: &Task, again: MayRepeat<'_>) -> Result<Event, Undone> {
-        let model = task.charter.model.as_ref().ok_or(Why::NoModel)?;
-        Ok(match self.ask_model(&task.charter, model, &task.prompt(), again).await? {
+        let model = task.asked_model().ok_or(Why::NoModel)?;
+        Ok(match self.ask_model(&task.charter, &model, &task.prompt(), again).await? {
             Ok(reply) => Event::Replied { reply },
             Err(Unanswered { fault, charged }) => Event::AskFailed { fault, spent: charged },
         })
@@ -222,7 +222,7 @@ impl Work {
         prompt: &Prompt,
         again: MayRepeat<'_>,
     ) -> Result<Result<Reply, Unanswered>, Undone> {
-        let key = (self.key)(charter, model);
+        let key = (self.key)(charter, model, None);
         if let (Some(variable), None) = (&model.key_env, &key) {
             let message =
                 format!("There is no key for {}: {variable} is not set, and none is stored.", model.provider);
@@ -232,8 +232,21 @@ impl Work {
         let images = self.images(prompt).map_err(blob_trouble)?;
         let show = self.show.clone();
         let glimpse = move |glimpse: quire_model::Glimpse| show(glimpse.into());
-        let key = key.as_ref().map(Secret::expose);
-        Ok(self.client.ask_within(model, key, prompt, &images, &glimpse, again).await)
+        let ask = |key: Option<Secret>| {
+            let (images, glimpse) = (&images, &glimpse);
+            async move {
+                let key = key.as_ref().map(Secret::expose);
+                self.client.ask_within(model, key, prompt, images, glimpse, again).await
+            }
+        };
+        let asked = ask(key.clone()).await;
+        // The person may have stored another one since this came.
+        if let Err(Unanswered { fault: Fault { kind: FaultKind::Key, .. }, charged: false }) = &asked
+            && let Some(other) = (self.key)(charter, model, key.as_ref())
+        {
+            return Ok(ask(Some(other)).await);
+        }
+        Ok(asked)
     }
 
     fn images(&self, prompt: &Prompt) -> Result<HashMap<Hash, Vec<u8>>, BlobError> {
@@ -774,7 +787,7 @@ mod tests {
             home,
             id,
             client,
-            Box::new(|_, _| None),
+            Box::new(|_, _, _| None),
             Box::new(|_, _| None),
             Arc::new(|_| {}),
         )

@@ -12,7 +12,9 @@ use crate::{Glimpse, tape};
 use quire_core::charter::Model;
 use quire_core::message::{Fault, FaultKind, Item, Prompt, Reply, Stop};
 use quire_core::{Hash, Usage};
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::{Response, Url};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -228,20 +230,35 @@ impl Client {
         way.models(&self.shared.patience).await.map_err(|trouble| way.told(trouble, model, 1))
     }
 
-    /// Asks a server of one's own, in its own API, what its list does not say of these models of it. What it does not tell
-    /// stays as it is. `model` names the server.
+    /// Asks a server, in an API of its own, what its list does not say of these models of it. What it does not tell stays as it
+    /// is. `model` names the server.
     pub async fn look_closer(&self, model: &Model, key: Option<&str>, offers: &mut [Offer]) {
         let Some(dialect) = wire::of(model.wire) else { return };
         let Some(native) = offer::native(&model.provider, offers) else { return };
         let Ok(mut way) = self.way(dialect, model, key) else { return };
         let patience = &self.shared.patience;
-        let root = model.base_url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+        let root = native.root(&model.base_url).to_owned();
+        if native == Native::Google {
+            // It takes a bearer for a person's token, which a key is not.
+            way.headers.remove(AUTHORIZATION);
+            if let Some(mut key) = key.and_then(|key| HeaderValue::from_str(key.trim()).ok()) {
+                key.set_sensitive(true);
+                way.headers.insert("x-goog-api-key", key);
+            }
+        }
         let mut said = async |path: &str, body: Option<Value>| {
-            let Ok(url) = extended(&root, path) else { return Value::Null };
+            let Ok(mut url) = extended(&root, path) else { return Value::Null };
+            if native == Native::Google {
+                url.set_query(Some("pageSize=1000"));
+            }
             way.url = url;
             way.value(body, patience).await.unwrap_or_default()
         };
         match native {
+            Native::Google => {
+                let list = said("models", None).await;
+                offers.iter_mut().for_each(|offer| offer.hear_google(&list));
+            }
             Native::LlamaCpp => {
                 let props = said("props", None).await;
                 offers.iter_mut().for_each(|offer| offer.hear_llamacpp(&props));
@@ -665,6 +682,15 @@ fn no_stream(body: &[u8]) -> Trouble {
 
 fn unsent(error: reqwest::Error) -> Trouble {
     let why = deepest(&error);
+    // A proxy's answer to CONNECT is no answer to the request; hyper-util tells of it in these words.
+    if error.is_connect() && why.starts_with("tunnel error") {
+        return match why.ends_with("proxy authorization required") {
+            true => Trouble { status: Some(407), ..Trouble::new(FaultKind::Request, why) },
+            false => {
+                Trouble::new(FaultKind::Unreachable, "the proxy on the way to it does not let it through")
+            }
+        };
+    }
     if error.is_builder() {
         Trouble::new(FaultKind::Request, why)
     } else if why.contains("certificate") {

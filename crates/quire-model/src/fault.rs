@@ -114,7 +114,8 @@ impl Trouble {
             }
             FaultKind::Request if status == Some(407) => {
                 format!(
-                    "{address} was not reached: the proxy on the way to it asks for a name and password{code}: {why}"
+                    "{address} was not reached: the proxy on the way to it asks for a name and password, and takes none that it \
+                     was given{code}"
                 )
             }
             FaultKind::Request => format!("{address} refused the request{code}: {why}"),
@@ -279,6 +280,7 @@ mod tests {
             (400, r#"{"error":{"message":"Your credit balance is too low"}}"#, Credit, false),
             (401, r#"{"error":{"message":"no"}}"#, Key, false),
             (403, "Forbidden", Key, false),
+            (407, "<html>Log in</html>", Request, false),
             (402, "{}", Credit, false),
             (404, r#"{"detail":"Not Found"}"#, NoModel, false),
             (413, "", TooLong, false),

@@ -3,8 +3,8 @@
 //!
 //! The words are those of each server's documentation: OpenRouter (`context_length`, `pricing` in USD a token), Anthropic
 //! (`max_input_tokens`, `capabilities`), Mistral (`max_context_length`, `capabilities`), vLLM (`max_model_len`), Groq and others
-//! (`context_window`); and servers of one's own tell more in APIs of their own: llama.cpp (`/props`), LM Studio
-//! (`/api/v0/models`), Ollama (`/api/show`, `/api/ps`).
+//! (`context_window`); and some tell more in APIs of their own: llama.cpp (`/props`), LM Studio (`/api/v0/models`), Ollama
+//! (`/api/show`, `/api/ps`), Google (`/v1beta/models`, <https://ai.google.dev/api/models>).
 
 use quire_core::{Price, Usd};
 use serde_json::Value;
@@ -23,9 +23,10 @@ pub struct Offer {
     pub(crate) owner: String,
 }
 
-/// A server of one's own that tells more in an API of its own.
+/// A server that tells more in an API of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Native {
+    Google,
     LlamaCpp,
     LmStudio,
     Ollama,
@@ -74,13 +75,26 @@ fn offer(entry: &Value) -> Option<Offer> {
     })
 }
 
-/// Returns which server of one's own this is, as far as its list and the provider's name tell.
+impl Native {
+    /// Returns what the addresses of that API begin with.
+    pub(crate) fn root(self, base_url: &str) -> &str {
+        let base = base_url.trim_end_matches('/');
+        match self {
+            Native::Google => base.trim_end_matches("/openai"),
+            _ => base.trim_end_matches("/v1"),
+        }
+    }
+}
+
+/// Returns which such server this is, as far as its list and the provider's name tell.
 pub(crate) fn native(provider: &str, offers: &[Offer]) -> Option<Native> {
     let owned_by = |owner: &str| offers.first().is_some_and(|offer| offer.owner == owner);
     match provider {
+        "google" => Some(Native::Google),
         "llamacpp" => Some(Native::LlamaCpp),
         "lmstudio" => Some(Native::LmStudio),
         "ollama" => Some(Native::Ollama),
+        _ if owned_by("google") => Some(Native::Google),
         _ if owned_by("llamacpp") => Some(Native::LlamaCpp),
         _ if owned_by("organization_owner") => Some(Native::LmStudio),
         _ if owned_by("library") => Some(Native::Ollama),
@@ -89,6 +103,20 @@ pub(crate) fn native(provider: &str, offers: &[Offer]) -> Option<Native> {
 }
 
 impl Offer {
+    /// Takes over what Google says of this model among all.
+    pub(crate) fn hear_google(&mut self, list: &Value) {
+        let mut all = list.get("models").and_then(Value::as_array).into_iter().flatten();
+        let is_this = |entry: &&Value| {
+            entry["name"].as_str().is_some_and(|name| name.trim_start_matches("models/") == self.name)
+        };
+        let Some(entry) = all.find(is_this) else { return };
+        // What is written has a limit of its own beside this.
+        self.context_tokens = count(&entry["inputTokenLimit"]).or(self.context_tokens);
+        if let Some(does) = entry["supportedGenerationMethods"].as_array() {
+            self.embeds |= !does.iter().any(|does| does == "generateContent");
+        }
+    }
+
     /// Takes over what llama.cpp's server says of the one model it has.
     pub(crate) fn hear_llamacpp(&mut self, props: &Value) {
         // What a conversation may hold, which the training's figure in the list is not.
@@ -243,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_of_ones_own_say() {
+    fn what_they_say_in_apis_of_their_own() {
         let offer = || Offer { name: "qwen3:4b".to_owned(), ..Offer::default() };
         let mut llama = offer();
         llama.hear_llamacpp(
@@ -277,5 +305,21 @@ mod tests {
         let mut ollama = offer();
         ollama.hear_ollama(&Value::Null, &Value::Null);
         assert_eq!(ollama, offer());
+
+        // As its reference shows it.
+        let list = json!({ "models": [
+            { "name": "models/gemini-x", "inputTokenLimit": 1048576, "outputTokenLimit": 65536, "supportedGenerationMethods": ["generateContent", "countTokens"] },
+            { "name": "models/turns-into-numbers", "inputTokenLimit": 2048, "outputTokenLimit": 1, "supportedGenerationMethods": ["embedContent"] },
+        ] });
+        let rows = [
+            ("gemini-x", Some(1_048_576), false),
+            ("turns-into-numbers", Some(2_048), true),
+            ("other", None, false),
+        ];
+        for (name, context, embeds) in rows {
+            let mut gemini = Offer { name: name.to_owned(), ..Offer::default() };
+            gemini.hear_google(&list);
+            assert_eq!((gemini.context_tokens, gemini.embeds), (context, embeds), "{name}");
+        }
     }
 }

@@ -82,9 +82,7 @@ impl Task {
 
     /// Returns whether the next request and its reply would likely not fit.
     fn grows_too_long(&self) -> bool {
-        let Some(model) = self.charter.model.as_ref().filter(|_| !self.compaction.fresh) else {
-            return false;
-        };
+        let Some(model) = self.asked_model().filter(|_| !self.compaction.fresh) else { return false };
         let Some(context) = model.context_tokens else { return false };
         let needed = self.next_size().likely.saturating_add(model.output_max());
         // What is likely is not sure.

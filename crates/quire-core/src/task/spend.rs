@@ -3,7 +3,7 @@
 //! its stream was cut or its driver died, may have cost all of it, and counts so.
 
 use super::Task;
-use crate::charter::Model;
+use crate::charter::{Model, OUTPUT_TOKENS};
 use crate::event::{Event, Why};
 use crate::message::Usage;
 use crate::money::{Price, Usd, Worst};
@@ -45,6 +45,8 @@ struct Counted {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+/// How often the room for a reply doubles.
+const CUTS_GROW: u32 = 2;
 
 impl Spending {
     /// Returns the money that is spent.
@@ -145,10 +147,22 @@ impl Task {
         items.chain(news).fold(known, Size::plus).plus(weigh::results(results.iter()))
     }
 
+    /// Returns the model that is asked next, with the room for its reply: twice as much after each that was cut, up to
+    /// [`CUTS_GROW`] times, where the person set no bound. A model that thinks long may need more than most replies should cost.
+    pub fn asked_model(&self) -> Option<Model> {
+        let model = self.charter.model.clone()?;
+        let room = OUTPUT_TOKENS << self.cut.min(CUTS_GROW);
+        Some(Model { output_tokens: model.output_tokens.or(Some(room).filter(|_| self.cut > 0)), ..model })
+    }
+
+    /// Returns whether the last reply was cut at the limit of output.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut > 0
+    }
+
     /// Returns the most that the next request may come to.
     pub fn worst(&self) -> Worst {
-        let Some(model) = &self.charter.model else { return Worst::default() };
-        worst_of(model, self.next_size())
+        self.asked_model().map_or_else(Worst::default, |model| worst_of(&model, self.next_size()))
     }
 
     /// Returns why the next request, which may come to `worst`, may not be made without a person.

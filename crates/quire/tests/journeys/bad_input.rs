@@ -63,51 +63,6 @@ fn a_refused_key_is_told_and_never_shown() {
     assert_nowhere(&stage.data(), "sk-lab-right");
 }
 
-/// Whatever a server does with the key that it is sent: it is in no file, no output and no command line.
-#[test]
-fn a_key_that_is_sent_back_is_kept_nowhere() {
-    let secret = "sk-lab-9876543210-sent-back";
-    for wire in Wire::ALL {
-        let stage = &mut Stage::set();
-        let model = Model::new(move |asked| match asked.answered {
-            0 => Answer::Reply(
-                format!("Your key is {secret}."),
-                vec![("shell".into(), format!(r#"{{"command":"echo {secret} > leaked"}}"#))],
-            ),
-            _ => say(&format!("I wrote {secret} down.")),
-        });
-        stage.configure(&model, wire, "key_env = \"LAB_KEY\"\n");
-        stage.env = vec![("LAB_KEY".into(), secret.into()), ("QUIRE_LOG".into(), "trace".into())];
-        model.hold_from(0);
-        stage.quire(&["run", "-b", "say something"]).exits(0);
-        model.wait_for(0, 1);
-        let lines = Command::new("sh")
-            .args(["-c", "cat /proc/[0-9]*/cmdline 2>/dev/null"])
-            .output()
-            .expect("sh runs");
-        assert!(
-            !String::from_utf8_lossy(&lines.stdout).contains(secret),
-            "{wire:?}: a command line holds the key"
-        );
-        model.let_go();
-        let mut said = String::new();
-        for arguments in [
-            &["watch", "1"][..],
-            &["log", "1", "--json"],
-            &["review", "1"],
-            &["review", "1", "--diff"],
-            &["ls"],
-        ] {
-            let ended = stage.quire(arguments);
-            said += &(ended.out + &ended.err);
-        }
-        assert!(said.contains("I wrote [key] down."), "{wire:?}: {said}");
-        assert!(!said.contains(secret), "{wire:?}: {said}");
-        stage.quire(&["host", "--stop"]).exits(0);
-        assert_nowhere(&stage.data(), secret);
-    }
-}
-
 /// Fails where any file below `folder` holds `secret`.
 #[track_caller]
 fn assert_nowhere(folder: &Path, secret: &str) {

@@ -56,6 +56,26 @@ fn the_day_s_budget_is_of_all_tasks() {
     stage.quire(&["watch", "2"]).exits(0);
 }
 
+/// What another task holds for a request that is open is not spent: who finds no room beside it waits, and says so, and goes on by
+/// itself once that request has come to what it cost.
+#[test]
+fn a_task_waits_for_room_that_another_holds() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    // A first request may come to some 10 kB times 10 USD a million, and 100 times 100: about 0.11 USD.
+    stage.configure(&model, Wire::Chat, &format!("{PRICED}[budget]\nday_usd = 0.18\n"));
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "first"]).exits(0);
+    model.wait_for(0, 1);
+    let mut second = stage.start(&["run", "second"]);
+    while !second.next_line_of_stderr().contains("Other tasks hold what is left of the day's budget") {}
+    assert_eq!((stage.state(2).as_str(), model.asked().len()), ("working", 1), "it waits, and asks nobody");
+    model.let_go();
+    second.end().exits(0);
+    let spent = stage.json(&["ls"])["day_cost_usd"].clone();
+    assert_eq!((model.asked().len(), spent), (2, json!(0.004)), "each cost what it cost");
+}
+
 #[test]
 fn a_stream_that_breaks_off_counts_as_spent() {
     let stage = Stage::set();

@@ -11,6 +11,7 @@ mod cost;
 mod fallback;
 mod folders;
 mod full_disk;
+mod keys;
 mod kill;
 mod life;
 mod model;

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -97,6 +97,8 @@ struct State {
 
 struct Heard {
     asked: Vec<Asked>,
+    /// Connections on which something was asked.
+    connections: usize,
     /// Requests wait from this number of answers on.
     held_from: usize,
 }
@@ -113,7 +115,7 @@ impl Model {
     pub fn new(script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Model {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
-        let heard = Mutex::new(Heard { asked: vec![], held_from: usize::MAX });
+        let heard = Mutex::new(Heard { asked: vec![], connections: 0, held_from: usize::MAX });
         let state = Arc::new(State { script: Box::new(script), heard, changed: Condvar::new() });
         let served = state.clone();
         thread::spawn(move || {
@@ -150,6 +152,11 @@ impl Model {
         assert!(!late.timed_out(), "request {answers} did not come {times} times: {came:?}");
     }
 
+    /// Returns on how many connections something was asked.
+    pub fn connections(&self) -> usize {
+        self.state.heard().connections
+    }
+
     /// Returns every request so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.state.heard().asked.clone()
@@ -161,11 +168,26 @@ impl State {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let (head, body) = read_request(&stream)?;
+    /// Answers one request after the other, until the client closes the connection.
+    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+        // An answer's end must not wait until its beginning was acknowledged.
+        stream.set_nodelay(true)?;
+        let mut reader = BufReader::new(&stream);
+        let mut is_first = true;
+        while let Some((head, body)) = read_request(&mut reader)? {
+            self.heard().connections += usize::from(std::mem::take(&mut is_first));
+            if !self.answer(&stream, head, body)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the connection goes on.
+    fn answer(&self, stream: &TcpStream, head: String, body: String) -> std::io::Result<bool> {
         if head.starts_with("get ") {
             let list = json!({ "object": "list", "data": [{ "id": "lab-model" }] }).to_string();
-            return respond(&mut stream, "200 OK", "application/json", &list);
+            return respond(stream, "200 OK", "application/json", &list);
         }
         let asked = Asked::read(head, body);
         let mut heard = self.heard();
@@ -173,40 +195,37 @@ impl State {
         self.changed.notify_all();
         let held = |heard: &mut Heard| asked.answered >= heard.held_from;
         drop(self.changed.wait_while(heard, held).unwrap_or_else(PoisonError::into_inner));
+        let written = |text: &str, calls: &[(String, String)]| match asked.wire {
+            Wire::Responses => responses(asked.answered, text, calls),
+            Wire::Chat => chat(asked.answered, text, calls),
+            Wire::Messages => messages(asked.answered, text, calls),
+        };
         match (self.script)(&asked) {
             Answer::Reply(text, calls) => {
-                let body = match asked.wire {
-                    Wire::Responses => responses(asked.answered, &text, &calls),
-                    Wire::Chat => chat(asked.answered, &text, &calls),
-                    Wire::Messages => messages(asked.answered, &text, &calls),
-                };
-                respond(&mut stream, "200 OK", "text/event-stream", &body)
+                respond(stream, "200 OK", "text/event-stream", &written(&text, &calls))
             }
             Answer::Status(status, body) => {
-                respond(&mut stream, &format!("{status} No"), "application/json", body)
+                respond(stream, &format!("{status} No"), "application/json", body)
             }
-            Answer::Nonsense => {
-                respond(&mut stream, "200 OK", "text/html", "<html>Welcome to the router</html>")
-            }
+            Answer::Nonsense => respond(stream, "200 OK", "text/html", "<html>Welcome to the router</html>"),
             Answer::Cut => {
-                let body = match asked.wire {
-                    Wire::Responses => responses(asked.answered, "Half a sen", &[]),
-                    Wire::Chat => chat(asked.answered, "Half a sen", &[]),
-                    Wire::Messages => messages(asked.answered, "Half a sen", &[]),
-                };
+                let body = written("Half a sen", &[]);
                 let half = &body[..body.find("Half a").expect("the text") + 3];
-                respond(&mut stream, "200 OK", "text/event-stream", half)
+                send(stream, "200 OK", "text/event-stream", half)?;
+                Ok(false)
             }
         }
     }
 }
 
-fn read_request(stream: &TcpStream) -> std::io::Result<(String, String)> {
-    let mut reader = BufReader::new(stream);
+/// Returns the next request; `None` where the connection was closed.
+fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<(String, String)>> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
         let line = line.to_lowercase();
         if let Some(value) = line.strip_prefix("content-length:") {
             length = value.trim().parse().expect("a number");
@@ -218,13 +237,20 @@ fn read_request(stream: &TcpStream) -> std::io::Result<(String, String)> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok((head, String::from_utf8(body).expect("JSON")))
+    Ok(Some((head, String::from_utf8(body).expect("JSON"))))
 }
 
-fn respond(stream: &mut TcpStream, status: &str, kind: &str, body: &str) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
+/// Answers, and keeps the connection.
+fn respond(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> std::io::Result<bool> {
+    send(stream, status, kind, body)?;
+    stream.write_all(b"0\r\n\r\n")?;
+    Ok(true)
+}
+
+/// Sends an answer but for its end.
+fn send(mut stream: &TcpStream, status: &str, kind: &str, body: &str) -> std::io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n");
+    stream.write_all(format!("{head}{:x}\r\n{body}\r\n", body.len()).as_bytes())
 }
 
 impl Asked {

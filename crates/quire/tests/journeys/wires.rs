@@ -236,3 +236,18 @@ fn chat_as_an_ordinary_user() {
 fn messages_as_an_ordinary_user() {
     as_user(Wire::Messages);
 }
+
+/// A new connection for each step would cost more than the step.
+#[test]
+fn twenty_steps_share_a_connection() {
+    for wire in Wire::ALL {
+        let stage = Stage::set();
+        let model = Model::new(|asked| match asked.answered {
+            0..20 => shell(&format!("echo {}", asked.answered)),
+            _ => say("Counted."),
+        });
+        stage.use_model(&model, wire);
+        stage.quire(&["count to twenty"]).exits(0);
+        assert_eq!((model.asked().len(), model.connections()), (21, 1), "{wire:?}");
+    }
+}
