@@ -18,7 +18,7 @@ use quire_core::message::{Fault, FaultKind};
 use quire_core::{Phase, Prompt, Reply, Task, ToolSpec, Want, settle, view};
 use quire_model::{Client, Glimpse, Patience};
 use rows::{Must, Row, rows};
-use server::Server;
+use server::{Play, Server, Then};
 use speech::{SAID, Speech};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -31,6 +31,8 @@ use tokio::net::TcpListener;
 pub const KEY: &str = "sk-very-secret-0123";
 const WIRES: [(Wire, &str); 3] =
     [(Wire::Responses, "responses"), (Wire::Chat, "chat"), (Wire::Messages, "messages")];
+/// What is tried after each byte that a whole answer has, beside the rows.
+const CUT: &str = "cut after any byte";
 const CANCEL: &str = "cancelled after any byte";
 
 /// By fault and wire, what came of it.
@@ -43,13 +45,14 @@ fn main() -> ExitCode {
     args.retain(|arg| arg != "--table" && arg != "--markdown");
     let (outcomes, mut trials) = (Outcomes::default(), Vec::new());
     let all: Arc<Vec<Row>> = Arc::new(rows());
-    for place in 0..=all.len() {
+    for place in 0..all.len() + 2 {
         for (wire, name) in WIRES {
             let (all, outcomes) = (all.clone(), outcomes.clone());
-            let title = all.get(place).map_or(CANCEL, |row| row.fault.as_str()).replace(' ', "_");
+            let title = fault(&all, place).replace(' ', "_");
             trials.push(Trial::test(format!("{name}::{title}"), move || {
                 let came = match all.get(place) {
                     Some(row) => block_on(try_row(row, Speech(wire)))?,
+                    None if place == all.len() => block_on(cut(Speech(wire)))?,
                     None => block_on(cancel(Speech(wire)))?,
                 };
                 outcomes.lock().expect("no panic").insert((place, name), came);
@@ -64,6 +67,11 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
+fn fault(all: &[Row], place: usize) -> &str {
+    let whole = if place == all.len() { CUT } else { CANCEL };
+    all.get(place).map_or(whole, |row| row.fault.as_str())
+}
+
 fn printed(all: &[Row], outcomes: &BTreeMap<(usize, &'static str), String>, markdown: bool) -> String {
     let mut out = String::new();
     let of = |place, wire| outcomes.get(&(place, wire)).map_or("FAILED", String::as_str);
@@ -72,8 +80,8 @@ fn printed(all: &[Row], outcomes: &BTreeMap<(usize, &'static str), String>, mark
     } else {
         writeln!(out, "\n{:<58}{:<44}{:<44}messages", "fault", "responses", "chat").expect("memory");
     }
-    for place in 0..=all.len() {
-        let fault = all.get(place).map_or(CANCEL, |row| row.fault.as_str());
+    for place in 0..all.len() + 2 {
+        let fault = fault(all, place);
         let [a, b, c] = WIRES.map(|(_, wire)| of(place, wire));
         if markdown {
             writeln!(out, "| {fault} | {a} | {b} | {c} |").expect("memory");
@@ -81,12 +89,13 @@ fn printed(all: &[Row], outcomes: &BTreeMap<(usize, &'static str), String>, mark
             writeln!(out, "{fault:<58}{a:<44}{b:<44}{c}").expect("memory");
         }
     }
-    let failed =
-        (0..=all.len()).flat_map(|place| WIRES.map(|(_, wire)| of(place, wire))).filter(|o| *o == "FAILED");
+    let failed = (0..all.len() + 2)
+        .flat_map(|place| WIRES.map(|(_, wire)| of(place, wire)))
+        .filter(|o| *o == "FAILED");
     writeln!(
         out,
         "\n{} faults on {} wires, {} not as they must be",
-        all.len() + 1,
+        all.len() + 2,
         WIRES.len(),
         failed.count()
     )
@@ -282,14 +291,46 @@ fn nothing_twice(shown: &[Glimpse], result: &Result<Reply, Fault>) {
     );
 }
 
+/// An answer with a text and a call, whole.
+fn answer(speech: Speech) -> Vec<u8> {
+    let call = speech.call(1, "c1", "shell", "{\"command\":\"rm x\"}");
+    server::stream(speech.start() + &speech.text(SAID) + &call + &speech.end(speech::End::Done)).bytes
+}
+
+/// The connection ends after each byte that a server can have sent: it is asked again, and the answer is there once.
+async fn cut(speech: Speech) -> Result<String, Failed> {
+    let all = answer(speech);
+    let whole = Play { bytes: all.clone(), then: Then::Close };
+    for bytes in 0..all.len() {
+        let plays = vec![Play { bytes: all[..bytes].to_vec(), then: Then::Close }, whole.clone()];
+        let server = Server::start(plays).await;
+        let model = model(speech.0, &server.url);
+        let prompt = asking(model.clone()).prompt();
+        let Asked { result, shown } = ask(&Client::with(patience(false)), &model, &prompt).await;
+        nothing_twice(&shown, &result);
+        let reply = result.map_err(|fault| format!("{bytes}: {fault}"))?;
+        let inputs: Vec<&str> = reply.calls.iter().map(|call| call.input.as_str()).collect();
+        assert_eq!(
+            (reply.text.as_str(), inputs.as_slice()),
+            (SAID, &["{\"command\":\"rm x\"}"][..]),
+            "{bytes}"
+        );
+        // All that counts may be there before the last byte.
+        assert!(
+            server.bodies().len() == 2 || bytes > all.len() / 2,
+            "{bytes}: asked {}",
+            server.bodies().len()
+        );
+    }
+    Ok("asked again, goes on".to_owned())
+}
+
 /// The person stops the task after each byte that a server can have sent: the connection is closed, and the task is as it
 /// was before it was asked.
 async fn cancel(speech: Speech) -> Result<String, Failed> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let model = model(speech.0, &format!("http://{}/v1", listener.local_addr()?));
-    let call = speech.call(1, "c1", "shell", "{\"command\":\"rm x\"}");
-    let all =
-        server::stream(speech.start() + &speech.text(SAID) + &call + &speech.end(speech::End::Done)).bytes;
+    let all = answer(speech);
     let client = Client::with(patience(false));
     for bytes in 0..all.len() {
         let mut task = asking(model.clone());

@@ -23,7 +23,7 @@ const CALLS_A_STEP: usize = (EVENTS_A_STEP - 4) / 2;
 
 fn main() -> Fallible<()> {
     let mut arguments = std::env::args_os().skip(1);
-    let binary = PathBuf::from(arguments.next().ok_or("usage: steps_cost QUIRE [STEPS]")?);
+    let binary = fs::canonicalize(arguments.next().ok_or("usage: steps_cost QUIRE [STEPS]")?)?;
     let steps: usize = arguments.next().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(1_000);
     let lab = tempfile::Builder::new().prefix("quire-bench-").tempdir_in("/var/tmp")?;
     let bench = Bench::new(binary, lab.path())?;

@@ -65,7 +65,7 @@ pub(super) fn read(
             if written != sum(task, seq, at_ms, text) {
                 return Err("it is not what was written".to_owned());
             }
-            let event: Event = serde_json::from_str(text).map_err(|e| e.to_string())?;
+            let event = Event::parse(text).map_err(|e| e.to_string())?;
             Ok(Logged { seq, at_ms, event })
         })();
         if let ControlFlow::Break(damaged) = each(logged.map_err(damaged)?) {

@@ -17,6 +17,11 @@ struct Row {
     goes_back: &'static str,
 }
 
+/// Returns each wire with the stream of a server that speaks it.
+pub(crate) fn streams() -> Vec<(Wire, &'static str)> {
+    ROWS.iter().map(|row| (row.wire, row.bytes)).collect()
+}
+
 const ROWS: [Row; 11] = [
     Row {
         server: "OpenAI, Chat",
