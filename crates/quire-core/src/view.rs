@@ -4,6 +4,7 @@
 mod ask;
 mod claims;
 mod cost;
+pub mod marks;
 mod progress;
 mod reach;
 mod review;
@@ -16,11 +17,12 @@ pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile};
 
-use crate::bytes::escape;
+use crate::bytes::{escape, unescape};
 use crate::event::{Trouble, Why};
 use crate::message::FaultKind;
 use crate::task::{Needed, Phase, Task};
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -128,6 +130,14 @@ impl TaskRow {
             agent_questions: agent_questions(task),
             needed_you: task.needed,
         }
+    }
+}
+
+impl TaskRow {
+    /// Returns its folder as a person calls it; see [`short_folder`].
+    pub fn short_folder(&self, home: Option<&Path>) -> String {
+        let raw = unescape(&self.folder).unwrap_or_else(|| self.folder.clone().into_bytes());
+        short_folder(Path::new(OsStr::from_bytes(&raw)), home)
     }
 }
 

@@ -23,8 +23,8 @@ use quire_core::{Event, Phase};
 use quire_sandbox::protocol::Port;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -65,12 +65,17 @@ pub enum ToHost {
     Follow(u64),
     /// Say what the tasks' programs listen on.
     Listening,
+    /// Serve the page, and let one browser in. Tasks begun there see these variables, and this folder first.
+    Page {
+        env: BTreeMap<String, String>,
+        cwd: PathBuf,
+    },
     /// End; a newer quire takes over, or a person says so. Tasks go on with the next host.
     Stop,
 }
 
-/// What the host says: one JSON object a line.
-#[derive(Debug, Serialize, Deserialize)]
+/// What the host says: one JSON object a line. It cannot be printed, since it may be what lets a browser in.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromHost {
     Hello {
@@ -82,7 +87,24 @@ pub enum FromHost {
     Glimpse(Glimpse),
     /// What each task's programs listen on now, where there are any.
     Listening(HashMap<u64, Vec<Port>>),
+    Page(PageAt),
+    /// Why there is none.
+    NoPage(String),
 }
+
+/// Where the page is, and what lets one browser in, once and soon.
+#[derive(Serialize, Deserialize)]
+pub struct PageAt {
+    /// Of 127.0.0.1, and of ::1 where the machine has it.
+    pub port: u16,
+    /// Where results are shown.
+    pub preview: u16,
+    pub token: String,
+}
+
+/// Serves the page where it is not served yet, and lets one more browser in. The page is a face, of which the host knows no
+/// more than this.
+pub type OpenPage = Arc<dyn Fn(Surroundings) -> io::Result<PageAt> + Send + Sync>;
 
 /// The most that a face may say in one connection, in bytes.
 const HEARD_BYTES_MAX: u64 = 1 << 20;
@@ -140,12 +162,20 @@ struct Host {
     /// Tells every driver to come to an end.
     retire: watch::Sender<bool>,
     company: Mutex<usize>,
+    /// Absent: this host serves no page.
+    page: Option<OpenPage>,
     /// As it was when the host started.
     build: String,
 }
 
 /// Drives what is owed, and writes to stderr, which may be `log`, until told to stop, or, where `leaves` says so, until there has been nothing to do for a while.
-pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<(), HostError> {
+pub async fn run(
+    store: Store,
+    home: &Path,
+    log: &Path,
+    leaves: bool,
+    page: Option<OpenPage>,
+) -> Result<(), HostError> {
     let path = socket(home);
     let failed = |why| HostError::Socket { path: path.clone(), why };
     let lock = File::create(home.join("host.lock")).map_err(failed)?;
@@ -159,7 +189,7 @@ pub async fn run(store: Store, home: &Path, log: &Path, leaves: bool) -> Result<
     }
     let mut listener = listen(home).map_err(failed)?;
     let mut bound = inode(&path);
-    let host = Arc::new(Host::new(store, home));
+    let host = Arc::new(Host::new(store, home, page));
     let mut mark = host.store.mark()?;
     for task in host.store.tasks()? {
         if host.lacks_key(task) {
@@ -287,7 +317,7 @@ pub async fn connect(home: &Path) -> io::Result<UnixStream> {
 }
 
 impl Host {
-    fn new(store: Store, home: &Path) -> Host {
+    fn new(store: Store, home: &Path, page: Option<OpenPage>) -> Host {
         Host {
             store,
             home: home.to_owned(),
@@ -300,6 +330,7 @@ impl Host {
             listening: Mutex::default(),
             retire: watch::channel(false).0,
             company: Mutex::new(0),
+            page,
             build: build(),
         }
     }
@@ -539,6 +570,15 @@ impl Host {
                             let all = lock_of(&self.listening).clone();
                             say(&mut write, &FromHost::Listening(all)).await?;
                         }
+                        ToHost::Page { env, cwd } => {
+                            let opened = self.page.as_ref().map(|open| open(Surroundings { env, cwd }));
+                            let answer = match opened {
+                                Some(Ok(at)) => FromHost::Page(at),
+                                Some(Err(why)) => FromHost::NoPage(why.to_string()),
+                                None => FromHost::NoPage("this one drives tasks alone".to_owned()),
+                            };
+                            say(&mut write, &answer).await?;
+                        }
                         ToHost::Stop => {
                             self.retire.send_replace(true);
                         }
@@ -598,7 +638,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
         std::fs::create_dir(&folder).unwrap();
-        let host = Host::new(Store::open(&home).unwrap(), &home);
+        let host = Host::new(Store::open(&home).unwrap(), &home, None);
         let task = testing::begun(&host.store, &home, &folder).await;
         Case { host, task, _temp: temp }
     }

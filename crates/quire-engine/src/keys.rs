@@ -2,12 +2,12 @@
 //! in a [`Secret`], which nothing prints, and is never part of a task's log. So are the secrets of `[secrets]`, which stand
 //! in the same places under the names of their variables.
 
-use crate::plain_file::read_start;
+use crate::plain_file::{read_start, replace};
 use crate::settings::Surroundings;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use quire_core::Secret;
@@ -94,19 +94,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-    let beside = dir.join(format!(".keys.toml.{}", std::process::id()));
-    let written = (|| {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        fs::File::open(dir)?.sync_all()
-    })();
-    if written.is_err() {
-        // Whatever went wrong, a key must not lie about in a file that nobody knows of.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    replace(path, bytes, 0o600)
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! fact it reads from the store; so a host that dies is only started again.
 
 use crate::glimpse::Glimpse;
-use crate::host::{self, FromHost, ToHost};
+use crate::host::{self, FromHost, PageAt, ToHost};
 use crate::hostlog;
 use crate::keys::Secret;
+use crate::settings::Surroundings;
 use crate::store::{ReadError, Store};
 use quire_core::Logged;
 use quire_core::event::Seq;
@@ -29,6 +30,8 @@ pub enum LinkError {
     Ended { log: PathBuf },
     #[error("the host does not answer; its log is {}", log.display())]
     Silent { log: PathBuf },
+    #[error("the host cannot serve the page: {0}")]
+    NoPage(String),
 }
 
 /// A connection to the host.
@@ -130,7 +133,7 @@ impl Link {
         link.say(&ToHost::Hello { version: host::build() }).await;
         match timeout(START, link.hear()).await.ok()?? {
             FromHost::Hello { version, pid } => Some((Link { pid, ..link }, version)),
-            FromHost::News | FromHost::Glimpse(_) | FromHost::Listening(_) => None,
+            _ => None,
         }
     }
 
@@ -144,6 +147,16 @@ impl Link {
         match timeout(START, self.hear()).await {
             Ok(Some(FromHost::Listening(all))) => all,
             _ => HashMap::new(),
+        }
+    }
+
+    /// Has the page served, for a person whose surroundings these are, and one browser let in.
+    pub async fn page(&mut self, here: &Surroundings) -> Result<PageAt, LinkError> {
+        self.say(&ToHost::Page { env: here.env.clone(), cwd: here.cwd.clone() }).await;
+        match timeout(START, self.hear()).await {
+            Ok(Some(FromHost::Page(at))) => Ok(at),
+            Ok(Some(FromHost::NoPage(why))) => Err(LinkError::NoPage(why)),
+            _ => Err(LinkError::Silent { log: self.log.clone() }),
         }
     }
 

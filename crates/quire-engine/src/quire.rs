@@ -6,9 +6,11 @@ use crate::accept::{self, AcceptError, Desk, Did, Outcome, Report};
 use crate::blob::BlobError;
 use crate::database::{DiskError, DiskKind, OpenError};
 use crate::freeze::{self, FreezeError, Frozen};
+use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
+use crate::models::NoModel;
 use crate::place::Place;
-use crate::settings::{Resolved, Surroundings};
+use crate::settings::{Resolved, SettingsError, Surroundings};
 use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
 use crate::work::load_snapshot;
@@ -73,6 +75,11 @@ pub enum EngineError {
     Seen { task: u64, now: Hash },
     #[error("`{}` is not in a folder of this task.", path.display())]
     Outside { path: PathBuf },
+    /// The task is kept, and waits for one.
+    #[error("{none}")]
+    NoModel { task: u64, none: NoModel },
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]
@@ -587,8 +594,8 @@ impl Quire {
     }
 
     /// Is the host, until told to stop; see [`host::run`].
-    pub async fn host(&self, leaves: bool) -> Result<(), EngineError> {
-        Ok(host::run(self.store.clone(), &self.home, &self.log, leaves).await?)
+    pub async fn host(&self, leaves: bool, page: Option<OpenPage>) -> Result<(), EngineError> {
+        Ok(host::run(self.store.clone(), &self.home, &self.log, leaves, page).await?)
     }
 
     /// Appends what `events` makes of the task as it stands; a task that moved on meanwhile is looked at again.
@@ -623,7 +630,7 @@ impl Quire {
         }
     }
 
-    fn frozen(&self, task: &Task) -> Result<Vec<Frozen>, EngineError> {
+    pub(crate) fn frozen(&self, task: &Task) -> Result<Vec<Frozen>, EngineError> {
         let bases = task.bases.iter().flat_map(|bases| bases.iter());
         Ok(bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect::<Result<_, _>>()?)
     }

@@ -6,12 +6,14 @@
 //! [`Surroundings`].
 
 mod folders;
+mod keep;
 mod known;
 mod layer;
 mod models;
 mod units;
 
-pub use folders::FolderError;
+pub use folders::{FolderError, leave_new_folder, new_folder};
+pub use keep::keep;
 pub use layer::Origin;
 pub use models::{LOCAL, PriceSaid, Provider, Traits};
 

@@ -4,7 +4,7 @@ use crate::quire::{EngineError, Quire};
 use crate::rooted::lock_file;
 use crate::settings::Surroundings;
 use crate::usage::Usage;
-use crate::{Link, freeze, once, quire};
+use crate::{Link, desktop, freeze, once, quire};
 use quire_core::Task;
 use quire_core::bytes::unescape;
 use rustix::fs::{FlockOperation, flock};
@@ -79,6 +79,8 @@ const OURS: &[&str] = &[
     "host.lock",
     "host.log",
     "host.sock",
+    "page.key",
+    "page.port",
     "quire-proof-",
     "rung.json",
 ];
@@ -177,6 +179,8 @@ pub async fn uninstall(surroundings: &Surroundings, purge: bool) -> Result<Unins
             done.kept.extend(all.filter(|(name, _)| is_ours(name)).map(|(_, path)| path));
         }
     }
+    let entry = desktop::files(surroundings).into_iter();
+    done.removed.extend(entry.filter(|path| fs::remove_file(path).is_ok()));
     Ok(done)
 }
 

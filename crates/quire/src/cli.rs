@@ -99,6 +99,8 @@ pub enum Command {
     Stop(TaskArgs),
     /// Go on with a task that waits
     Resume(ResumeArgs),
+    /// Open the page: hand over tasks, see results and accept them in a browser
+    Web(WebArgs),
     /// Drive the tasks in the foreground (otherwise started by itself)
     Host(HostArgs),
     /// Show which models answer, or add a provider's key
@@ -308,7 +310,20 @@ pub struct AcceptArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct WebArgs {
+    /// Print the page's address instead of opening it; it lets one browser in, within a minute
+    #[arg(long)]
+    pub print: bool,
+    /// Put quire among the programs of your desktop
+    #[arg(long, conflicts_with = "print")]
+    pub install: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct HostArgs {
+    /// The port of the page [default: the one it had]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
     /// Stop the host that runs; its tasks go on with the next one
     #[arg(long)]
     pub stop: bool,

@@ -27,6 +27,7 @@ pub mod stop;
 pub mod undo;
 pub mod uninstall;
 pub mod watch;
+pub mod web;
 
 use crate::error::{Exit, Failure};
 use crate::layout::one_line;
@@ -79,28 +80,12 @@ pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
 
 /// Returns the host's address for a task, with the keys of its models and its secrets handed over, where there are any.
 pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
-    let mut link = quire.link().await?;
-    for model in task.models() {
-        if let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here) {
-            link.key(task.id, &model.provider, &key).await;
-        }
-    }
-    for rule in &task.charter.secrets {
-        if let Some(value) = keys.secret(&rule.name, here) {
-            link.secret(task.id, &rule.name, &value).await;
-        }
-    }
-    link.nudge(task.id).await;
-    Ok(link)
+    Ok(quire.hand_over(task, keys, here).await?)
 }
 
 /// Tells the host, if one runs, that a task's log has news: what is stopped ends at once.
 pub fn nudge_host(quire: &Quire, task: u64) -> Result<(), Failure> {
-    wait(async {
-        if let Some(mut link) = quire.running_host().await {
-            link.nudge(task).await;
-        }
-    })
+    wait(quire.tell_host(task))
 }
 
 /// Returns what the programs of tasks at work listen on, as the host that runs says it.
@@ -145,16 +130,6 @@ pub fn no_model(task: u64, none: &NoModel) -> Failure {
             "Name a model (see: quire models): quire resume {task} -m {example}/MODEL. Without one: quire demo"
         ),
     )
-}
-
-/// Returns the settings that hold in a task's folder, with the model that `-m` names.
-pub fn settings_of(
-    task: &Task,
-    model: Option<&str>,
-    here: &Surroundings,
-) -> Result<settings::Settings, Failure> {
-    let options = Options { model: model.map(str::to_owned), ..Options::default() };
-    Ok(settings::read(&options, Some(&task.charter.folders[0]), here)?)
 }
 
 /// Returns the home, from which on folders are named.

@@ -10,7 +10,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("rewind", "Say what should be different: quire revise N \"...\""),
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
-    ("web", "The terminal has it all: quire ls"),
     ("export", "Print the events of a task: quire log N --json"),
     ("import", "Print the events of a task: quire log N --json"),
     ("exec", "Start a task and wait for its end: quire run --json \"TASK\""),
@@ -27,7 +26,6 @@ const OPTIONS: &[(&str, &str, &str)] = &[
     ("accept", "--only", "Take whole files by their path: quire accept N PATH..."),
     ("accept", "--commit", "Accept, then commit with git"),
     ("accept", "--branch", "Accept, then commit with git"),
-    ("host", "--port", "Leave it out: there is no page yet"),
 ];
 
 /// Returns what to say to a command of a later version, or `None` where there will be none of that name.

@@ -7,6 +7,7 @@ mod later;
 mod layout;
 mod pager;
 mod terminal;
+mod web;
 
 use cli::{Cli, Command, Parsed};
 use cmd::Face;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Gc(args) => cmd::gc::gc(&args, &face),
         Command::Du => cmd::du::du(&face),
         Command::Uninstall(args) => cmd::uninstall::uninstall(&args, &face),
+        Command::Web(args) => cmd::web::web(&args, &face),
         Command::Demo(args) => cmd::demo::demo(&args, &face),
     }
 }

@@ -59,7 +59,7 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
 #[test]
 fn what_a_later_version_has_is_named_as_that() {
     let home = tempfile::tempdir().unwrap();
-    let commands = ["note", "send", "rewind", "fork", "compare", "web", "export", "import", "exec"];
+    let commands = ["note", "send", "rewind", "fork", "compare", "export", "import", "exec"];
     let of_commands = commands.map(|c| vec![c, "1", "--any"]);
     let of_options = [
         vec!["run", "-n", "3", "fix it"],
@@ -72,7 +72,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["accept", "1", "--only", "1"],
         vec!["accept", "1", "--commit"],
         vec!["accept", "1", "--branch", "x"],
-        vec!["host", "--port", "1"],
     ];
     for arguments in of_commands.iter().chain(&of_options) {
         let out = quire(home.path(), arguments);
@@ -87,7 +86,7 @@ fn what_a_later_version_has_is_named_as_that() {
 #[test]
 fn with_json_an_error_is_one_line_of_json() {
     let home = tempfile::tempdir().unwrap();
-    for arguments in [["--json", "reveiw"], ["web", "--json"], ["accept", "--json"]] {
+    for arguments in [["--json", "reveiw"], ["compare", "--json"], ["accept", "--json"]] {
         let out = quire(home.path(), &arguments);
         let said: serde_json::Value = serde_json::from_slice(&out.stderr).unwrap();
         assert_eq!((&said["v"], &said["error"]["exit"]), (&1.into(), &2.into()), "{said}");

@@ -1,6 +1,7 @@
 //! Which folders a task may work on: that they are there, can be read, are not one within another, and are not more than
 //! a person can have meant.
 
+use super::Surroundings;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,39 @@ pub(super) fn resolve(
     Ok(folders)
 }
 
+/// The folder of a home in which tasks that were given none make theirs.
+const NEW: &str = "Quire";
+/// Of a new folder's name, in characters.
+const NAME_CHARS_MAX: usize = 48;
+
+/// Makes the empty folder `~/Quire/TITLE` for a task that is given none, named after its words.
+pub fn new_folder(here: &Surroundings, words: &str) -> Result<PathBuf, FolderError> {
+    let home = here.home().ok_or_else(|| FolderError::Missing(PathBuf::from("~")))?.join(NEW);
+    let plain = |c: char| if c.is_alphanumeric() || "-_,".contains(c) { c } else { ' ' };
+    let name: String = words.trim().lines().next().unwrap_or_default().chars().map(plain).collect();
+    let name: String =
+        name.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(NAME_CHARS_MAX).collect();
+    let name = if name.trim().is_empty() { "New" } else { name.trim() };
+    let failed = |folder: &Path, source| FolderError::Unreadable { path: folder.to_owned(), source };
+    fs::create_dir_all(&home).map_err(|error| failed(&home, error))?;
+    for number in 1u32.. {
+        let folder = home.join(if number == 1 { name.to_owned() } else { format!("{name} {number}") });
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder.clone()).map_err(|error| failed(&folder, error)),
+        }
+    }
+    Err(failed(&home, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Removes a folder that [`new_folder`] made, where nothing came into it.
+pub fn leave_new_folder(here: &Surroundings, folder: &Path) {
+    if here.home().is_some_and(|home| folder.parent() == Some(&home.join(NEW))) {
+        // One that holds anything is not removed.
+        let _ = fs::remove_dir(folder);
+    }
+}
+
 fn readable(given: &Path) -> Result<PathBuf, FolderError> {
     let unreadable = |source| FolderError::Unreadable { path: given.to_owned(), source };
     let folder = fs::canonicalize(given).map_err(|e| match e.kind() {
@@ -103,6 +137,30 @@ fn readable(given: &Path) -> Result<PathBuf, FolderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_folder_is_named_after_the_task_and_left_where_it_stays_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = [("HOME".to_owned(), dir.path().display().to_string())].into();
+        let here = Surroundings { env, cwd: "/".into() };
+        let rows = [
+            ("make me a homepage\nwith hours", "make me a homepage"),
+            ("make me a homepage", "make me a homepage 2"),
+            ("../../etc/passwd", "etc passwd"),
+            (" . ", "New"),
+            ("Bäckerei: „Öffnungszeiten“", "Bäckerei Öffnungszeiten"),
+        ];
+        for (words, expected) in rows {
+            let folder = new_folder(&here, words).unwrap();
+            assert_eq!(folder, dir.path().join("Quire").join(expected), "{words}");
+        }
+        let (empty, full) = (dir.path().join("Quire/New"), dir.path().join("Quire/etc passwd"));
+        fs::write(full.join("kept"), "").unwrap();
+        for folder in [&empty, &full, &dir.path().join("Quire")] {
+            leave_new_folder(&here, folder);
+        }
+        assert!(!empty.exists() && full.join("kept").exists());
+    }
 
     #[test]
     fn folders_as_given_become_canonical_or_an_error() {

@@ -2,7 +2,7 @@
 //! once, one that waited for nothing else goes on.
 
 use crate::cli::AnswerArgs;
-use crate::cmd::{Face, nudge_host, open, print_state, to_host, wait};
+use crate::cmd::{Face, open, print_state, wait};
 use crate::error::{Exit, Failure};
 use quire_core::Task;
 use quire_core::net::address;
@@ -19,14 +19,8 @@ pub fn answer(args: &AnswerArgs, allow: bool, face: &Face) -> Result<Exit, Failu
     }
     let (number, asked) = chosen(&task, args.host.as_deref(), allow)?;
     let to = address(&asked.host, asked.port);
-    quire.answer(id, number, allow)?;
     let waited = task.phase != Phase::Working;
-    let task = quire.task(id)?;
-    if task.phase == Phase::Working {
-        wait(to_host(&quire, &task, &Keys::read(&here)?, &here))??;
-    } else {
-        nudge_host(&quire, id)?;
-    }
+    let task = wait(quire.settle(id, number, allow, &Keys::read(&here)?, &here))??;
     let what =
         if allow { format!("Task {id} may reach {to}.") } else { format!("Task {id} may not reach {to}.") };
     let next = match (&task.phase, task.pressing().count()) {

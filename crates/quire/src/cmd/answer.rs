@@ -4,7 +4,7 @@
 
 use crate::cli::AnswersArgs;
 use crate::cmd::converse::{self, Said};
-use crate::cmd::{Face, nudge_host, open, print_state, to_host, wait};
+use crate::cmd::{Face, open, print_state, wait};
 use crate::error::{Exit, Failure};
 use quire_core::event::Why;
 use quire_core::task::Phase;
@@ -20,13 +20,7 @@ pub fn answer(args: &AnswersArgs, face: &Face) -> Result<Exit, Failure> {
     }
     let answers =
         if args.answers.is_empty() { asked_here(&before, face)? } else { read(&args.answers, &before)? };
-    quire.answer_agent(id, &answers)?;
-    let task = quire.task(id)?;
-    if task.phase == Phase::Working {
-        wait(to_host(&quire, &task, &Keys::read(&here)?, &here))??;
-    } else {
-        nudge_host(&quire, id)?;
-    }
+    let task = wait(quire.settle_agent(id, &answers, &Keys::read(&here)?, &here))??;
     print_state(&task, &came_of(&before, &task), face)?;
     Ok(Exit::Done)
 }

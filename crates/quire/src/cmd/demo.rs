@@ -174,7 +174,7 @@ impl Play {
         let host = quire.clone();
         runtime.spawn(async move {
             // Whoever waits for it finds out that it does not answer; this says why.
-            if let Err(error) = host.host(false).await {
+            if let Err(error) = host.host(false, None).await {
                 say(&format!("The demo's host ended: {error}."));
             }
         });

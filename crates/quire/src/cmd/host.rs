@@ -4,12 +4,14 @@ use crate::cli::HostArgs;
 use crate::cmd::{Face, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::print;
+use crate::web;
 use quire_engine::Quire;
 use quire_engine::settings::Surroundings;
 use serde_json::json;
+use std::sync::Arc;
 
 pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
-    let quire = Quire::open(&Surroundings::capture())?;
+    let quire = Arc::new(Quire::open(&Surroundings::capture())?);
     if args.stop {
         let stopped = wait(async {
             match quire.running_host().await {
@@ -39,11 +41,17 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
         );
     }
     wait(async {
+        let page = web::opener(quire.clone(), args.port).map_err(|error| no_page(&error))?;
         tokio::select! {
-            ended = quire.host(args.background) => ended.map(|()| Exit::Done).map_err(Failure::from),
+            ended = quire.host(args.background, Some(page)) => ended.map(|()| Exit::Done).map_err(Failure::from),
             _ = tokio::signal::ctrl_c(), if !args.background => Ok(Exit::Interrupted),
         }
     })?
+}
+
+fn no_page(error: &std::io::Error) -> Failure {
+    let what = format!("The page cannot be served: {error}.");
+    Failure::new(Exit::Trouble, what, "Nothing was started.", "Name another port: quire host --port P")
 }
 
 /// What happens goes to stderr, which of a host in the background is its log.

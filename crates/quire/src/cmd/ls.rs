@@ -4,16 +4,13 @@ use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
-use quire_core::bytes::unescape;
 use quire_core::view::{self, TaskRow};
 use quire_core::{Phase, Task, Usd};
 use quire_engine::Port;
 use quire_engine::keys::Keys;
 use serde_json::json;
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Questions of one task that are shown; --json has them all.
 const QUESTIONS_MAX: usize = 3;
@@ -60,10 +57,7 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
 
 /// Returns the table. Only on a terminal are titles cut to fit.
 fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Path>, look: &Look) -> String {
-    let folder = |row: &TaskRow| {
-        let raw = unescape(&row.folder).unwrap_or_else(|| row.folder.clone().into_bytes());
-        one_line(&view::short_folder(&PathBuf::from(OsString::from_vec(raw)), home))
-    };
+    let folder = |row: &TaskRow| one_line(&row.short_folder(home));
     let widest = |of: &dyn Fn(&TaskRow) -> usize, most| rows.iter().map(of).max().unwrap_or(0).min(most);
     // Under its heading, "needs you" need not be said again.
     let says = |row: &TaskRow| row.state.strip_prefix("needs you: ").unwrap_or(&row.state).to_owned();

@@ -163,14 +163,21 @@ fn names(listing: &Listing) -> Vec<&str> {
     }
 }
 
-fn as_text(listing: &Listing) -> String {
-    let Listing { provider, base_url, found } = listing;
-    let said = match found {
+/// Returns what a provider said, in a few words.
+pub fn listing_said(listing: &Listing) -> String {
+    match &listing.found {
         Found::Models(models) => count(models.len(), "model"),
-        Found::NoKey { variable } => format!("no key: set {variable}, or quire models add {provider}"),
+        Found::NoKey { variable } => {
+            format!("no key: set {variable}, or quire models add {}", listing.provider)
+        }
         Found::NotRunning => "nothing answers there".to_owned(),
         Found::Failed(fault) => fault.message.clone(),
-    };
+    }
+}
+
+fn as_text(listing: &Listing) -> String {
+    let Listing { provider, base_url, found } = listing;
+    let said = listing_said(listing);
     let mut text = format!("{provider:<11} {base_url:<32} {said}\n");
     if let Found::Models(models) = found {
         for Listed { model, tools, embeds, .. } in models {
@@ -194,8 +201,15 @@ fn facts(model: &Model, tools: Option<bool>, embeds: bool) -> String {
 }
 
 fn tried_text(tried: &Tried) -> String {
-    let Tried { model, roles, trial } = tried;
-    let told = match trial {
+    let roles = &tried.roles;
+    let roles = if roles.is_empty() { String::new() } else { format!("  ({})", roles.join(", ")) };
+    format!("  {}  {}{roles}\n", tried.model.title(), tried_said(tried))
+}
+
+/// Returns what a model that was asked itself can do, or why it did not answer.
+pub fn tried_said(tried: &Tried) -> String {
+    let Tried { model, trial, .. } = tried;
+    match trial {
         Ok(Trial { streams, calls_tools, sees_images }) => {
             let streams = if *streams { "streams" } else { "does not stream" };
             let tools = if *calls_tools { "calls tools" } else { "called no tool" };
@@ -210,9 +224,7 @@ fn tried_text(tried: &Tried) -> String {
             )
         }
         Err(fault) => fault.message.clone(),
-    };
-    let roles = if roles.is_empty() { String::new() } else { format!("  ({})", roles.join(", ")) };
-    format!("  {}  {told}{roles}\n", model.title())
+    }
 }
 
 fn as_json(listing: &Listing) -> Value {

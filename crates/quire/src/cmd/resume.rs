@@ -2,14 +2,13 @@
 
 use crate::cli::ResumeArgs;
 use crate::cmd::converse::edit_plan;
-use crate::cmd::{Face, no_model, open, print_state, settings_of, to_host, wait};
+use crate::cmd::{Face, open, print_state, to_host, wait};
 use crate::error::{Exit, Failure};
 use quire_core::event::Why;
 use quire_core::task::Phase;
 use quire_core::{Task, Usd, view};
 use quire_engine::Quire;
 use quire_engine::keys::Keys;
-use quire_engine::models::find_model;
 
 pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
@@ -25,32 +24,7 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
             let told = view::why_text(&Why::Money, &task);
             return Err(Failure::new(Exit::NeedsYou, told.what, told.safe, told.next));
         }
-        Phase::Waiting(why) => {
-            let day = match why {
-                // What the settings say now counts: there the limit was set.
-                Why::Day { .. } => settings_of(&task, None, &here)?.limits.day_usd,
-                _ => None,
-            };
-            if budget.is_some() || day.is_some_and(|day| Some(day) != task.charter.limits.day_usd) {
-                quire.budget(id, budget, day)?;
-            }
-            let mut model = None;
-            let edited = edited_plan(args, &task, &quire)?;
-            if args.model.is_some() || task.charter.model.is_none() {
-                let settings = settings_of(&task, args.model.as_deref(), &here)?;
-                let found = wait(find_model(&settings, &keys, &here))?;
-                model = Some(found.map_err(|none| no_model(id, &none))?);
-            }
-            match edited {
-                Some(plan) => quire.agree(id, &plan, model)?,
-                None => quire.resume(id, model)?,
-            }
-        }
-        Phase::Working => {
-            if budget.is_some() {
-                quire.budget(id, budget, None)?;
-            }
-        }
+        Phase::Waiting(_) | Phase::Working => {}
         Phase::Ready | Phase::Accepted | Phase::Discarded => {
             return Err(Failure::new(
                 Exit::WrongUse,
@@ -64,7 +38,9 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
             ));
         }
     }
-    let task = quire.task(id)?;
+    let edited = edited_plan(args, &task, &quire)?;
+    let (model, plan) = (args.model.as_deref(), edited.as_deref());
+    let task = wait(quire.carry_on(id, budget, model, plan, &keys, &here))??;
     wait(to_host(&quire, &task, &keys, &here))??;
     print_state(&task, &format!("Task {id} goes on. Follow it: quire watch {id}"), face)?;
     Ok(Exit::Done)
@@ -95,7 +71,7 @@ fn edited_plan(args: &ResumeArgs, task: &Task, quire: &Quire) -> Result<Option<S
 }
 
 /// Returns what the task may cost altogether, from an amount that is added or one that takes the old one's place.
-fn more(text: &str, task: &Task) -> Result<Usd, Failure> {
+pub fn more(text: &str, task: &Task) -> Result<Usd, Failure> {
     let text = text.trim();
     let (added, amount) = match text.strip_prefix('+') {
         Some(amount) => (true, Usd::parse(amount)),

@@ -2,10 +2,9 @@
 
 use crate::cli::RunArgs;
 use crate::cmd::follow::{self, Past};
-use crate::cmd::{Face, no_model, open, print_state, resolve, say_unset, to_host, wait, words};
+use crate::cmd::{Face, open, print_state, resolve, say_unset, to_host, wait, words};
 use crate::error::{Exit, Failure};
 use quire_engine::keys::Keys;
-use quire_engine::models::find_model;
 use quire_engine::settings::{Options, Surroundings};
 
 pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
@@ -19,10 +18,8 @@ pub fn begin(words: &str, options: &Options, background: bool, face: &Face) -> R
     let (quire, here) = open(face)?;
     let keys = Keys::read(&here)?;
     say_unset(&resolved.settings.secrets, &keys, &here, face);
-    let found = wait(find_model(&resolved.settings, &keys, &here))?;
-    let id = quire.open_task(&resolved, found.as_ref().ok().cloned(), words)?;
-    found.map_err(|none| no_model(id, &none))?;
-    let task = quire.task(id)?;
+    let task = wait(quire.begin(&resolved, words, &keys, &here))??;
+    let id = task.id;
     if background {
         wait(to_host(&quire, &task, &keys, &here))??;
         print_state(&task, &format!("Task {id} is at work. Follow it: quire watch {id}"), face)?;

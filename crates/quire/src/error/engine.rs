@@ -1,7 +1,7 @@
 //! What the engine could not do, in words.
 
 use super::{Exit, Failure};
-use crate::cmd::listening_text;
+use crate::cmd::{listening_text, no_model};
 use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::freeze::FreezeError;
@@ -15,6 +15,8 @@ impl From<EngineError> for Failure {
         let what = sentence(&error.to_string());
         let (exit, safe, next) = match error {
             EngineError::Accept(error) => return error.into(),
+            EngineError::Settings(error) => return error.into(),
+            EngineError::NoModel { task, none } => return no_model(task, &none),
             EngineError::NoSuchTask(_) => (Exit::NoTask, NOTHING, "See which there are: quire ls".to_owned()),
             EngineError::NoPlace => (Exit::WrongUse, NOTHING, "Set HOME.".to_owned()),
             EngineError::Not { task, .. } => {

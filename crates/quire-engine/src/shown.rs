@@ -1,0 +1,52 @@
+//! A version's files, one at a time, for whoever shows its result. Nothing is followed out of the version: what it lists comes
+//! from blobs, all else from the frozen copy of the folder, neither of which has links that lead elsewhere.
+
+use crate::quire::{EngineError, Quire};
+use crate::snapshot::{self, SnapshotError};
+use crate::work::load_snapshot;
+use quire_core::{Node, RelPath};
+use std::io::Read;
+
+impl Quire {
+    /// Returns a file of the task's first folder as the version of that number has it; without a number, as it was when the
+    /// task began. `None` where there is no such file, or it is longer than `most` bytes.
+    pub fn file_of(
+        &self,
+        id: u64,
+        version: Option<u32>,
+        path: &RelPath,
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        let task = self.task(id)?;
+        if task.cleared {
+            return Ok(None);
+        }
+        if let Some(number) = version {
+            let Some(version) = task.versions.iter().find(|version| version.number == number) else {
+                return Ok(None);
+            };
+            for entry in load_snapshot(self.store(), &version.snapshot)?.entries {
+                if entry.folder != 0 || !path.is_within(&entry.path) {
+                    continue;
+                }
+                match &entry.now {
+                    // Where the mode alone changed, a snapshot does not store the content again.
+                    Some(Node::File { blob, .. }) if matches!(&entry.was, Some(Node::File { blob: was, .. }) if was == blob) =>
+                        {}
+                    Some(Node::File { blob, bytes, .. }) if entry.path == *path && *bytes <= most => {
+                        return Ok(Some(self.store().blobs().get(blob)?));
+                    }
+                    Some(Node::Dir { .. }) if entry.path != *path => {}
+                    _ => return Ok(None),
+                }
+            }
+        }
+        let Some(frozen) = self.frozen(&task)?.into_iter().next() else { return Ok(None) };
+        let Some(file) = snapshot::old_content(&frozen, path).map_err(SnapshotError::Layer)? else {
+            return Ok(None);
+        };
+        let mut content = vec![];
+        file.take(most + 1).read_to_end(&mut content).map_err(SnapshotError::Layer)?;
+        Ok((content.len() as u64 <= most).then_some(content))
+    }
+}

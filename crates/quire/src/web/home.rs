@@ -1,0 +1,251 @@
+//! The tasks: a box for the next one, and below it what needs the person, what is at work, and what is done.
+
+use crate::cmd::home as home_folder;
+use crate::error::Failure;
+use crate::terminal::clean;
+use crate::web::door::Session;
+use crate::web::frame::{self, Frame, Place};
+use crate::web::{Page, ago, icons, now_ms};
+use axum::extract::{Extension, Query, State};
+use axum::response::{Html, IntoResponse, Response};
+use maud::{Markup, html};
+use quire_core::view::{self, Group, Mark, TaskRow};
+use quire_core::{Phase, Task};
+use quire_engine::settings::{self, Options, Surroundings};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Rows that are drawn; the rest on demand.
+const ROWS_MAX: usize = 60;
+/// Folders that are offered.
+const FOLDERS_MAX: usize = 8;
+
+type Asked = Query<HashMap<String, String>>;
+
+pub async fn home(
+    State(page): State<Arc<Page>>,
+    Extension(session): Extension<Session>,
+    Query(asked): Asked,
+) -> Response {
+    let made = page.blocking(move |page| {
+        let frame = Frame::of(page, &session)?;
+        let tasks = page.quire.tasks()?;
+        let main = html! {
+            main.page id="main" {
+                h1.vh { "Tasks" }
+                (ask(&frame, &tasks, &page.here()))
+                (search(&asked))
+                div.board id="rows" { (groups(page, &frame, &tasks, &asked)?) }
+            }
+            footer.keys aria-label="Keyboard shortcuts" {
+                @for (key, what) in [("c", "new task"), ("j k", "move"), ("↵", "open"), ("y", "allow"), ("/", "find"), ("?", "all keys")] {
+                    span { @for key in key.split(' ') { kbd { (key) } } " " (what) }
+                }
+            }
+        };
+        Ok(frame.page("Tasks", Place::Tasks, &main))
+    });
+    made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
+}
+
+/// The rows alone, for the script.
+pub async fn rows(
+    State(page): State<Arc<Page>>,
+    Extension(session): Extension<Session>,
+    Query(asked): Asked,
+) -> Response {
+    let made = page.blocking(move |page| {
+        let frame = Frame::of(page, &session)?;
+        let groups = groups(page, &frame, &page.quire.tasks()?, &asked)?;
+        Ok(Html(groups.into_string()).into_response())
+    });
+    made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
+}
+
+/// Returns the box in which a task is given.
+fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings) -> Markup {
+    let folders = folders(tasks, here);
+    let options = Options::default();
+    let settings = settings::read(&options, folders.first().map(PathBuf::as_path), here).ok();
+    let named = settings.as_ref().and_then(|settings| settings.named_model()).map(|model| model.title());
+    let budget = settings.as_ref().and_then(|settings| settings.limits.task_usd);
+    let home = home_folder();
+    html! {
+        form.ask method="post" action="/tasks" {
+            (frame.key())
+            label.q for="q" { "What should be done?" }
+            textarea id="q" name="words" rows="2" required
+                placeholder="Describe the result you want. Nothing in your folder changes until you accept it." {}
+            div.row {
+                label.chip title="Folder to work on" {
+                    (icons::sign("folder")) span.vh { "Folder" }
+                    select name="folder" {
+                        @for folder in &folders {
+                            option value=(folder.display()) { (clean(&view::short_folder(folder, home.as_deref()))) }
+                        }
+                        option value="new" { "A new folder in Quire" }
+                    }
+                }
+                label.chip title="Which model does the work" {
+                    (icons::sign("model")) span.vh { "Model" }
+                    select name="model" {
+                        option value="" { (named.as_deref().unwrap_or("Best available")) }
+                        @for title in settings.iter().flat_map(|settings| settings.fallback_models.iter()) {
+                            option { (title.0) "/" (title.1) }
+                        }
+                    }
+                }
+                label.chip title="The task pauses when it reaches this" {
+                    (icons::sign("coin")) span.vh { "Budget" }
+                    select name="budget" {
+                        option value="" { @match budget { Some(most) => { "Up to " (most) }, None => "No limit" } }
+                        @for most in ["0.50", "1", "5", "10"] { option value=(most) { "Up to $" (most) } }
+                    }
+                }
+                button.btn.pri { "Start " kbd { "⌘↵" } }
+            }
+            details.extra {
+                summary { "More" }
+                label { "Another folder" input.field name="path" placeholder="/home/you/project" autocomplete="off" spellcheck="false"; }
+                label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
+            }
+        }
+    }
+}
+
+/// Returns the folders that are offered: the one the page was opened in, then those of the latest tasks.
+fn folders(tasks: &[Task], here: &Surroundings) -> Vec<PathBuf> {
+    let opened = settings::resolve(&Options::default(), here).ok();
+    let mut found: Vec<PathBuf> = opened.into_iter().flat_map(|resolved| resolved.folders).collect();
+    let mut latest: Vec<&Task> = tasks.iter().collect();
+    latest.sort_by_key(|task| std::cmp::Reverse(task.last_ms));
+    for folder in latest.iter().flat_map(|task| task.charter.folders.first()) {
+        // A name that is not UTF-8 cannot be sent back by a form.
+        if found.len() < FOLDERS_MAX
+            && !found.contains(folder)
+            && folder.to_str().is_some()
+            && folder.is_dir()
+        {
+            found.push(folder.clone());
+        }
+    }
+    found
+}
+
+fn search(asked: &HashMap<String, String>) -> Markup {
+    html! {
+        div.list-head {
+            div.seg role="radiogroup" aria-label="Layout" {
+                label { input type="radio" name="v" id="v-list" checked; "List" }
+                label { input type="radio" name="v" id="v-board"; "Board" }
+            }
+            form.find role="search" action="/" {
+                (icons::sign("find"))
+                label.vh for="find" { "Find a task" }
+                input type="search" id="find" name="q" placeholder="Find a task" value=[asked.get("q")];
+                kbd { "/" }
+            }
+        }
+    }
+}
+
+fn groups(
+    page: &Page,
+    frame: &Frame,
+    tasks: &[Task],
+    asked: &HashMap<String, String>,
+) -> Result<Markup, Failure> {
+    let by_number: HashMap<u64, &Task> = tasks.iter().map(|task| (task.id, task)).collect();
+    let wanted = asked.get("q").map(|q| q.trim().to_lowercase()).unwrap_or_default();
+    let mut rows = view::rows(tasks, now_ms());
+    rows.retain(|row| {
+        row.title.to_lowercase().contains(&wanted) || row.folder.to_lowercase().contains(&wanted)
+    });
+    let left_out = if asked.contains_key("all") { 0 } else { rows.len().saturating_sub(ROWS_MAX) };
+    rows.truncate(rows.len() - left_out);
+    let mut drawn = vec![];
+    for (group, heading, class) in
+        [(Group::NeedsYou, "Needs you", "need"), (Group::Working, "Working", ""), (Group::Done, "Done", "")]
+    {
+        let its: Vec<&TaskRow> = rows.iter().filter(|row| row.mark.group() == group).collect();
+        if its.is_empty() {
+            continue;
+        }
+        let mut list = vec![];
+        for row in &its {
+            list.push(one(page, frame, row, by_number.get(&row.task).copied())?);
+        }
+        drawn.push(html! {
+            section.grp.(class) aria-label=(heading) {
+                h2 { (heading) " " span.n { (its.len()) } }
+                ul.tasks.quiet[group == Group::Done] { @for row in list { (row) } }
+            }
+        });
+    }
+    Ok(html! {
+        @if rows.is_empty() && wanted.is_empty() {
+            p.hint { "There is no task yet. Say above what should be done; it happens in a private copy, and you look at the result before anything changes." }
+        } @else if rows.is_empty() {
+            p.hint { "No task has that in its title or folder. " a.txt href="/" { "Show all" } }
+        }
+        @for group in drawn { (group) }
+        @if left_out > 0 { a.more href="/?all=1" { (view::count(left_out as u64, "earlier task")) } }
+    })
+}
+
+fn one(page: &Page, frame: &Frame, row: &TaskRow, task: Option<&Task>) -> Result<Markup, Failure> {
+    let at = format!("/tasks/{}", row.task);
+    let doing = match row.mark.group() {
+        Group::Working => page.story(row.task)?.progress.now().map(clean),
+        _ => None,
+    };
+    let plan = task.map(|task| &task.plan).filter(|plan| !plan.is_empty() && row.mark == Mark::Working);
+    let said = doing.unwrap_or_else(|| capital(row.state.strip_prefix("needs you: ").unwrap_or(&row.state)));
+    Ok(html! {
+        li.task id=(format!("task-{}", row.task)) data-mark=(format!("{:?}", row.mark)) {
+            (icons::mark(row.mark))
+            div.main {
+                h3.t { a href=(at) { (clean(&row.title)) } }
+                p.s { (clean(&said)) }
+                @for question in &row.questions {
+                    div.q {
+                        span { (clean(&question.text)) }
+                        (frame.button(&format!("{at}/answer"), "", &html! { "Deny" }, &[("reach", &question.reach.to_string()), ("allow", "no")]))
+                        (frame.button(&format!("{at}/answer"), "allow", &html! { "Allow" }, &[("reach", &question.reach.to_string()), ("allow", "yes")]))
+                    }
+                }
+                @for question in &row.agent_questions {
+                    div.q.of-agent { span { (clean(&question.text)) } a.btn href=(at) { "Answer" } }
+                }
+                @if let Some(plan) = plan {
+                    progress.meter max=(plan.len()) value=(plan.iter().filter(|step| step.status == "done").count()) aria-label="Plan" {}
+                }
+            }
+            span.where { (clean(&row.short_folder(home_folder().as_deref()))) }
+            span.meta { span { (ago(row.age_ms)) } @if let Some(cost) = row.cost.text() { span { (cost) } } }
+            div.act {
+                @match row.mark {
+                    Mark::Ready => { a.btn href=(at) { "Review" } },
+                    Mark::NeedsYou if row.questions.is_empty() && row.agent_questions.is_empty() => { a.btn href=(at) { "Look" } },
+                    Mark::NeedsYou => {},
+                    Mark::Paused if task.is_some_and(|task| task.phase == Phase::Waiting(quire_core::event::Why::Person)) => {
+                        (frame.button(&format!("{at}/resume"), "", &html! { "Go on" }, &[]))
+                    },
+                    Mark::Paused => { a.btn href=(at) { "Look" } },
+                    Mark::Working => { a.btn.ghost href=(at) { "Watch" } },
+                    Mark::Accepted if task.is_some_and(|task| !task.cleared) => {
+                        (frame.button(&format!("{at}/undo"), "ghost", &html! { "Undo" }, &[]))
+                    },
+                    Mark::Answered => { a.btn.ghost href=(at) { "Read" } },
+                    Mark::Accepted | Mark::Discarded => {},
+                }
+            }
+        }
+    })
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

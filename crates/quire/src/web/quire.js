@@ -1,0 +1,306 @@
+// The page's script: what is live, and keys. Every form works without it. Text from elsewhere is only ever set as text; HTML
+// comes from this page's own server, which escapes, and passes one named policy.
+'use strict'
+const $ = (what, where = document) => where.querySelector(what)
+const all = (what, where = document) => [...where.querySelectorAll(what)]
+const policy = window.trustedTypes?.createPolicy('quire', { createHTML: html => html }) ?? { createHTML: html => html }
+const parsed = html => new DOMParser().parseFromString(policy.createHTML(html), 'text/html')
+const say = text => { $('#status').textContent = text }
+
+// ---- getting in: the token behind # is sent once and forgotten
+const enter = $('#enter')
+if (enter) {
+  const token = new URLSearchParams(location.hash.slice(1)).get('t')
+  if (token) {
+    history.replaceState(null, '', location.pathname)
+    $('#t').value = token
+    enter.submit()
+  }
+}
+
+// ---- news: one stream a browser, shared by its tabs
+const title = document.title
+let told = 0
+let lostSince = 0
+const channel = 'BroadcastChannel' in window ? new BroadcastChannel('quire') : null
+
+function connected(is) {
+  if (is) lostSince = 0
+  else lostSince ||= Date.now()
+  const live = $('#live')
+  if (live) { live.hidden = false; live.classList.toggle('bad', !is); live.firstElementChild.textContent = is ? 'Connected' : 'Not connected' }
+  // A host that makes room for the next is gone for a moment only.
+  const lost = $('#lost')
+  if (lost) { if (is) lost.hidden = true; else setTimeout(() => { if (lostSince) lost.hidden = false }, 2000) }
+}
+
+function heard(news, mine) {
+  if (news.lost) return connected(false)
+  connected(true)
+  document.title = news.needs ? `(${news.needs}) ${title}` : title
+  if (mine && news.needs > told && document.hidden && window.Notification?.permission === 'granted' && news.first) {
+    const note = new Notification(news.first.title, { body: news.first.state, tag: `quire-${news.first.task}` })
+    note.onclick = () => { window.focus(); location.href = `/tasks/${news.first.task}` }
+  }
+  told = news.needs
+  renew()
+}
+
+function listen() {
+  const source = new EventSource('/news')
+  source.addEventListener('news', event => {
+    const news = JSON.parse(event.data)
+    channel?.postMessage(news)
+    heard(news, true)
+  })
+  source.onerror = () => {
+    channel?.postMessage({ lost: true })
+    connected(false)
+    // One that was refused does not come back by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000)
+  }
+}
+if ($('.bar')) {
+  channel?.addEventListener('message', event => heard(event.data, false))
+  if (navigator.locks) navigator.locks.request('quire-news', () => { listen(); return new Promise(() => {}) })
+  else listen()
+}
+
+// ---- rows: those that changed are exchanged; what has the focus or lies under the pointer keeps its place
+let renewing = false
+let again = false
+async function renew() {
+  const rows = $('#rows')
+  if (!rows) return
+  if (renewing) { again = true; return }
+  renewing = true
+  try {
+    const answer = await fetch('/rows' + location.search)
+    if (answer.ok) exchange(rows, parsed(await answer.text()).body)
+  } catch { /* the stream says when it is there again */ }
+  renewing = false
+  if (again) { again = false; renew() }
+}
+
+function exchange(rows, fresh) {
+  const focus = document.activeElement
+  const at = focus?.closest('.task')?.id
+  const shape = tree => all('.grp, .task', tree).map(x => x.id || x.getAttribute('aria-label') + $('.n', x).textContent).join()
+  if (shape(rows) === shape(fresh)) {
+    for (const row of all('.task', fresh)) {
+      const old = document.getElementById(row.id)
+      if (old.isEqualNode(row) || old.contains(focus)) continue
+      if (old.getAttribute('aria-current')) row.setAttribute('aria-current', 'true')
+      if (old.dataset.mark !== row.dataset.mark) say(`${$('.t', row).textContent}: ${$('.s', row).textContent}`)
+      old.replaceWith(row)
+    }
+  } else {
+    const current = $('.task[aria-current]', rows)?.id
+    for (const row of all('.task', fresh)) {
+      const old = document.getElementById(row.id)
+      if (old && old.dataset.mark !== row.dataset.mark) say(`${$('.t', row).textContent}: ${$('.s', row).textContent}`)
+    }
+    rows.replaceChildren(...fresh.childNodes)
+    if (current) document.getElementById(current)?.setAttribute('aria-current', 'true')
+    if (at) $('a', document.getElementById(at) ?? rows)?.focus({ preventScroll: true })
+  }
+}
+
+// Sets text in which backticks stand around code.
+function quoting(place, text) {
+  const parts = text.split('`')
+  if (parts.length % 2 === 0) { place.textContent = text; return }
+  place.replaceChildren(...parts.map((part, n) => {
+    if (n % 2 === 0) return part
+    const code = document.createElement('code')
+    code.textContent = part
+    return code
+  }))
+}
+
+// ---- a task at work
+const work = $('main[data-after]')
+if (work) {
+  let after = work.dataset.after
+  let source
+  const steps = $('#steps')
+  const follow = () => {
+    source = new EventSource(`/tasks/${work.dataset.task}/events?after=${after}`)
+    source.addEventListener('line', event => {
+      after = event.lastEventId || after
+      const line = JSON.parse(event.data)
+      const item = document.createElement('li')
+      item.className = line.mark
+      const [text, time] = [document.createElement('span'), document.createElement('time')]
+      quoting(text, line.text)
+      time.textContent = line.at
+      item.append(text, time)
+      steps.append(item)
+      while (steps.children.length > 200) steps.firstChild.remove()
+    })
+    source.addEventListener('now', event => {
+      const now = JSON.parse(event.data)
+      if (now.text) quoting($('#now'), now.text)
+      if (now.cost) $('#cost').textContent = now.cost
+      const output = $('#output')
+      output.hidden = true
+      output.textContent = ''
+    })
+    source.addEventListener('plan', async () => {
+      const answer = await fetch(`/tasks/${work.dataset.task}/plan`)
+      if (answer.ok) $('#plan').replaceChildren(...parsed(await answer.text()).body.childNodes)
+    })
+    source.addEventListener('output', event => {
+      const output = $('#output')
+      output.hidden = false
+      output.textContent = (output.textContent + JSON.parse(event.data).text).slice(-4000)
+      output.scrollTop = output.scrollHeight
+    })
+    const look = () => {
+      source.close()
+      // Words that are being typed are worth more than what is new.
+      if ($('#words')?.value.trim()) { $('#now').textContent = 'This has ended. Send what you wrote, or load the page anew.' }
+      else location.reload()
+    }
+    source.addEventListener('asks', look)
+    source.addEventListener('rest', event => { say(JSON.parse(event.data).state); look() })
+  }
+  follow()
+  // A tab that nobody sees for a minute needs no stream of its own.
+  let hiding
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(hiding)
+    if (document.hidden) hiding = setTimeout(() => source.close(), 60000)
+    else if (source.readyState === EventSource.CLOSED) location.reload()
+  })
+}
+
+// ---- what is written and not sent stays in the tab
+for (const field of all('textarea')) {
+  const place = `quire ${location.pathname} ${field.id}`
+  try {
+    field.value ||= sessionStorage.getItem(place) ?? ''
+    field.addEventListener('input', () => sessionStorage.setItem(place, field.value))
+    field.form?.addEventListener('submit', () => sessionStorage.removeItem(place))
+  } catch { /* storage is off */ }
+}
+
+// ---- a notification is asked for when a task is started, where one can be missed
+$('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
+  if (window.Notification?.permission === 'default') Notification.requestPermission()
+})
+
+// ---- settings: what is being tried is looked at until it is known
+if ($('main[data-probing]')) setTimeout(() => location.reload(), 800)
+
+// ---- choosing files
+const boxes = () => all('input[name=file]')
+const noun = count => count === 1 ? '1 file' : `${count} files`
+document.addEventListener('change', event => {
+  if (event.target.name !== 'file') return
+  const [taken, of] = [boxes().filter(box => box.checked).length, boxes().length]
+  $('#taking').textContent = `Taking ${taken} of ${noun(of)}`
+  $('#accept-count').textContent = noun(taken)
+  $('#accept-button').disabled = taken === 0
+  $('#will').textContent = `Accept writes ${noun(taken)}. You can undo it.`
+})
+
+// ---- chunks of long changes come when they are near
+const CHUNKS_MAX = 20
+const near = new IntersectionObserver(seen => {
+  // One that has no height lies in a closed file.
+  for (const one of seen) if (one.isIntersecting && one.boundingClientRect.height > 0) soon(one.target)
+}, { rootMargin: '1200px' })
+// What is only flown over is not fetched.
+const soon = (place, after = 80) => setTimeout(() => {
+  const at = place.getBoundingClientRect()
+  if (at.height > 0 && at.bottom > -1200 && at.top < innerHeight + 1200) fetchChunk(place)
+}, after)
+const there = []
+async function fetchChunk(place) {
+  if (!place.classList.contains('wait')) return
+  place.classList.remove('wait')
+  try {
+    const answer = await fetch(place.dataset.src)
+    if (!answer.ok) throw new Error(answer.status)
+    place.replaceChildren(...(parsed(await answer.text()).body.firstElementChild?.childNodes ?? []))
+    there.push(place)
+    if (there.length > CHUNKS_MAX) {
+      // The farthest goes, its height stays.
+      const top = place.getBoundingClientRect().top
+      there.sort((a, b) => Math.abs(a.getBoundingClientRect().top - top) - Math.abs(b.getBoundingClientRect().top - top))
+      const gone = there.pop()
+      gone.style.height = `${gone.offsetHeight}px`
+      gone.replaceChildren()
+      gone.classList.add('wait')
+      near.unobserve(gone)
+      near.observe(gone)
+    }
+  } catch {
+    place.classList.add('wait')
+    soon(place, 1500)
+  }
+}
+all('.chunk.wait').forEach(place => near.observe(place))
+all('details.closed').forEach(file => file.addEventListener('toggle', () => {
+  for (const place of all('.chunk.wait', file)) { near.unobserve(place); near.observe(place) }
+}))
+
+// ---- tabs follow the scrolling
+const links = all('.tabs a')
+if (links.length) {
+  const sections = new IntersectionObserver(seen => {
+    for (const one of seen) {
+      if (!one.isIntersecting) continue
+      for (const link of links) {
+        if (link.hash === '#' + one.target.id) link.setAttribute('aria-current', 'true')
+        else link.removeAttribute('aria-current')
+      }
+    }
+  }, { rootMargin: '-120px 0px -65% 0px' })
+  all('.sec[id]').forEach(section => sections.observe(section))
+}
+
+// ---- keys
+const keysOff = $('#keys-off')
+const off = () => { try { return localStorage.getItem('quire keys') === 'off' } catch { return false } }
+if (keysOff) {
+  keysOff.checked = off()
+  keysOff.addEventListener('change', () => { try { localStorage.setItem('quire keys', keysOff.checked ? 'off' : 'on') } catch { /* storage is off */ } })
+}
+const typing = target => target.closest?.('input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]')
+function move(by) {
+  const rows = all('.task')
+  if (!rows.length) return
+  const at = rows.findIndex(row => row.getAttribute('aria-current'))
+  rows[at]?.removeAttribute('aria-current')
+  const row = rows[Math.max(0, Math.min(rows.length - 1, at + by))]
+  row.setAttribute('aria-current', 'true')
+  row.scrollIntoView({ block: 'nearest' })
+  $('.t a', row).focus({ preventScroll: true })
+}
+const keys = {
+  '?': () => $('#help').showModal(),
+  c: () => ($('#q') ? $('#q').focus() : location.assign('/')),
+  '/': () => $('#find')?.focus(),
+  j: () => move(1),
+  k: () => move(-1),
+  y: () => $('.task[aria-current] .allow, main[data-task] .allow')?.closest('form').requestSubmit(),
+  n: () => all('.file').find(file => file.getBoundingClientRect().top > 170)?.scrollIntoView({ block: 'start' }),
+  x: () => {
+    const box = document.activeElement?.name === 'file' ? document.activeElement : (all('.file').findLast(file => file.getBoundingClientRect().top < 180) && boxes()[all('.file').findLastIndex(file => file.getBoundingClientRect().top < 180)])
+    box?.click()
+  },
+  A: () => $('#accept')?.requestSubmit(),
+  R: () => { $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
+  U: () => $('.accept .undo')?.closest('form').requestSubmit()
+}
+document.addEventListener('keydown', event => {
+  if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') { event.target.form?.requestSubmit(); return }
+  if (event.key === 'Escape') { event.target.blur?.(); return }
+  if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || off() || $('dialog[open]')) return
+  const does = keys[event.key]
+  if (!does) return
+  event.preventDefault()
+  does()
+})

@@ -1,0 +1,213 @@
+//! The review: what the task says it did, what quire saw of it, every change, and the decision. The decision names the hash of
+//! exactly what is on this page.
+
+use crate::error::Failure;
+use crate::terminal::{clean, took};
+use crate::web::frame::Frame;
+use crate::web::standing::{head, questions, say};
+use crate::web::text::{markdown, marked, quoting};
+use crate::web::{Page, changes, icons, lock, preview, story};
+use maud::{Markup, html};
+use quire_core::event::Listing;
+use quire_core::view::{self, Brief, Mark, Review, Taken, reached_text, sentence};
+use quire_core::{Phase, Task};
+
+/// Paths under "Look here first"; more than these nobody looks at one by one.
+const LOOK_MAX: usize = 20;
+
+pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> {
+    let review = page.review(task.id)?;
+    let story = page.story(task.id)?;
+    let said = lock(&page.said).get(&task.id).cloned();
+    let folders = task.charter.folders.len();
+    let result = preview::result(page, &review);
+    let (added, removed) = review.lines();
+    let passed = review.checks.iter().filter(|check| check.passed == Some(true)).count();
+    let mark = match review.mark {
+        Mark::Ready if review.fails() => html! { span.tag.red { (clean(&review.state)) } },
+        Mark::Ready => html! { span.tag.amber { "Ready for you" } },
+        Mark::Accepted => html! { span.tag.green { "Accepted" } },
+        _ => html! { span.tag { (clean(&review.state)) } },
+    };
+    Ok(html! {
+        main id="main" data-task=(task.id) data-review=(review.version) {
+            (head(task, &html! {
+                (mark)
+                span { "Version " (review.version) }
+                span { (took(review.worked_ms)) " of work" }
+                @if let Some(cost) = review.cost.text() { span { (cost) } }
+                @if let Some(model) = &task.charter.model { span { (clean(&model.title())) } }
+            }))
+            nav.tabs aria-label="Sections" { div {
+                a href="#summary" aria-current="true" { "Summary" }
+                @if result.is_some() { a href="#result" { "Result" } }
+                a href="#checks" { "Checks " @if !review.checks.is_empty() { span { (passed) " of " (review.checks.len()) } } }
+                @if !review.files.is_empty() { a href="#changes" { "Changes " span { (view::count(review.files.len() as u64, "file")) } } }
+                a href="#say" { "Ask for changes" }
+            } }
+            div.cols {
+                div {
+                    (questions(frame, task))
+                    section.sec id="summary" aria-label="Summary" {
+                        (brief(&review))
+                    }
+                    @if let Some(result) = &result { (result) }
+                    (checks(&review))
+                }
+                aside.rail.keep aria-label="Attention" { (rail(&review, &story)) }
+                @if !review.files.is_empty() {
+                    section.sec.wide id="changes" aria-labelledby="changes-t" {
+                        header {
+                            h2 id="changes-t" { "Changes" }
+                            span.mut { (view::count(review.files.len() as u64, "file")) ", " span.plus { "+" (added) } " " span.minus { "−" (removed) } }
+                        }
+                        div.diffwrap { (list(&review, folders)) div { (changes::files(&review, folders)) } }
+                    }
+                }
+                div.wide { (say(frame, task, "What should be different?", "Ask for changes")) }
+            }
+        }
+        (bar(frame, task, &review, said.as_deref()))
+    })
+}
+
+/// Returns what the task says it did, and beside each claim what quire saw of it.
+fn brief(review: &Review) -> Markup {
+    let Brief { summary, claims, assumed, not_done } = &review.brief;
+    html! {
+        div.prose { @if summary.is_empty() && claims.is_empty() { p { "The model ended without a word." } } @else { (markdown(summary)) } }
+        @if !claims.is_empty() {
+            ul.claims {
+                @for claim in claims {
+                    li { (icons::outcome(claim.passed)) span { (quoting(&clean(&claim.text))) } span.proof.un[claim.passed.is_none()] { (quoting(&clean(&claim.outcome))) } }
+                }
+            }
+        }
+        @for (heading, lines) in [("Assumed", assumed), ("Not done", not_done)] {
+            @if !lines.is_empty() { h3.minor { (heading) } ul.prose { @for line in lines { li { (quoting(&clean(line))) } } } }
+        }
+    }
+}
+
+fn checks(review: &Review) -> Markup {
+    html! {
+        section.sec id="checks" aria-labelledby="checks-t" {
+            header { h2 id="checks-t" { "Checks" } }
+            @if review.checks.is_empty() {
+                p.claim { (icons::outcome(None)) "Not checked: the task has no check. Name one when you start it, or in quire.toml." }
+            } @else {
+                div.checks.sheet {
+                    @for check in &review.checks {
+                        details open[check.passed == Some(false)] {
+                            summary {
+                                (icons::outcome(check.passed))
+                                span.what { code { (clean(&check.command)) } " " (clean(&check.outcome)) }
+                                span.by { @if check.passed.is_some() { "quire ran it" } }
+                                span.dur { @if check.passed.is_some() { (format!("{:.1} s", check.millis as f64 / 1000.0)) } }
+                                (chevron())
+                            }
+                            @if !check.output.trim().is_empty() { pre.out tabindex="0" { (clean(check.output.trim_end())) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn chevron() -> Markup {
+    html! { svg.ic.chev aria-hidden="true" { use href="#i-chev" {} } }
+}
+
+fn rail(review: &Review, story: &story::Story) -> Markup {
+    let look = review.look();
+    let apart = [
+        ("Outside the folder, not taken", &review.apart.outside),
+        ("In ignored folders, not taken", &review.apart.ignored),
+    ];
+    html! {
+        @if !look.is_empty() {
+            section { h3 { "Look here first" } ul.look {
+                @for (path, why) in look.iter().take(LOOK_MAX) {
+                    li { (icons::sign("flag")) span { (marked(path)) " " span.mut { (clean(why)) } } }
+                }
+                @if look.len() > LOOK_MAX { li { (icons::sign("flag")) span { "and " (look.len() - LOOK_MAX) " more" } } }
+            } }
+        }
+        @for (title, listing) in apart.iter().filter(|(_, listing)| listing.total > 0) {
+            section { h3 { (title) } (listed(listing)) }
+        }
+        @if let Some(weak) = &review.weak { section { h3 { "Sandbox" } p.two { (clean(weak)) } } }
+        @for stand_in in &review.stand_ins {
+            section { h3 { "Model" } p.two { (clean(&format!("{} stood in for {}: {}", stand_in.model, stand_in.instead_of, sentence(&stand_in.why)))) } }
+        }
+        @if let Some(reached) = reached_text(&review.reached) { section { h3 { "Reached" } p.two { (clean(&reached)) } } }
+        section { h3 { "How it got here" } (story::steps(story)) }
+    }
+}
+
+fn listed(listing: &Listing) -> Markup {
+    html! {
+        ul.paths {
+            @for path in listing.paths.iter().take(5) { li { code { (marked(path)) } } }
+            @if listing.total > 5 { li { "and " (view::thousands(listing.total - 5)) " more" } }
+        }
+    }
+}
+
+fn list(review: &Review, folders: usize) -> Markup {
+    let choosable = review.taken != Taken::Whole;
+    html! {
+        nav.files aria-label="Changed files" {
+            @if choosable { p.all id="taking" { "Taking " (review.files.len()) " of " (view::count(review.files.len() as u64, "file")) } }
+            ul {
+                @for (number, file) in review.files.iter().enumerate() {
+                    li { div.f {
+                        @if choosable {
+                            input type="checkbox" form="accept" name="file" value=(number) checked aria-label=(format!("Take {}", clean(&changes::name(file, folders))));
+                        } @else { span {} }
+                        a.nm href=(format!("#f{number}")) { (marked(&changes::name(file, folders))) }
+                        span.ct { (changes::extent(file)) }
+                    } }
+                }
+            }
+            @if choosable { small { "Boxes choose what is taken into your folder. " kbd { "n" } " next change, " kbd { "x" } " take or leave." } }
+        }
+    }
+}
+
+fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Markup {
+    let at = format!("/tasks/{}", task.id);
+    let folder = view::short_folder(&task.charter.folders[0], crate::cmd::home().as_deref());
+    let count = view::count(review.files.len() as u64, "file");
+    let is_now = matches!(task.phase, Phase::Ready | Phase::Accepted);
+    html! {
+        div.accept role="region" aria-label="Decision" { div {
+            @if review.files.is_empty() {
+                p { b { "Nothing to accept." } span { "No file changed." } }
+                (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[]))
+                a.btn.pri.big href="/" { "Done" }
+            } @else {
+                p {
+                    b { (clean(said.filter(|_| review.taken != Taken::No).unwrap_or(review.folder_text()))) }
+                    span id="will" {
+                        @match review.taken {
+                            Taken::Whole => "You can take it back.",
+                            _ => { "Accept writes " (count) " into " (clean(&folder)) ". You can undo it." },
+                        }
+                    }
+                }
+                @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
+                @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
+                a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } }
+                @if is_now && review.taken != Taken::Whole {
+                    form method="post" action=(format!("{at}/accept")) id="accept" {
+                        (frame.key())
+                        input type="hidden" name="seen" value=(review.seen);
+                        button.btn.pri.big id="accept-button" { "Accept " span id="accept-count" { (count) } " " kbd { "⇧A" } }
+                    }
+                }
+            }
+        } }
+    }
+}

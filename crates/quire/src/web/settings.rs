@@ -1,0 +1,339 @@
+//! Settings, which are also the first page of a new home: which models answer, asked themselves; whether a sandbox can be made,
+//! by making one; what a task may cost. Asking costs a little and takes a while, so that it is done when it is asked for, and
+//! what came of it stays until the next time.
+
+use crate::cmd::models::{listing_said, tried_said};
+use crate::error::{Exit, Failure};
+use crate::terminal::clean;
+use crate::web::door::{Fields, Session};
+use crate::web::frame::{self, Frame, Place};
+use crate::web::{Page, icons, lock};
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use quire_engine::keys::{Keys, Secret};
+use quire_engine::models::{self, Found, Listing, Tried};
+use quire_engine::settings::{self, Options, Settings, Surroundings};
+use std::sync::Arc;
+
+/// What was found out last.
+#[derive(Clone, Default)]
+pub struct Probe {
+    running: bool,
+    found: Option<Arc<Told>>,
+}
+
+struct Told {
+    listings: Vec<Listing>,
+    tried: Vec<Tried>,
+    /// What kind of sandbox there is, or why there is none.
+    sandbox: Result<String, String>,
+}
+
+impl Told {
+    fn answers(&self) -> bool {
+        self.tried.iter().any(|tried| tried.trial.is_ok())
+    }
+}
+
+impl Page {
+    /// Begins to find out what works, unless that goes on already.
+    pub fn probe(self: &Arc<Page>) {
+        {
+            let mut probe = lock(&self.probe);
+            if probe.running {
+                return;
+            }
+            probe.running = true;
+        }
+        let page = self.clone();
+        tokio::spawn(async move {
+            let told = page.find_out().await;
+            *lock(&page.probe) = Probe { running: false, found: told.ok().map(Arc::new) };
+        });
+    }
+
+    async fn find_out(self: &Arc<Page>) -> Result<Told, Failure> {
+        let here = self.here();
+        let settings = settings::read(&Options::default(), None, &here)?;
+        let keys = Keys::read(&here)?;
+        let sandbox = self.blocking(|page| {
+            Ok(page
+                .quire
+                .prove_sandbox()
+                .map(|proof| proof.rung.to_string())
+                .map_err(|error| error.to_string()))
+        });
+        let asked = async {
+            let listings = models::list(&settings, &keys, &here).await;
+            let tried = models::try_out(&settings, &keys, &here, &listings, &[]).await;
+            (listings, tried)
+        };
+        let (sandbox, (listings, tried)) = tokio::join!(sandbox, asked);
+        if let Err(error) = models::remember(&listings, &here) {
+            tracing::warn!(%error, "what models' servers said could not be kept");
+        }
+        Ok(Told { listings, tried, sandbox: sandbox? })
+    }
+}
+
+pub async fn settings(State(page): State<Arc<Page>>, Extension(session): Extension<Session>) -> Response {
+    let made = page.blocking(move |page| {
+        let frame = Frame::of(page, &session)?;
+        let here = page.here();
+        let settings = settings::read(&Options::default(), None, &here)?;
+        let probe = lock(&page.probe).clone();
+        let told = probe.found.as_deref();
+        let first = page.quire.store().tasks().map_err(quire_engine::EngineError::from)?.is_empty();
+        let lede = match told {
+            None if probe.running => "Each model is sent a short question, and a sandbox is made. One moment.",
+            None => "Nothing was tried yet.",
+            Some(told) if told.answers() && told.sandbox.is_ok() => "A model answers and the sandbox holds.",
+            Some(told) if told.sandbox.is_err() => "No task can run here yet: there is no sandbox.",
+            Some(_) => "No model answers yet: start one on this machine, or give a key.",
+        };
+        let main = html! {
+            main.set id="main" data-probing[probe.running] {
+                h1 { (if first { "Ready to start" } else { "Settings" }) }
+                p.lede { (lede) }
+                div.ready {
+                    (model_step(&frame, &settings, told, probe.running))
+                    (sandbox_step(told))
+                    (folder_step(&here))
+                    (limits_step(&frame, &settings))
+                }
+            }
+            div.accept role="region" aria-label="Continue" { div.narrow {
+                p { b { (if told.is_some_and(Told::answers) { "You can start now." } else { "You can look around." }) } span { "Everything here can be changed later." } }
+                a.btn.pri.big href="/" { (if first { "Start first task" } else { "To the tasks" }) }
+            } }
+        };
+        Ok(frame.page(if first { "Ready to start" } else { "Settings" }, Place::Settings, &main))
+    });
+    made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
+}
+
+fn model_step(frame: &Frame, settings: &Settings, told: Option<&Told>, running: bool) -> Markup {
+    let named = settings.named_model().map(|model| model.title());
+    let listings = told.map_or(&[][..], |told| &told.listings);
+    let answers = told.is_some_and(Told::answers);
+    html! {
+        section.step.sheet {
+            @if answers { (icons::status("done", "done", "Ready")) } @else { (icons::status("open", "off", "Not ready")) }
+            div.wide {
+                h2 { "A model to do the work" }
+                p.sub { @match &named { Some(named) => { "Used first: " b { (clean(named)) } "." }, None => "None is named; the first that runs on this machine is used." } }
+                @if let Some(told) = told {
+                    ul.prov {
+                        @for tried in &told.tried {
+                            @let title = tried.model.title();
+                            li {
+                                @if tried.trial.is_ok() { (icons::status("done", "done", "Works")) } @else { (icons::status("fail", "fail", "Does not work")) }
+                                span.nm { (clean(&title)) }
+                                @if tried.trial.is_ok() && named.as_ref() != Some(&title) {
+                                    (frame.button("/settings/keep", "", &html! { "Use first" }, &[("set", &format!("model={title}"))]))
+                                } @else { span.tag.green[tried.trial.is_ok()].red[tried.trial.is_err()] { (if tried.trial.is_ok() { "works" } else { "does not work" }) } }
+                                span.ds { (clean(&tried_said(tried))) }
+                            }
+                        }
+                        @for listing in listings.iter().filter(|listing| !matches!(listing.found, Found::NotRunning)) { (provider(frame, listing, &told.tried)) }
+                    }
+                    @let silent: Vec<&str> = listings.iter().filter(|listing| listing.found == Found::NotRunning).map(|listing| listing.provider.as_str()).collect();
+                    @if !silent.is_empty() { p.sub { "Looked for on this machine and not running: " (silent.join(", ")) "." } }
+                }
+                div.acts {
+                    (frame.button("/settings/test", "", &html! { @if running { "Testing" } @else { "Test again" } }, &[]))
+                }
+            }
+        }
+    }
+}
+
+fn provider(frame: &Frame, listing: &Listing, tried: &[Tried]) -> Markup {
+    let name = &listing.provider;
+    let models = match &listing.found {
+        Found::Models(models) => &models[..],
+        _ => &[],
+    };
+    let known = tried.iter().any(|tried| tried.model.provider == *name);
+    html! {
+        li {
+            @match &listing.found {
+                Found::Models(_) => (icons::status("done", "done", "Answers")),
+                Found::NoKey { .. } => (icons::status("open", "off", "No key")),
+                _ => (icons::status("fail", "fail", "Does not answer")),
+            }
+            span.nm { (clean(name)) }
+            span.tag { @match &listing.found { Found::Models(_) => "answers", Found::NoKey { .. } => "no key", _ => "does not answer" } }
+            span.ds { (clean(&listing_said(listing))) }
+            @if !models.is_empty() && !known {
+                form.ds.inline method="post" action="/settings/keep" {
+                    (frame.key())
+                    label.vh for=(format!("model-{name}")) { "A model of " (clean(name)) }
+                    select.field id=(format!("model-{name}")) name="set" {
+                        @for listed in models.iter().filter(|listed| !listed.embeds) {
+                            option value=(format!("model={}", listed.model.title())) { (clean(&listed.model.name)) }
+                        }
+                    }
+                    button.btn { "Use first" }
+                }
+            }
+            @if matches!(listing.found, Found::NoKey { .. } | Found::Failed(_)) {
+                details.ds {
+                    summary { "Give a key" }
+                    form.inline method="post" action="/settings/key" {
+                        (frame.key())
+                        input type="hidden" name="provider" value=(name);
+                        label.vh for=(format!("key-{name}")) { "Key of " (clean(name)) }
+                        input.field id=(format!("key-{name}")) name="secret" type="password" autocomplete="off" required;
+                        button.btn { "Test and save" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn sandbox_step(told: Option<&Told>) -> Markup {
+    html! {
+        section.step.sheet {
+            @match told.map(|told| &told.sandbox) {
+                Some(Ok(rung)) => {
+                    (icons::status("done", "done", "Ready"))
+                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder. One was made just now, and a command ran in it: " (clean(rung)) "." } }
+                },
+                Some(Err(why)) => {
+                    (icons::status("fail", "fail", "Missing"))
+                    div { h2 { "A safe place to work" } p.sub { (clean(why)) } p.sub { "Without it no task runs. What is missing, and what to do: " code { "quire doctor" } } }
+                },
+                None => {
+                    (icons::status("open", "off", "Not tried yet"))
+                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder." } }
+                },
+            }
+        }
+    }
+}
+
+fn folder_step(here: &Surroundings) -> Markup {
+    let folder = settings::resolve(&Options::default(), here)
+        .ok()
+        .and_then(|resolved| resolved.folders.first().cloned());
+    html! {
+        section.step.sheet {
+            (icons::status("done", "done", "Ready"))
+            div {
+                h2 { "A folder" }
+                p.sub {
+                    @match folder {
+                        Some(folder) => { (clean(&quire_core::view::short_folder(&folder, here.home().as_deref()))) ". You can use any folder; it does not need to be a Git repository." },
+                        None => { "A task makes a new one in " code { "~/Quire" } ", or works in any folder of yours." },
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn limits_step(frame: &Frame, settings: &Settings) -> Markup {
+    let amount = |most: Option<quire_core::Usd>| {
+        most.map_or_else(String::new, |most| most.to_string().trim_start_matches('$').to_owned())
+    };
+    let rows = [
+        ("budget.task_usd", "Pause a task at", "It keeps its work and asks you.", settings.limits.task_usd),
+        ("budget.day_usd", "Stop new work for the day at", "All tasks together.", settings.limits.day_usd),
+    ];
+    html! {
+        section.step.sheet {
+            span {}
+            div.wide {
+                h2 { "Limits" }
+                div.opts {
+                    @for (key, label, small, most) in rows {
+                        form method="post" action="/settings/keep" {
+                            (frame.key())
+                            input type="hidden" name="of" value=(key);
+                            label for=(key) { (label) small { (small) } }
+                            span.inline { span.num { "$" input id=(key) name="value" value=(amount(most)) inputmode="decimal"; } button.btn { "Save" } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn back() -> Response {
+    (StatusCode::SEE_OTHER, [(LOCATION, "/settings")]).into_response()
+}
+
+pub async fn test(State(page): State<Arc<Page>>) -> Response {
+    page.probe();
+    back()
+}
+
+/// Settings that the page may store.
+const KEEPS: [&str; 3] = ["model", "budget.task_usd", "budget.day_usd"];
+
+pub async fn keep(State(page): State<Arc<Page>>, Extension(fields): Extension<Fields>) -> Response {
+    let set = match (fields.filled("set"), fields.filled("of"), fields.get("value")) {
+        (Some(set), ..) => set.to_owned(),
+        (None, Some(key), Some(value)) => format!("{key}={}", value.trim()),
+        _ => String::new(),
+    };
+    let kept = page.blocking(move |page| {
+        if !set.split_once('=').is_some_and(|(key, _)| KEEPS.contains(&key)) {
+            let next = "Load the page anew.";
+            return Err(Failure::new(
+                Exit::WrongUse,
+                "This form sets nothing.",
+                "Nothing was changed.",
+                next,
+            ));
+        }
+        Ok(settings::keep(&[set], &page.here())?)
+    });
+    match kept.await {
+        Ok(_) => back(),
+        Err(failure) => frame::failed(&failure, "/settings"),
+    }
+}
+
+pub async fn key(State(page): State<Arc<Page>>, Extension(fields): Extension<Fields>) -> Response {
+    match stored(&page, &fields).await {
+        Ok(()) => {
+            page.probe();
+            back()
+        }
+        Err(failure) => frame::failed(&failure, "/settings"),
+    }
+}
+
+/// Asks the provider with the key, and stores it where that works.
+async fn stored(page: &Arc<Page>, fields: &Fields) -> Result<(), Failure> {
+    const SAFE: &str = "No key was stored.";
+    let here = page.here();
+    let settings = settings::read(&Options::default(), None, &here)?;
+    let name = fields.filled("provider").unwrap_or_default();
+    let provider = settings.providers.get(name).ok_or_else(|| {
+        Failure::new(Exit::WrongUse, "There is no such provider.", SAFE, "Load the page anew.")
+    })?;
+    let key = fields.get("secret").and_then(Secret::new).ok_or_else(|| {
+        let what = "This is no key: it is empty or holds other characters.";
+        Failure::new(Exit::WrongUse, what, SAFE, "Paste it as the provider shows it.")
+    })?;
+    let found = models::try_key(name, provider, &key).await.map_err(|fault| {
+        Failure::new(Exit::NoModel, fault.message, SAFE, "Look at the key, then paste it again.")
+    })?;
+    let (name, here) = (name.to_owned(), here.clone());
+    page.blocking(move |_| {
+        Keys::read(&here)?.store(&name, key, &here)?;
+        if let Err(error) = models::remember(std::slice::from_ref(&found), &here) {
+            tracing::warn!(%error, "what the provider said could not be kept");
+        }
+        Ok(())
+    })
+    .await
+}

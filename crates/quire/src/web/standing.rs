@@ -1,0 +1,177 @@
+//! A task's page: where it stands decides what is on it. At work: what it does. Waiting: why, what is safe, what can be done.
+//! Ready: the review.
+
+use crate::cmd::home;
+use crate::error::Failure;
+use crate::terminal::clean;
+use crate::web::door::Session;
+use crate::web::frame::{self, Frame, Place};
+use crate::web::{Page, icons, review, story, watch};
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use quire_core::event::Why;
+use quire_core::view;
+use quire_core::{Phase, Task};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub async fn task(
+    State(page): State<Arc<Page>>,
+    Extension(session): Extension<Session>,
+    Path(id): Path<u64>,
+    Query(asked): Query<HashMap<String, String>>,
+) -> Response {
+    let made = page.blocking(move |page| {
+        let frame = Frame::of(page, &session)?;
+        let task = page.quire.task(id)?;
+        let main = match &task.phase {
+            Phase::Discarded => discarded(&task),
+            _ if asked.contains_key("version") && !task.versions.is_empty() => {
+                review::main(page, &frame, &task)?
+            }
+            Phase::Working => watch::main(page, &frame, &task)?,
+            Phase::Waiting(why) => waiting(page, &frame, &task, why)?,
+            Phase::Ready | Phase::Accepted => review::main(page, &frame, &task)?,
+        };
+        Ok(frame.page(&task.title(), Place::Tasks, &main))
+    });
+    made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
+}
+
+/// Returns the head of a task's page.
+pub fn head(task: &Task, facts: &Markup) -> Markup {
+    let folders = task.charter.folders.iter().map(|folder| view::short_folder(folder, home().as_deref()));
+    let words = task.words.last().map_or("", |words| words.trim());
+    html! {
+        div.rev-head {
+            nav.crumb aria-label="Breadcrumb" {
+                a href="/" { "Tasks" } span aria-hidden="true" { "/" }
+                span { (clean(&folders.collect::<Vec<_>>().join(", "))) }
+            }
+            h1 { (clean(&task.title())) }
+            div.facts { (facts) }
+            @if task.words.len() > 1 || words != task.title() {
+                details.asked { summary { "What was asked" } @for words in &task.words { blockquote.prose { (crate::web::text::prose(words)) } } }
+            }
+        }
+    }
+}
+
+/// Returns the box in which something is said to a task.
+pub fn say(frame: &Frame, task: &Task, label: &str, button: &str) -> Markup {
+    html! {
+        form.ask.say-box method="post" action=(format!("/tasks/{}/revise", task.id)) id="say" {
+            (frame.key())
+            label.q for="words" { (label) }
+            textarea id="words" name="words" rows="2" required {}
+            div.row { button.btn.pen { (button) } }
+        }
+    }
+}
+
+/// Returns the answers to what a task asks: quire's own questions, then the agent's, which stand in a frame of their own, so that
+/// none of its words can pass for quire's.
+pub fn questions(frame: &Frame, task: &Task) -> Markup {
+    let asked = view::questions(task);
+    let of_agent = view::agent_questions(task);
+    html! {
+        @for question in &of_agent {
+            form.sheet.of-agent method="post" action=(format!("/tasks/{}/reply", task.id)) {
+                (frame.key())
+                input type="hidden" name="question" value=(question.question);
+                p.mut { "The agent asks:" }
+                @for line in question.lines() { p { (clean(&line)) } }
+                div.acts {
+                    @for choice in &question.choices { button.btn name="choice" value=(choice) { (clean(choice)) } }
+                }
+                div.inline {
+                    label.vh for=(format!("words-{}", question.question)) { "Your answer" }
+                    input.field id=(format!("words-{}", question.question)) name="words" placeholder="Your answer" autocomplete="off";
+                    button.btn.pen { "Answer" }
+                }
+                @if question.assumed.is_some() { p.mut { "Without words, Answer takes what it assumes." } }
+            }
+        }
+        @for question in &asked {
+            div.sheet.told {
+                (icons::status("ask", "need", "Waiting for your answer"))
+                div {
+                    h2 { (clean(&question.text)) }
+                    p { "The task's commands tried to. Everything else on the network stays closed." }
+                    div.acts {
+                        @for (label, allow, class) in [("Deny", "no", ""), ("Allow in this task", "yes", "allow")] {
+                            (frame.button(&format!("/tasks/{}/answer", task.id), class, &html! { (label) }, &[("reach", &question.reach.to_string()), ("allow", allow), ("on", "task")]))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup, Failure> {
+    let told = view::why_text(why, task);
+    let story = page.story(task.id)?;
+    let at = format!("/tasks/{}", task.id);
+    let is_models = matches!(why, Why::NoModel | Why::Model(_) | Why::Refused(_) | Why::Silence);
+    Ok(html! {
+        main id="main" data-task=(task.id) {
+            (head(task, &html! { span.tag.amber { (clean(&view::state(task))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
+            div.cols {
+                div {
+                    (questions(frame, task))
+                    @if let Some(plan) = task.plan_to_review() {
+                        form.ask.say-box method="post" action=(format!("{at}/resume")) {
+                            (frame.key())
+                            label.q for="plan" { "The plan, to read, to change and to agree to" }
+                            textarea id="plan" name="plan" rows="12" required { (clean(plan)) }
+                            div.row { button.btn.pri { "Agree, and begin" } }
+                        }
+                    }
+                    div.sheet.told {
+                        (icons::mark(view::mark(task)))
+                        div {
+                            h2 { (clean(&told.what)) }
+                            p { (clean(&told.safe)) }
+                            div.acts {
+                                @match why {
+                                    Why::Money => {
+                                        @for more in ["0.50", "2.00"] {
+                                            (frame.button(&format!("{at}/resume"), if more == "0.50" { "pri" } else { "" }, &html! { "Add $" (more) }, &[("budget", &format!("+{more}"))]))
+                                        }
+                                    },
+                                    _ if is_models => {
+                                        form.inline method="post" action=(format!("{at}/resume")) {
+                                            (frame.key())
+                                            label.vh for="model" { "Model" }
+                                            input.field id="model" name="model" placeholder="PROVIDER/MODEL" autocomplete="off" spellcheck="false";
+                                            button.btn.pri { "Go on" }
+                                        }
+                                    },
+                                    Why::Plan => {},
+                                    Why::Reach | Why::Question => (frame.button(&format!("{at}/resume"), "", &html! { "Go on without an answer" }, &[])),
+                                    _ => (frame.button(&format!("{at}/resume"), "pri", &html! { "Go on" }, &[])),
+                                }
+                                @if !task.versions.is_empty() { a.btn href=(format!("{at}?version")) { "Review what is done" } }
+                                (frame.button(&format!("{at}/discard"), "ghost", &html! { "Discard" }, &[]))
+                            }
+                            p.mut { "In a terminal: " (clean(&told.next)) }
+                        }
+                    }
+                    (say(frame, task, "Say something to it", "Send"))
+                }
+                aside.rail.keep aria-label="So far" { section { h3 { "How it got here" } (story::steps(&story)) } }
+            }
+        }
+    })
+}
+
+fn discarded(task: &Task) -> Markup {
+    html! {
+        main id="main" {
+            (head(task, &html! { span.tag { "discarded" } }))
+            div.cols { div { p.lede { "This task was discarded. Your folder has not changed." } p.acts { a.btn href="/" { "To the tasks" } } } }
+        }
+    }
+}

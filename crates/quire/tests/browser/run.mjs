@@ -1,0 +1,179 @@
+// The page in a real browser: the journey from a fresh home to an accepted homepage and back, by mouse and by keyboard, with
+// scripts and without; each screen in both themes and two widths, looked over by axe-core, pictured, and measured.
+//
+//   node run.mjs ADDRESS OUT CACHE FOLDER   -> exit 0, or what is wrong, one a line
+import { createRequire } from 'node:module'
+import { readFileSync, mkdirSync, existsSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+
+const [, , address, out, cache, folder] = process.argv
+const require = createRequire(`${cache}/node_modules/`)
+const { chromium } = require('playwright-core')
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+const origin = new URL(address).origin
+mkdirSync(out, { recursive: true })
+
+const wrong = []
+const expect = (is, what) => { if (!is) wrong.push(what) }
+const quiet = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-default-apps', '--disable-domain-reliability', '--metrics-recording-only']
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: quiet })
+
+// Whatever the policy blocks, and whatever breaks, is told on the console.
+function watched(page, name) {
+  page.on('console', message => { if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) wrong.push(`${name}: console: ${message.text()}`) })
+  page.on('pageerror', error => wrong.push(`${name}: ${error.message}`))
+  return page
+}
+
+let pictures = 0
+async function look(page, name) {
+  for (const theme of ['light', 'dark']) {
+    for (const [size, width, height] of [['desk', 1440, 900], ['phone', 390, 844]]) {
+      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
+      await page.setViewportSize({ width, height })
+      const sideways = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth)
+      expect(sideways <= 0, `${name} ${theme} ${size}: scrolls sideways by ${sideways}`)
+      await page.evaluate(axe)
+      const found = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }))
+      for (const one of found.violations) wrong.push(`${name} ${theme} ${size}: ${one.id}: ${one.nodes[0].html.slice(0, 160)} (${one.nodes.length})`)
+      await page.screenshot({ path: `${out}/${name}-${size}-${theme}.png`, fullPage: name.startsWith('settings') })
+      pictures += 1
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1440, height: 900 })
+}
+
+const rows = []
+const measure = (what, value, limit, unit) => {
+  rows.push([what, value, limit, unit])
+  if (limit !== null) expect(value <= limit, `${what}: ${value} ${unit}, more than ${limit}`)
+}
+async function bytes(paths, context) {
+  let sum = 0
+  for (const path of paths) sum += gzipSync(await (await context.request.get(origin + path, { headers: { 'sec-fetch-site': 'same-origin' } })).body()).length
+  return Math.round(sum / 102.4) / 10
+}
+
+// ---- 1a: from nothing to an accepted homepage, four interactions
+const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' })
+const page = watched(await context.newPage(), 'journey')
+let interactions = 0
+await page.goto(address)
+await page.waitForURL(origin + '/settings')
+expect(page.url() === origin + '/settings' && !(await page.evaluate(() => history.state)), 'the token stayed in the address')
+await page.getByText('A model answers and the sandbox holds.').waitFor()
+await page.screenshot({ path: `${out}/journey-1.png` })
+await look(page, 'settings')
+await page.getByRole('link', { name: 'Start first task' }).click(); interactions++
+await page.waitForURL(origin + '/')
+await look(page, 'empty')
+await page.getByLabel('What should be done?').fill('make me a homepage'); interactions++
+await page.screenshot({ path: `${out}/journey-2.png` })
+const begun = Date.now()
+await page.getByRole('button', { name: /^Start/ }).click(); interactions++
+await page.waitForURL(/\/tasks\/1$/)
+const started = Date.now() - begun
+await page.getByText('So far').waitFor()
+await page.getByText('Draw the page').first().waitFor()
+await page.screenshot({ path: `${out}/journey-3.png` })
+await look(page, 'watch')
+await context.request.get('http://127.0.0.1:' + process.env.HELD) // the model goes on
+await page.locator('#accept-button').waitFor()
+expect(/^\(1\) /.test(await page.title()) || await page.waitForFunction(() => /^\(1\) /.test(document.title), null, { timeout: 5000 }).then(() => true, () => false), 'the title does not say that something needs the person')
+await page.screenshot({ path: `${out}/journey-4.png` })
+await look(page, 'review')
+expect(!folder || !existsSync(folder + '/index.html'), 'something changed before Accept')
+await page.locator('#accept-button').click(); interactions++
+await page.getByText('written to').waitFor()
+await page.screenshot({ path: `${out}/journey-5.png` })
+await look(page, 'accepted')
+measure('Interactions from a fresh home to an accepted homepage', interactions, 4, '')
+
+// ---- undo, by keyboard
+await page.keyboard.press('Shift+U')
+await page.getByText('Your folder has not changed.').waitFor()
+
+// ---- 1d: the next one by keyboard alone
+await page.goto(origin + '/')
+await page.keyboard.press('c')
+await page.keyboard.type('make it large')
+await page.keyboard.press('Control+Enter')
+await page.waitForURL(/\/tasks\/2$/)
+await page.locator('#accept-button').waitFor()
+await page.goto(origin + '/')
+const row = page.locator('#task-2')
+await page.keyboard.press('j')
+expect(await row.getAttribute('aria-current') === 'true', 'j does not choose the first row')
+await page.keyboard.press('Enter')
+await page.waitForURL(/\/tasks\/2$/)
+await page.locator('.files input').first().uncheck()
+expect((await page.locator('#taking').textContent()) === 'Taking 1 of 2 files', 'the boxes are not counted')
+await page.keyboard.press('?')
+expect(await page.locator('#help').evaluate(help => help.open), '? shows no keys')
+await page.keyboard.press('Escape')
+
+// ---- large changes: chunks come and go
+const cdp = await context.newCDPSession(page)
+await cdp.send('Performance.enable')
+const large = await page.locator('.file').first().evaluate(file => file.querySelectorAll('.chunk').length)
+expect(large > 50, `12,000 lines in ${large} chunks`)
+await page.locator('details.closed summary').first().click()
+for (let y = 0; y < 240000; y += 4000) { await page.mouse.wheel(0, 4000); await page.waitForTimeout(60) }
+await page.mouse.wheel(0, -1500)
+await page.waitForFunction(() => [...document.querySelectorAll('.chunk')].every(chunk => { const at = chunk.getBoundingClientRect(); return at.bottom < 0 || at.top > innerHeight || chunk.childElementCount > 0 }), null, { timeout: 8000 }).catch(() => wrong.push('a chunk on the screen stays empty'))
+const nodes = await page.evaluate(() => document.getElementsByTagName('*').length)
+measure('Nodes, 12,000 changed lines scrolled through', nodes, 6000, '')
+expect(nodes > 1000, `only ${nodes} nodes: no chunk came`)
+const metrics = Object.fromEntries((await cdp.send('Performance.getMetrics')).metrics.map(one => [one.name, one.value]))
+measure('JS heap after that', Math.round(metrics.JSHeapUsedSize / 1e5) / 10, 60, 'MB')
+await look(page, 'large')
+
+// ---- a change of another process on the screen
+await page.goto(origin + '/')
+await page.locator('#live').getByText('Connected').waitFor()
+await look(page, 'home')
+const waits = page.locator('#task-2[data-mark="Discarded"]').waitFor()
+const key = await page.locator('input[name=key]').first().inputValue()
+const at = Date.now()
+await page.evaluate(key => fetch('/tasks/2/discard', { method: 'POST', headers: { 'x-quire': key } }), key)
+await waits
+measure('From a decision to its row on the screen', Date.now() - at, null, 'ms')
+
+// ---- budgets
+measure('First load, home, gz', await bytes(['/', '/style.css', '/quire.js', '/icon.svg'], context), 60, 'KB')
+measure('Review, gz', await bytes(['/tasks/1'], context), 90, 'KB')
+measure('Own script, gz', await bytes(['/quire.js'], context), 12, 'KB')
+measure('Style, gz', await bytes(['/style.css'], context), 10, 'KB')
+let requests = 0
+const counter = watched(await context.newPage(), 'budget')
+counter.on('request', request => { if (!request.url().endsWith('/news') && !request.url().endsWith('/rows')) requests++ })
+await counter.addInitScript(() => { window.shift = 0; new PerformanceObserver(list => list.getEntries().forEach(one => { window.shift += one.value })).observe({ type: 'layout-shift', buffered: true }) })
+await counter.goto(origin + '/', { waitUntil: 'load' })
+await counter.waitForTimeout(400)
+measure('Requests, first load', requests, 4, '')
+measure('Layout shift, home', Math.round(await counter.evaluate(() => window.shift) * 1000) / 1000, 0.02, '')
+measure('First paint, home', Math.round(await counter.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0)), null, 'ms')
+measure('Server time, home', Math.round(await counter.evaluate(() => { const [n] = performance.getEntriesByType('navigation'); return n.responseStart - n.requestStart })), null, 'ms')
+measure('From Start to the task\'s page', started, null, 'ms')
+await counter.close()
+
+// ---- without scripts
+const plain = await browser.newContext({ javaScriptEnabled: false, storageState: await context.storageState() })
+const still = watched(await plain.newPage(), 'without scripts')
+await still.goto(origin + '/tasks/1')
+await still.locator('.files input').first().uncheck()
+await still.locator('#accept-button').click()
+await still.getByText('written to').waitFor()
+await still.getByRole('button', { name: /Undo/ }).click()
+await still.getByText('Your folder has not changed.').waitFor()
+await still.goto(origin + '/')
+await still.getByLabel('What should be done?').fill('make it large')
+await still.getByRole('button', { name: /^Start/ }).click()
+await still.waitForURL(/\/tasks\/3$/)
+
+await browser.close()
+console.log(`${pictures} pictures in ${out}`)
+console.log('| budget | measured | limit |\n|---|---|---|')
+for (const [what, value, limit, unit] of rows) console.log(`| ${what} | ${value} ${unit} | ${limit ?? '-'} |`)
+if (wrong.length) { console.log(wrong.join('\n')); process.exit(1) }

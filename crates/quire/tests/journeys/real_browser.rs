@@ -1,0 +1,89 @@
+//! The page in Chromium: `browser/run.mjs` goes the way of a person, and looks at each screen in both themes and two widths. Its
+//! pictures stay in `target/page`.
+
+use crate::browser::opened;
+use crate::model::{Answer, Asked, Model, Wire, call, calls, say, shell};
+use crate::stage::Stage;
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const HOMEPAGE: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Fenwick Bakery</title>\n\
+    <link rel=\"stylesheet\" href=\"style.css\">\n<h1>Bread, every morning</h1>\n<p>Slow rye, country loaves and buns, baked before six.</p>\n</html>\n";
+const SUMMARY: &str = "Your homepage greets visitors with what you bake and when. It is one page, `index.html`, with its style \
+    beside it.\n\n- The opening time in your notes is now 6.\n- How it looks on your own phone I could not try.";
+
+/// What the model answers, by what it was asked for.
+fn script(asked: &Asked) -> Answer {
+    if asked.words.iter().any(|words| words.contains("make it large")) {
+        return match asked.answered {
+            0 => shell("seq 1 12000 | sed 's/.*/let value_& = &;/' > big.rs; echo new > small.txt"),
+            _ => say("It is large now."),
+        };
+    }
+    match asked.answered {
+        0 => {
+            let step = |step: &str, status: &str| json!({"step": step, "status": status});
+            let steps = [
+                step("Read the notes", "done"),
+                step("Draw the page", "doing"),
+                step("Look it over", "pending"),
+            ];
+            calls(&[("plan", json!({"steps": steps})), ("shell", json!({"command": "cat notes.txt"}))])
+        }
+        1 => calls(&[
+            ("write", json!({"path": "index.html", "content": HOMEPAGE})),
+            (
+                "write",
+                json!({"path": "style.css", "content": "body { font-family: Georgia, serif; margin: 2rem }\nh1 { font-size: 3rem }\n"}),
+            ),
+            ("shell", json!({"command": "sed -i 's/at 7/at 6/' notes.txt; rm -f old.html"})),
+        ]),
+        2 => call("shell", json!({"command": "test -s index.html"})),
+        _ => say(SUMMARY),
+    }
+}
+
+/// Returns where the tools lie, which `browser/install` puts there.
+fn cache() -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/test-cache");
+    let cache = std::env::var_os("QUIRE_TEST_CACHE").map_or(target, PathBuf::from).join("browser");
+    let there = cache.join("stamp").exists();
+    assert!(there, "Chromium and what steers it are missing: run crates/quire/tests/browser/install");
+    cache
+}
+
+#[test]
+fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    let model = Model::new(script);
+    stage.configure(&model, Wire::Chat, "[checks]\npage = \"test -s index.html\"\n");
+    stage.file("notes.txt", "Fenwick Bakery\nopens at 7\n");
+    stage.file("old.html", "<p>old</p>\n");
+    model.hold_from(2);
+    // Who connects here lets the model go on.
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = held.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut one in held.incoming().flatten() {
+            let _ = one.read(&mut [0; 4096]);
+            model.let_go();
+            let _ = one.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    let (at, token) = opened(&stage);
+    let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/page");
+    let ran = Command::new("node")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/run.mjs"))
+        .arg(format!("http://127.0.0.1:{at}/enter#t={token}"))
+        .args([&out, &cache, &stage.folder])
+        .env("HELD", port.to_string())
+        .output()
+        .expect("node runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    println!("{said}");
+    assert!(ran.status.success(), "{said}");
+}
