@@ -143,6 +143,56 @@ fn each_request_extends_the_one_before() {
     }
 }
 
+/// Returns the room for output that a request asks for, in tokens.
+fn room(task: &Task) -> u64 {
+    let model = task.asked_model().unwrap();
+    let body = request_body(&model, &task.prompt()).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let names = ["max_output_tokens", "max_completion_tokens", "max_tokens"];
+    names.iter().find_map(|name| body.get(name)?.as_u64()).expect("every request has a bound")
+}
+
+/// A reply that was cut is followed by one with twice the room, for which as much more is reserved; unless the person set a bound.
+#[test]
+fn a_reply_that_was_cut_is_followed_by_one_with_more_room() {
+    let rows: [(Option<u64>, Option<u64>, [u64; 4]); 3] = [
+        (None, None, [16_384, 32_768, 65_536, 16_384]),
+        (Some(1_000), None, [1_000; 4]),
+        (None, Some(80_000), [16_384, 20_000, 20_000, 16_384]),
+    ];
+    for wire in [Wire::Responses, Wire::Chat, Wire::Messages] {
+        for (output_tokens, context_tokens, rooms) in rows {
+            let mut task =
+                opened(Model { output_tokens, context_tokens, ..model(wire, Edits::EditAndWrite) });
+            settle(&mut task, 0).unwrap();
+            for (nth, expected) in rooms.into_iter().enumerate() {
+                assert_eq!(
+                    (room(&task), task.worst().output),
+                    (expected, expected),
+                    "{wire:?}, request {nth}"
+                );
+                if nth == 2 {
+                    step(&mut task, wire, nth);
+                    continue;
+                }
+                let item =
+                    Item::parse(json!({ "role": "assistant", "content": "Half" }).to_string()).unwrap();
+                let reply = Reply {
+                    wire,
+                    items: vec![item],
+                    text: "Half".into(),
+                    calls: vec![],
+                    stop: Stop::Length,
+                    usage: Usage { input: 3_000, output: 40, ..Usage::default() },
+                    by: String::new(),
+                };
+                task.push(Event::Replied { reply }, 0).unwrap();
+                settle(&mut task, 0).unwrap();
+            }
+        }
+    }
+}
+
 /// After the conversation was made short, requests extend each other again, and every word of the person's is in them.
 #[test]
 fn a_cut_conversation_grows_on() {
