@@ -155,6 +155,9 @@ pub struct Limits {
     pub time_ms: u64,
     /// How often failed checks go back to the model before the version is presented as it is.
     pub check_rounds: u32,
+    /// Whether quire looks for checks that the project has, besides those of the person's. Old logs do not say: no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub found_checks: bool,
     /// Tokens read and written until the task pauses and asks; granted again by each resume. Absent: not bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
@@ -190,6 +193,7 @@ impl Default for Limits {
             steps: 200,
             time_ms: 60 * 60 * 1000,
             check_rounds: 2,
+            found_checks: true,
             tokens: Some(10_000_000),
             task_usd: Some(Usd(2_000_000_000_000)),
             day_usd: Some(Usd(10_000_000_000_000)),

@@ -2,7 +2,7 @@
 //! log written today can be read by every later quire.
 
 use crate::bytes::{Hash, RelPath};
-use crate::charter::{Charter, Model};
+use crate::charter::{Charter, CheckSpec, Model};
 use crate::message::{Fault, Outcome, Reply, ToolSpec, Usage};
 use crate::money::{Usd, Worst};
 use serde::{Deserialize, Serialize};
@@ -128,11 +128,15 @@ pub enum Event {
     Snapped {
         snapshot: Hash,
     },
-    /// The sandbox was ended, every process in it dead, and its layer made durable. `snapshot` is what checks run on.
+    /// The sandbox was ended, every process in it dead, and its layer made durable. `snapshot` is what checks run on:
+    /// the charter's, then `checks`.
     Sealed {
         layer: u32,
         snapshot: Hash,
         apart: Apart,
+        /// Checks that the project has and that concern what changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<CheckSpec>,
     },
     /// After a power cut the unsealed layer could not be trusted: the machine is as at the last seal, the folders as in
     /// the last snapshot.
@@ -152,7 +156,7 @@ pub enum Event {
         /// Ignored directories and the system's lists of what is installed, escaped.
         paths: Vec<String>,
     },
-    /// quire ran a check of the charter's on the sealed snapshot.
+    /// quire ran a check on the sealed snapshot.
     Checked {
         check: u32,
         proof: Proof,
@@ -361,6 +365,37 @@ pub struct Proof {
     /// Each turns "passes" into "passes, but: ...".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buts: Vec<String>,
+    /// Why a check that quire found itself says nothing, neither way: what it runs is not installed, it has no tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unable: Option<String>,
+    /// How it went before the task; asked where a check that quire found itself fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
+    /// Tests are new or changed: whether the old code fails them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_code_fails: Option<bool>,
+}
+
+/// How a check went on the folder as it was before the task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    pub passed: bool,
+    /// All that fails now failed then, as far as its output tells.
+    pub same: bool,
+    /// How many tests failed then, where its output tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<u32>,
+}
+
+impl Proof {
+    /// Whether the check says that the task's work is wrong. What failed in the same way before says nothing of it.
+    pub fn fails(&self) -> bool {
+        !self.passed && self.unable.is_none() && !self.fails_as_before()
+    }
+
+    pub fn fails_as_before(&self) -> bool {
+        !self.passed && self.before.as_ref().is_some_and(|before| before.same)
+    }
 }
 
 /// Connections to one destination, or refusals of one kind.

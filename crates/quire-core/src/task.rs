@@ -543,26 +543,28 @@ impl Task {
                 self.stage = Stage::Ask;
                 self.note_step();
             }
-            Event::Sealed { layer, snapshot, apart } => {
+            Event::Sealed { layer, snapshot, apart, checks } => {
                 (self.layer, self.layer_used, self.rests) = (layer + 1, false, false);
                 self.snapshot = Some(*snapshot);
                 let sealed = Sealed {
                     layer: *layer,
                     snapshot: *snapshot,
                     apart: Arc::new(apart.clone()),
+                    checks: self.charter.checks.iter().chain(checks).cloned().collect(),
                     proofs: vec![],
                 };
-                self.sealed = Some(sealed);
                 if self.stage == Stage::Ask {
+                    self.sealed = Some(sealed);
                     return; // it rests for an answer, in the midst of its turn
                 }
                 // Words that came while the sandbox was being sealed go to the model before anything is presented.
-                let idle = self.charter.checks.is_empty() || *snapshot == Snapshot::default().id();
+                let idle = sealed.checks.is_empty() || *snapshot == Snapshot::default().id();
                 self.stage = match (self.unheard.is_empty(), idle) {
                     (false, _) => Stage::Ask,
                     (true, true) => Stage::Present,
                     (true, false) => Stage::Check,
                 };
+                self.sealed = Some(sealed);
             }
             Event::Looped { steps, times } => self.warn(*steps, *times),
             Event::Restored { .. } => self.notice(
@@ -594,6 +596,7 @@ impl Task {
                     snapshot: *snapshot,
                     summary: self.last_text.clone(),
                     apart: sealed.apart.clone(),
+                    checks: sealed.checks.clone(),
                     proofs: sealed.proofs.clone(),
                     layer: sealed.layer,
                     serving: self.serving.clone(),
@@ -736,21 +739,25 @@ impl Task {
     fn check(&mut self, proof: &Proof) {
         let sealed = self.sealed.as_mut().expect("may() saw it");
         sealed.proofs.push(Arc::new(proof.clone()));
-        if sealed.proofs.len() < self.charter.checks.len() {
+        let may_mend = self.check_rounds_used < self.charter.limits.check_rounds;
+        let (ran, all, own) = (sealed.proofs.len(), sealed.checks.len(), self.charter.checks.len());
+        // What is mended is checked anew: those that quire found are not run for what will change.
+        let goes_back = may_mend && ran >= own && sealed.proofs.iter().any(|proof| proof.fails());
+        if ran < all && !goes_back {
             return;
         }
         self.stage = Stage::Present;
         let failed: Vec<String> = sealed
             .proofs
             .iter()
-            .zip(&self.charter.checks)
-            .filter(|(proof, _)| !proof.passed)
+            .zip(sealed.checks.iter())
+            .filter(|(proof, _)| proof.fails())
             .map(|(proof, spec)| {
                 let exit = proof.exit.map_or("did not end".to_owned(), |code| format!("exit {code}"));
                 format!("`{}` failed ({exit}):\n{}", spec.command, proof.output.trim_end())
             })
             .collect();
-        if !failed.is_empty() && self.check_rounds_used < self.charter.limits.check_rounds {
+        if goes_back {
             self.check_rounds_used += 1;
             self.notice(&format!(
                 "quire ran the checks on what you left. {}\nMend the cause, not the check, then end with your summary again.",

@@ -191,7 +191,7 @@ pub fn state(task: &Task) -> String {
         Phase::Ready if task.answer().is_some() => "answered".to_owned(),
         Phase::Ready => {
             let proofs = task.version().map_or(&[][..], |version| &version.proofs);
-            match (proofs.iter().filter(|proof| !proof.passed).count(), proofs.len()) {
+            match (proofs.iter().filter(|proof| proof.fails()).count(), proofs.len()) {
                 (0, _) => "ready".to_owned(),
                 (_, 1) => "says done, but its check failed".to_owned(),
                 (failed, all) => format!("says done, but {failed} of {all} checks failed"),

@@ -38,7 +38,7 @@ pub enum Want {
     Seal,
     /// End the sandbox and drop what it leaves.
     Drop,
-    /// Run the charter's check of that number on the sealed snapshot.
+    /// Run the check of that number on the sealed snapshot.
     Check(u32),
     /// Show the version to the person.
     Present,

@@ -3,8 +3,8 @@
 
 use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire};
 use quire_core::event::{
-    Apart, Base, Connection, Conventions, Listing, Part, Proof, Question, Refused, Skill, Trouble, Verdict,
-    Why,
+    Apart, Base, Before, Connection, Conventions, Listing, Part, Proof, Question, Refused, Skill, Trouble,
+    Verdict, Why,
 };
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
@@ -45,6 +45,7 @@ fn samples() -> Vec<Event> {
             steps: 200,
             time_ms: 3_600_000,
             check_rounds: 2,
+            found_checks: false,
             tokens: None,
             task_usd: None,
             day_usd: None,
@@ -95,6 +96,7 @@ fn samples() -> Vec<Event> {
         },
         ..charter.clone()
     };
+    let found = Charter { limits: Limits { found_checks: true, ..charter.limits }, ..charter.clone() };
     let asks = Charter { purpose: Purpose::Answer, ..charter.clone() };
     let connection = |host: &str, refused| Connection {
         host: host.into(),
@@ -123,13 +125,28 @@ fn samples() -> Vec<Event> {
         output: "ok".into(),
         whole: None,
         buts: vec!["the agent changed Makefile".into()],
+        unable: None,
+        before: None,
+        old_code_fails: None,
     };
+    let failed = Proof {
+        passed: false,
+        exit: Some(1),
+        buts: vec![],
+        before: Some(Before { passed: false, same: true, failed: Some(3) }),
+        ..proof.clone()
+    };
+    let unable = Proof { unable: Some("it ran no test".into()), ..failed.clone() };
+    let unable = Proof { before: None, old_code_fails: None, ..unable };
+    let new_tests = Proof { buts: vec![], old_code_fails: Some(true), ..proof.clone() };
+    let found_check = CheckSpec { name: "cargo".into(), command: "cargo test".into() };
     let listing = Listing { paths: vec!["/etc/hosts".into()], total: 1 };
     vec![
         Event::Opened { charter: Box::new(charter), words: "make me a homepage".into() },
         Event::Opened { charter: Box::new(connected), words: "fetch it".into() },
         Event::Opened { charter: Box::new(roles), words: "go on whoever answers".into() },
         Event::Opened { charter: Box::new(priced), words: "cheaply".into() },
+        Event::Opened { charter: Box::new(found), words: "mend it".into() },
         Event::Opened { charter: Box::new(asks), words: "which is the longest?".into() },
         Event::Taken { epoch: 1 },
         Event::Equipped {
@@ -188,8 +205,13 @@ fn samples() -> Vec<Event> {
             layer: 0,
             snapshot: hash,
             apart: Apart { outside: listing, ignored: Listing::default(), git: Listing::default() },
+            checks: vec![],
         },
+        Event::Sealed { layer: 1, snapshot: hash, apart: Apart::default(), checks: vec![found_check] },
         Event::Checked { check: 0, proof },
+        Event::Checked { check: 1, proof: failed },
+        Event::Checked { check: 1, proof: unable },
+        Event::Checked { check: 1, proof: new_tests },
         Event::Presented { version: 1, snapshot: hash },
         Event::Said { words: "smaller heading".into() },
         Event::Paused { why: Why::Loop },
@@ -240,6 +262,7 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
         Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
         Event::Opened { charter, .. } if charter.purpose != Purpose::Change => "opened_purpose",
+        Event::Opened { charter, .. } if charter.limits.found_checks => "opened_found_checks",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",
@@ -266,7 +289,11 @@ fn file(event: &Event) -> &'static str {
         Event::Called { .. } => "called",
         Event::Returned { .. } => "returned",
         Event::Snapped { .. } => "snapped",
+        Event::Sealed { checks, .. } if !checks.is_empty() => "sealed_found",
         Event::Sealed { .. } => "sealed",
+        Event::Checked { proof, .. } if proof.before.is_some() => "checked_before",
+        Event::Checked { proof, .. } if proof.unable.is_some() => "checked_unable",
+        Event::Checked { proof, .. } if proof.old_code_fails.is_some() => "checked_new_tests",
         Event::Checked { .. } => "checked",
         Event::Presented { .. } => "presented",
         Event::Said { .. } => "said",

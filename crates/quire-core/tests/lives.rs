@@ -277,7 +277,11 @@ impl World {
             }
             Want::Snap => Event::Snapped { snapshot },
             Want::Drop => task.dropped(),
-            Want::Seal => Event::Sealed { layer: task.layer, snapshot, apart: Apart::default() },
+            Want::Seal => {
+                let found = CheckSpec { name: "found".into(), command: "make test".into() };
+                let checks = vec![found; dice.roll(3) as usize];
+                Event::Sealed { layer: task.layer, snapshot, apart: Apart::default(), checks }
+            }
             Want::Check(check) => Event::Checked {
                 check: *check,
                 proof: Proof {
@@ -288,6 +292,9 @@ impl World {
                     output: "o".into(),
                     whole: None,
                     buts: vec![],
+                    unable: None,
+                    before: None,
+                    old_code_fails: None,
                 },
             },
             Want::Judge(_)

@@ -1,22 +1,23 @@
-//! Proofs: what quire saw itself when it ran a check on exactly the files that would be accepted.
-//!
-//! A check runs in a fresh sandbox of the sealed layers, in which nothing of the agent's is alive. That it passes is worth
-//! less where the agent changed what the check consists of; each such thing turns "passes" into "passes, but: ...".
+//! Checks: which a project has, how one is run, and what makes its outcome worth less. That they are run, on what and how often
+//! is `work/prove.rs`.
+
+pub mod bend;
+pub mod find;
+pub mod tally;
 
 use crate::hands::{Gone, Hands};
-use quire_core::event::{Apart, Proof};
 use quire_core::secret::Masks;
-use quire_core::{Hash, RelPath, Snapshot};
 use std::time::{Duration, Instant};
 
 /// How a check's command ended.
+#[derive(Clone)]
 pub struct Run {
     /// Absent: it did not end by itself.
-    exit: Option<i32>,
-    output: String,
+    pub exit: Option<i32>,
+    pub output: String,
     /// Name of the file in the out directory with the whole output.
     pub whole: Option<String>,
-    took: Duration,
+    pub took: Duration,
 }
 
 impl Run {
@@ -30,191 +31,109 @@ impl Run {
             format!("The sandbox ended while the check ran, perhaps for lack of memory.{limits_met}");
         Run { exit: None, output, whole: None, took: Duration::ZERO }
     }
+
+    pub fn passed(&self) -> bool {
+        self.exit == Some(0)
+    }
+
+    /// Returns why a run of a check that quire found itself says nothing of the work, if it does not.
+    pub fn unable(&self) -> Option<String> {
+        let none = tally::read(&self.output).is_some_and(|tally| (tally.passed, tally.failed) == (0, 0));
+        match self.exit {
+            None => Some("it did not end".to_owned()),
+            Some(126 | 127) => Some("what it runs is not installed here".to_owned()),
+            Some(1) if self.output.contains("No module named pytest") => {
+                Some("pytest is not installed here".to_owned())
+            }
+            // What unittest and pytest say of it.
+            Some(0 | 5) if none && !self.output.contains("well formed") => Some("it ran no test".to_owned()),
+            Some(_) => None,
+        }
+    }
 }
 
-/// Longest that a check may take.
-const TIME_MAX: Duration = Duration::from_secs(15 * 60);
+/// Longest that a check of the person's may take, and one that was found.
+pub const TIME_MAX: Duration = Duration::from_secs(15 * 60);
+pub const FOUND_TIME_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Runs `command` in a fresh sandbox and waits for its end.
-pub async fn run(hands: &Hands, command: &str) -> Result<Run, Gone> {
+pub async fn run(hands: &Hands, command: &str, most: Duration) -> Result<Run, Gone> {
     let begun = Instant::now();
-    let said = hands.command(command, TIME_MAX, |_| {}).await?;
+    let said = hands.command(command, most, |_| {}).await?;
     Ok(Run { exit: said.exit, output: said.text, whole: said.whole, took: begun.elapsed() })
 }
 
-/// Returns the proof of a run on `version`, whose snapshot is `id`. `changed` is what the check itself changed in the
-/// folder, seen from the frozen base like `version`.
-pub fn proof(
-    command: &str,
-    run: Run,
-    id: Hash,
-    whole: Option<Hash>,
-    version: &Snapshot,
-    changed: &Snapshot,
-    apart: &Apart,
-) -> Proof {
-    let passed = run.exit == Some(0);
-    let mut buts = vec![];
-    let definitions: Vec<String> =
-        version.entries.iter().filter(|e| defines(command, &e.path)).map(|e| e.path.to_string()).collect();
-    if !definitions.is_empty() {
-        buts.push(format!("the agent changed what it runs: {}", listed(&definitions)));
+/// Returns whether all that fails in `now` failed in `before`, as far as their words tell.
+pub fn fails_as_before(now: &Run, before: &Run) -> bool {
+    if before.passed() {
+        return false;
     }
-    if apart.outside.total > 0 {
-        buts.push(format!("the agent changed {} outside the folder", paths(apart.outside.total)));
-    }
-    if apart.ignored.total > 0 {
-        buts.push(format!("the agent changed {} in ignored directories", paths(apart.ignored.total)));
-    }
-    // A check that changes the folder says nothing about the folder as it would be accepted. Files that stand in neither
-    // the base nor the version are traces, which a check may leave.
-    let touched: Vec<String> = changed
-        .entries
-        .iter()
-        .filter(|e| {
-            e.was.is_some() || version.entries.iter().any(|v| (v.folder, &v.path) == (e.folder, &e.path))
-        })
-        .map(|e| e.path.to_string())
-        .collect();
-    if !touched.is_empty() {
-        buts.push(format!("it changed the folder itself: {}", listed(&touched)));
-    }
-    let millis = run.took.as_millis() as u64;
-    Proof {
-        snapshot: id,
-        passed,
-        exit: run.exit,
-        millis,
-        output: run.output,
-        whole,
-        buts: if passed { buts } else { vec![] },
+    match (tally::read(&now.output), tally::read(&before.output)) {
+        (Some(now), Some(before)) if !now.failing.is_empty() => now.failing.is_subset(&before.failing),
+        (Some(now), Some(before)) => now.failed <= before.failed,
+        // The same words but for times and sizes.
+        (None, None) => {
+            now.exit == before.exit && without_numbers(&now.output) == without_numbers(&before.output)
+        }
+        _ => false,
     }
 }
 
-/// Files that say what a well-known program checks: by the word that starts it.
-const DEFINITIONS: &[(&str, &[&str])] = &[
-    ("make", &["Makefile", "makefile", "GNUmakefile"]),
-    ("cargo", &["Cargo.toml", "build.rs", "config.toml"]),
-    ("npm", &["package.json"]),
-    ("npx", &["package.json"]),
-    ("yarn", &["package.json"]),
-    ("pnpm", &["package.json"]),
-    ("pytest", &["conftest.py", "pytest.ini", "setup.cfg", "tox.ini", "pyproject.toml"]),
-    ("python", &["conftest.py", "pytest.ini", "setup.cfg", "tox.ini", "pyproject.toml"]),
-    ("python3", &["conftest.py", "pytest.ini", "setup.cfg", "tox.ini", "pyproject.toml"]),
-    ("go", &["go.mod"]),
-    ("gradle", &["build.gradle", "build.gradle.kts"]),
-    ("mvn", &["pom.xml"]),
-    ("ctest", &["CMakeLists.txt"]),
-];
-
-/// Whether `path` is part of what `command` runs: named in it, configuring it, or a test.
-fn defines(command: &str, path: &RelPath) -> bool {
-    let name = String::from_utf8_lossy(path.name());
-    let shown = path.to_string();
-    let mut words =
-        command.split(|c: char| c.is_whitespace() || ";&|()\"'".contains(c)).filter(|w| !w.is_empty());
-    let is_test = shown.split('/').any(|part| {
-        let part = part.to_ascii_lowercase();
-        part == "test"
-            || part == "tests"
-            || part == "spec"
-            || part.starts_with("test_")
-            || part.contains("_test.")
-            || part.contains(".test.")
-            || part.contains(".spec.")
-    });
-    is_test
-        || words.any(|word| {
-            let word = word.strip_prefix("./").unwrap_or(word);
-            word == shown && runs(&name, word, command)
-                || DEFINITIONS
-                    .iter()
-                    .any(|(program, files)| *program == word && files.contains(&name.as_ref()))
-        })
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// Whether a file that a command names is run by it, rather than looked at.
-fn runs(name: &str, word: &str, command: &str) -> bool {
-    const SCRIPTS: &[&str] =
-        &["sh", "bash", "py", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "lua", "awk", "sed", "mk", "bats"];
-    let starts = command.split([';', '&', '|', '(']).any(|part| {
-        part.split_whitespace().next().is_some_and(|first| first.trim_start_matches("./") == word)
-    });
-    starts || name.rsplit_once('.').is_some_and(|(_, ending)| SCRIPTS.contains(&ending))
-}
-
-fn listed(all: &[String]) -> String {
+/// Returns the first of many paths in words.
+pub fn listed(all: &[String]) -> String {
     let first = all.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     if all.len() > 3 { format!("{first} and {} more", all.len() - 3) } else { first }
-}
-
-fn paths(n: u64) -> String {
-    if n == 1 { "1 path".into() } else { format!("{n} paths") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quire_core::event::Listing;
-    use quire_core::{Entry, Node};
 
-    fn file(content: &[u8]) -> Option<Node> {
-        Some(Node::File { blob: Hash::of(content), bytes: content.len() as u64, mode: 0o644 })
-    }
-
-    fn snapshot(paths: &[(&str, bool)]) -> Snapshot {
-        let entry = |(path, was): &(&str, bool)| Entry {
-            folder: 0,
-            path: RelPath::new(*path).unwrap(),
-            was: was.then(|| file(b"old")).flatten(),
-            now: file(b"new"),
-        };
-        Snapshot { entries: paths.iter().map(entry).collect() }
+    fn ended(exit: Option<i32>, output: &str) -> Run {
+        Run { exit, output: output.into(), whole: None, took: Duration::ZERO }
     }
 
     #[test]
-    fn what_weakens_a_pass_is_said() {
-        let outside =
-            Apart { outside: Listing { paths: vec!["/usr/bin/true".into()], total: 1 }, ..Apart::default() };
-        let none = Apart::default();
-        for (command, version, changed, apart, want) in [
-            ("make test", &[("a.c", true)][..], &[][..], &none, &[][..]),
-            ("make test", &[("Makefile", true)], &[], &none, &["the agent changed what it runs: Makefile"]),
+    fn what_failed_before_is_told_from_what_fails_now() {
+        let both = "FAILED a::x\nFAILED a::y\n2 failed, 1 passed in 0.1s";
+        let one = "FAILED a::x\n1 failed, 2 passed in 0.1s";
+        for (now, before, same) in [
+            (ended(Some(1), one), ended(Some(1), both), true),
+            (ended(Some(1), both), ended(Some(1), one), false),
+            (ended(Some(1), one), ended(Some(0), "3 passed in 0.1s"), false),
             (
-                "sh ./check.sh -v",
-                &[("check.sh", true)],
-                &[],
-                &none,
-                &["the agent changed what it runs: check.sh"],
+                ended(Some(101), "error: no network in 3 s"),
+                ended(Some(101), "error: no network in 12 s"),
+                true,
             ),
-            (
-                "cargo test",
-                &[("tests/tax.rs", false)],
-                &[],
-                &none,
-                &["the agent changed what it runs: tests/tax.rs"],
-            ),
-            ("make", &[("latest.c", true)], &[], &outside, &["the agent changed 1 path outside the folder"]),
-            ("./verify now", &[("verify", true)], &[], &none, &["the agent changed what it runs: verify"]),
-            ("test -s a.txt", &[("a.txt", true)], &[], &none, &[]),
-            ("make", &[("a.c", true)], &[("out.log", false)], &none, &[]),
-            ("make", &[("a.c", true)], &[("a.c", true)], &none, &["it changed the folder itself: a.c"]),
+            (ended(Some(2), "a.sh: syntax error"), ended(Some(2), "a.sh: not found"), false),
+            (ended(Some(1), "error"), ended(Some(2), "other"), false),
+            (ended(Some(1), "error"), ended(Some(1), one), false),
         ] {
-            let run = Run { exit: Some(0), output: "ok".into(), whole: None, took: Duration::ZERO };
-            let proof =
-                proof(command, run, Hash::of(b""), None, &snapshot(version), &snapshot(changed), apart);
-            assert!(proof.passed);
-            assert_eq!(proof.buts, want, "{command}");
+            assert_eq!(fails_as_before(&now, &before), same, "{}", now.output);
         }
     }
 
     #[test]
-    fn only_exit_0_passes() {
-        for (exit, passed) in [(Some(0), true), (Some(1), false), (Some(137), false), (None, false)] {
-            let run = Run { exit, output: String::new(), whole: None, took: Duration::ZERO };
-            let none = Snapshot::default();
-            assert_eq!(proof("make", run, none.id(), None, &none, &none, &Apart::default()).passed, passed);
+    fn only_exit_0_passes_and_what_could_not_run_proves_nothing() {
+        for (exit, output, passed, unable) in [
+            (Some(0), "", true, false),
+            (Some(1), "", false, false),
+            (Some(137), "", false, false),
+            (None, "", false, true),
+            (Some(127), "sh: 1: cargo: not found", false, true),
+            (Some(1), "/usr/bin/python3: No module named pytest", false, true),
+            (Some(5), "no tests ran in 0.01s", false, true),
+            (Some(0), "test result: ok. 0 passed; 0 failed", true, true),
+            (Some(0), "test result: ok. 1 passed; 0 failed", true, false),
+            (Some(0), "3 files are well formed", true, false),
+        ] {
+            let run = ended(exit, output);
+            assert_eq!((run.passed(), run.unable().is_some()), (passed, unable), "{exit:?} {output}");
         }
     }
 }

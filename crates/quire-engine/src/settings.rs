@@ -289,6 +289,10 @@ fn of_options(options: &Options) -> Vec<Leaf> {
         leaves.push(leaf(&["sandbox", "net"], Value::Text(net.clone()), format!("--net {net}")));
     }
     for command in &options.checks {
+        if command.trim() == "none" {
+            leaves.push(leaf(&["checks", "found"], Value::Flag(false), "--check none".to_owned()));
+            continue;
+        }
         // Its own command is the best name that a check without one has.
         leaves.push(leaf(
             &["checks", command.trim()],
@@ -326,6 +330,7 @@ impl Settings {
                 before.checks.iter().any(|check| !self.checks.contains(check)),
                 "would replace a check of yours",
             ),
+            (before.limits.found_checks && !self.limits.found_checks, "would leave out checks"),
         ];
         wider.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
     }

@@ -10,7 +10,7 @@
 mod differ;
 mod restore;
 
-pub use restore::{restore, upon};
+pub use restore::{lay, restore, upon};
 
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;
@@ -183,6 +183,14 @@ pub fn old_content(base: &Frozen, path: &RelPath) -> io::Result<Option<File>> {
         Some(found) if found.print.kind == Kind::File => stack.content(&found).map(Some),
         _ => Ok(None),
     }
+}
+
+/// Returns the text that the base has at a path, where it is text of at most 1 MiB.
+pub fn old_text(base: &Frozen, path: &RelPath) -> Option<String> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let mut text = String::new();
+    old_content(base, path).ok()??.take(BYTES_MAX + 1).read_to_string(&mut text).ok()?;
+    (text.len() as u64 <= BYTES_MAX).then_some(text)
 }
 
 /// Turning what stands in layers into nodes.

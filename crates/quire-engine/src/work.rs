@@ -21,7 +21,7 @@ use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Base, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
-use quire_core::task::{Sealed, ask_spec, paths_of};
+use quire_core::task::{ask_spec, paths_of};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
@@ -34,6 +34,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+mod prove;
 
 /// What the work on one task shares while its driver lives.
 pub struct Work {
@@ -52,6 +54,8 @@ pub struct Work {
     frozen: Mutex<Option<Arc<Vec<Frozen>>>>,
     seen: Mutex<Seen>,
     masks: OnceLock<Arc<Masks>>,
+    /// How checks went on the folder as it was before the task, by command.
+    before: Mutex<HashMap<String, check::Run>>,
     standing: Mutex<Option<Standing>>,
     /// Paths that calls named, by how often the conversation had been cut short, whose instructions were looked for.
     looked: Mutex<HashSet<(u32, String)>>,
@@ -99,6 +103,7 @@ impl Work {
             frozen: Mutex::default(),
             seen: Mutex::default(),
             masks: OnceLock::new(),
+            before: Mutex::default(),
             standing: Mutex::default(),
             looked: Mutex::default(),
             hands: tokio::sync::Mutex::default(),
@@ -475,10 +480,11 @@ impl Work {
         std::fs::create_dir_all(&layer).map_err(disk)?;
         // What is accepted is read whole: a store into a mapped page need not show in a file's times.
         *lock(&self.seen) = Seen::default();
-        let (snapshot, _) = self.snapshot(task).await?;
+        let (snapshot, changed) = self.snapshot(task).await?;
         let (frozen, layers) = (self.frozen(task)?, self.place.layers_below(task.layer + 1));
         let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;
-        Ok(Event::Sealed { layer: task.layer, snapshot, apart })
+        let checks = self.find_checks(task, changed).await?;
+        Ok(Event::Sealed { layer: task.layer, snapshot, apart, checks })
     }
 
     /// Ends the turn's sandbox and drops all that the task wrote so far.
@@ -504,68 +510,6 @@ impl Work {
                 }
             }
         }
-    }
-
-    /// Runs a check in a fresh sandbox of what was sealed.
-    pub async fn check(self: &Arc<Work>, task: &Task, number: u32) -> Result<Event, Undone> {
-        let spec: &CheckSpec = &task.charter.checks[number as usize];
-        let Some(sealed) = &task.sealed else {
-            return Err(Why::Trouble(
-                Trouble::Other,
-                "A check was asked for before anything was sealed.".into(),
-            ));
-        };
-        let scratch = self.place.dir().join("check");
-        freeze::remove_tree(&scratch).map_err(disk)?;
-        let checked = self.check_in(&scratch, task, number, spec, sealed).await;
-        // Whatever it came to: a check that filled the disk must not keep it full.
-        blocking(move || freeze::remove_tree(&scratch).map_err(disk)).await?;
-        checked
-    }
-
-    async fn check_in(
-        self: &Arc<Work>,
-        scratch: &Path,
-        task: &Task,
-        number: u32,
-        spec: &CheckSpec,
-        sealed: &Sealed,
-    ) -> Result<Event, Undone> {
-        let way = self.way(task)?;
-        let below = self.place.layers_below(sealed.layer + 1);
-        let inside = self.spec(task, scratch.to_owned(), below, way.as_ref())?;
-        let hands = self.start(inside, way).await?;
-        let run = check::run(&hands, &spec.command).await;
-        let limits_met = hands.limits_met();
-        blocking(move || hands.discard().map_err(disk)).await?;
-        let masks = self.masks(task).await?;
-        let run = match run {
-            Ok(run) => run.masked(&masks),
-            Err(Gone) => check::Run::lost(&limits_met),
-        };
-        let whole = match &run.whole {
-            Some(name) => {
-                let (work, name) = (self.clone(), name.clone());
-                blocking(move || {
-                    let file = left_behind(&work.place.out(), &name);
-                    let keep = |file| keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble);
-                    file.map(keep).transpose()
-                })
-                .await?
-            }
-            None => None,
-        };
-        let (frozen, work, apart) = (self.frozen(task)?, self.clone(), sealed.apart.clone());
-        let (command, id) = (spec.command.clone(), sealed.snapshot);
-        let layers = [scratch.to_owned()];
-        let proof = blocking(move || {
-            let changed =
-                snapshot::changes(&frozen, &layers, work.store.blobs()).map_err(snapshot_trouble)?;
-            let version = work.load_snapshot(&id)?;
-            Ok(check::proof(&command, run, id, whole, &version, &changed, &apart))
-        })
-        .await?;
-        Ok(Event::Checked { check: number, proof })
     }
 
     fn load_snapshot(&self, id: &Hash) -> Result<Snapshot, Undone> {

@@ -127,7 +127,9 @@ impl Copies {
         for made in [&places.home, &places.tmp, &places.bin, &places.out] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(made)?;
         }
-        link(&spec.binary, &places.bin.join("apply_patch"))?;
+        for name in ["apply_patch", "wellformed"] {
+            link(&spec.binary, &places.bin.join(name))?;
+        }
         furnish(spec, &places.home)?;
         let (_, patterns) = hide::patterns(&spec.hide);
         let secrets = FolderSecrets::new(&patterns).map_err(io::Error::other)?;

@@ -19,6 +19,7 @@ mod search;
 mod serve;
 mod shell;
 mod start;
+mod wellformed;
 mod write;
 
 use crate::protocol::HandOutcome;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+pub use wellformed::KINDS as WELL_FORMED_KINDS;
 
 /// Every tool there is, in the order in which a model is told of them.
 const TOOLS: &[Entry] = &[
@@ -188,7 +190,11 @@ pub fn writes(tool: &str) -> bool {
 /// ours. Commands work in the current folder.
 pub fn private_main(args: &[OsString]) -> Option<i32> {
     let name = Path::new(args.first()?).file_name()?;
-    (name == "apply_patch").then(|| apply_patch::main(&args[1..]))
+    match name.to_str()? {
+        "apply_patch" => Some(apply_patch::main(&args[1..])),
+        wellformed::NAME => Some(wellformed::main(&args[1..])),
+        _ => None,
+    }
 }
 
 struct Entry {

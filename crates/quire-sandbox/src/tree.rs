@@ -360,7 +360,9 @@ impl<'a> Tree<'a> {
         {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(mode)).during("making quire's corner")?;
         }
-        rustix::fs::symlinkat("quire", &memory, "bin/apply_patch").during("making quire's corner")?;
+        for name in ["bin/apply_patch", "bin/wellformed"] {
+            rustix::fs::symlinkat("quire", &memory, name).during("making quire's corner")?;
+        }
         rustix::fs::symlinkat("../bin/quire", &memory, "first/sudo").during("making quire's corner")?;
         if !self.real_root {
             rustix::fs::mkdirat(&memory, "users", Mode::from_raw_mode(0o755))

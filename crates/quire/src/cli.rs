@@ -169,6 +169,9 @@ pub struct RunArgs {
     /// Do not follow
     #[arg(short = 'b')]
     pub background: bool,
+    /// Accept it when it is ready, if every check passes and nothing needs your look
+    #[arg(long, conflicts_with = "background")]
+    pub accept_if_checks_pass: bool,
 }
 
 impl RunArgs {
@@ -274,6 +277,9 @@ pub struct ReviewArgs {
     /// Print the plain unified diff
     #[arg(long)]
     pub diff: bool,
+    /// Write what quire saw into a new folder, as files to send on
+    #[arg(long, value_name = "DIR", conflicts_with = "diff")]
+    pub evidence: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

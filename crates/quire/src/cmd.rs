@@ -11,6 +11,7 @@ pub mod demo;
 pub mod discard;
 pub mod doctor;
 pub mod du;
+pub mod evidence;
 pub mod follow;
 pub mod gc;
 pub mod host;

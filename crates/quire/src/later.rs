@@ -21,8 +21,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
     ("run", "-i", "Put the file into the folder and name it in the task"),
-    ("run", "--accept-if-checks-pass", "Accept when it is ready: quire accept N"),
-    ("review", "--evidence", "Print everything as JSON: quire review N --json"),
     ("accept", "--only", "Take whole files by their path: quire accept N PATH..."),
     ("accept", "--commit", "Accept, then commit with git"),
     ("accept", "--branch", "Accept, then commit with git"),

@@ -28,7 +28,7 @@ impl Task {
     /// Returns whether a check failed that may have failed for want of an answer.
     pub(crate) fn failed_for_want(&self) -> bool {
         let failed =
-            self.sealed.as_ref().is_some_and(|sealed| sealed.proofs.iter().any(|proof| !proof.passed));
+            self.sealed.as_ref().is_some_and(|sealed| sealed.proofs.iter().any(|proof| proof.fails()));
         failed && self.pressing().next().is_some()
     }
 

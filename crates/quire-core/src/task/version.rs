@@ -1,6 +1,7 @@
 //! What a turn leaves behind it: the files as they stood, what was proved of them, and how they can be tried.
 
 use crate::bytes::Hash;
+use crate::charter::CheckSpec;
 use crate::event::{Apart, Proof};
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ pub struct Sealed {
     pub layer: u32,
     pub snapshot: Hash,
     pub apart: Arc<Apart>,
-    /// One for each check of the charter, as far as run.
+    /// The charter's checks, then those that quire found.
+    pub checks: Arc<[CheckSpec]>,
+    /// One for each of them, as far as run.
     pub proofs: Vec<Arc<Proof>>,
 }
 
@@ -22,7 +25,9 @@ pub struct Version {
     /// The model's own words at the end of the turn.
     pub summary: Arc<str>,
     pub apart: Arc<Apart>,
-    /// In the order of the charter's checks.
+    /// The charter's, then those that quire found.
+    pub checks: Arc<[CheckSpec]>,
+    /// In the order of the checks, as far as run.
     pub proofs: Vec<Arc<Proof>>,
     /// Sealed layers up to this one hold the version.
     pub layer: u32,

@@ -12,6 +12,7 @@ pub struct Brief {
     pub summary: String,
     pub claims: Vec<ClaimRow>,
     /// Choices that the model made by itself.
+    #[serde(rename = "choices")]
     pub assumed: Vec<String>,
     /// What it left undone or unchecked, by its own word.
     pub not_done: Vec<String>,
@@ -27,6 +28,9 @@ pub struct ClaimRow {
     pub passed: Option<bool>,
     /// `not checked`, or as of the check.
     pub outcome: String,
+    /// The check passes with reservations.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
 }
 
 impl Brief {
@@ -58,11 +62,12 @@ impl ClaimRow {
             check: ran.map(|check| check.command.clone()),
             passed: ran.and_then(|check| check.passed),
             outcome,
+            doubted: ran.is_some_and(|check| check.doubted),
         }
     }
 
     pub fn symbol(&self) -> char {
-        symbol(self.passed)
+        symbol(self.passed, self.doubted)
     }
 }
 
@@ -76,7 +81,9 @@ fn proving<'c>(claim: &Claim, checks: &'c [CheckRow]) -> Option<&'c CheckRow> {
         let is = |check: &&CheckRow| {
             [&check.name, &check.command].iter().any(|word| word.eq_ignore_ascii_case(named))
         };
-        return checks.iter().find(is).or_else(|| only(&|check| check.command.contains(named.as_str())));
+        let holds =
+            |check: &&CheckRow| check.command.contains(named.as_str()) || named.contains(&check.command);
+        return checks.iter().find(is).or_else(|| only(&holds));
     }
     let quoted = |check: &&CheckRow| claim.text.contains(&format!("`{}`", check.command));
     let of_tests = |check: &&CheckRow| is_of_tests(&check.name) || is_of_tests(&check.command);
@@ -108,6 +115,8 @@ mod tests {
             command: command.into(),
             passed,
             outcome: outcome.into(),
+            doubted: outcome.contains("but: "),
+            as_before: false,
             millis: 0,
             output: String::new(),
         }

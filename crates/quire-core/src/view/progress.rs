@@ -52,6 +52,8 @@ impl LineMark {
 pub struct Progress {
     folders: Vec<PathBuf>,
     checks: Vec<CheckSpec>,
+    /// Of these, how many are the person's.
+    own_checks: usize,
     checked: usize,
     /// As a person names them.
     fallbacks: Vec<String>,
@@ -96,6 +98,7 @@ impl Progress {
             Event::Opened { charter, .. } => {
                 self.folders = charter.folders.clone();
                 self.checks = charter.checks.clone();
+                self.own_checks = self.checks.len();
                 self.fallbacks = charter.fallback_models.iter().map(Model::title).collect();
                 self.begin(logged.at_ms);
             }
@@ -186,14 +189,16 @@ impl Progress {
                 }
                 self.say_now();
             }
-            Event::Sealed { .. } => {
+            Event::Sealed { checks, .. } => {
+                self.checks.truncate(self.own_checks);
+                self.checks.extend(checks.iter().cloned());
                 self.checked = 0;
                 self.say_check();
             }
             Event::Checked { check, proof } => {
                 lines.extend(self.flush());
                 if let Some(spec) = self.checks.get(*check as usize) {
-                    let mark = if proof.passed { LineMark::Done } else { LineMark::Failed };
+                    let mark = if proof.fails() { LineMark::Failed } else { LineMark::Done };
                     lines.push(line(mark, format!("{} {}", quoted(&spec.command), outcome(proof))));
                 }
                 self.checked = *check as usize + 1;

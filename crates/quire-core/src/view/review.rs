@@ -5,7 +5,7 @@ use crate::bytes::{Hash, escape};
 use crate::change::{Entry, Node};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Connection, Conventions, Proof};
+use crate::event::{Apart, Before, Connection, Conventions, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Serving, StandIn, Task, Version};
 use crate::view::{self, AgentQuestion, Brief, Cost, Mark};
@@ -93,7 +93,7 @@ pub enum Taken {
 
 impl Review {
     pub fn of(task: &Task, version: &Version, files: Vec<FileChange>) -> Review {
-        let checks = task.charter.checks.iter().enumerate();
+        let checks = version.checks.iter().enumerate();
         let checks = checks.map(|(n, spec)| CheckRow::of(spec, version.proofs.get(n).map(AsRef::as_ref)));
         let checks: Vec<CheckRow> = checks.collect();
         let accept = task.last_accept().map(|n| &task.accepts[n]);
@@ -148,9 +148,25 @@ impl Review {
         if self.state.starts_with("says ") { self.state.clone() } else { format!("is {}", self.state) }
     }
 
+    /// Returns why a person should look before it is accepted. `None`: every check passes without reservation, every claim is
+    /// proved, nothing is left undone, and nothing among the changes deserves a look.
+    pub fn needs_a_look(&self) -> Option<String> {
+        let doubted = self.checks.iter().find(|check| check.passed != Some(true) || check.doubted);
+        let open = self.brief.claims.iter().find(|claim| claim.passed != Some(true));
+        let look = || self.look().into_iter().next().map(|(path, why)| format!("{path} {why}"));
+        match (doubted, open, self.brief.not_done.first()) {
+            _ if self.checks.is_empty() => Some("it is not checked".to_owned()),
+            (Some(check), ..) => Some(format!("`{}` {}", check.command, check.outcome)),
+            (_, Some(claim), _) => Some(format!("\"{}\" is {}", claim.text, claim.outcome)),
+            (.., Some(left)) => Some(format!("it says that this is not done: {left}")),
+            _ if !self.assumed.is_empty() => Some(format!("you were asked: {}", self.assumed[0].question)),
+            _ => look(),
+        }
+    }
+
     /// Returns whether a check was run and failed.
     pub fn fails(&self) -> bool {
-        self.checks.iter().any(|check| check.passed == Some(false))
+        self.checks.iter().any(|check| check.passed == Some(false) && !check.as_before)
     }
 
     /// Returns how much changed: `2 files, +9 -4`, or `Nothing changed`.
@@ -241,10 +257,16 @@ pub(super) fn plus_minus(added: usize, removed: usize) -> String {
 pub struct CheckRow {
     pub name: String,
     pub command: String,
-    /// Absent: not run, because nothing changed.
+    /// Absent: it was not run, or says nothing.
     pub passed: Option<bool>,
     /// `passes`, `passes, but: ...`, `fails (exit 1)`, `not checked`.
     pub outcome: String,
+    /// It passes with reservations, which are in the outcome.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
+    /// It fails, and failed in the same way before the task.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub as_before: bool,
     pub millis: u64,
     /// What the command said, bounded.
     pub output: String,
@@ -255,21 +277,24 @@ impl CheckRow {
         CheckRow {
             name: spec.name.clone(),
             command: spec.command.clone(),
-            passed: proof.map(|p| p.passed),
+            passed: proof.filter(|p| p.unable.is_none()).map(|p| p.passed),
             outcome: proof.map_or_else(|| "not checked: nothing changed".to_owned(), outcome),
+            doubted: proof.is_some_and(|p| !p.buts.is_empty()),
+            as_before: proof.is_some_and(Proof::fails_as_before),
             millis: proof.map_or(0, |p| p.millis),
             output: proof.map_or_else(String::new, |p| p.output.clone()),
         }
     }
 
     pub fn symbol(&self) -> char {
-        symbol(self.passed)
+        symbol(self.passed, self.doubted)
     }
 }
 
-/// Returns the shape of what passed, failed, or was not checked.
-pub(super) fn symbol(passed: Option<bool>) -> char {
+/// Returns the shape of what passed, passed in doubt, failed, or was not checked.
+pub(super) fn symbol(passed: Option<bool>, doubted: bool) -> char {
     match passed {
+        Some(true) if doubted => '⚑',
         Some(true) => '✓',
         Some(false) => '✗',
         None => '○',
@@ -282,7 +307,29 @@ pub(super) fn outcome(proof: &Proof) -> String {
         (false, Some(exit)) => format!("fails (exit {exit})"),
         (false, None) => "fails (it did not end)".to_owned(),
     };
-    if proof.buts.is_empty() { plain } else { format!("{plain}, but: {}", proof.buts.join("; ")) }
+    if let Some(why) = &proof.unable {
+        return format!("not checked: {why}");
+    }
+    let further = match (&proof.before, proof.old_code_fails) {
+        (Some(Before { passed: true, .. }), _) => "; it passed before",
+        (Some(Before { same: true, failed: Some(1), .. }), _) => ", as before (1 failed)",
+        (Some(Before { same: true, failed: Some(failed), .. }), _) if *failed > 0 => {
+            return format!("{plain}, as before ({failed} failed)");
+        }
+        (Some(Before { same: true, .. }), _) => ", as before",
+        (Some(Before { failed: Some(failed), .. }), _) if *failed > 0 => {
+            return format!("{plain}; {failed} failed before too");
+        }
+        (Some(_), _) => "; it failed before too",
+        (None, Some(true)) => "; the old code fails the new tests",
+        (None, Some(false)) => "; the old code passes the new tests too",
+        (None, None) => "",
+    };
+    if proof.buts.is_empty() {
+        format!("{plain}{further}")
+    } else {
+        format!("{plain}, but: {}", proof.buts.join("; "))
+    }
 }
 
 /// A path that a version changes.

@@ -101,7 +101,7 @@ impl Log {
     }
 
     fn presented(self, proofs: &[Proof], apart: Apart) -> Log {
-        let mut events = vec![Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart }];
+        let mut events = vec![Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart, checks: vec![] }];
         events.extend(
             proofs.iter().enumerate().map(|(n, p)| Event::Checked { check: n as u32, proof: p.clone() }),
         );
@@ -119,6 +119,9 @@ fn proof(passed: bool, buts: &[&str]) -> Proof {
         output: "said".into(),
         whole: None,
         buts: buts.iter().map(|b| (*b).into()).collect(),
+        unable: None,
+        before: None,
+        old_code_fails: None,
     }
 }
 
@@ -507,8 +510,8 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
     insta::assert_snapshot!(shown.join("\n"), @r"
     says done, but 1 of 2 checks failed | 10 files and 2 folders, +3 -4 | Your folder has not changed.
     It is mended.
-    ✓ All tests pass. `cargo test` passes, but: a test was removed; Cargo.toml changed
-    ✓ cargo test passes, but: a test was removed; Cargo.toml changed
+    ⚑ All tests pass. `cargo test` passes, but: a test was removed; Cargo.toml changed
+    ⚑ cargo test passes, but: a test was removed; Cargo.toml changed
     ✗ make fails (it did not end)
     gone.txt is deleted
     run.sh can now be run as a program

@@ -260,6 +260,16 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        // Before the names that the person chooses.
+        key: "checks.found",
+        takes: "true or false: whether quire looks for checks that the project has",
+        put: |s, _, v| {
+            let Value::Flag(found) = v else { return Err(Kind) };
+            s.limits.found_checks = *found;
+            Ok(())
+        },
+    },
+    Known {
         key: "checks.*",
         takes: "a string: a shell command",
         put: |s, path, v| {

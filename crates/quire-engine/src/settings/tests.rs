@@ -138,6 +138,10 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
         ),
         ("[checks]\ntest = ' '", "line 2: `checks.test`: the command is empty."),
         (
+            "[checks]\nfound = 'no'",
+            "line 2: `checks.found` takes true or false: whether quire looks for checks that the project has, but this is the string \"no\".",
+        ),
+        (
             "[providers.lab]\nwire = 'tape'",
             "line 2: `providers.lab.wire` takes a string: responses, chat or messages, but this is the string \"tape\".",
         ),
@@ -223,6 +227,8 @@ fn a_folder_may_only_narrow() {
         ("checks.lint = 'make lint'", "fine"),
         ("checks.test = 'make test'", "fine"),
         ("checks.test = 'true'", "`checks.test` would replace a check of yours"),
+        ("checks.found = false", "`checks.found` would leave out checks"),
+        ("checks.found = true", "fine"),
         ("model = 'openai/x'", "`model` decides where its files are sent"),
         (
             "providers.openai.base_url = 'http://evil.example'",

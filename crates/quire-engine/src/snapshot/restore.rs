@@ -33,6 +33,19 @@ pub fn restore(
     owner: Option<u32>,
     blobs: &Blobs,
 ) -> Result<(), SnapshotError> {
+    lay(snapshot, frozen, layer, owner, blobs)?;
+    rustix::fs::syncfs(File::open(layer)?).map_err(io::Error::from)?;
+    Ok(())
+}
+
+/// As [`restore`], for what need not last.
+pub fn lay(
+    snapshot: &Snapshot,
+    frozen: &[Frozen],
+    layer: &Path,
+    owner: Option<u32>,
+    blobs: &Blobs,
+) -> Result<(), SnapshotError> {
     std::fs::create_dir_all(layer)?;
     for (index, base) in frozen.iter().enumerate() {
         let dir = quire_sandbox::layer::folder(layer, index);
@@ -40,7 +53,6 @@ pub fn restore(
         let entries: Vec<&Entry> = snapshot.entries.iter().filter(|e| e.folder as usize == index).collect();
         one(&entries, base, &Rooted::open(&dir)?, owner, blobs)?;
     }
-    rustix::fs::syncfs(File::open(layer)?).map_err(io::Error::from)?;
     Ok(())
 }
 

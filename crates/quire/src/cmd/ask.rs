@@ -6,5 +6,6 @@ use crate::cmd::{Face, words};
 use crate::error::{Exit, Failure};
 
 pub fn ask(args: &AskArgs, face: &Face) -> Result<Exit, Failure> {
-    begin(&words(&args.question)?, &args.options(), false, face)
+    let (_, _, done) = begin(&words(&args.question)?, &args.options(), false, face)?;
+    Ok(done)
 }

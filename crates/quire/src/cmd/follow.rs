@@ -504,7 +504,7 @@ mod tests {
     changed.
 
       Tax is now rounded once, after adding.
-      ✓ The failing test passes; I ran all of them twice: `cargo test` passes,
+      ⚑ The failing test passes; I ran all of them twice: `cargo test` passes,
         but: the agent changed tests/tax.rs
       ✗ The code is tidy: `make lint` fails (exit 2)
       ○ It is faster on the largest bill that anybody of us has ever seen, or is
@@ -512,7 +512,7 @@ mod tests {
       Assumed: prices are in euros
       Not done: negative amounts.
       Not done: the letter
-      ✓ cargo test  passes, but: the agent changed tests/tax.rs
+      ⚑ cargo test  passes, but: the agent changed tests/tax.rs
       ✗ make lint  fails (exit 2)
 
       Review   quire review 3        Accept   quire accept 3

@@ -154,7 +154,13 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Shifted { paths } => format!("changed outside: {}", words(&paths.join(", "))),
         Event::Restored { layer } => format!("restored: layer {layer} was lost with the power"),
         Event::Checked { check, proof } => {
-            let how = if proof.passed { "passes" } else { "fails" };
+            let how = if proof.passed {
+                "passes"
+            } else if proof.fails() {
+                "fails"
+            } else {
+                "says nothing"
+            };
             format!("check {check} {how}, {} ms", proof.millis)
         }
         Event::Presented { version, snapshot } => {

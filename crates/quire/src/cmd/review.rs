@@ -1,7 +1,7 @@
 //! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff.
 
 use crate::cli::ReviewArgs;
-use crate::cmd::{Face, follow, listening, listening_text, open, print_json};
+use crate::cmd::{Face, evidence, follow, listening, listening_text, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, ends, framed, one_line, pad, thousands, wrap};
 use crate::pager;
@@ -41,6 +41,9 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
             unless_gone(std::io::stdout().write_all(&diff))?;
         }
         return Ok(Exit::Done);
+    }
+    if let Some(dir) = &args.evidence {
+        return evidence::write(&quire, id, dir, face);
     }
     let task = quire.task(id)?;
     if task.plan_to_review().is_some() || task.answer().is_some() {
@@ -162,7 +165,7 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
     let mut out = String::new();
     for (n, check) in checks.iter().enumerate() {
         let head = if n == 0 { "CHECKS  " } else { "        " };
-        let line = painted(check.passed, &check_line(check, width - 8), look);
+        let line = painted(check.passed, check.doubted, &check_line(check, width - 8), look);
         out.push_str(&format!("{head}{line}\n"));
         if check.passed == Some(false) {
             // The end of what a failing command says is where it says why.
@@ -198,12 +201,14 @@ fn claim(claim: &ClaimRow, look: &Look, width: usize, below: &str) -> String {
     let text = one_line(&claim.text);
     let text = text.trim_end_matches(['.', '!', ':']);
     let whole = wrap(&format!("{} {text}: {}", claim.symbol(), one_line(&claim.outcome)), width - 2, "");
-    let lines: Vec<String> = whole.trim_end().lines().map(|line| painted(claim.passed, line, look)).collect();
+    let lines: Vec<String> =
+        whole.trim_end().lines().map(|line| painted(claim.passed, claim.doubted, line, look)).collect();
     lines.join(&format!("\n{below}"))
 }
 
-fn painted(passed: Option<bool>, line: &str, look: &Look) -> String {
+fn painted(passed: Option<bool>, doubted: bool, line: &str, look: &Look) -> String {
     match passed {
+        Some(true) if doubted => line.to_owned(),
         Some(true) => look.paint(GREEN, line),
         Some(false) => look.paint(RED, line),
         None => line.to_owned(),
@@ -348,6 +353,8 @@ pub mod tests {
             command: command.into(),
             passed: Some(passed),
             outcome: outcome.into(),
+            doubted: outcome.contains("but: "),
+            as_before: false,
             millis: 9,
             output,
         }
@@ -428,7 +435,7 @@ pub mod tests {
        says done, but 1 of 2 checks failed, version 1, 2:05, 48,210 tokens
     Tax is now rounded once, after adding.
 
-    CLAIMS  ✓ The failing test passes; I ran all of them twice: `cargo test`
+    CLAIMS  ⚑ The failing test passes; I ran all of them twice: `cargo test`
               passes, but: the agent changed tests/tax.rs
             ✗ The code is tidy: `make lint` fails (exit 2)
             ○ It is faster on the largest bill that anybody of us has ever seen,
@@ -439,7 +446,7 @@ pub mod tests {
     LOOK    gone.txt  is deleted
             run.sh  can now be run as a program
             .git  2 paths changed, which Accept does not take
-    CHECKS  ✓ cargo test  passes, but: the agent changed tests/tax.rs
+    CHECKS  ⚑ cargo test  passes, but: the agent changed tests/tax.rs
             ✗ make lint  fails (exit 2)
               line 1
               line 2

@@ -101,7 +101,10 @@ fn one_that_the_agent_bent_passes_but() {
     stage.file("check.sh", "exit 1\n");
     let run = stage.quire(&["make it pass", "--check", "sh check.sh", "--check", "echo y > a"]).exits(0);
     let checks = stage.json(&["review", "1"])["review"]["checks"].clone();
-    assert_eq!(checks[0]["outcome"], "passes, but: the agent changed what it runs: check.sh");
+    assert_eq!(
+        checks[0]["outcome"],
+        "passes, but: only since the agent changed what it runs: check.sh. As that was before, it fails (exit 1)"
+    );
     assert_eq!(checks[1]["outcome"], "passes, but: it changed the folder itself: a");
     assert!(run.out.contains("passes, but") || run.out.contains("but: "), "{}", run.out);
     // What the check did to the folder did not reach the version.
@@ -133,4 +136,219 @@ fn where_nothing_changed_nothing_is_checked() {
     let run = stage.quire(&["look around", "--check", "false"]).exits(0);
     assert!(run.out.contains("Nothing changed"), "{}", run.out);
     assert_eq!(check(&stage)["passed"], Value::Null);
+}
+
+/// A kind of project, its files, what breaks it, and the check that is found for it.
+type Kind = (&'static str, &'static [(&'static str, &'static str)], &'static str, &'static str);
+
+const KINDS: &[Kind] = &[
+    (
+        "make",
+        &[("Makefile", "test:\n\tgrep -q right answer.c\n"), ("answer.c", "right\n")],
+        "echo wrong > answer.c",
+        "make test",
+    ),
+    (
+        "npm",
+        &[
+            ("package.json", r#"{"scripts": {"test": "node --test"}}"#),
+            ("sum.js", "module.exports = (a, b) => a + b;\n"),
+            (
+                "sum.test.js",
+                "require('node:test')('adds', () => require('node:assert').strictEqual(require('./sum.js')(2, 3), 5));\n",
+            ),
+        ],
+        "sed -i 's/a + b/a - b/' sum.js",
+        "npm test",
+    ),
+    (
+        "unittest",
+        &[
+            ("shop.py", "def total(a, b):\n    return a + b\n"),
+            (
+                "test_shop.py",
+                "import unittest, shop\n\nclass T(unittest.TestCase):\n    def test_sum(self):\n        self.assertEqual(shop.total(2, 3), 5)\n",
+            ),
+        ],
+        "sed -i 's/a + b/a - b/' shop.py",
+        "python3 -m unittest discover",
+    ),
+    ("a script", &[], "echo 'if true' > run.sh", "sh -n run.sh"),
+    ("JSON", &[("a.json", "{}")], "echo '{\"a\": }' > a.json", "wellformed a.json"),
+    ("TOML", &[], "echo 'a = ' > a.toml", "wellformed a.toml"),
+    ("YAML", &[], "echo 'a: [1' > a.yaml", "wellformed a.yaml"),
+    ("CSV", &[], "printf 'a,b\\n1\\n' > a.csv", "wellformed a.csv"),
+    ("XLSX", &[], "echo no > a.xlsx", "wellformed a.xlsx"),
+    ("a page", &[], "echo '<a href=gone.html>x</a>' > index.html", "wellformed index.html"),
+    (
+        "a page that leads to what is deleted",
+        &[("index.html", "<a href=b.html>b</a>"), ("b.html", "b")],
+        "rm b.html",
+        "wellformed index.html",
+    ),
+];
+
+#[test]
+fn of_each_kind_that_is_found_a_model_that_says_that_all_tests_pass_is_not_believed() {
+    let mut wrong = vec![];
+    for (kind, files, agent, command) in KINDS {
+        let stage = Stage::set();
+        files.iter().for_each(|(path, content)| stage.file(path, content));
+        let end = || say("Done. All tests pass.");
+        let model = Model::saying(vec![shell(agent), end(), end(), end()]);
+        stage.use_model(&model, Wire::Chat);
+        let run = stage.quire(&["do the work"]);
+        let review = stage.json(&["review", "1"])["review"].clone();
+        let checks = review["checks"].as_array().cloned().unwrap_or_default();
+        let failed: Vec<&Value> = checks.iter().filter(|check| check["passed"] == false).collect();
+        let told = model
+            .asked()
+            .iter()
+            .any(|asked| asked.words.iter().any(|words| words.contains(&format!("`{command}` failed"))));
+        let state = review["state"].as_str().unwrap_or_default();
+        let is_right = failed.len() == 1
+            && failed[0]["command"] == *command
+            && review["claims"][0]["text"] == "All tests pass."
+            && review["claims"][0]["passed"] != true
+            && !run.out.contains("\u{2713} All tests pass")
+            && state.starts_with("says done, but ")
+            && told
+            && run.code == Some(1);
+        if !is_right {
+            wrong.push(format!(
+                "{kind}: {state}, told: {told}, exit {:?}\n{checks:#?}\n{}",
+                run.code, run.out
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_failed_before_is_told_apart() {
+    let stage = Stage::set();
+    let (_, files, _, command) = KINDS[2];
+    files.iter().for_each(|(path, content)| stage.file(path, content));
+    stage.file("shop.py", "def total(a, b):\n    return a * b\n");
+    let model = Model::saying(vec![shell("echo '# prices' >> shop.py"), say("I noted it. All tests pass.")]);
+    stage.use_model(&model, Wire::Chat);
+    let run = stage.quire(&["note it"]).exits(0);
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert_eq!(
+        (&review["state"], &review["checks"][1]["command"]),
+        (&"ready".into(), &command.into()),
+        "{review}"
+    );
+    assert_eq!(review["checks"][1]["outcome"], "fails (exit 1), as before (1 failed)");
+    assert!(run.out.contains("\u{2717} All tests pass: "), "{}", run.out);
+    assert_eq!(model.asked().len(), 2, "it is not sent back for what it did not break");
+}
+
+#[test]
+fn a_new_test_is_tried_on_the_old_code() {
+    let stage = Stage::set();
+    let (_, files, ..) = KINDS[2];
+    files.iter().for_each(|(path, content)| stage.file(path, content));
+    stage.file("shop.py", "def total(a, b):\n    return a + b if a else 0\n");
+    let agent = "sed -i 's/ if a else 0//' shop.py; printf '    def test_zero(self):\\n        self.assertEqual(shop.total(0, 3), 3)\\n' >> test_shop.py";
+    let model =
+        Model::saying(vec![shell(agent), say("I mended it.\nClaim: Zero counts. [python3 -m unittest]")]);
+    stage.use_model(&model, Wire::Chat);
+    let run = stage.quire(&["mend it"]).exits(0);
+    assert!(run.out.contains("passes; the old code fails the new tests"), "{}", run.out);
+}
+
+#[test]
+fn a_folder_of_notes_has_no_checks_and_found_ones_can_be_left_out() {
+    for (arguments, agent, checks) in [
+        (&["note it"][..], "echo more > notes.md; echo x > picture.png", 0),
+        (&["note it", "--check", "none"], "echo '{' > a.json", 0),
+        (&["note it", "-c", "checks.found=false"], "echo '{' > a.json", 0),
+        (&["note it", "--check", "none", "--check", "true"], "echo '{' > a.json", 1),
+    ] {
+        let stage = Stage::set();
+        stage.file("notes.md", "notes\n");
+        let model = Model::saying(vec![shell(agent), say("Noted.")]);
+        stage.use_model(&model, Wire::Chat);
+        stage.quire(arguments).exits(0);
+        let review = stage.json(&["review", "1"])["review"].clone();
+        assert_eq!(review["checks"].as_array().unwrap().len(), checks, "{arguments:?}");
+    }
+}
+
+#[test]
+fn it_is_accepted_by_itself_only_where_all_is_proved() {
+    for (agent, end, check, refused) in [
+        (
+            "echo right > answer",
+            "It is there.\nClaim: It is right. [grep right answer]",
+            "grep right answer",
+            None,
+        ),
+        (
+            "echo right > answer",
+            "It is there. I tested it by hand.",
+            "grep right answer",
+            Some("not checked"),
+        ),
+        ("echo right > answer; rm old", "Done.", "grep right answer", Some("old is deleted")),
+        (
+            "echo right > answer; chmod +x answer",
+            "Done.",
+            "grep right answer",
+            Some("can now be run as a program"),
+        ),
+        (
+            "echo right > answer",
+            "Done.\nNot done: the second half",
+            "grep right answer",
+            Some("not done: the second half"),
+        ),
+        ("echo right > answer; echo true > t.sh", "Done.", "sh t.sh", Some("only since the agent changed")),
+        ("echo right > answer", "Done.", "none", Some("it is not checked")),
+    ] {
+        let stage = Stage::set();
+        stage.file("old", "old\n");
+        stage.file("t.sh", "false\n");
+        let model = Model::saying(vec![shell(agent), say(end)]);
+        stage.use_model(&model, Wire::Chat);
+        let run = stage.quire(&["do it", "--check", check, "--accept-if-checks-pass"]);
+        let accepted = stage.folder.join("answer").exists();
+        match refused {
+            None => {
+                run.exits(0);
+                assert!(accepted);
+                stage.quire(&["undo", "1"]).exits(0);
+                assert!(!stage.folder.join("answer").exists());
+            }
+            Some(why) => {
+                run.exits(3).tells(&["was not accepted", why]);
+                assert!(!accepted, "{why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_quire_saw_can_be_sent_on() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo right > answer"), say("It is there.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["do it", "--check", "seq 100000; grep right answer"]).exits(0);
+    let dir = stage.base().join("evidence");
+    let told = stage.json(&["review", "1", "--evidence", dir.to_str().unwrap()]);
+    assert_eq!(told["files"].as_array().unwrap().len(), 4, "{told}");
+    let check = fs::read_to_string(dir.join("check-1-seq-100000--grep-right-answer.txt")).unwrap();
+    let review = stage.json(&["review", "1"])["review"].clone();
+    let head = "command:  seq 100000; grep right answer\noutcome:  passes\nexit:     0\ntook:     0:0";
+    assert!(check.starts_with(head), "{}", &check[..200]);
+    assert!(
+        check.contains(review["seen"].as_str().unwrap())
+            && check.contains("\n50000\n")
+            && check.ends_with("right\n")
+    );
+    assert!(fs::read_to_string(dir.join("summary.txt")).unwrap().contains("Asked for: do it"));
+    assert!(fs::read_to_string(dir.join("changes.diff")).unwrap().contains("+right"));
+    // What is there is never written over.
+    stage.quire(&["review", "1", "--evidence", dir.to_str().unwrap()]).exits(8).tells(&["cannot be written"]);
 }
