@@ -85,8 +85,9 @@ pub fn confine(bounds: &Bounds, alone: bool) -> Result<(), Broken> {
 /// Confines this process on the rung [`crate::Rung::Copy`]: it keeps no privilege at all. Returns the listener for a
 /// [`crate::steward::Steward`].
 pub fn confine_copy(spec: &Spec, places: &Places, bounds: &Bounds) -> Result<OwnedFd, Broken> {
-    // The kernel counts all that the user runs, and these are more.
-    bound_resources(bounds, unshared::threads_of_user())?;
+    // The kernel counts all that the user runs. That comes and goes, so there is room for as much again: the watcher counts
+    // the sandbox's own, and the kernel stops what is faster than that.
+    bound_resources(bounds, unshared::threads_of_user() + u64::from(bounds.processes))?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::clear_ambient_capability_set().during("giving up privileges")?;
