@@ -29,6 +29,9 @@ pub struct Charter {
     pub sandbox: Sandbox,
     /// The few variables of the person's environment that commands see inside (PATH, LANG, TZ, ...), captured once.
     pub env: Vec<(String, String)>,
+    /// The person's hooks, and those of the folder where it was trusted when the task began, in the order in which they run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
     /// Secrets of the person's that commands may use without seeing them. The values are not here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRule>,
@@ -53,6 +56,31 @@ impl Purpose {
     fn is_change(&self) -> bool {
         *self == Purpose::Change
     }
+}
+
+/// A command that runs inside the sandbox at certain points of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub event: HookEvent,
+    /// The tools before or after whose calls it runs; empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// A shell command.
+    pub command: String,
+    pub timeout_ms: u64,
+    /// The file that it stands in, for a person.
+    pub from: String,
+}
+
+/// When a hook runs, by the names that hooks have elsewhere too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookEvent {
+    SessionStart,
+    UserPromptSubmit,
+    PreToolUse,
+    PostToolUse,
+    Stop,
 }
 
 /// A variable that holds a placeholder inside; on the way to `hosts` the proxy puts the real value in its place.

@@ -51,6 +51,15 @@ pub enum Event {
         paths: Vec<String>,
         text: String,
     },
+    /// The hooks of a point were begun.
+    Hooking {
+        point: Point,
+    },
+    /// They ended. What they said takes effect as it stands here.
+    Hooked {
+        point: Point,
+        runs: Vec<HookRun>,
+    },
     /// The folders were copied; calls may run.
     Frozen {
         bases: Vec<Base>,
@@ -298,6 +307,54 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// When hooks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Point {
+    /// Before the model is asked for the first time.
+    Start,
+    /// Before it is told the person's words of that number, from 0.
+    Words(u32),
+    /// Around the call at that place of the open reply.
+    Before(u32),
+    After(u32),
+    /// When the model ended its turn.
+    End,
+}
+
+/// One hook's run, and what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRun {
+    /// Its place in the charter.
+    pub hook: u32,
+    /// Absent where it did not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    pub millis: u64,
+    /// It refuses what it was asked about, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
+    /// The model is told this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// The input that the call is to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// The task is to wait for its person, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halt: Option<String>,
+    /// For the person alone: why it failed, or what it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl HookRun {
+    /// Returns whether it did or said anything that a person would want to know.
+    pub fn says_something(&self) -> bool {
+        [&self.block, &self.input, &self.halt, &self.note].iter().any(|text| text.is_some())
+    }
+}
+
 /// A skill, of which the model is told no more than this until it reads the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skill {
@@ -502,6 +559,8 @@ pub enum Why {
     Loop,
     /// The model said nothing, several times in a row.
     Silence,
+    /// A hook said that the person is to look first, for this reason.
+    Hook(String),
     /// The model or its provider declined.
     Refused(String),
     /// The model did not answer.

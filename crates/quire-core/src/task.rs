@@ -3,6 +3,7 @@
 
 mod accepts;
 mod compact;
+mod hooks;
 mod instruct;
 mod loops;
 mod needed;
@@ -29,6 +30,7 @@ use crate::event::{Base, Connection, Conventions, Event, Logged, Proof, Seq, Ver
 use crate::message::{FaultKind, Outcome, PromptItem, Reply, Stop, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
+use hooks::Hooks;
 use loops::Loops;
 use planning::Planning;
 use std::collections::BTreeSet;
@@ -106,6 +108,7 @@ pub struct Task {
     pub usage: Usage,
     spending: Spending,
     compaction: Compaction,
+    hooks: Hooks,
     /// The last ledger, where the conversation was made short.
     pub(crate) ledger: Option<Arc<str>>,
     pub opened_ms: u64,
@@ -236,6 +239,7 @@ impl Task {
             usage: Usage::default(),
             spending: Spending::default(),
             compaction: Compaction::default(),
+            hooks: Hooks::default(),
             ledger: None,
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
@@ -297,6 +301,8 @@ impl Task {
             Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
             Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
             Event::Instructed { paths, text } => self.may_instruct(paths, text),
+            Event::Hooking { point } => self.may_hook(*point),
+            Event::Hooked { point, runs } => self.may_have_hooked(*point, runs),
             Event::Frozen { bases } => only_if(
                 working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
                 "frozen once, each folder",
@@ -310,6 +316,7 @@ impl Task {
                         && self.system.is_some()
                         && self.awaited().next().is_none()
                         && !self.rests_unsealed()
+                        && !self.waits_for_hooks()
                         && *heard == self.seq,
                     "asked in its turn, having heard everything",
                 )?;
@@ -363,7 +370,10 @@ impl Task {
                 "one verdict for each call",
             ),
             Event::Called { call: n } => only_if(
-                working && self.bases.is_some() && matches!(call(*n), Some(CallState::Owed)),
+                working
+                    && self.bases.is_some()
+                    && !self.waits_for_hooks()
+                    && matches!(call(*n), Some(CallState::Owed)),
                 "a call runs once, on a frozen base",
             ),
             Event::Returned { call: n, .. } => only_if(
@@ -374,7 +384,11 @@ impl Task {
                 only_if(working && self.stage == Stage::Snap, "a snapshot follows calls")
             }
             Event::Sealed { layer, .. } => only_if(
-                working && self.may_seal() && *layer == self.layer && self.bases.is_some(),
+                working
+                    && self.may_seal()
+                    && !self.waits_for_hooks()
+                    && *layer == self.layer
+                    && self.bases.is_some(),
                 "sealed in its turn",
             ),
             Event::Restored { layer } | Event::Moved { layer, .. } => {
@@ -484,6 +498,8 @@ impl Task {
                 self.weak = weak.clone();
             }
             Event::Instructed { paths, text } => self.instruct(paths, text),
+            Event::Hooking { point } => self.begin_hooks(*point),
+            Event::Hooked { point, runs } => self.hear_hooks(*point, runs),
             Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
             Event::Asked { worst, .. } => {
                 self.asked = true;
@@ -528,6 +544,8 @@ impl Task {
                         *call = CallState::Done(Arc::new(Outcome::refused(why.as_str())));
                     }
                 }
+                let refused = verdicts.iter().enumerate().filter(|(_, verdict)| **verdict != Verdict::Run);
+                refused.for_each(|(place, _)| self.pass_call(place as u32));
                 self.end_calls();
             }
             Event::Called { call } => {
@@ -628,6 +646,7 @@ impl Task {
             Event::ReachAnswered { reach, allow } => self.hear_answer(*reach, *allow),
             Event::Paused { why } => {
                 self.lose_what_was_begun();
+                self.grant_hooks();
                 self.phase = Phase::Waiting(why.clone());
             }
             Event::Resumed { model } => {
@@ -699,6 +718,7 @@ impl Task {
 
     fn hear(&mut self, reply: &Reply) {
         self.asked = false;
+        self.renew_hooks();
         self.step += 1;
         self.usage.add(reply.usage);
         self.spending.settle(reply.usage);
@@ -773,6 +793,9 @@ impl Task {
         if !open.judged || open.calls.iter().any(|call| !matches!(call, CallState::Done(_))) {
             return;
         }
+        if self.stage != Stage::Calls || !self.calls_are_hooked() {
+            return;
+        }
         let reply = open.reply.clone();
         if let Some(call) = reply.calls.iter().rfind(|call| call.tool == "plan") {
             #[derive(serde::Deserialize)]
@@ -795,7 +818,7 @@ impl Task {
         for (call, _) in reply.calls.iter().zip(went_well).filter(|(_, well)| *well) {
             self.note_touched(call);
         }
-        if reply.calls.iter().all(|call| self.reads(&call.tool)) {
+        if reply.calls.iter().all(|call| self.reads(&call.tool)) && !self.take_hooked() {
             self.stage = Stage::Ask;
             self.note_step();
         } else {
@@ -808,11 +831,11 @@ impl Task {
         self.asked = false;
         self.spending.lose();
         self.lose_compaction(false);
-        if let Some(open) = &mut self.reply {
-            let lost = Arc::new(Outcome::refused(INTERRUPTED));
-            for call in open.calls.iter_mut().filter(|call| matches!(call, CallState::Begun)) {
-                *call = CallState::Done(lost.clone());
-            }
+        self.lose_hooks();
+        if let Some(open) = &self.reply {
+            let begun = open.calls.iter().enumerate().filter(|(_, call)| matches!(call, CallState::Begun));
+            let begun: Vec<u32> = begun.map(|(place, _)| place as u32).collect();
+            begun.into_iter().for_each(|place| self.refuse_call(place, INTERRUPTED));
             if self.stage == Stage::Calls {
                 self.end_calls();
             }
@@ -861,6 +884,7 @@ impl Task {
         self.tokens_granted =
             self.charter.limits.tokens.map(|most| self.spending.tokens.saturating_add(most));
         self.silences = 0;
+        self.grant_hooks();
         self.loops = Loops::default();
     }
 

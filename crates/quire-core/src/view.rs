@@ -18,7 +18,7 @@ pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile};
 
 use crate::bytes::{escape, unescape};
-use crate::event::{Trouble, Why};
+use crate::event::{HookRun, Trouble, Why};
 use crate::message::FaultKind;
 use crate::task::{Needed, Phase, Task};
 use serde::Serialize;
@@ -217,6 +217,7 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Day { .. } => return format!("{} a day used up", limits.day_usd.unwrap_or_default()),
         Why::Loop => "the model repeats itself",
         Why::Silence if task.is_cut() => "the model's replies are too long",
+        Why::Hook(_) => "a hook stopped it",
         Why::Silence => "the model says nothing",
         Why::Copy { bytes } => return format!("{} to copy", size(*bytes)),
         Why::Refused(_) => "the model declined",
@@ -300,6 +301,10 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("Allow as much again: {resume}. To say something first: quire revise {id} \"...\""),
         ),
         Why::Money | Why::Tokens | Why::Day { .. } => cost::used_up(why, task),
+        Why::Hook(reason) => (
+            format!("A hook stopped it: {}", sentence(reason)),
+            format!("Go on all the same: {resume}. To say something first: quire revise {id} \"...\""),
+        ),
         Why::Loop => (
             format!("The model made the same calls with the same outcomes again and again{}.", round(task)),
             format!("Say what it should try instead: quire revise {id} \"...\". Or let it go on: {resume}"),
@@ -469,3 +474,21 @@ pub fn first_line(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// Returns what a hook did, in a few words.
+pub fn hook_text(run: &HookRun) -> String {
+    let exit = run.exit.map_or_else(String::new, |exit| format!(" (exit {exit})"));
+    let did = [
+        ("refuses", &run.block),
+        ("stops the task", &run.halt),
+        ("changes the input to", &run.input),
+        ("tells the model", &run.context),
+        ("says", &run.note),
+    ];
+    let did: Vec<String> =
+        did.iter().filter_map(|(verb, text)| Some(format!("{verb}: {}", text.as_ref()?))).collect();
+    match did.is_empty() {
+        true => format!("Hook {} is done{exit}", run.hook + 1),
+        false => format!("Hook {}{exit} {}", run.hook + 1, did.join("; ")),
+    }
+}

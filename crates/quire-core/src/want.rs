@@ -5,7 +5,7 @@
 //! The others (equip, freeze, snapshot, seal, check) change nothing that matters when done again, so they have no event
 //! for their beginning: half the commits, and the same safety.
 
-use crate::event::{Event, Verdict, Why};
+use crate::event::{Event, Point, Verdict, Why};
 use crate::message::Call;
 use crate::secret;
 use crate::task::{ASK, CallState, Phase, Stage, Task, questions_of};
@@ -28,6 +28,8 @@ pub enum Want {
     Warn,
     /// Judge the calls of the reply; decided here, so begun is done.
     Judge(Vec<Verdict>),
+    /// Run the hooks of a point.
+    Hook(Point),
     /// Run the call at that place of the reply.
     Call(u32),
     /// Ask the person what that call asks; decided here, so begun is done.
@@ -60,6 +62,19 @@ pub fn want(task: &Task) -> Vec<Want> {
     }
     if task.bases.is_none() {
         owed.push(Want::Freeze);
+    }
+    if let Some(why) = task.owed_halt() {
+        return vec![Want::Pause(Why::Hook(why.clone()))];
+    }
+    if task.is_hooking() {
+        return owed;
+    }
+    if let Some(point) = task.owed_point() {
+        // They run in the sandbox, which stands on both.
+        if owed.is_empty() {
+            owed.push(Want::Hook(point));
+        }
+        return owed;
     }
     match &task.stage {
         Stage::Stuck(why) => owed.push(Want::Pause(why.clone())),
@@ -101,7 +116,12 @@ fn calls(task: &Task) -> Vec<Want> {
     let owed = open.calls.iter().enumerate().filter(|(_, state)| matches!(state, CallState::Owed));
     // What is asked needs no copy of the folders.
     let owed = owed.map(|(n, _)| n).filter(|n| asks(*n) || task.bases.is_some());
-    owed.map(|n| if asks(n) { Want::Question(n as u32) } else { Want::Call(n as u32) }).collect()
+    let owed = owed.map(|n| if asks(n) { Want::Question(n as u32) } else { Want::Call(n as u32) });
+    match task.has_hooked_calls() {
+        false => owed.collect(),
+        true if open.calls.iter().any(|state| matches!(state, CallState::Begun)) => vec![],
+        true => owed.take(1).collect(),
+    }
 }
 
 /// Most calls of one reply that are run.
@@ -148,6 +168,7 @@ impl Want {
             Want::Shorten => Some(task.compacted_by_quire()),
             Want::Warn => task.owed_warning(),
             Want::Judge(verdicts) => Some(Event::Judged { verdicts: verdicts.clone() }),
+            Want::Hook(point) => Some(Event::Hooking { point: *point }),
             Want::Call(call) => Some(Event::Called { call: *call }),
             Want::Question(call) => {
                 let questions = questions_of(&task.call(*call)?.input).ok()?;

@@ -32,6 +32,7 @@ fn asked() -> Task {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };

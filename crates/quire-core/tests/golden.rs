@@ -1,10 +1,12 @@
 //! Every kind of event has a golden file, which is never edited once released: what was written once is read for ever.
 //! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
 
-use quire_core::charter::{CheckSpec, Edits, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire};
+use quire_core::charter::{
+    CheckSpec, Edits, Hook, HookEvent, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire,
+};
 use quire_core::event::{
-    Apart, Base, Before, Connection, Conventions, Listing, Part, Proof, Question, Refused, Skill, Trouble,
-    Verdict, Why,
+    Apart, Base, Before, Connection, Conventions, HookRun, Listing, Part, Point, Proof, Question, Refused,
+    Skill, Trouble, Verdict, Why,
 };
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
@@ -56,6 +58,7 @@ fn samples() -> Vec<Event> {
             ..Sandbox::default()
         },
         env: vec![("LANG".into(), "C.UTF-8".into())],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };
@@ -98,6 +101,16 @@ fn samples() -> Vec<Event> {
     };
     let found = Charter { limits: Limits { found_checks: true, ..charter.limits }, ..charter.clone() };
     let asks = Charter { purpose: Purpose::Answer, ..charter.clone() };
+    let hooked = Charter {
+        hooks: vec![Hook {
+            event: HookEvent::PreToolUse,
+            tools: vec!["shell".into()],
+            command: "./guard".into(),
+            timeout_ms: 60_000,
+            from: ".claude/settings.json".into(),
+        }],
+        ..charter.clone()
+    };
     let connection = |host: &str, refused| Connection {
         host: host.into(),
         port: 443,
@@ -148,6 +161,25 @@ fn samples() -> Vec<Event> {
         Event::Opened { charter: Box::new(priced), words: "cheaply".into() },
         Event::Opened { charter: Box::new(found), words: "mend it".into() },
         Event::Opened { charter: Box::new(asks), words: "which is the longest?".into() },
+        Event::Opened { charter: Box::new(hooked), words: "watched".into() },
+        Event::Hooking { point: Point::Before(2) },
+        Event::Hooked {
+            point: Point::Words(0),
+            runs: vec![
+                HookRun { hook: 0, exit: Some(0), millis: 12, ..HookRun::default() },
+                HookRun {
+                    hook: 1,
+                    exit: None,
+                    millis: 60_000,
+                    block: Some("no".into()),
+                    context: Some("be brief".into()),
+                    input: Some("{}".into()),
+                    halt: Some("look".into()),
+                    note: Some("slow".into()),
+                },
+            ],
+        },
+        Event::Paused { why: Why::Hook("look".into()) },
         Event::Taken { epoch: 1 },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -263,6 +295,10 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
         Event::Opened { charter, .. } if charter.purpose != Purpose::Change => "opened_purpose",
         Event::Opened { charter, .. } if charter.limits.found_checks => "opened_found_checks",
+        Event::Opened { charter, .. } if !charter.hooks.is_empty() => "opened_hooks",
+        Event::Hooking { .. } => "hooking",
+        Event::Hooked { .. } => "hooked",
+        Event::Paused { why: Why::Hook(_) } => "paused_hook",
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",

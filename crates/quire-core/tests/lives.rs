@@ -4,8 +4,8 @@
 //! allowed, and no version is presented over a question that nobody answered
 //! or passed over.
 
-use quire_core::charter::{CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Apart, Base, Conventions, Proof, Why};
+use quire_core::charter::{CheckSpec, Edits, Hook, HookEvent, Limits, Model, Purpose, Sandbox, Wire};
+use quire_core::event::{Apart, Base, Conventions, HookRun, Point, Proof, Why};
 
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
 use quire_core::task::ASK;
@@ -90,6 +90,7 @@ fn charter(checks: usize, fallbacks: usize) -> Charter {
         limits: Limits { steps: 30, ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     }
@@ -102,6 +103,12 @@ impl World {
         if shrinks(seed) {
             model.context_tokens = Some(3_000);
             model.output_tokens = Some(100);
+        }
+        if seed % 5 == 2 {
+            use HookEvent::*;
+            let hook =
+                |event| Hook { event, tools: vec![], command: "h".into(), timeout_ms: 1, from: "f".into() };
+            charter.hooks = [SessionStart, UserPromptSubmit, PreToolUse, PostToolUse, Stop].map(hook).into();
         }
         charter.purpose = match seed % 7 {
             3 => Purpose::Plan,
@@ -237,6 +244,19 @@ impl World {
                 weak: None,
                 conventions: Conventions::default(),
             },
+            Want::Hook(point) => {
+                let hook = task.hooks_at(*point)[0].0;
+                let say = |says: bool, text: &str| says.then(|| text.to_owned());
+                let run = HookRun {
+                    hook,
+                    block: say(dice.roll(4) == 0, "no"),
+                    context: say(dice.roll(4) == 0, "c"),
+                    input: say(matches!(point, Point::Before(_)) && dice.roll(3) == 0, "{}"),
+                    halt: say(dice.roll(12) == 0, "look"),
+                    ..HookRun::default()
+                };
+                Event::Hooked { point: *point, runs: vec![run] }
+            }
             Want::Freeze => Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
             Want::Ask => {
                 let prompt = task.prompt();

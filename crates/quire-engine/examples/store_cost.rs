@@ -138,6 +138,7 @@ fn opened() -> Event {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };

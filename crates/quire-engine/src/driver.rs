@@ -432,6 +432,12 @@ impl Driver {
                     let _ = done.send((Want::Compact, answer));
                 });
             }
+            Want::Hook(point) => {
+                self.jobs.spawn(async move {
+                    let answer = work.hook(&task, point).await;
+                    let _ = done.send((Want::Hook(point), answer));
+                });
+            }
             Want::Snap => {
                 self.jobs.spawn(async move {
                     let answer = work.snap(&task).await;
@@ -475,7 +481,7 @@ impl Driver {
             let mut reading = JoinSet::new();
             for want in wants {
                 let Want::Call(place) = want else { continue };
-                let Some(call) = task.call(place).cloned() else { continue };
+                let Some(call) = task.call_to_run(place) else { continue };
                 let reads = task.tools.iter().any(|tool| tool.name == call.tool && tool.reads);
                 let (work, task, done) = (work.clone(), task.clone(), done.clone());
                 let run = async move {

@@ -437,6 +437,7 @@ mod tests {
             limits: Limits::default(),
             sandbox: Sandbox::default(),
             env: vec![],
+            hooks: vec![],
             secrets: vec![],
             purpose: Purpose::Change,
         };

@@ -13,6 +13,7 @@ pub mod gc;
 pub mod glimpse;
 mod hands;
 mod holes;
+mod hooks;
 pub mod host;
 mod hostlog;
 mod ignores;
@@ -39,6 +40,7 @@ pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod trust;
 pub mod uninstall;
 mod usage;
 mod work;

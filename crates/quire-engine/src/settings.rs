@@ -1,6 +1,6 @@
 //! What the person and the folder want, read once and resolved once. Layers, later ones winning: the person's
 //! `config.toml`, the folder's `quire.toml`, `QUIRE_*` variables, `-c`, the other options. A folder may come from anybody,
-//! so its file may only narrow: see [`Settings::wider_than`].
+//! so its file may only narrow ([`Settings::wider_than`]) until its person trusts it ([`crate::trust`]).
 //!
 //! [`resolve`] is a function of its arguments and of the files it reads; the environment is captured once, in
 //! [`Surroundings`].
@@ -20,8 +20,9 @@ pub use models::{LOCAL, PriceSaid, Provider, Traits};
 use crate::facts::Facts;
 use crate::nearest::nearest;
 use crate::plain_file::read_start;
+use crate::trust::{self, Wants};
 use layer::{Leaf, Value};
-use quire_core::charter::{Charter, CheckSpec, Limits, Model, Net, Purpose, Sandbox, SecretRule};
+use quire_core::charter::{Charter, CheckSpec, Hook, Limits, Model, Net, Purpose, Sandbox, SecretRule};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -116,6 +117,12 @@ pub struct Settings {
     pub checks: Vec<CheckSpec>,
     /// By name.
     pub secrets: Vec<SecretRule>,
+    /// The person's, then those of a trusted folder.
+    pub hooks: Vec<Hook>,
+    /// What the folder wants and is not trusted with; without effect.
+    pub untrusted: Option<Wants>,
+    /// What of hooks has no effect, and why.
+    pub idle: Vec<String>,
     /// What servers said of their models.
     facts: Facts,
     home: Option<PathBuf>,
@@ -152,6 +159,7 @@ impl Resolved {
             limits: self.settings.limits,
             sandbox: self.settings.sandbox.clone(),
             env: self.env.clone(),
+            hooks: self.settings.hooks.clone(),
             secrets: self.settings.secrets.clone(),
             purpose: self.purpose,
         }
@@ -220,23 +228,24 @@ pub fn read(
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         checks: vec![],
         secrets: vec![],
+        hooks: vec![],
+        untrusted: None,
+        idle: vec![],
         facts: Facts::read(surroundings),
         home: surroundings.home(),
         origins: BTreeMap::new(),
     };
     if let Some(dir) = surroundings.config_dir() {
-        for leaf in file(&dir.join("config.toml"))? {
+        for leaf in file(&dir.join("config.toml"))?.0 {
             settings.put(&leaf)?;
         }
+        let path = dir.join("hooks.json");
+        let (_, hooks, idle) = trust::hooks_of(&path, &path.display().to_string());
+        settings.hooks = hooks;
+        settings.idle = idle;
     }
     if let Some(folder) = folder {
-        for leaf in file(&folder.join("quire.toml"))? {
-            let before = settings.clone();
-            settings.put(&leaf)?;
-            if let Some(why) = settings.wider_than(&before) {
-                return Err(SettingsError::Wider { origin: leaf.origin, key: leaf.path.join("."), why });
-            }
-        }
+        settings.take_from_folder(folder, surroundings)?;
     }
     for leaf in layer::of_environment(&surroundings.env) {
         settings.put(&leaf)?;
@@ -253,15 +262,18 @@ pub fn read(
     Ok(settings)
 }
 
-fn file(path: &Path) -> Result<Vec<Leaf>, SettingsError> {
+/// Returns the settings of a file, and what is in it.
+fn file(path: &Path) -> Result<(Vec<Leaf>, String), SettingsError> {
     let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
-    let Some(start) = read_start(path, FILE_BYTES_MAX).map_err(unreadable)? else { return Ok(vec![]) };
+    let Some(start) = read_start(path, FILE_BYTES_MAX).map_err(unreadable)? else {
+        return Ok((vec![], String::new()));
+    };
     if !start.whole {
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1 MiB")));
     }
     let text = String::from_utf8(start.bytes)
         .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")))?;
-    layer::of_file(path, &text)
+    Ok((layer::of_file(path, &text)?, text))
 }
 
 /// Options that stand for a setting are that setting.
@@ -304,6 +316,38 @@ fn of_options(options: &Options) -> Vec<Leaf> {
 }
 
 impl Settings {
+    /// Takes in the folder's own: what narrows counts, the rest where the person trusts exactly these files.
+    fn take_from_folder(&mut self, folder: &Path, surroundings: &Surroundings) -> Result<(), SettingsError> {
+        let (mut wants, idle) = Wants::of_hooks(folder);
+        self.idle.extend(idle);
+        let (leaves, text) = file(&folder.join("quire.toml"))?;
+        let mut wide = vec![];
+        for leaf in leaves {
+            let before = self.clone();
+            self.put(&leaf)?;
+            let Some(why) = self.wider_than(&before) else { continue };
+            let key = leaf.path.join(".");
+            // Whoever is sent keys and secrets is no folder's business.
+            if self.secrets != before.secrets || self.providers != before.providers {
+                return Err(SettingsError::Wider { origin: leaf.origin, key, why });
+            }
+            *self = before;
+            wants.add_setting(format!("{key} ({why})"), text.as_bytes());
+            wide.push(leaf);
+        }
+        if wants.is_empty() {
+            return Ok(());
+        }
+        let home = crate::quire::home(surroundings).ok();
+        if home.is_some_and(|home| wants.is_trusted(&home)) {
+            wide.iter().try_for_each(|leaf| self.put(leaf))?;
+            self.hooks.append(&mut wants.hooks);
+        } else {
+            self.untrusted = Some(wants);
+        }
+        Ok(())
+    }
+
     /// Returns in which way `self` allows more than `before`, or `None` where it allows the same or less. This alone
     /// decides what a folder's own file may say.
     fn wider_than(&self, before: &Settings) -> Option<&'static str> {

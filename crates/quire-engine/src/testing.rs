@@ -39,6 +39,7 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };

@@ -5,6 +5,7 @@ use crate::blob::BlobError;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
 use crate::hands::{Gone, Hands};
+use crate::hooks::{self, Ended};
 use crate::instructions::Reader;
 use crate::keys::Secret;
 use crate::ladder::{self, Standing};
@@ -18,7 +19,7 @@ use crate::store::Store;
 use crate::{check, conventions, instructions, live};
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
-use quire_core::event::{Base, Trouble, Why};
+use quire_core::event::{Base, HookRun, Point, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
 use quire_core::task::{ask_spec, paths_of};
@@ -26,6 +27,7 @@ use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task,
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::{FolderView, Spec, StartError, layer};
+use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -385,6 +387,45 @@ impl Work {
             }
         };
         Ok(Event::Returned { call: place, outcome })
+    }
+
+    /// Runs the hooks of a point, one after the other; what refuses or stops ends the row. A hook that fails holds nothing up.
+    pub async fn hook(self: &Arc<Work>, task: &Task, point: Point) -> Result<Event, Undone> {
+        let (hands, masks) = (self.hands(task).await?, self.masks(task).await?);
+        let folder = &task.charter.folders[0];
+        let input = hooks::input(task, point).to_string();
+        let call = match point {
+            Point::Before(place) => task.call_to_run(place),
+            _ => None,
+        };
+        let mut runs = vec![];
+        for (number, hook) in task.hooks_at(point) {
+            let order = json!({ "command": hook.command, "input": input, "millis": hook.timeout_ms });
+            let run = match hands.call(quire_sandbox::HOOK, &order.to_string(), |_| ()).await {
+                Ok(said) => {
+                    let text = masks.mask(&said.text).unwrap_or(said.text);
+                    let run = HookRun { hook: number, millis: said.millis, ..HookRun::default() };
+                    match hooks::outputs(&text).filter(|_| said.ok) {
+                        Some((stdout, stderr)) => {
+                            let ended = Ended { exit: said.exit, stdout, stderr };
+                            hooks::meaning(run, point, call.as_ref(), folder, &ended)
+                        }
+                        None => HookRun { note: Some(text), ..run },
+                    }
+                }
+                Err(Gone) => {
+                    self.let_go_of(&hands).await;
+                    let note = "the sandbox ended while it ran, perhaps for lack of memory".to_owned();
+                    HookRun { hook: number, note: Some(note), ..HookRun::default() }
+                }
+            };
+            let ends = run.block.is_some() || run.halt.is_some();
+            runs.push(run);
+            if ends {
+                break;
+            }
+        }
+        Ok(Event::Hooked { point, runs })
     }
 
     /// Returns what finds secrets in the task's outputs.

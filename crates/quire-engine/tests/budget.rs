@@ -111,6 +111,7 @@ fn charter(url: &str) -> Charter {
         limits: Limits { day_usd: Some(DAY), task_usd: Some(Usd(DAY.0 / 20)), ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     }

@@ -38,6 +38,7 @@ fn opened(model: Model) -> Task {
         limits: Limits { steps: 1_000_000, tokens: None, ..Limits::default() },
         sandbox: Sandbox { net: Net::registries(), ..Sandbox::default() },
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };

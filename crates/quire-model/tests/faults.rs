@@ -137,6 +137,7 @@ fn asking(model: Model) -> Task {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };

@@ -70,6 +70,9 @@ pub use spec::{Door, FolderView, Spec};
 pub use squash::squash;
 pub use unshared::landlock_version;
 
+/// The name by which the hand takes a hook, which no model is told: input and outcome are as in `tool/hook.rs`.
+pub const HOOK: &str = tool::hook::NAME;
+
 /// Root inside, as the machine knows it, where root started the sandbox; others follow in order.
 pub const INSIDE_BASE: u32 = 1_000_000;
 

@@ -9,6 +9,7 @@ mod apply_patch;
 mod command;
 mod edit;
 mod files;
+pub(crate) mod hook;
 mod job;
 mod nearest;
 mod output;
@@ -138,6 +139,9 @@ impl Inside {
 /// Runs a call and returns what came of it; blocks until then. `live` is given output while a command runs. Whatever the
 /// model sent (an unknown tool, broken JSON, a wrong type), the outcome says what to do instead.
 pub fn run(inside: &Inside, call: u32, tool: &str, input: &str, live: &(dyn Fn(&str) + Sync)) -> HandOutcome {
+    if tool == hook::NAME {
+        return hook::run(inside, call, input);
+    }
     let begun = Instant::now();
     let here = Here { inside, call, live };
     let mut outcome = match TOOLS.iter().find(|t| t.name == tool) {

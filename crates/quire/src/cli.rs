@@ -105,6 +105,8 @@ pub enum Command {
     Host(HostArgs),
     /// Show which models answer, or add a provider's key
     Models(ModelsArgs),
+    /// Show what a folder brings of its own, settings and hooks, and let it take effect
+    Trust(TrustArgs),
     /// Show what works on this machine, proved by doing it
     Doctor(DoctorArgs),
     /// Show the whole journey with a recorded model: no key, no network
@@ -370,6 +372,19 @@ pub struct UninstallArgs {
     /// Also settings and keys, and the work of tasks that are not finished or not accepted
     #[arg(long)]
     pub purge: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// The folder [default: the current one]
+    #[arg(short = 'C', value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Take it back
+    #[arg(long, conflicts_with = "yes")]
+    pub remove: bool,
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,7 @@ pub mod run;
 pub mod sandbox;
 pub mod serve;
 pub mod stop;
+pub mod trust;
 pub mod undo;
 pub mod uninstall;
 pub mod watch;
@@ -38,7 +39,7 @@ use quire_core::{Logged, Task, view};
 use quire_engine::keys::Keys;
 use quire_engine::models::NoModel;
 use quire_engine::settings::{self, FolderError, Options, Resolved, SettingsError, Surroundings};
-use quire_engine::{Link, Port, Quire};
+use quire_engine::{EngineError, Link, Port, Quire};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{self, IsTerminal, Read};
@@ -162,17 +163,47 @@ pub fn print_state(task: &Task, text: &str, face: &Face) -> io::Result<()> {
 /// The most that a task's words may be, from stdin; more is a file that was meant to lie in the folder.
 const WORDS_BYTES_MAX: u64 = 8 << 20;
 
-/// Returns what a new task may use. Where a folder is as large as a home, a person at the terminal is asked.
+/// Returns what a new task may use. Where a folder is as large as a home, or brings something of its own that its person has
+/// not said yes to, a person at the terminal is asked.
 pub fn resolve(options: &Options, surroundings: &Surroundings, face: &Face) -> Result<Resolved, Failure> {
-    let resolved = settings::resolve(options, surroundings);
-    let Err(SettingsError::Folder(unsure @ FolderError::NeedsConfirmation { .. })) = resolved else {
-        return Ok(resolved?);
-    };
+    let mut options = options.clone();
     let can_ask = face.err.terminal && !face.json && std::io::stdin().is_terminal();
-    if can_ask && confirm(&clean(&format!("{unsure} Go on?")))? {
-        return Ok(settings::resolve(&Options { confirmed: true, ..options.clone() }, surroundings)?);
+    let resolved = match settings::resolve(&options, surroundings) {
+        Err(SettingsError::Folder(unsure @ FolderError::NeedsConfirmation { .. })) => {
+            if !can_ask || !confirm(&clean(&format!("{unsure} Go on?")))? {
+                return Err(unsure.into());
+            }
+            options.confirmed = true;
+            settings::resolve(&options, surroundings)?
+        }
+        resolved => resolved?,
+    };
+    let Some(wants) = &resolved.settings.untrusted else {
+        say_idle(&resolved, face);
+        return Ok(resolved);
+    };
+    if can_ask {
+        follow::say(trust::list(wants).trim_end());
+        if confirm("Let it take effect? Without it the task works as you have set it.")? {
+            let home = quire_engine::quire::home(surroundings)?;
+            wants.trust(&home).map_err(|why| EngineError::Home { path: home, why })?;
+            let resolved = settings::resolve(&options, surroundings)?;
+            say_idle(&resolved, face);
+            return Ok(resolved);
+        }
+    } else if face.is_talkative() {
+        let changed = if wants.changed { ", as it has changed" } else { "" };
+        follow::say(&format!("Not trusted{changed}, so without effect: {}. See: quire trust", wants.brief()));
     }
-    Err(unsure.into())
+    say_idle(&resolved, face);
+    Ok(resolved)
+}
+
+/// Says what of hooks has no effect.
+fn say_idle(resolved: &Resolved, face: &Face) {
+    if face.is_talkative() {
+        resolved.settings.idle.iter().for_each(|why| follow::say(&format!("Without effect: {why}.")));
+    }
 }
 
 /// Returns the words that were typed, or for `-` those on stdin.

@@ -65,6 +65,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Accept(args) => cmd::accept::accept(&args, &face),
         Command::Allow(args) => cmd::allow::answer(&args, true, &face),
         Command::Deny(args) => cmd::allow::answer(&args, false, &face),
+        Command::Trust(args) => cmd::trust::trust(&args, &face),
         Command::Undo(args) => cmd::undo::undo(&args, &face),
         Command::Discard(args) => cmd::discard::discard(&args, &face),
         Command::Stop(args) => cmd::stop::stop(&args, &face),

@@ -133,6 +133,18 @@ impl Progress {
                     lines.extend(told);
                 }
             }
+            Event::Hooking { .. } => self.now = Some("Running hooks".to_owned()),
+            Event::Hooked { runs, .. } => {
+                let told = runs.iter().filter(|run| run.says_something());
+                let told: Vec<Line> = told
+                    .map(|run| line(LineMark::Said, first_line(&super::hook_text(run), SAID_MAX)))
+                    .collect();
+                if !told.is_empty() {
+                    lines.extend(self.flush());
+                    lines.extend(told);
+                }
+                self.say_now();
+            }
             Event::Moved { rung, weak, .. } => {
                 lines.extend(self.flush());
                 let moved = format!("The machine now gives another kind of sandbox: {rung}");

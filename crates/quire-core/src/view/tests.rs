@@ -31,6 +31,7 @@ fn charter(checks: &[&str]) -> Charter {
         limits: Limits { check_rounds: 0, ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     }

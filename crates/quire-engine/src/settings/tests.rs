@@ -240,7 +240,26 @@ fn a_folder_may_only_narrow() {
         ),
     ];
     for (project, expected) in rows {
-        let told = Home::new(config, project).told(&[], Options::default());
+        let home = Home::new(config, project);
+        let never = ["secrets", "providers"].iter().any(|key| project.starts_with(key));
+        if expected != "fine" && !never {
+            // It counts as if it were not there, until the folder is trusted.
+            let mut found = home.resolve(&[], Options::default()).unwrap().settings;
+            let wants = found.untrusted.take().unwrap();
+            let (key, why) = expected.trim_start_matches('`').split_once("` ").unwrap();
+            assert_eq!(wants.settings, [format!("{key} ({why})")]);
+            let without = Home::new(config, "").resolve(&[], Options::default()).unwrap().settings;
+            assert_eq!(
+                (found.limits, &found.sandbox, &found.checks),
+                (without.limits, &without.sandbox, &without.checks)
+            );
+            assert_eq!(found.model, without.model, "{project}");
+            wants.trust(&home.path("home/.local/share/quire")).unwrap();
+            let found = home.resolve(&[], Options::default()).unwrap().settings;
+            assert!(found.untrusted.is_none() && found.wider_than(&without).is_some(), "{project}");
+            continue;
+        }
+        let told = home.told(&[], Options::default());
         let wider = "~/work/quire.toml, line 1: a folder's quire.toml may only narrow what you allow, and ";
         let expected = if expected == "fine" { "fine".to_owned() } else { format!("{wider}{expected}.") };
         assert_eq!(told, expected, "{project}");
@@ -426,8 +445,8 @@ fn models_by_role_and_in_place_of_another() {
         assert_eq!(told, format!("{file}: {expected}"));
     }
     for key in ["review_model = 'openai/x'", "compact_model = 'openai/x'", "fallback_models = ['openai/x']"] {
-        let told = Home::new("", key).told(&[], Options::default());
-        assert!(told.contains("decides where its files are sent"), "{told}");
+        let found = Home::new("", key).resolve(&[], Options::default()).unwrap().settings;
+        assert!(found.untrusted.unwrap().settings[0].contains("decides where its files are sent"), "{key}");
     }
 }
 
@@ -514,4 +533,57 @@ fn a_settings_file_that_is_none() {
     );
     std::fs::remove_file(&config).unwrap();
     assert_eq!(home.told(&[], Options::default()), "fine");
+}
+
+/// The catalogue's K01 and K05: what a folder brings takes effect by a hash of exactly what its person saw.
+#[test]
+fn k01_a_folder_is_trusted_by_the_hash_of_what_it_wants() {
+    let home = Home::new("", "sandbox.net = 'all'\nbudget.steps = 9");
+    let hooks = |text: &str| {
+        std::fs::create_dir_all(home.path("home/work/.claude")).unwrap();
+        std::fs::write(home.path("home/work/.claude/settings.json"), text).unwrap();
+    };
+    let data = home.path("home/.local/share/quire");
+    let found = || home.resolve(&[], Options::default()).unwrap().settings;
+    let told = || {
+        let found = found();
+        let wants =
+            found.untrusted.as_ref().map_or("trusted".to_owned(), |w| format!("{} {}", w.brief(), w.changed));
+        format!("{wants}; {} {}", found.sandbox.net, found.hooks.len())
+    };
+    hooks(r#"{"permissions": {"allow": ["Bash"]}}"#);
+    assert_eq!(told(), "sandbox.net of quire.toml false; registries 0");
+    found().untrusted.unwrap().trust(&data).unwrap();
+    assert_eq!(told(), "trusted; all 0");
+    // Settings of another agent without hooks are none of ours.
+    hooks(r#"{"permissions": {}}"#);
+    assert_eq!(told(), "trusted; all 0");
+    let hook = |command: &str| {
+        format!(r#"{{"hooks": {{"Stop": [{{"hooks": [{{"type": "command", "command": "{command}"}}]}}]}}}}"#)
+    };
+    hooks(&hook("true"));
+    assert_eq!(told(), "sandbox.net of quire.toml, 1 hook of .claude/settings.json true; registries 0");
+    found().untrusted.unwrap().trust(&data).unwrap();
+    assert_eq!(told(), "trusted; all 1");
+    hooks(&hook("evil"));
+    assert_eq!(told(), "sandbox.net of quire.toml, 1 hook of .claude/settings.json true; registries 0");
+    assert_eq!(found().limits.steps, 9, "what narrows counts all the same");
+    hooks(&hook("true"));
+    assert_eq!(told(), "trusted; all 1", "as they saw it");
+    assert!(crate::trust::distrust(&data, &home.path("home/work")).unwrap());
+    assert_eq!(told(), "sandbox.net of quire.toml, 1 hook of .claude/settings.json false; registries 0");
+    assert!(!crate::trust::distrust(&data, &home.path("home/work")).unwrap());
+}
+
+#[test]
+fn the_person_s_own_hooks_need_no_trust() {
+    let home = Home::new("", "");
+    let put = |text: &str| std::fs::write(home.path("home/.config/quire/hooks.json"), text).unwrap();
+    put(r#"{"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "c"}]}], "Other": []}}"#);
+    let found = home.resolve(&[], Options::default()).unwrap().settings;
+    assert_eq!((found.hooks.len(), found.untrusted), (1, None));
+    assert!(found.idle[0].ends_with("hooks.json: there is no hook for Other"), "{:?}", found.idle);
+    put("{");
+    let found = home.resolve(&[], Options::default()).unwrap().settings;
+    assert!(found.hooks.is_empty() && found.idle[0].contains("EOF while parsing"), "{:?}", found.idle);
 }

@@ -14,7 +14,7 @@ pub const CASES: &[Case] = &[
         "K01",
         "settings_in_the_folder",
         "change nothing of whom quire trusts and where it sends things",
-        "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
+        "crates/quire-engine/src/settings/tests.rs::k01_a_folder_is_trusted_by_the_hash_of_what_it_wants",
     ),
     case("K03", "lying_hand", "the sandbox ends; nothing is believed, held or left open", lying_hand),
     elsewhere(
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
     elsewhere(
         "K05",
         "wider_settings_in_the_folder",
-        "are an error: a folder may only narrow",
+        "have no effect until the folder is trusted, as it is",
         "crates/quire-engine/src/settings/tests.rs::a_folder_may_only_narrow",
     ),
     case(

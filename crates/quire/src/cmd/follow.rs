@@ -216,6 +216,7 @@ fn exit_of(why: &Why) -> Exit {
         | Why::Tokens
         | Why::Day { .. }
         | Why::Loop
+        | Why::Hook(_)
         | Why::Silence
         | Why::Refused(_)
         | Why::Copy { .. } => Exit::NeedsYou,

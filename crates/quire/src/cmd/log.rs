@@ -5,11 +5,11 @@ use crate::cmd::{Face, event_json, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{cut, one_line, thousands};
 use crate::pager;
-use quire_core::event::{Event, Logged, Question, Verdict, Why};
+use quire_core::event::{Event, Logged, Point, Question, Verdict, Why};
 use quire_core::message::{Call, Outcome};
 use quire_core::money::Worst;
 use quire_core::net::address;
-use quire_core::view::{count, first_line, reached_text, size};
+use quire_core::view::{count, first_line, hook_text, reached_text, size};
 
 /// Most characters of anybody's words or a command in a line; --json has them all.
 const WORDS_MAX: usize = 100;
@@ -47,6 +47,7 @@ fn why_words(why: &Why) -> String {
         Why::Time => "all time is used".to_owned(),
         Why::Money | Why::Day { .. } => "all money is used".to_owned(),
         Why::Tokens => "all tokens are used".to_owned(),
+        Why::Hook(reason) => format!("a hook stopped it: {reason}"),
         Why::Loop => "the model repeats itself".to_owned(),
         Why::Silence => "the model says nothing".to_owned(),
         Why::Copy { bytes } => format!("{} to copy", quire_core::view::size(*bytes)),
@@ -80,6 +81,11 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Equipped { tools, rung, conventions, .. } => {
             let told = conventions.told().map_or_else(String::new, |told| format!("; {told}"));
             format!("equipped: {}, {rung}{told}", count(tools.len() as u64, "tool"))
+        }
+        Event::Hooking { point } => format!("hooks begun {}", at(*point, &call)),
+        Event::Hooked { point, runs } => {
+            let runs: Vec<String> = runs.iter().map(|run| words(&hook_text(run))).collect();
+            format!("hooks done {}: {}", at(*point, &call), runs.join("; "))
         }
         Event::Instructed { paths, .. } => format!("told the instructions of {}", words(&paths.join(", "))),
         Event::Frozen { bases } => {
@@ -207,6 +213,16 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::UndoFailed { accept, why } => format!("undo of {accept} rolled back: {}", words(why)),
         Event::Discarded {} => "discarded".to_owned(),
         Event::Cleared {} => "cleared away, long after it was accepted".to_owned(),
+    }
+}
+
+fn at(point: Point, call: &impl Fn(u32) -> String) -> String {
+    match point {
+        Point::Start => "at the start".to_owned(),
+        Point::Words(number) => format!("on what the person said, {number}"),
+        Point::Before(place) => format!("before {}", call(place)),
+        Point::After(place) => format!("after {}", call(place)),
+        Point::End => "at the end of the turn".to_owned(),
     }
 }
 

@@ -114,3 +114,135 @@ fn skills_are_named_at_the_start_and_read_and_used_inside() {
         assert!(row["next"].as_str().unwrap().contains("Broken: its name"), "{row}");
     }
 }
+
+/// Returns a file of hooks, as (event, matcher, command).
+fn hooks(all: &[(&str, &str, &str)]) -> String {
+    let mut hooks = serde_json::Map::new();
+    for (event, matcher, command) in all {
+        let group = json!({"matcher": matcher, "hooks": [{"type": "command", "command": command}]});
+        let groups = hooks.entry(*event).or_insert_with(|| json!([]));
+        groups.as_array_mut().unwrap().push(group);
+    }
+    json!({ "hooks": hooks }).to_string()
+}
+
+#[test]
+fn hooks_run_inside_at_their_points_and_what_they_say_counts() {
+    for stage in stages() {
+        let model = Model::saying(vec![
+            shell("rm -rf /"),
+            call("write", json!({"path": "a.txt", "content": "one"})),
+            say("Done."),
+            say("Done again."),
+        ]);
+        stage.use_model(&model, Wire::Chat);
+        let guard = r#"grep -q 'rm -rf' && { echo 'not that' >&2; exit 2; }; exit 0"#;
+        let rewrite =
+            r#"cat > input; echo '{"hookSpecificOutput":{"updatedInput":{"path":"a.txt","content":"two"}}}'"#;
+        let end = r#"grep -q '"stop_hook_active":false' && echo '{"decision":"block","reason":"count once more"}'; exit 0"#;
+        put(
+            &stage,
+            "config/quire/hooks.json",
+            &hooks(&[
+                ("SessionStart", "startup", "echo The week begins on Monday."),
+                ("UserPromptSubmit", "", "exit 1"),
+                ("PreToolUse", "Bash", guard),
+                ("PreToolUse", "Write", rewrite),
+                ("PostToolUse", "Edit|Write", "cat a.txt > formatted; touch /etc/made-by-hook"),
+                ("Stop", "", end),
+            ]),
+        );
+        stage.quire(&["write it"]).exits(0);
+        let asked = model.asked();
+        assert!(asked[0].words.iter().any(|words| words.contains("From a hook: The week begins on Monday.")));
+        assert_eq!(asked[1].results[0], "Not run: a hook refused it: not that");
+        assert!(
+            asked[2].words.last().unwrap().contains("A hook changed the input of your call of write to {")
+        );
+        assert!(
+            asked[3].words.last().unwrap().contains("A hook has you go on: count once more"),
+            "{:?}",
+            asked[3].words
+        );
+        assert_eq!(asked.len(), 4);
+        stage.quire(&["accept", "1"]).exits(0);
+        let read = |name: &str| fs::read_to_string(stage.folder.join(name)).unwrap();
+        assert_eq!((read("a.txt"), read("formatted")), ("two".to_owned(), "two".to_owned()));
+        let given: Value = serde_json::from_str(&read("input")).unwrap();
+        let path = stage.folder.join("a.txt").display().to_string();
+        assert_eq!((&given["tool_name"], &given["hook_event_name"]), (&json!("Write"), &json!("PreToolUse")));
+        assert_eq!(
+            (&given["tool_input"]["file_path"], &given["tool_input"]["content"]),
+            (&json!(path), &json!("one"))
+        );
+        assert!(!std::path::Path::new("/etc/made-by-hook").exists(), "nothing real changes");
+        prints(
+            &stage,
+            &["log", "1"],
+            &["hooks done before shell", "refuses: not that", "hooks done at the start"],
+        );
+    }
+}
+
+#[test]
+fn k05_what_a_folder_brings_counts_only_once_it_is_trusted_and_as_it_was_seen() {
+    for stage in stages() {
+        let swap = format!(
+            "mkdir -p .quire; printf '%s' '{}' > .quire/hooks.json",
+            hooks(&[("Stop", "", "touch evil")])
+        );
+        let model = Model::new(move |asked| match asked.answered {
+            0 => shell(&format!("{swap}; ls /run/quire; cat $QUIRE_HOME/trusted/* ; cat */trusted/* 2>&1")),
+            _ => say("Done."),
+        });
+        stage.use_model(&model, Wire::Chat);
+        let file = hooks(&[("SessionStart", "", "touch made-by-hook")]);
+        stage.file(".quire/hooks.json", &file);
+        stage.file("quire.toml", "budget.steps = 300\n");
+        let made = || fs::exists(stage.folder.join("made-by-hook")).unwrap();
+        let line =
+            "so without effect: budget.steps of quire.toml, 1 hook of .quire/hooks.json. See: quire trust";
+        let ended = stage.quire(&["task one"]).exits(0);
+        assert_eq!(ended.err.matches(line).count(), 1, "{}", ended.err);
+        stage.quire(&["accept", "1", "made-by-hook"]);
+        assert!(!made() && ended.err.contains("up to 200 steps"), "{}", ended.err);
+
+        let told = stage.quire(&["trust"]);
+        assert_eq!(told.code, Some(3), "{told:?}");
+        assert!(
+            told.out.contains(".quire/hooks.json: at the start runs `touch made-by-hook` in the sandbox"),
+            "{}",
+            told.out
+        );
+        prints(&stage, &["trust", "--yes"], &["Trusted, as long as these files stay as they are."]);
+        prints(&stage, &["trust"], &["nothing here that is not trusted already"]);
+        let ended = stage.quire(&["task two"]).exits(0);
+        assert!(
+            !ended.err.contains("without effect") && ended.err.contains("up to 300 steps"),
+            "{}",
+            ended.err
+        );
+        // The agent changed the hooks in its copy; the task runs those it began with.
+        let runs = stage.log(2).into_iter().filter(|logged| matches!(logged.event, Event::Hooked { .. }));
+        assert_eq!(runs.count(), 1);
+        stage.quire(&["accept", "2"]).exits(0);
+        assert!(made() && !fs::exists(stage.folder.join("evil")).unwrap());
+        // Accepted, the agent's hooks are no longer what the person saw.
+        let ended = stage.quire(&["task three"]).exits(0);
+        assert!(ended.err.contains("Not trusted, as it has changed, so without effect"), "{}", ended.err);
+        let runs = stage.log(3).into_iter().filter(|logged| matches!(logged.event, Event::Hooked { .. }));
+        assert_eq!(runs.count(), 0);
+        prints(&stage, &["trust", "--remove"], &["No longer trusted."]);
+    }
+}
+
+#[test]
+fn a_hook_that_hangs_is_ended() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo ran >> a"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    let slow = json!({"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": "sleep 1000", "timeout": 0.2}]}]}});
+    put(&stage, "config/quire/hooks.json", &slow.to_string());
+    let ended = stage.quire(&["task one"]).exits(0);
+    assert!(ended.err.contains("Hook 1 says: it did not end in time"), "{}", ended.err);
+}

@@ -41,6 +41,7 @@ fn begun() -> Task {
         limits: Limits::default(),
         sandbox: Sandbox::default(),
         env: vec![],
+        hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
     };
