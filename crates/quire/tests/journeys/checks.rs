@@ -17,8 +17,8 @@ fn one_that_passes_is_shown_with_its_output() {
     let model = Model::saying(vec![shell("echo right > answer"), say("It is right.")]);
     stage.use_model(&model, Wire::Chat);
     let command = "grep right answer && echo trace > trace";
-    let run = stage.quire(&["answer", "--check", command]).exits(2);
-    assert!(run.err.contains("quire run answer"), "a single word is no task: {}", run.err);
+    let run = stage.quire(&["mend", "--check", command]).exits(2);
+    assert!(run.err.contains("quire run mend"), "a single word is no task: {}", run.err);
     let run = stage.quire(&["run", "answer", "--check", command]).exits(0);
     assert!(run.out.contains('✓') && !run.out.contains("not checked"), "{}", run.out);
     let check = check(&stage);
