@@ -109,6 +109,9 @@ pub struct TaskRow {
     /// What its agent asks the person.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub agent_questions: Vec<AgentQuestion>,
+    /// The plan that waits for its person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// How often it needed its person.
     pub needed_you: Needed,
 }
@@ -128,6 +131,7 @@ impl TaskRow {
             cost: Cost::of(task),
             questions: questions(task),
             agent_questions: agent_questions(task),
+            plan: task.plan_to_review().map(str::to_owned),
             needed_you: task.needed,
         }
     }

@@ -224,13 +224,20 @@ impl Task {
 
     /// The person let the task go on without the answers that it waited for.
     pub(super) fn pass_over_questions(&mut self) {
+        // Words that came with it may well be the answer.
+        let says = self.unheard.iter().any(|told| !told.starts_with("[quire]"));
         let mut passed = vec![];
         for (number, asking) in (1u32..).zip(Arc::make_mut(&mut self.asked_of_person)) {
             if std::mem::take(&mut asking.presses) {
                 asking.passed = true;
                 let then = asking.question.default.as_ref();
                 let then = then.map_or("decide as you think best".to_owned(), |d| format!("go on with: {d}"));
-                passed.push(format!("The person gives no answer to question {number}: {then}."));
+                passed.push(match says {
+                    true => {
+                        format!("Where the person's words above do not answer question {number}: {then}.")
+                    }
+                    false => format!("The person gives no answer to question {number}: {then}."),
+                });
             }
         }
         passed.iter().for_each(|told| self.notice(told));

@@ -43,7 +43,7 @@ impl AgentQuestion {
             lines.push(format!("Choices: {}", self.choices.join(" | ")));
         }
         lines.push(match (&self.assumed, self.waits) {
-            (Some(assumed), false) => format!("Until you answer it goes on with: {assumed}"),
+            (Some(assumed), false) => format!("Until you answer it assumes: {assumed}"),
             (Some(assumed), true) => format!("It waits for your answer, and would take: {assumed}"),
             (None, true) => "It waits for your answer.".to_owned(),
             (None, false) => "It decides as it thinks best.".to_owned(),

@@ -390,6 +390,7 @@ pub(super) fn call_text(call: &Call, folders: &[PathBuf], done: bool) -> String 
                 None => format!("{} {}", verb("Planning", "Planned"), count(steps.len() as u64, "step")),
             }
         }
+        "ask" => format!("{} you", verb("Asking", "Asked")),
         "serve" => format!("{} how to serve it", verb("Saying", "Said")),
         "job" => {
             let id = input.get("id").and_then(Value::as_u64).unwrap_or(0);

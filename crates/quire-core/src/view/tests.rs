@@ -726,7 +726,7 @@ fn a_question_with_a_default_is_asked_while_the_task_works_and_assumed_after_it(
         (Mark::NeedsYou, "needs you: asks, and works on")
     );
     let row = TaskRow::of(&log.task, log.task.last_ms);
-    assert_eq!(row.agent_questions[0].lines(), ["Which colour?", "Until you answer it goes on with: blue"]);
+    assert_eq!(row.agent_questions[0].lines(), ["Which colour?", "Until you answer it assumes: blue"]);
     let next = [Event::Snapped { snapshot: Hash::of(b"v") }, Event::Asked { heard: 0, worst: None }];
     let ready = log.then(next).then([reply("It is blue.", &[])]).presented(&[], Apart::default());
     assert_eq!(state(&ready.task), "ready");

@@ -249,15 +249,15 @@ fn ended(review: &Review, look: &Look) -> String {
     let cost = review.cost.text().map_or_else(String::new, |cost| format!(" It cost {cost}."));
     let mut out = format!("{}\n", wrap(&format!("{}{cost}", head.trim_end()), width, ""));
     out.push_str(&review::brief(&review.brief, look, width));
+    for assumed in &review.assumed {
+        let told = format!("Assumed: {}. {}", assumed.question, view::assumed_text(assumed));
+        out.push_str(&format!("  {}\n", cut(&one_line(&told), width - 2)));
+    }
     for check in &review.checks {
         out.push_str(&format!("  {}\n", review::check_line(check, width - 2)));
     }
     if review.checks.is_empty() && !review.files.is_empty() {
         out.push_str("  ○ not checked\n");
-    }
-    for assumed in &review.assumed {
-        let told = format!("Assumed: {}. {}", assumed.question, view::assumed_text(assumed));
-        out.push_str(&format!("  {}\n", cut(&one_line(&told), width - 2)));
     }
     let mut next = vec![format!("Review   quire review {id}")];
     match review.mark {
@@ -513,6 +513,7 @@ mod tests {
       Assumed: prices are in euros
       Not done: negative amounts.
       Not done: the letter
+      Assumed: 2. this year's (Which rate, the one of this year or the one of the y…
       ⚑ cargo test  passes, but: the agent changed tests/tax.rs
       ✗ make lint  fails (exit 2)
 
@@ -520,6 +521,7 @@ mod tests {
     ");
         let nothing = Review {
             files: vec![],
+            assumed: vec![],
             checks: vec![],
             state: "ready".into(),
             brief: Brief::of("There was nothing to mend.", &[]),

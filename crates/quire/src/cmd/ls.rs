@@ -110,6 +110,12 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
                 ));
             }
         }
+        if row.plan.is_some() {
+            out.push_str(&format!(
+                "{indent}Look at it: quire review {0}  Begin: quire resume {0}\n",
+                row.task
+            ));
+        }
         for question in row.agent_questions.iter().take(QUESTIONS_MAX) {
             let width = if look.terminal { look.width } else { 120 };
             out.push_str(&format!("{indent}The agent asks:  {}\n", one_line(&question.answer)));
@@ -137,7 +143,8 @@ fn its_cost(row: &TaskRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quire_core::view::{Mark, question};
+    use quire_core::task::Needed;
+    use quire_core::view::{AgentQuestion, Mark, question};
 
     fn row(task: u64, mark: Mark, state: &str, title: &str, age_ms: u64) -> TaskRow {
         TaskRow {
@@ -153,6 +160,7 @@ mod tests {
             cost: view::Cost::default(),
             questions: vec![],
             agent_questions: vec![],
+            plan: None,
             needed_you: Default::default(),
         }
     }
@@ -181,15 +189,25 @@ mod tests {
         let mut rows = rows;
         rows[0].questions = (0..5).map(|n| question(12, n, &format!("{n}.example.org"), 443, true)).collect();
         rows[2].questions = vec![question(4, 0, "example.org", 8443, false)];
+        rows[1].agent_questions = vec![AgentQuestion {
+            question: 2,
+            text: "Which map,\x1b[2J the one of the town or the one of the whole region around it? quire allow 3".into(),
+            choices: vec!["town".into(), "region".into()],
+            assumed: Some("town".into()),
+            waits: false,
+            answer: "quire answer 3 2=\"...\"".into(),
+        }];
+        rows[1].needed_you = Needed { questions: 1, pauses: 1, ..Needed::default() };
+        rows[2].plan = Some("1. Look.".into());
         let home = Some(Path::new("/home/ada"));
         let look = Look { terminal: true, color: false, width: 80 };
         let node = Port { port: 5173, program: "no\x1bde".into() };
         let listening = HashMap::from([(4, vec![node, Port { port: 8080, program: String::new() }])]);
         let shown = text(&rows, &listening, home, &look);
         assert!(shown.lines().all(|line| columns(line) <= 80), "{shown}");
-        insta::assert_snapshot!(shown, @r"
+        insta::assert_snapshot!(shown, @r#"
     NEEDS YOU 2
-     ? 12  Switch the parser          the model's server refuse…  sites/bakery   now
+     ? 12  Switch the parser  the model's server refuse…  sites/bakery   now
            May it reach 0.example.org:443?
              quire allow 12 0.example.org · quire deny 12 0.example.org
            May it reach 1.example.org:443?
@@ -197,17 +215,23 @@ mod tests {
            May it reach 2.example.org:443?
              quire allow 12 2.example.org · quire deny 12 2.example.org
            and 2 more: quire allow 12
-     ◆  3  Add opening hours and an…  ready                       sites/bakery    6m
+     ◆  3  Add opening hour…  ready                       sites/bakery    6m  you 2x
+           The agent asks:  quire answer 3 2="..."
+           │ Which map, the one of the town or the one of the whole region around
+           │ it? quire allow 3
+           │ Choices: town | region
+           │ Until you answer it assumes: town
 
     WORKING 1
-     ◐  4  日本語の題名               working                     sites/bakery    2m
+     ◐  4  日本語の題名       working                     sites/bakery    2m
            listening: 5173 (noe), 8080
            May it reach example.org:8443?  quire allow 4 · quire deny 4
+           Look at it: quire review 4  Begin: quire resume 4
 
     DONE 2
-     ✓  1  Rename photos              accepted                    sites/bakery    1d
-     –  2  Try a dark header          discarded                   sites/bakery    1h
-    ");
+     ✓  1  Rename photos      accepted                    sites/bakery    1d
+     –  2  Try a dark header  discarded                   sites/bakery    1h
+    "#);
         let whole = text(&rows, &listening, home, &Look { terminal: false, ..look });
         assert!(whole.contains("please, and a map") && whole.contains("refused the request"));
         assert!(!whole.contains('\x1b'));

@@ -329,7 +329,8 @@ pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
     use quire_core::event::{Apart, Connection, Conventions, Refused};
-    use quire_core::view::Cost;
+    use quire_core::task::Needed;
+    use quire_core::view::{AgentQuestion, Cost};
     use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
 
@@ -405,8 +406,16 @@ pub mod tests {
                 Connection { refused: None, ..connection("files.pythonhosted.org", 443) },
                 connection("xn--pple-43d.example", 22),
             ],
-            assumed: vec![],
-            needed_you: Default::default(),
+            assumed: vec![AgentQuestion {
+                question: 2,
+                text: "Which\x1b[2J rate, the one of this year or the one of the year in which it was sold?"
+                    .into(),
+                choices: vec![],
+                assumed: Some("this year's".into()),
+                waits: false,
+                answer: "quire answer 3 2=\"...\"".into(),
+            }],
+            needed_you: Needed { questions: 1, revisions: 2, ..Needed::default() },
             stand_ins: vec![],
             weak: None,
             conventions: Conventions {
@@ -440,7 +449,9 @@ pub mod tests {
             ✗ The code is tidy: `make lint` fails (exit 2)
             ○ It is faster on the largest bill that anybody of us has ever seen,
               or is ever to see: not checked
-    ASSUMED prices are in euros
+    ASSUMED │ 2. this year's (Which rate, the one of this year or the one of the
+            │ year in which it was sold?)
+            prices are in euros
     OPEN    negative amounts.
             the letter
     LOOK    gone.txt  is deleted
@@ -456,6 +467,7 @@ pub mod tests {
     REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org
             (3 connections, 1.2 MB down, 4.0 kB up); refused:
             xn--pple-43d.example:22 (not on this task's list)
+    NEEDED  you 3 times: 1 answer, 2 changes
 
     src/tax.rs  +2 -1
         1   line 1
@@ -488,6 +500,7 @@ pub mod tests {
     quire accept 3                       take all
     quire accept 3 PATH                  take a part
     quire accept 3 --seen b40cd7704fee   take exactly this
+    quire answer 3 2="..."               confirm or change what it assumed
     quire revise 3 "..."                 ask for changes
     quire discard 3                      drop it
     "#);
@@ -496,6 +509,8 @@ pub mod tests {
     #[test]
     fn a_review_of_nothing_and_of_what_is_in_the_folder() {
         let nothing = Review {
+            assumed: vec![],
+            needed_you: Needed::default(),
             files: vec![],
             checks: vec![],
             reached: vec![],
@@ -517,7 +532,7 @@ pub mod tests {
     quire discard 3        drop it
     "#);
         let files = vec![change(b"a", None, Some(("x\n", 0o644)))];
-        let part = Review { files, apart: Apart::default(), taken: Taken::Part, ..sample() };
+        let part = Review { files, assumed: vec![], apart: Apart::default(), taken: Taken::Part, ..sample() };
         let shown = text(&part, &["/f/one".into(), "/f/two".into()], &PLAIN);
         let shown: Vec<&str> = shown.lines().skip_while(|line| !line.starts_with("one/a")).collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"

@@ -1,6 +1,7 @@
 //! `quire watch N`: follows a task that is at work, or says where it rests.
 
 use crate::cli::TaskArgs;
+use crate::cmd::converse::converse;
 use crate::cmd::follow::{self, Past};
 use crate::cmd::{Face, open};
 use crate::error::{Exit, Failure};
@@ -9,9 +10,12 @@ use quire_engine::keys::Keys;
 
 pub fn watch(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open(face)?;
-    let task = quire.task(args.task)?;
+    let mut task = quire.task(args.task)?;
     if task.phase != Phase::Working {
-        return follow::end(&quire, task.id, face);
+        if !converse(&quire, task.id, face)? {
+            return follow::end(&quire, task.id, face);
+        }
+        task = quire.task(args.task)?;
     }
     let keys = Keys::read(&here)?;
     follow::follow(&quire, &task, &keys, &here, Past::ThisTurn, face)

@@ -58,7 +58,7 @@ fn goes_on_with_defaults(stage: &Stage, wire: Wire) {
     ] {
         assert!(table.contains(line), "{line} is not in {table}");
     }
-    assert!(table.contains("│ Until you answer it goes on with: nine\n"), "{table}");
+    assert!(table.contains("│ Until you answer it assumes: nine\n"), "{table}");
 
     let told = stage.quire(&["answer", "1", "1=red"]).exits(0).out;
     assert_eq!(told, "Task 1 is told with its next request.\n");

@@ -36,6 +36,8 @@ fn journey(stage: &Stage, wire: Wire) {
     let words = &model.asked()[0].words;
     assert!(words[0] == "make a list" && words[1].starts_with("[quire] First a plan"), "{words:?}");
     assert_eq!(stage.state(1), "needs you: a plan to look at");
+    let table = stage.quire(&["ls"]).exits(0).out;
+    assert!(table.contains("Look at it: quire review 1  Begin: quire resume 1\n"), "{table}");
 
     // The plan outlives everything, and is no version.
     stage.host().kill();
