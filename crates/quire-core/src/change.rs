@@ -1,5 +1,11 @@
 //! What a task changed in its folders, as a value: a [`Snapshot`] names every path whose content, kind or mode differs from
-//! the frozen base, with what it was and what it is now. Review, accept and undo all read this and nothing else.
+//! the frozen base, with what it was and what it is now. Review, accept and undo all read this and nothing else. What a
+//! person should know of a path before it is theirs is in the modules below: each is one rule, and pure.
+
+pub mod generated;
+pub mod programs;
+pub mod renames;
+pub mod unseen;
 
 use crate::bytes::{Hash, RelPath};
 use serde::{Deserialize, Serialize};

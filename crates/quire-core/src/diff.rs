@@ -1,10 +1,17 @@
-//! Two contents of a file, line by line: as [`Hunk`]s for a face to draw, and as the unified diff that other programs read.
-//! On bytes, because a file need not be UTF-8, and with line ends kept, because a CRLF may be the change.
+//! Two contents of a file, line by line: as [`Hunk`]s for a face to draw and for a person to take or leave, and as the unified
+//! diff that other programs read. On bytes, because a file need not be UTF-8, and with line ends kept, because a CRLF may be
+//! the change.
+//!
+//! A hunk is one change: neighbouring lines that went, came, or gave place to others. It has a name that is made of what it
+//! says and not of where it stands, so that the same hunk has the same name in the next version.
 
-use crate::bytes::RelPath;
+mod words;
+
+use crate::bytes::{Hash, RelPath};
 use crate::change::{Entry, Node};
 use serde::{Serialize, Serializer};
 use similar::{Algorithm, DiffOp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Lines shown around a change.
@@ -14,10 +21,15 @@ const AROUND: usize = 3;
 const SEARCHED_LINES_MAX: usize = 20_000;
 /// Where git looks for a NUL to call a file binary (`buffer_is_binary` in git's xdiff-interface.c).
 const BINARY_LOOK_BYTES: usize = 8000;
+/// Hex digits of a hunk's name.
+const ID_DIGITS: usize = 12;
 
-/// Neighbouring changes with the lines around them.
+/// One change with the lines around it. Hunks of a file never overlap: lines between two near ones belong to one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hunk {
+    /// Twelve hex digits, made of the path, the lines that went and came, and, where a file has several such, the lines around
+    /// them. No two hunks of a version have the same.
+    pub id: String,
     /// First line before, from 1; the line above it where there are none, as in a unified diff.
     pub was_start: usize,
     pub was_lines: usize,
@@ -32,6 +44,10 @@ pub struct Line {
     /// With its line end; the last line of a file may have none. In JSON as text, with U+FFFD for what is no UTF-8.
     #[serde(serialize_with = "as_text")]
     pub text: Vec<u8>,
+    /// What of it changed, where the line gave place to one that is much like it: ranges of bytes of `text`. Empty where the
+    /// whole line is the change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,17 +62,51 @@ fn as_text<S: Serializer>(text: &[u8], s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&String::from_utf8_lossy(text))
 }
 
+impl Hunk {
+    /// Returns whether `next` begins where this one ends.
+    pub fn touches(&self, next: &Hunk) -> bool {
+        self.was_start + self.was_lines + usize::from(self.was_lines == 0)
+            == next.was_start + usize::from(next.was_lines == 0)
+    }
+}
+
 /// Returns whether content is no text, by the rule that git has.
 pub fn is_binary(content: &[u8]) -> bool {
     content[..content.len().min(BINARY_LOOK_BYTES)].contains(&0)
 }
 
-/// Returns what changed from `was` to `now`.
-pub fn hunks(was: &[u8], now: &[u8]) -> Vec<Hunk> {
+/// Returns what changed from `was` to `now` in the file at `path` of the task's folder `folder`.
+pub fn hunks(folder: u32, path: &RelPath, was: &[u8], now: &[u8]) -> Vec<Hunk> {
     let (was, now) = (lines(was), lines(now));
-    let mut hunks = similar::group_diff_ops(operations(&was, &now), AROUND);
-    hunks.retain(|group| group.iter().any(|op| !matches!(op, DiffOp::Equal { .. })));
-    hunks.iter().map(|group| hunk(group, &was, &now)).collect()
+    let changes = changes(&was, &now);
+    let ids = ids(folder, path, &changes, &was, &now);
+    let mut hunks = drawn(&changes, &was, &now);
+    for (hunk, id) in hunks.iter_mut().zip(ids) {
+        hunk.id = id;
+        words::mark(&mut hunk.lines);
+    }
+    hunks
+}
+
+/// Returns the names of the hunks between two contents, in order.
+pub fn names(folder: u32, path: &RelPath, was: &[u8], now: &[u8]) -> Vec<String> {
+    let (was, now) = (lines(was), lines(now));
+    ids(folder, path, &changes(&was, &now), &was, &now)
+}
+
+/// Returns `was` with only those of its hunks done that `wanted` names.
+pub fn take(folder: u32, path: &RelPath, was: &[u8], now: &[u8], wanted: &BTreeSet<String>) -> Vec<u8> {
+    let (was, now) = (lines(was), lines(now));
+    let changes = changes(&was, &now);
+    let ids = ids(folder, path, &changes, &was, &now);
+    let (mut out, mut at) = (vec![], 0);
+    for (change, _) in changes.iter().zip(ids).filter(|(_, id)| wanted.contains(id)) {
+        out.extend(was[at..change.was.start].concat());
+        out.extend(now[change.now.clone()].concat());
+        at = change.was.end;
+    }
+    out.extend(was[at..].concat());
+    out
 }
 
 /// Returns (lines added, lines removed).
@@ -65,86 +115,108 @@ pub fn counts(hunks: &[Hunk]) -> (usize, usize) {
     (of(Kind::Added), of(Kind::Removed))
 }
 
-fn lines(content: &[u8]) -> Vec<&[u8]> {
+/// Returns the lines of a content, with their ends.
+pub(crate) fn lines(content: &[u8]) -> Vec<&[u8]> {
     content.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-fn operations(was: &[&[u8]], now: &[&[u8]]) -> Vec<DiffOp> {
+/// Lines that gave place to others; by index from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub was: Range<usize>,
+    pub now: Range<usize>,
+}
+
+/// Returns what changed, in order; at least one equal line lies between two of them.
+pub(crate) fn changes(was: &[&[u8]], now: &[&[u8]]) -> Vec<Change> {
     let head = was.iter().zip(now).take_while(|(a, b)| a == b).count();
     let tail = was[head..].iter().rev().zip(now[head..].iter().rev()).take_while(|(a, b)| a == b).count();
     let (was_mid, now_mid) = (head..was.len() - tail, head..now.len() - tail);
-    let mut found = vec![DiffOp::Equal { old_index: 0, new_index: 0, len: head }];
     if was_mid.len() + now_mid.len() > SEARCHED_LINES_MAX {
-        found.push(DiffOp::Replace {
-            old_index: head,
-            old_len: was_mid.len(),
-            new_index: head,
-            new_len: now_mid.len(),
-        });
-    } else {
-        let middle =
-            similar::capture_diff_slices(Algorithm::Histogram, &was[was_mid.clone()], &now[now_mid.clone()]);
-        found.extend(middle.into_iter().map(|op| shifted(op, head)));
+        return vec![Change { was: was_mid, now: now_mid }];
     }
-    found.push(DiffOp::Equal { old_index: was_mid.end, new_index: now_mid.end, len: tail });
-    found.retain(|op| !(op.old_range().is_empty() && op.new_range().is_empty()));
-    joined(found)
-}
-
-/// Returns the operations with equal stretches that touch made one, as grouping expects them.
-fn joined(found: Vec<DiffOp>) -> Vec<DiffOp> {
-    let mut out: Vec<DiffOp> = Vec::with_capacity(found.len());
-    for op in found {
-        match (out.last_mut(), op) {
-            (Some(DiffOp::Equal { len, .. }), DiffOp::Equal { len: more, .. }) => *len += more,
-            _ => out.push(op),
-        }
-    }
-    out
-}
-
-fn shifted(op: DiffOp, by: usize) -> DiffOp {
-    match op {
-        DiffOp::Equal { old_index, new_index, len } => {
-            DiffOp::Equal { old_index: old_index + by, new_index: new_index + by, len }
-        }
-        DiffOp::Delete { old_index, old_len, new_index } => {
-            DiffOp::Delete { old_index: old_index + by, old_len, new_index: new_index + by }
-        }
-        DiffOp::Insert { old_index, new_index, new_len } => {
-            DiffOp::Insert { old_index: old_index + by, new_index: new_index + by, new_len }
-        }
-        DiffOp::Replace { old_index, old_len, new_index, new_len } => {
-            DiffOp::Replace { old_index: old_index + by, old_len, new_index: new_index + by, new_len }
-        }
-    }
-}
-
-fn hunk(group: &[DiffOp], was: &[&[u8]], now: &[&[u8]]) -> Hunk {
-    let span = |ranges: Vec<Range<usize>>| ranges[0].start..ranges[ranges.len() - 1].end;
-    let was_span = span(group.iter().map(DiffOp::old_range).collect());
-    let now_span = span(group.iter().map(DiffOp::new_range).collect());
-    let mut lines = Vec::new();
-    for op in group {
-        let of = |kind, from: &[&[u8]], range: Range<usize>| {
-            from[range].iter().map(|text| Line { kind, text: text.to_vec() }).collect::<Vec<_>>()
-        };
-        match op {
-            DiffOp::Equal { .. } => lines.extend(of(Kind::Same, was, op.old_range())),
-            _ => {
-                lines.extend(of(Kind::Removed, was, op.old_range()));
-                lines.extend(of(Kind::Added, now, op.new_range()));
+    let found = similar::capture_diff_slices(Algorithm::Histogram, &was[was_mid], &now[now_mid]);
+    let mut changes: Vec<Change> = vec![];
+    for op in found.iter().filter(|op| !matches!(op, DiffOp::Equal { .. })) {
+        let shifted = |range: Range<usize>| range.start + head..range.end + head;
+        let (was, now) = (shifted(op.old_range()), shifted(op.new_range()));
+        match changes.last_mut() {
+            Some(last) if last.was.end == was.start && last.now.end == now.start => {
+                (last.was.end, last.now.end) = (was.end, now.end);
             }
+            _ => changes.push(Change { was, now }),
         }
     }
-    let start = |span: &Range<usize>| if span.is_empty() { span.start } else { span.start + 1 };
-    Hunk {
-        was_start: start(&was_span),
-        was_lines: was_span.len(),
-        now_start: start(&now_span),
-        now_lines: now_span.len(),
-        lines,
+    changes.retain(|change| !(change.was.is_empty() && change.now.is_empty()));
+    changes
+}
+
+/// Returns the names of changes: of what they say; where that is not enough to tell two apart, of what stands around them
+/// too; and where even that is the same, of which they are.
+fn ids(folder: u32, path: &RelPath, changes: &[Change], was: &[&[u8]], now: &[&[u8]]) -> Vec<String> {
+    let says = |change: &Change| {
+        let mut said = format!("{folder}\0").into_bytes();
+        said.extend_from_slice(path.as_bytes());
+        for (mark, lines) in [(b'-', &was[change.was.clone()]), (b'+', &now[change.now.clone()])] {
+            lines.iter().for_each(|line| said.extend([b"\0", [mark].as_slice(), *line].concat()));
+        }
+        said
+    };
+    let around = |change: &Change| {
+        let before = &was[change.was.start.saturating_sub(AROUND)..change.was.start];
+        let after = &was[change.was.end..was.len().min(change.was.end + AROUND)];
+        [b"\0<".to_vec(), before.concat(), b"\0>".to_vec(), after.concat()].concat()
+    };
+    let mut names: Vec<Vec<u8>> = changes.iter().map(says).collect();
+    for twin in twins(&names) {
+        names[twin].extend(around(&changes[twin]));
     }
+    let mut seen: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for twin in twins(&names) {
+        let nth = seen.entry(names[twin].clone()).or_default();
+        *nth += 1;
+        names[twin].extend(format!("\0{nth}").into_bytes());
+    }
+    names.iter().map(|name| Hash::of(name).to_string()[..ID_DIGITS].to_owned()).collect()
+}
+
+/// Returns the places of all names that are there more than once.
+fn twins(names: &[Vec<u8>]) -> Vec<usize> {
+    let mut count: BTreeMap<&[u8], usize> = BTreeMap::new();
+    names.iter().for_each(|name| *count.entry(name).or_default() += 1);
+    (0..names.len()).filter(|at| count[names[*at].as_slice()] > 1).collect()
+}
+
+/// Returns the changes with the lines around them, without names.
+fn drawn(changes: &[Change], was: &[&[u8]], now: &[&[u8]]) -> Vec<Hunk> {
+    let mut hunks = vec![];
+    let mut drawn_to = 0;
+    for (n, change) in changes.iter().enumerate() {
+        let above = change.was.start - change.was.start.saturating_sub(AROUND).max(drawn_to);
+        let next = changes.get(n + 1).map_or(was.len(), |next| next.was.start);
+        let below = (next - change.was.end).min(AROUND);
+        drawn_to = change.was.end + below;
+        let (was_span, now_span) =
+            (change.was.start - above..drawn_to, change.now.start - above..change.now.end + below);
+        let mut lines = vec![];
+        let mut draw = |kind, some: &[&[u8]]| {
+            lines.extend(some.iter().map(|text| Line { kind, text: text.to_vec(), words: vec![] }));
+        };
+        draw(Kind::Same, &was[was_span.start..change.was.start]);
+        draw(Kind::Removed, &was[change.was.clone()]);
+        draw(Kind::Added, &now[change.now.clone()]);
+        draw(Kind::Same, &was[change.was.end..drawn_to]);
+        let start = |span: &Range<usize>| if span.is_empty() { span.start } else { span.start + 1 };
+        hunks.push(Hunk {
+            id: String::new(),
+            was_start: start(&was_span),
+            was_lines: was_span.len(),
+            now_start: start(&now_span),
+            now_lines: now_span.len(),
+            lines,
+        });
+    }
+    hunks
 }
 
 /// Returns the unified diff of one entry, with git's headers for what plain diffs cannot say, so that both `patch -p1` and
@@ -188,12 +260,21 @@ pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
         return out;
     }
     say(&format!("--- {a}\n+++ {b}\n"));
-    for hunk in hunks(was, now) {
-        let Hunk { was_start, was_lines, now_start, now_lines, lines } = hunk;
+    let (was, now) = (lines(was), lines(now));
+    let hunks = drawn(&changes(&was, &now), &was, &now);
+    // Those that touch are one for other programs, which look for the lines around them.
+    for group in hunks.chunk_by(Hunk::touches) {
+        let range = |of: fn(&Hunk) -> (usize, usize)| {
+            let count: usize = group.iter().map(|hunk| of(hunk).1).sum();
+            let (start, first) = of(&group[0]);
+            (start + usize::from(first == 0 && count > 0), count)
+        };
+        let (was_start, was_lines) = range(|hunk| (hunk.was_start, hunk.was_lines));
+        let (now_start, now_lines) = range(|hunk| (hunk.now_start, hunk.now_lines));
         out.extend_from_slice(
             format!("@@ -{was_start},{was_lines} +{now_start},{now_lines} @@\n").as_bytes(),
         );
-        for line in lines {
+        for line in group.iter().flat_map(|hunk| &hunk.lines) {
             out.push(match line.kind {
                 Kind::Same => b' ',
                 Kind::Removed => b'-',
@@ -240,7 +321,6 @@ fn name(side: &str, prefix: &str, path: &RelPath) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bytes::Hash;
     use proptest::prelude::*;
 
     fn entry(path: &[u8], was: Option<&[u8]>, now: Option<&[u8]>) -> Entry {
@@ -255,6 +335,14 @@ mod tests {
     fn diff(path: &[u8], was: Option<&[u8]>, now: Option<&[u8]>) -> String {
         let out = unified("", &entry(path, was, now), was.unwrap_or_default(), now.unwrap_or_default());
         String::from_utf8(out).unwrap()
+    }
+
+    fn between(was: &[u8], now: &[u8]) -> Vec<Hunk> {
+        hunks(0, &RelPath::new("a").unwrap(), was, now)
+    }
+
+    fn numbered(last: usize) -> String {
+        (1..=last).map(|n| format!("{n}\n")).collect()
     }
 
     #[test]
@@ -315,9 +403,9 @@ mod tests {
 
     #[test]
     fn changes_far_apart_are_hunks_of_their_own() {
-        let was: String = (1..=40).map(|n| format!("{n}\n")).collect();
+        let was = numbered(40);
         let now = was.replace("\n5\n", "\nfive\n").replace("\n30\n", "\n30\n30b\n");
-        let found = hunks(was.as_bytes(), now.as_bytes());
+        let found = between(was.as_bytes(), now.as_bytes());
         let places: Vec<_> =
             found.iter().map(|h| (h.was_start, h.was_lines, h.now_start, h.now_lines)).collect();
         assert_eq!(places, [(2, 7, 2, 7), (28, 6, 28, 7)]);
@@ -330,17 +418,79 @@ mod tests {
         let now: String = (0..15_000).map(|n| format!("{}\n", n * 7 + 1)).collect();
         let same = format!("top\n{was}end\n");
         let other = format!("top\n{now}end\n");
-        let found = hunks(same.as_bytes(), other.as_bytes());
+        let found = between(same.as_bytes(), other.as_bytes());
         assert_eq!((found.len(), counts(&found)), (1, (15_000, 15_000)));
     }
 
+    #[test]
+    fn changes_near_each_other_are_two_hunks_and_one_in_a_diff() {
+        let was = numbered(12);
+        let now = was.replace("\n4\n", "\nfour\n").replace("\n9\n", "\n");
+        let found = between(was.as_bytes(), now.as_bytes());
+        let places: Vec<_> =
+            found.iter().map(|h| (h.was_start, h.was_lines, h.now_start, h.now_lines)).collect();
+        assert_eq!(places, [(1, 7, 1, 7), (8, 5, 8, 4)]);
+        assert!(found[0].touches(&found[1]));
+        let text = diff(b"a", Some(was.as_bytes()), Some(now.as_bytes()));
+        assert!(text.contains("@@ -1,12 +1,11 @@"), "{text}");
+    }
+
+    #[test]
+    fn a_hunk_keeps_its_name_while_it_says_the_same() {
+        let names = |was: &str, now: &str| -> Vec<String> {
+            between(was.as_bytes(), now.as_bytes()).into_iter().map(|hunk| hunk.id).collect()
+        };
+        let was = numbered(30);
+        let first = was.replace("\n5\n", "\nfive\n").replace("\n20\n", "\ntwenty\n");
+        let one = names(&was, &first);
+        // Lines that come before it, and another change close to it, leave its name.
+        let second = format!("top\n{}", first.replace("\n18\n", "\n"));
+        let two = names(&was, &second);
+        assert_eq!((one.len(), two.len()), (2, 4));
+        assert_eq!((&two[1], &two[3]), (&one[0], &one[1]));
+        // What says something else is another one.
+        assert_ne!(names(&was, &first.replace("five", "5!"))[0], one[0]);
+        // The same lines in another file, or another folder, are another hunk.
+        let other = hunks(0, &RelPath::new("b").unwrap(), was.as_bytes(), first.as_bytes());
+        let far = hunks(1, &RelPath::new("a").unwrap(), was.as_bytes(), first.as_bytes());
+        assert!(other[0].id != one[0] && far[0].id != one[0] && far[0].id != other[0].id);
+    }
+
+    #[test]
+    fn hunks_that_say_the_same_have_different_names() {
+        let was = "{\n  x\n}\n".repeat(4) + &numbered(9) + "{\n  x\n}\n";
+        let now = was.replace("  x\n", "  y\n");
+        let names: BTreeSet<String> =
+            between(was.as_bytes(), now.as_bytes()).into_iter().map(|hunk| hunk.id).collect();
+        assert_eq!(names.len(), 5);
+    }
+
     proptest! {
+        /// What is taken and what is left make up the whole, in whichever order.
+        #[test]
+        fn hunks_can_be_taken_one_by_one(was in "[ab\n]{0,60}", now in "[ab\n]{0,60}", pick in any::<u64>()) {
+            let path = RelPath::new("a").unwrap();
+            let (was, now) = (was.as_bytes(), now.as_bytes());
+            let all: Vec<String> = between(was, now).into_iter().map(|hunk| hunk.id).collect();
+            prop_assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+            prop_assert_eq!(take(0, &path, was, now, &BTreeSet::new()), was);
+            prop_assert_eq!(take(0, &path, was, now, &all.iter().cloned().collect()), now);
+            let chosen = |(n, _): &(usize, &String)| pick >> (n % 64) & 1 == 1;
+            let some: BTreeSet<String> = all.iter().enumerate().filter(chosen).map(|(_, id)| id.clone()).collect();
+            let part = take(0, &path, was, now, &some);
+            let lines_of = |kind| between(was, &part).iter().flat_map(|h| h.lines.clone())
+                .filter(|line| line.kind == kind).count() as isize;
+            let taken: Vec<Hunk> = between(was, now).into_iter().filter(|hunk| some.contains(&hunk.id)).collect();
+            let (added, removed) = counts(&taken);
+            prop_assert_eq!(lines_of(Kind::Added) - lines_of(Kind::Removed), added as isize - removed as isize);
+        }
+
         /// Whatever the contents: going through the hunks turns the one into the other.
         #[test]
         fn hunks_lead_from_one_to_the_other(was in "[ab\n]{0,60}", now in "[ab\n]{0,60}") {
             let old = lines(was.as_bytes());
             let (mut at, mut out) = (0, Vec::new());
-            for hunk in hunks(was.as_bytes(), now.as_bytes()) {
+            for hunk in between(was.as_bytes(), now.as_bytes()) {
                 let start = if hunk.was_lines == 0 { hunk.was_start } else { hunk.was_start - 1 };
                 out.extend(old[at..start].concat());
                 at = start;

@@ -230,6 +230,19 @@ pub enum Event {
         /// and a later accept must know what this one left.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ignored: Option<Hash>,
+        /// A snapshot of what was taken, where that is not just what `only` names: single hunks, or what belongs to it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        taken: Option<Hash>,
+        /// A snapshot of what the folders were to be, where the person's own edits were merged: those files from as they
+        /// were just then, and not from the base.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        merged: Option<Hash>,
+        /// Of the charter's checks, which ran again because it was not what they had run on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        proofs: Vec<Proof>,
+        /// The person said yes to files that can run programs on their machine.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        programs: bool,
     },
     Accepted {
         accept: u32,

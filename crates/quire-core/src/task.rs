@@ -670,11 +670,12 @@ impl Task {
                 self.phase = Phase::Working;
                 self.grant();
             }
-            Event::Accepting { snapshot, only, ignored, .. } => {
+            Event::Accepting { snapshot, only, ignored, taken, .. } => {
                 self.accepts.push(Accept {
                     snapshot: *snapshot,
                     only: only.clone(),
                     ignored: *ignored,
+                    taken: *taken,
                     state: AcceptState::Begun,
                 });
             }

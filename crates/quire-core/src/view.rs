@@ -4,6 +4,7 @@
 mod ask;
 mod claims;
 mod cost;
+mod drift;
 pub mod marks;
 mod progress;
 mod reach;
@@ -12,6 +13,7 @@ mod review;
 pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text};
 pub use claims::{Brief, ClaimRow};
 pub use cost::{Cost, unpriced_text};
+pub use drift::{DriftRow, Fit};
 pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};

@@ -1,6 +1,7 @@
 //! Accept and undo: the only code of quire's that writes into a person's folder.
 //!
-//! Everything is looked at before anything is written: where a path is not what the task started from, nothing is done. What
+//! Everything is looked at before anything is written: where a path is not what the task started from and both sides' changes
+//! cannot be merged (`accept/fit.rs`), nothing is done. What
 //! is to be done is then on disk in a journal (`accept/journal.rs`); all new content is written beside its place and made
 //! durable; renames move it in and the old aside; all is read back; and only then the old is removed. So each moment can be
 //! rolled back or forward by whoever comes next. Undo is the same with the two sides changed.
@@ -12,7 +13,9 @@
 //! The lock on the folder is held from the plan to the end. Nothing follows a symlink, and no path is resolved twice.
 
 mod carry;
+mod fit;
 mod journal;
+pub mod part;
 mod plan;
 
 use crate::blob::{BlobError, Blobs};
@@ -21,14 +24,15 @@ use crate::rooted::Rooted;
 use carry::{Carry, identity};
 use journal::{How, Journal, Place, Stage};
 use plan::{Move, plan as plan_moves};
-use quire_core::event::Part;
-use quire_core::{Entry, Node, RelPath, Snapshot};
+use quire_core::merge::Overlap;
+use quire_core::{Entry, RelPath};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use carry::Watch;
+pub use fit::Base;
 
 /// A path that is not what the task started from, or what the accept left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,14 @@ pub struct Drift {
     pub folder: u32,
     pub path: RelPath,
     pub what: Drifted,
+    /// Lines of which the person made something else than the task; empty where it is no text on both sides.
+    pub overlaps: Vec<Overlap>,
+}
+
+impl Drift {
+    fn of(folder: u32, path: RelPath, what: Drifted) -> Drift {
+        Drift { folder, path, what, overlaps: vec![] }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +68,10 @@ pub enum AcceptError {
     Edited(Vec<Drift>),
     #[error("This version does not change `{0}`.")]
     NotChanged(RelPath),
+    #[error("This version has no hunk `{0}`.")]
+    NoHunk(String),
+    #[error("This version has several hunks whose names begin with `{0}`.")]
+    ManyHunks(String),
     #[error("the disk is full; everything is as it was before")]
     Disk,
     #[error("{path} cannot be written: {why}. Everything is as it was before")]
@@ -138,6 +154,7 @@ pub struct Plan {
     journal: Journal,
     place: Place,
     folders: Held,
+    merged: Vec<Entry>,
 }
 
 /// What was done to a path.
@@ -167,29 +184,6 @@ pub struct Report {
     pub kept: Vec<(u32, RelPath)>,
 }
 
-/// Returns the entries that a person named, as [`select`] does; naming what was not changed is an error.
-pub fn choose(snapshot: &Snapshot, only: &[Part]) -> Result<Vec<Entry>, AcceptError> {
-    match only.iter().find(|part| !snapshot.entries.iter().any(|e| is_part(e, part))) {
-        Some(part) => Err(AcceptError::NotChanged(part.path.clone())),
-        None => Ok(select(snapshot, only)),
-    }
-}
-
-/// Returns the entries that a person named; none named: all. A new directory comes with what was named in it.
-pub fn select(snapshot: &Snapshot, only: &[Part]) -> Vec<Entry> {
-    let holds = |e: &Entry| {
-        matches!(e.now, Some(Node::Dir { .. }))
-            && !matches!(e.was, Some(Node::Dir { .. }))
-            && only.iter().any(|part| part.folder == e.folder && part.path.is_within(&e.path))
-    };
-    let chosen = |e: &&Entry| only.is_empty() || only.iter().any(|part| is_part(e, part)) || holds(e);
-    snapshot.entries.iter().filter(chosen).cloned().collect()
-}
-
-fn is_part(entry: &Entry, part: &Part) -> bool {
-    entry.folder == part.folder && entry.path.is_within(&part.path)
-}
-
 /// Returns the entries with what earlier accepts of the same task left taken into account: the folder is expected as they
 /// left it, and what this version no longer changes is put back. `earlier` holds the entries accepted and not undone, oldest
 /// first; those from before the last accept of a whole version do not belong to it.
@@ -217,19 +211,21 @@ pub fn following(chosen: Vec<Entry>, whole: bool, earlier: &[Entry]) -> Vec<Entr
 }
 
 /// Plans writing `entries` into `folders`, as accept `number` of the task. Writes nothing there. The old contents are stored
-/// when this returns; their rows become durable with the next events written (`Accepting`).
+/// when this returns; their rows become durable with the next events written (`Accepting`). `base` finds what the task's
+/// frozen folders have, for merging.
 pub fn plan(
     desk: &Desk,
     number: u32,
     folders: &[PathBuf],
     entries: &[Entry],
+    base: Base<'_>,
     blobs: &Blobs,
 ) -> Result<Plan, AcceptError> {
     let place = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
-    make(desk, place, folders, entries.iter().map(Move::of).collect(), blobs)
+    make(desk, place, folders, entries.iter().map(Move::of).collect(), base, blobs)
 }
 
-/// Plans taking accept `number` back.
+/// Plans taking accept `number` back. What the person changed since stays; only what the accept brought goes.
 pub fn plan_undo(desk: &Desk, number: u32, blobs: &Blobs) -> Result<Plan, AcceptError> {
     let accepted = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
     if accepted.stage() != Some(Stage::After) {
@@ -238,7 +234,7 @@ pub fn plan_undo(desk: &Desk, number: u32, blobs: &Blobs) -> Result<Plan, Accept
     let journal = accepted.read(Stage::After)?;
     let moves = journal.operations.iter().flat_map(Move::back).collect();
     let place = Place { dir: desk.dir.clone(), name: format!("undo-{number}") };
-    make(desk, place, &journal.folders, moves, blobs)
+    make(desk, place, &journal.folders, moves, &|_, _| Ok(None), blobs)
 }
 
 fn make(
@@ -246,16 +242,37 @@ fn make(
     place: Place,
     folders: &[PathBuf],
     moves: Vec<Move>,
+    base: Base<'_>,
     blobs: &Blobs,
 ) -> Result<Plan, AcceptError> {
     let held = Held::wait(&desk.home, folders)?;
     let mut pack = blobs.pack();
-    let journal = plan_moves(folders, &held.roots, moves, &mut pack)?;
+    let mut merged = vec![];
+    let journal = match plan_moves(folders, &held.roots, moves.clone(), &mut pack) {
+        Err(AcceptError::Drift(drift)) => {
+            let fitted = fit::fit(&held.roots, moves, &drift, base, blobs, &mut pack)?;
+            merged = fitted.merged;
+            let overlaps = |d: Drift| {
+                let overlaps = fitted.overlaps.get(&(d.folder, d.path.clone())).cloned().unwrap_or_default();
+                Drift { overlaps, ..d }
+            };
+            plan_moves(folders, &held.roots, fitted.moves, &mut pack).map_err(|error| match error {
+                AcceptError::Drift(drift) => AcceptError::Drift(drift.into_iter().map(overlaps).collect()),
+                other => other,
+            })?
+        }
+        journal => journal?,
+    };
     pack.finish()?;
-    Ok(Plan { journal, place, folders: held })
+    Ok(Plan { journal, place, folders: held, merged })
 }
 
 impl Plan {
+    /// Returns the files in which both the person's changes and the task's will be: what they are, and what they will be.
+    pub fn merged(&self) -> &[Entry] {
+        &self.merged
+    }
+
     /// Returns what will be done.
     pub fn report(&self) -> Report {
         report(&self.journal)
@@ -264,7 +281,7 @@ impl Plan {
 
 /// Does what was planned. On any error everything is as before, but for paths that the error names.
 pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, AcceptError> {
-    let Plan { journal, place, folders } = plan;
+    let Plan { journal, place, folders, .. } = plan;
     watch("begin");
     place.begin(&journal)?;
     Carry { journal: &journal, roots: &folders.roots, place: &place, watch }.whole(blobs)?;

@@ -5,6 +5,7 @@ pub mod blob;
 mod check;
 pub mod conventions;
 pub mod database;
+mod decide;
 pub mod desktop;
 mod driver;
 mod facts;
@@ -48,6 +49,7 @@ mod work;
 // Layers are the sandbox's to lay out, and so to read.
 use quire_sandbox::{rooted, stack};
 
+pub use decide::Choice;
 pub use glimpse::Glimpse;
 pub use host::{OpenPage, PageAt};
 pub use link::{Followed, Heard, Link};

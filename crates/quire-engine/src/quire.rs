@@ -1,8 +1,7 @@
 //! One home of quire's, as one process sees it: what the faces do with tasks. Everything here is a reading of the store or a
-//! short append to it; long work is the host's. Accept and undo alone are done in the calling process, because that is where
-//! the person who decides is.
+//! short append to it; long work is the host's. What a person decides about a version is in `decide.rs`.
 
-use crate::accept::{self, AcceptError, Desk, Did, Outcome, Report};
+use crate::accept::{self, AcceptError, Outcome};
 use crate::blob::BlobError;
 use crate::database::{DiskError, DiskKind, OpenError};
 use crate::freeze::{self, FreezeError, Frozen};
@@ -16,13 +15,14 @@ use crate::store::{AppendError, ReadError, Store, Writer};
 use crate::work::load_snapshot;
 use crate::{host, live, snapshot};
 use quire_core::bytes::escape;
+use quire_core::change::renames::renames;
 use quire_core::charter::{Model, Purpose};
-use quire_core::event::{Part, Seq};
+use quire_core::event::Seq;
 use quire_core::task::AcceptState;
-use quire_core::view::{Fate, FileChange, LeftOut, Moved, Review, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, Usd, diff};
+use quire_core::view::{CheckRow, FileChange, LeftOut, Moved, Review};
+use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
 use quire_sandbox::StartError;
-use std::ffi::{OsStr, OsString};
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,22 @@ pub enum EngineError {
     /// The version is another one than the person saw.
     #[error("Task {task} has changed since you saw it; its version is now {now}.")]
     Seen { task: u64, now: Hash },
+    /// The person's edits would be merged, and that is not what they saw.
+    #[error(
+        "Your edits would be merged with the task's in {}; what would be written is now {now}.",
+        listed(paths)
+    )]
+    Merges { task: u64, paths: Vec<RelPath>, now: Hash },
+    /// Somebody wrote into the folder while checks ran on what would be written.
+    #[error("The folder of task {task} changed again while the checks ran.")]
+    Moving { task: u64 },
+    #[error("Files that can run programs on your machine are among what would be accepted.")]
+    Programs { task: u64, paths: Vec<(RelPath, &'static str)> },
+    /// Checks that passed on the whole version, or were not run on it.
+    #[error("{}", fails_text(fails))]
+    Fails { task: u64, fails: Vec<CheckRow> },
+    #[error("The checks could not be run on what would be written: {why}")]
+    Unchecked { task: u64, why: String },
     #[error("`{}` is not in a folder of this task.", path.display())]
     Outside { path: PathBuf },
     /// The task is kept, and waits for one.
@@ -137,14 +153,27 @@ impl From<AppendError> for EngineError {
     }
 }
 
-/// What a file holds; absent where there is no file, or it is too large to be held.
-type Content = Option<Vec<u8>>;
+fn listed(paths: &[RelPath]) -> String {
+    let shown: Vec<String> = paths.iter().take(5).map(RelPath::to_string).collect();
+    let more = if paths.len() > 5 { format!(" and {} more", paths.len() - 5) } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
 
-const CLEARED: &str = "ended more than 30 days ago, and what it left beside your folder is cleared away";
+fn fails_text(fails: &[CheckRow]) -> String {
+    let commands: Vec<String> =
+        fails.iter().map(|check| format!("`{}` {}", check.command, check.outcome)).collect();
+    format!("{} on what would be written, and not on the whole version.", commands.join("; "))
+}
+
+/// What a file holds; absent where there is no file, or it is too large to be held.
+pub(crate) type Content = Option<Vec<u8>>;
+
+pub(crate) const CLEARED: &str =
+    "ended more than 30 days ago, and what it left beside your folder is cleared away";
 /// How long a sandbox may take to leave a task that is discarded.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
-const COMPARED_BYTES_MAX: u64 = 2 << 20;
+pub(crate) const COMPARED_BYTES_MAX: u64 = 2 << 20;
 
 /// Returns the data directory.
 pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
@@ -258,7 +287,7 @@ impl Quire {
     }
 
     /// Appends how an accept or undo ended, unless another process saw it too and already has.
-    fn log_end(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
+    pub(crate) fn log_end(&self, id: u64, accept: u32, undo: bool, event: Event) -> Result<(), EngineError> {
         let open = if undo { AcceptState::Undoing } else { AcceptState::Begun };
         self.append(id, |task| {
             let is_open = task.accepts.get(accept as usize).is_some_and(|a| a.state == open);
@@ -424,10 +453,18 @@ impl Quire {
         let task = self.task(id)?;
         let version = self.reviewable(&task)?;
         let frozen = self.frozen(&task)?;
+        let entries = load_snapshot(&self.store, &version.snapshot)?.entries;
+        let mut renames = renames(&entries);
+        let gone: HashSet<(u32, RelPath)> =
+            renames.iter().map(|((folder, _), from)| (*folder, from.clone())).collect();
         let mut files = vec![];
-        for entry in load_snapshot(&self.store, &version.snapshot)?.entries {
-            let (was, now) = self.contents(&frozen, &entry, COMPARED_BYTES_MAX)?;
-            files.push(FileChange::of(&entry, was.as_deref(), now.as_deref()));
+        for entry in entries.iter().filter(|e| !gone.contains(&(e.folder, e.path.clone()))) {
+            let (was, now) = self.contents(&frozen, entry, COMPARED_BYTES_MAX)?;
+            let mut file = FileChange::of(entry, was.as_deref(), now.as_deref());
+            if let Some(from) = renames.remove(&(entry.folder, entry.path.clone())) {
+                file.rename(from);
+            }
+            files.push(file);
         }
         let left_out = (0u32..).zip(&frozen).flat_map(|(folder, frozen)| {
             let left = frozen.left_out.iter();
@@ -441,7 +478,8 @@ impl Quire {
         };
         let moved = moved.iter().map(|path| Moved { path: shown(path), system: live::is_system(path) });
         let moved = moved.collect();
-        Ok(Review { left_out, moved, ..Review::of(&task, &version, files) })
+        let drift = self.drift(&task)?;
+        Ok(Review { left_out, moved, drift, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.
@@ -460,120 +498,6 @@ impl Quire {
             whole.extend(diff::unified(&prefix, &entry, &was, &now));
         }
         Ok(whole)
-    }
-
-    /// Writes the last version, or the parts of it that `paths` name, into the real folders. `seen` is the beginning of the
-    /// hash that the person saw.
-    pub fn accept(&self, id: u64, paths: &[OsString], seen: Option<&str>) -> Result<Written, EngineError> {
-        let task = self.task(id)?;
-        if task.is_being_written() {
-            return Err(EngineError::Not { task: id, why: "is being written by another process" });
-        }
-        let version = self.reviewable(&task)?;
-        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
-            return Err(EngineError::Not {
-                task: id,
-                why: "is not ready to be accepted; it goes on working",
-            });
-        }
-        if seen.is_some_and(|seen| seen.len() < 6 || !version.snapshot.to_string().starts_with(seen)) {
-            return Err(EngineError::Seen { task: id, now: version.snapshot });
-        }
-        let only: Vec<Part> = paths.iter().map(|path| part(&task, path)).collect::<Result<_, _>>()?;
-        let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
-        for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
-            if accept.only.is_empty() {
-                earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
-            }
-            earlier.extend(accept::select(&load_snapshot(&self.store, &accept.snapshot)?, &accept.only));
-            if let Some(ignored) = &accept.ignored {
-                ignored_earlier.extend(load_snapshot(&self.store, ignored)?.entries);
-            }
-        }
-        let mut changed = load_snapshot(&self.store, &version.snapshot)?;
-        let mut ignored = None;
-        if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
-            // Ignored paths are taken when named, from the layers: a version does not have them.
-            let layers = self.place(id).layers_below(sealed.layer + 1);
-            let (frozen, folders) = (self.frozen(&task)?, &task.charter.folders);
-            let found = snapshot::ignored(&frozen, folders, &layers, &only, self.store.blobs())?;
-            if !found.made.is_empty() {
-                let made = Snapshot { entries: found.made.clone() }.to_blob();
-                ignored = self.store.blobs().put(&[&made])?.pop();
-            }
-            changed.entries.extend(found.made.into_iter().chain(found.live));
-        }
-        let chosen = accept::choose(&changed, &only)?;
-        // What was taken of ignored directories is only ever taken again by name, and never put back by a whole version.
-        let again = |e: &Entry| chosen.iter().any(|c| (c.folder, &c.path) == (e.folder, &e.path));
-        earlier.extend(ignored_earlier.into_iter().filter(again));
-        let entries = accept::following(chosen, only.is_empty(), &earlier);
-        let number = task.accepts.len() as u32;
-        let plan = accept::plan(&self.desk(id), number, &task.charter.folders, &entries, self.store.blobs())?;
-        let begin = Event::Accepting { accept: number, snapshot: version.snapshot, only, ignored };
-        self.store.append(id, task.seq, Writer::Person, vec![begin]).wait()?;
-        let report = self.carry(&task, number, false, plan)?;
-        Ok(written(&task, number, false, &report))
-    }
-
-    /// Takes the last accept that wrote anything back, and reads every file to prove it.
-    pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
-        loop {
-            let written = self.undo_last(id)?;
-            if !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
-                return Ok(written);
-            }
-        }
-    }
-
-    fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
-        let task = self.task(id)?;
-        if task.cleared {
-            return Err(EngineError::Not { task: id, why: CLEARED });
-        }
-        let Some(number) = task.last_accept() else {
-            return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
-        };
-        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
-            return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
-        }
-        let number = number as u32;
-        let plan = accept::plan_undo(&self.desk(id), number, self.store.blobs()).map_err(edited)?;
-        self.store.append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
-        let report = self.carry(&task, number, true, plan).map_err(|error| match error {
-            EngineError::Accept(error) => EngineError::Accept(edited(error)),
-            other => other,
-        })?;
-        Ok(written(&task, number, true, &report))
-    }
-
-    fn carry(&self, task: &Task, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
-        let mut done = accept::carry_out(plan, self.store.blobs(), &mut |_| {});
-        if let Err(error) = done {
-            // Where even rolling back failed, the log must not say that all is as before.
-            done = match accept::outcome(&self.desk(task.id), &task.charter.folders, accept, undo) {
-                Ok(Some(Outcome::After(report))) => Ok(report),
-                Ok(Some(Outcome::Before { .. })) => Err(error),
-                Ok(None) | Err(_) => return Err(error.unended().into()),
-            };
-        }
-        let event = match (&done, undo) {
-            (Ok(_), false) => Event::Accepted { accept },
-            (Ok(_), true) => Event::Undone { accept },
-            (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
-            (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
-        };
-        self.log_end(task.id, accept, undo, event)?;
-        let report = done?;
-        let at = |w: &accept::Written| -> Option<PathBuf> {
-            Some(task.charter.folders.get(w.folder as usize)?.join(OsStr::from_bytes(w.path.as_bytes())))
-        };
-        let written: Vec<PathBuf> = report.written.iter().filter_map(at).collect();
-        // It is done, and told, whatever becomes of a note.
-        if let Err(error) = live::renew(self.place(task.id).dir(), &written) {
-            tracing::warn!(task = task.id, %error, "what was written will be told as changed");
-        }
-        Ok(report)
     }
 
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
@@ -618,7 +542,10 @@ impl Quire {
         }
     }
 
-    fn reviewable(&self, task: &Task) -> Result<std::sync::Arc<quire_core::task::Version>, EngineError> {
+    pub(crate) fn reviewable(
+        &self,
+        task: &Task,
+    ) -> Result<std::sync::Arc<quire_core::task::Version>, EngineError> {
         match (task.version(), &task.phase) {
             (_, Phase::Discarded) => Err(EngineError::Not { task: task.id, why: "was discarded" }),
             _ if task.cleared => Err(EngineError::Not { task: task.id, why: CLEARED }),
@@ -636,7 +563,7 @@ impl Quire {
     }
 
     /// Returns what a file held and holds; `None` where that is no file, or longer than `most`.
-    fn contents(
+    pub(crate) fn contents(
         &self,
         frozen: &[Frozen],
         entry: &Entry,
@@ -668,18 +595,6 @@ impl Quire {
     pub(crate) fn place(&self, id: u64) -> Place {
         Place::of(&self.home, id)
     }
-
-    fn desk(&self, id: u64) -> Desk {
-        Desk { home: self.home.clone(), dir: self.place(id).dir().to_owned() }
-    }
-}
-
-/// Drift that an undo meets is the person's later edits.
-fn edited(error: AcceptError) -> AcceptError {
-    match error {
-        AcceptError::Drift(drifts) => AcceptError::Edited(drifts),
-        other => other,
-    }
 }
 
 fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {
@@ -690,36 +605,4 @@ fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {
         (Outcome::Before { .. }, false) => Event::AcceptFailed { accept, why },
         (Outcome::Before { .. }, true) => Event::UndoFailed { accept, why },
     }
-}
-
-/// Returns the part of a task that a person means by `path`: relative to the task's folder, or absolute.
-fn part(task: &Task, path: &OsString) -> Result<Part, EngineError> {
-    let path = Path::new(path);
-    let outside = || EngineError::Outside { path: path.to_owned() };
-    let found = if path.is_absolute() {
-        let folders = task.charter.folders.iter().enumerate();
-        folders.filter_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))).next()
-    } else {
-        Some((0, path.strip_prefix(".").unwrap_or(path)))
-    };
-    let (folder, inner) = found.ok_or_else(outside)?;
-    // `Path` drops a trailing slash and `.` in the middle, as a person means it.
-    let tidy: PathBuf = inner.components().collect();
-    let path = RelPath::new(tidy.as_os_str().as_bytes()).ok_or_else(outside)?;
-    Ok(Part { folder: folder as u32, path })
-}
-
-fn written(task: &Task, accept: u32, undo: bool, report: &Report) -> Written {
-    let file = |w: &accept::Written| WrittenFile {
-        folder: w.folder,
-        path: w.path.clone(),
-        is_folder: w.is_folder,
-        fate: match w.did {
-            Did::Created => Fate::New,
-            Did::Replaced | Did::Mode => Fate::Changed,
-            Did::Deleted => Fate::Deleted,
-        },
-    };
-    let files = report.written.iter().map(file).collect();
-    Written { task: task.id, accept, undo, files, folders: task.charter.folders.clone() }
 }

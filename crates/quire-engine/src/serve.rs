@@ -13,6 +13,7 @@ use quire_core::event::Why;
 use quire_core::{Phase, Serving};
 use quire_sandbox::protocol::{HandOutcome, Port};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,15 +105,7 @@ impl Quire {
         // Who clears up after killed commands leaves what is held.
         let held = once::begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
-        let (client, show) = (quire_model::Client::new(), Arc::new(|_| {}));
-        let (store, home) = (self.store().clone(), self.home().to_owned());
-        // Whoever serves it is the task's person, with their variables.
-        let secret = Box::new(|_: &Charter, name: &str| {
-            let here = Surroundings::capture();
-            Keys::read(&here).ok()?.secret(name, &here)
-        });
-        let work = Work::new(store, home, id, client, Box::new(|_, _, _| None), secret, show);
-        let work = Arc::new(work.map_err(failed)?);
+        let work = self.visit(id).map_err(failed)?;
         let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
             Ok(hands) => hands,
             Err(why) => {
@@ -128,6 +121,18 @@ impl Quire {
         let serving = recorded.map_or_else(pages, |recorded| Serving::clone(&recorded));
         let version = version.map(|version| version.number);
         Ok(Stand { hands: Arc::new(hands), scratch, _held: held, task: id, version, serving, plain })
+    }
+
+    /// Returns what makes sandboxes of a task that its log never hears of.
+    pub(crate) fn visit(&self, id: u64) -> io::Result<Arc<Work>> {
+        let (client, show) = (quire_model::Client::new(), Arc::new(|_| {}));
+        let (store, home) = (self.store().clone(), self.home().to_owned());
+        // Whoever asks for it is the task's person, with their variables.
+        let secret = Box::new(|_: &Charter, name: &str| {
+            let here = Surroundings::capture();
+            Keys::read(&here).ok()?.secret(name, &here)
+        });
+        Ok(Arc::new(Work::new(store, home, id, client, Box::new(|_, _, _| None), secret, show)?))
     }
 }
 

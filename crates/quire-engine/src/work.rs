@@ -19,10 +19,10 @@ use crate::store::Store;
 use crate::{check, conventions, instructions, live};
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
-use quire_core::event::{Base, HookRun, Point, Trouble, Why};
+use quire_core::event::{Base, HookRun, Point, Proof, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
-use quire_core::task::{ask_spec, paths_of};
+use quire_core::task::{Version, ask_spec, paths_of};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
@@ -38,6 +38,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod prove;
+
+use prove::Ground;
 
 /// What the work on one task shares while its driver lives.
 pub struct Work {
@@ -551,6 +553,50 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Proves the version's checks on the real folders as they would be with `built` written into them, the rest of the machine
+    /// as the layers up to `version`'s show it. What it makes lies in `scratch`.
+    pub async fn check_built(
+        self: &Arc<Work>,
+        task: &Task,
+        version: &Version,
+        built: &Snapshot,
+        scratch: &Path,
+    ) -> Result<Vec<Proof>, Undone> {
+        let layers = self.place.layers_below(version.layer + 1);
+        let (work, folders, built, sealed) =
+            (self.clone(), task.charter.folders.clone(), built.clone(), layers.clone());
+        let (laid, made) = (scratch.join("laid"), scratch.join("built"));
+        let shown = made.clone();
+        let snapshot = blocking(move || {
+            let one = |folder: &PathBuf| freeze::freeze_at_most(&work.home, folder, u64::MAX, &|_, _| {});
+            let frozen = folders.iter().map(|folder| one(folder).map_err(freeze_trouble));
+            let frozen = frozen.collect::<Result<Vec<Frozen>, Undone>>()?;
+            // From the folders as they are now, and not from the base that the task began with.
+            work.lay(&built, &frozen, &laid)?;
+            let seen = &mut Seen::default();
+            let (id, _) =
+                snapshot::snapshot(&frozen, &[laid], seen, work.store.blobs()).map_err(snapshot_trouble)?;
+            work.lay_out(&id, &frozen, &sealed, &shown)?;
+            *lock(&work.frozen) = Some(Arc::new(frozen));
+            Ok(id)
+        })
+        .await?;
+        let ground = Ground {
+            snapshot,
+            below: [made].into_iter().chain(layers).collect(),
+            apart: version.apart.clone(),
+            scratch: scratch.join("check"),
+            run: Some(scratch.to_owned()),
+        };
+        self.reach.heed(&task.reaches);
+        let mut proofs = vec![];
+        for (number, spec) in version.checks.iter().enumerate() {
+            let found = number >= task.charter.checks.len();
+            proofs.push(self.prove(&ground, task, spec, found).await?);
+        }
+        Ok(proofs)
     }
 
     fn load_snapshot(&self, id: &Hash) -> Result<Snapshot, Undone> {

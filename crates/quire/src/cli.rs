@@ -312,9 +312,18 @@ pub struct AcceptArgs {
     /// Files and folders to take [default: everything]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Single changes within files to take, by the names that `review` shows (comma-separated)
+    #[arg(long, value_name = "HUNK", value_delimiter = ',')]
+    pub only: Vec<String>,
     /// Write only if the version is still the one with this hash, as `review` shows it
     #[arg(long, value_name = "HASH")]
     pub seen: Option<String>,
+    /// Also files that can run programs on your machine: hooks, editor tasks, build files
+    #[arg(long)]
+    pub with_programs: bool,
+    /// Do not run the checks on a part of the version, or on what was merged with your edits
+    #[arg(long)]
+    pub unchecked: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,7 +21,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
     ("run", "-i", "Put the file into the folder and name it in the task"),
-    ("accept", "--only", "Take whole files by their path: quire accept N PATH..."),
     ("accept", "--commit", "Accept, then commit with git"),
     ("accept", "--branch", "Accept, then commit with git"),
 ];

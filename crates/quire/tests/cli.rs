@@ -67,7 +67,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["-n", "3", "fix it"],
         vec!["fix it", "-m", "a/b", "-m", "c/d"],
         vec!["fix it", "-i", "a.png"],
-        vec!["accept", "1", "--only", "1"],
         vec!["accept", "1", "--commit"],
         vec!["accept", "1", "--branch", "x"],
     ];

@@ -12,6 +12,8 @@ pub struct Accept {
     pub only: Vec<Part>,
     /// What was taken besides, of ignored directories that the task made: a snapshot.
     pub ignored: Option<Hash>,
+    /// A snapshot of what was taken, where that is not just what `only` names.
+    pub taken: Option<Hash>,
     pub state: AcceptState,
 }
 
@@ -22,6 +24,13 @@ pub enum AcceptState {
     Failed,
     Undoing,
     Undone,
+}
+
+impl Accept {
+    /// Returns whether the whole version was taken.
+    pub fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.taken.is_none()
+    }
 }
 
 impl Task {

@@ -2,13 +2,14 @@
 
 use crate::bytes::RelPath;
 use crate::bytes::{Hash, escape};
-use crate::change::{Entry, Node};
+use crate::change::unseen::{Unseen, unseen};
+use crate::change::{Entry, Node, generated, programs};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Before, Connection, Conventions, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Serving, StandIn, Task, Version};
-use crate::view::{self, AgentQuestion, Brief, Cost, Mark};
+use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -46,6 +47,9 @@ pub struct Review {
     /// What the task saw live and is not as it was when the task began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
+    /// Where the person changed what the version changes, in their folder as it is now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftRow>,
     /// How it can be tried in a browser, as the model says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
@@ -115,6 +119,7 @@ impl Review {
             conventions: (*task.conventions).clone(),
             left_out: vec![],
             moved: vec![],
+            drift: vec![],
             serving: version.serving.as_deref().cloned(),
             assumed: view::assumed(task),
             needed_you: task.needed,
@@ -123,7 +128,7 @@ impl Review {
             taken: match accept {
                 None => Taken::No,
                 Some(accept) if accept.snapshot != version.snapshot => Taken::Earlier,
-                Some(accept) if accept.only.is_empty() => Taken::Whole,
+                Some(accept) if accept.is_whole() => Taken::Whole,
                 Some(accept) => {
                     debug_assert_eq!(accept.state, AcceptState::Done);
                     Taken::Part
@@ -185,6 +190,10 @@ impl Review {
     /// Returns whether the real folder changed, as a sentence.
     pub fn folder_text(&self) -> &'static str {
         match self.taken {
+            Taken::No if self.drift.iter().any(|row| row.fit != Fit::Merges) => {
+                "You changed your folder, and not all of this fits any more."
+            }
+            Taken::No if !self.drift.is_empty() => "You changed your folder; all of this fits.",
             Taken::No => "Your folder has not changed.",
             Taken::Part => "Part of it is in your folder.",
             Taken::Whole => "It is in your folder.",
@@ -216,6 +225,19 @@ impl Review {
                 let why =
                     format!("line {} holds what looks like a secret ({}){more}", first.line, first.kind);
                 look.push((file.path.to_string(), why));
+            }
+        }
+        for file in &self.files {
+            if let Some(when) = file.runs {
+                look.push((file.path.to_string(), when.to_owned()));
+            }
+            if let Some(first) = file.unseen.first() {
+                let more = match file.unseen.len() - 1 {
+                    0 => String::new(),
+                    more => format!(", and {}", view::count(more as u64, "further line")),
+                };
+                let place = first.line.map_or_else(|| "its name".to_owned(), |line| format!("line {line}"));
+                look.push((file.path.to_string(), format!("{place} holds {}{more}", first.what)));
             }
         }
         let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
@@ -357,6 +379,18 @@ pub struct FileChange {
     /// Added lines that hold what looks like a secret. Only in text that is compared line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretLine>,
+    /// Where it was before, with the same content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<RelPath>,
+    /// A lock file, or marked as written by a program.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub generated: bool,
+    /// Present where it can make something run on the person's machine: when. Accept asks for these apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<&'static str>,
+    /// Characters in its name or its added lines that are not seen, or taken for others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Unseen>,
     pub hunks: Vec<Hunk>,
 }
 
@@ -389,6 +423,7 @@ fn secrets(hunks: &[Hunk]) -> Vec<SecretLine> {
 pub enum Fate {
     New,
     Changed,
+    Renamed,
     Deleted,
 }
 
@@ -413,7 +448,7 @@ impl FileChange {
         let large = was.is_none() || now.is_none();
         let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
         let binary = !large && (diff::is_binary(&was) || diff::is_binary(&now));
-        let hunks = if large || binary { vec![] } else { diff::hunks(&was, &now) };
+        let hunks = if large || binary { vec![] } else { diff::hunks(entry.folder, &entry.path, &was, &now) };
         let (added, removed) = diff::counts(&hunks);
         let runs = |node: &Option<Node>| match node {
             Some(Node::File { mode, .. }) => Some(mode & 0o111 != 0),
@@ -451,8 +486,23 @@ impl FileChange {
                 _ => 0,
             },
             secrets: secrets(&hunks),
+            renamed_from: None,
+            generated: generated::is_generated(&entry.path, &now),
+            runs: entry.now.as_ref().and_then(|_| {
+                programs::runs(&entry.path, (!large).then_some((was.as_slice(), now.as_slice())))
+            }),
+            unseen: unseen(&entry.path, &hunks),
             hunks,
         }
+    }
+
+    /// Makes the row of a file that came with the content of one that went from `from`, and of which nothing else is to be said.
+    pub fn rename(&mut self, from: RelPath) {
+        self.fate = Fate::Renamed;
+        self.renamed_from = Some(from);
+        (self.added, self.removed) = (0, 0);
+        (self.secrets, self.hunks) = (vec![], vec![]);
+        self.unseen.retain(|unseen| unseen.line.is_none());
     }
 
     /// Returns how much of it changed: `+6 -4`, `new, +12`, `deleted`, `new folder`, `changed, binary`.
@@ -460,8 +510,12 @@ impl FileChange {
         let fate = match self.fate {
             Fate::New => "new",
             Fate::Changed => "changed",
+            Fate::Renamed => "renamed",
             Fate::Deleted => "deleted",
         };
+        if let Some(from) = &self.renamed_from {
+            return format!("renamed, was {from}");
+        }
         let shape = match self.shape {
             Shape::File if self.binary => ", binary",
             Shape::File if self.large => ", large",
@@ -475,7 +529,9 @@ impl FileChange {
             (Fate::Changed, ..) if self.shape != Shape::File => format!("now a{shape}"),
             (_, 0, 0) | (Fate::Deleted, ..) => format!("{fate}{shape}"),
             (Fate::New, added, removed) => format!("new{shape}, {}", plus_minus(added, removed)),
-            (Fate::Changed, added, removed) => format!("{}{shape}", plus_minus(added, removed)),
+            (Fate::Changed | Fate::Renamed, added, removed) => {
+                format!("{}{shape}", plus_minus(added, removed))
+            }
         }
     }
 }
@@ -487,6 +543,9 @@ pub struct Written {
     pub accept: u32,
     pub undo: bool,
     pub files: Vec<WrittenFile>,
+    /// Checks that ran again, on what was written; empty where it is what they had run on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckRow>,
     #[serde(skip)]
     pub folders: Vec<PathBuf>,
 }
@@ -501,6 +560,9 @@ pub struct WrittenFile {
     /// A folder, not a file, was made or deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_folder: bool,
+    /// The person's own edits are in it beside the task's; after an undo, without the task's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub merged: bool,
 }
 
 impl Written {
@@ -516,13 +578,21 @@ impl Written {
                 format!("{first} and {}", view::count(more.len() as u64, "other folder"))
             }
         };
-        match (self.undo, self.files.len()) {
+        let merged: Vec<String> =
+            self.files.iter().filter(|file| file.merged).map(|file| file.path.to_string()).collect();
+        let merged = match (self.undo, merged.is_empty()) {
+            (_, true) => String::new(),
+            (false, _) => format!(" Merged with your edits: {}.", merged.join(", ")),
+            (true, _) => format!(" Your later edits stay: {}.", merged.join(", ")),
+        };
+        let told = match (self.undo, self.files.len()) {
             (false, 0) => format!("Nothing had to be written to {folder}."),
             (true, 0) => format!("Nothing had to be put back in {folder}."),
             (false, _) => format!("{files} written to {folder}."),
             (true, 1) => format!("{files} in {folder} is as it was."),
             (true, _) => format!("{files} in {folder} are as they were."),
-        }
+        };
+        told + &merged
     }
 }
 
@@ -530,11 +600,13 @@ impl WrittenFile {
     /// Returns what happened to it, in a word or two.
     pub fn what(&self, undo: bool) -> &'static str {
         match (undo, self.fate) {
+            (true, _) if self.merged => "as it was, with your later edits",
+            (false, _) if self.merged => "merged with your edits",
             (false, Fate::New) => "new",
-            (false, Fate::Changed) => "changed",
+            (false, Fate::Changed | Fate::Renamed) => "changed",
             (false, Fate::Deleted) => "deleted",
             (true, Fate::New) => "is back",
-            (true, Fate::Changed) => "as it was",
+            (true, Fate::Changed | Fate::Renamed) => "as it was",
             (true, Fate::Deleted) => "is gone again",
         }
     }

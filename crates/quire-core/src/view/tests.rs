@@ -136,7 +136,16 @@ fn what_waits_for_a_person_comes_first() {
     let ready =
         |id| Log::started(id, &[], "ready").then([reply("done", &[])]).presented(&[], Apart::default());
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
+        Event::Accepting {
+            accept: 0,
+            snapshot: Hash::of(b"v"),
+            only: vec![],
+            ignored: None,
+            taken: None,
+            merged: None,
+            proofs: vec![],
+            programs: false,
+        },
         Event::Accepted { accept: 0 },
     ];
     let failing = Log::started(6, &["make"], "a failing one").then([reply("done", &[])]);
@@ -290,7 +299,16 @@ fn what_is_safe_depends_on_what_was_done() {
     let worked = Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
     assert_eq!(kept(&worked.task), "All that was done so far is kept. Your folder has not changed.");
     let accept = [
-        Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only: vec![], ignored: None },
+        Event::Accepting {
+            accept: 0,
+            snapshot: Hash::of(b"v"),
+            only: vec![],
+            ignored: None,
+            taken: None,
+            merged: None,
+            proofs: vec![],
+            programs: false,
+        },
         Event::Accepted { accept: 0 },
         Event::Said { words: "more".into() },
     ];
@@ -536,7 +554,16 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
 #[test]
 fn what_is_in_the_folder_is_said() {
     let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
-    let accepting = |only| Event::Accepting { accept: 0, snapshot: Hash::of(b"v"), only, ignored: None };
+    let accepting = |only| Event::Accepting {
+        accept: 0,
+        snapshot: Hash::of(b"v"),
+        only,
+        ignored: None,
+        taken: None,
+        merged: None,
+        proofs: vec![],
+        programs: false,
+    };
     let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
     let accepted = || Event::Accepted { accept: 0 };
     let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
@@ -565,13 +592,16 @@ fn what_was_written_is_said() {
                 path: RelPath::new(*path).unwrap(),
                 fate: *fate,
                 is_folder: path.starts_with("dir"),
+                merged: path.starts_with("mine"),
             })
             .collect(),
+        checks: vec![],
         folders: folders.iter().map(Into::into).collect(),
     };
     let home = Some(Path::new("/home/ada"));
     let (one, two) = ([("a", Fate::New)], [("a", Fate::New), ("b", Fate::Deleted)]);
     let mixed = [("a", Fate::New), ("dir", Fate::New), ("b", Fate::New)];
+    let mine = [("mine", Fate::Changed)];
     let (site, both) = (["/home/ada/site"], ["/home/ada/site", "/srv"]);
     let rows = [
         (written(false, &two, &site), "2 files written to site."),
@@ -582,6 +612,8 @@ fn what_was_written_is_said() {
         (written(true, &two, &["/srv/x"]), "2 files in /srv/x are as they were."),
         (written(true, &one, &site), "1 file in site is as it was."),
         (written(true, &[], &site), "Nothing had to be put back in site."),
+        (written(false, &mine, &site), "1 file written to site. Merged with your edits: mine."),
+        (written(true, &mine, &site), "1 file in site is as it was. Your later edits stay: mine."),
     ];
     for (written, expected) in rows {
         assert_eq!(written.text(home), expected);

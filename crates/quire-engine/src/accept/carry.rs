@@ -288,9 +288,8 @@ impl Carry<'_> {
 
     /// Looks whether what was moved aside is what the plan saw, all of it and nothing more.
     fn all_known(&self, operation: &Operation, dir: BorrowedFd<'_>) -> Result<(), Stop> {
-        let changed = |path: &RelPath, what| {
-            Err(Stop::Drift(vec![Drift { folder: operation.folder, path: path.clone(), what }]))
-        };
+        let changed =
+            |path: &RelPath, what| Err(Stop::Drift(vec![Drift::of(operation.folder, path.clone(), what)]));
         let mut expected: BTreeSet<Vec<u8>> = BTreeSet::new();
         for item in &operation.old {
             let Some(rest) = below(operation, &item.path) else {
@@ -347,11 +346,7 @@ impl Carry<'_> {
             };
             if !same {
                 let what = Drifted::Changed;
-                return Err(Stop::Drift(vec![Drift {
-                    folder: operation.folder,
-                    path: item.path.clone(),
-                    what,
-                }]));
+                return Err(Stop::Drift(vec![Drift::of(operation.folder, item.path.clone(), what)]));
             }
         }
         Ok(())
@@ -468,7 +463,7 @@ impl Carry<'_> {
 }
 
 fn drift(operation: &Operation, what: Drifted) -> Drift {
-    Drift { folder: operation.folder, path: operation.path.clone(), what }
+    Drift::of(operation.folder, operation.path.clone(), what)
 }
 
 /// Returns what `path` is below the operation's own path; `None` for that path itself.

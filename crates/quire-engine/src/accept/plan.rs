@@ -16,6 +16,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// What is to become of a path.
+#[derive(Clone, Debug)]
 pub struct Move {
     pub folder: u32,
     pub path: RelPath,
@@ -109,7 +110,7 @@ pub fn plan(
                 (None, _) => Drifted::Appeared,
                 _ => Drifted::Changed,
             };
-            drift.push(Drift { folder: step.folder, path: step.path, what });
+            drift.push(Drift::of(step.folder, step.path, what));
         }
     }
 
@@ -120,7 +121,7 @@ pub fn plan(
         let (how, covered) = match how(step) {
             How::Mode => (Some(How::Mode), 1),
             _ if !parent_stands(root, &step.path) => {
-                drift.push(Drift { folder: step.folder, path: step.path.clone(), what: Drifted::ParentGone });
+                drift.push(Drift::of(step.folder, step.path.clone(), Drifted::ParentGone));
                 (None, subtree(left))
             }
             how if !is_dir(&step.from) => (Some(how), subtree(left)),
@@ -140,7 +141,7 @@ pub fn plan(
                         };
                         for Stray { path, .. } in strays {
                             if !told(&path, &drift) {
-                                drift.push(Drift { folder: step.folder, path, what: Drifted::Appeared });
+                                drift.push(Drift::of(step.folder, path, Drifted::Appeared));
                             }
                         }
                         (None, group.len())
@@ -216,7 +217,7 @@ fn new_owner(top: &Print) -> (u32, u32) {
 }
 
 /// What stands at a path.
-enum Seen {
+pub enum Seen {
     Nothing,
     Item(Item),
     /// A device, socket or pipe, or a file that may not be read.
@@ -224,7 +225,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn item(self) -> Option<Item> {
+    pub fn item(self) -> Option<Item> {
         match self {
             Seen::Item(item) => Some(item),
             _ => None,
@@ -233,7 +234,7 @@ impl Seen {
 }
 
 /// Looks at a path, and stores the content of a file.
-fn look(root: &Rooted, path: &RelPath, pack: &mut PackWriter) -> Result<Seen, AcceptError> {
+pub fn look(root: &Rooted, path: &RelPath, pack: &mut PackWriter) -> Result<Seen, AcceptError> {
     let Some(print) = root.print(Some(path))? else {
         return Ok(Seen::Nothing);
     };

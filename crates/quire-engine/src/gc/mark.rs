@@ -28,8 +28,8 @@ impl Live {
         for logged in store.events(task.id, 0)? {
             let snapshots: Vec<Hash> = match &logged.event {
                 Event::Snapped { snapshot } | Event::Sealed { snapshot, .. } => vec![*snapshot],
-                Event::Accepting { snapshot, ignored, .. } => {
-                    [Some(*snapshot), *ignored].into_iter().flatten().collect()
+                Event::Accepting { snapshot, ignored, taken, merged, .. } => {
+                    [Some(*snapshot), *ignored, *taken, *merged].into_iter().flatten().collect()
                 }
                 _ => vec![],
             };

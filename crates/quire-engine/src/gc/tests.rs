@@ -63,7 +63,16 @@ impl Case {
         let old = self.put(&format!("what {} replaced", made.id));
         let journal = format!(r#"{{"operations":[{{"old":[{{"what":{{"file":{{"blob":"{old}"}}}}}}]}}]}}"#);
         fs::write(self.quire.place(made.id).dir().join("accept-0.after"), journal).unwrap();
-        let begun = Event::Accepting { accept: 0, snapshot: made.snapshot, only: vec![], ignored: None };
+        let begun = Event::Accepting {
+            accept: 0,
+            snapshot: made.snapshot,
+            only: vec![],
+            ignored: None,
+            taken: None,
+            merged: None,
+            proofs: vec![],
+            programs: false,
+        };
         tell(self.quire.store(), made.id, vec![begun, Event::Accepted { accept: 0 }]).await;
         old
     }
@@ -130,7 +139,7 @@ async fn what_is_past_its_age_goes_and_work_that_was_not_accepted_stays() {
         case.quire.review(accepted.id).map(drop),
         case.quire.undo(accepted.id).map(drop),
         case.quire.say(accepted.id, "more"),
-        case.quire.accept(accepted.id, &[], None).map(drop),
+        case.quire.accept(accepted.id, &crate::Choice::default()).map(drop),
         case.quire.discard(accepted.id),
     ] {
         let refused = tokio::task::block_in_place(|| refused).unwrap_err().to_string();

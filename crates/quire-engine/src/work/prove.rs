@@ -153,7 +153,7 @@ impl Work {
     }
 
     /// Makes `layer` show exactly these files over the frozen folders.
-    fn lay(&self, files: &Snapshot, frozen: &[Frozen], layer: &Path) -> Result<(), Undone> {
+    pub(super) fn lay(&self, files: &Snapshot, frozen: &[Frozen], layer: &Path) -> Result<(), Undone> {
         let rung = self.standing()?.rung;
         let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
         snapshot::lay(files, frozen, layer, owner, self.store.blobs()).map_err(snapshot_trouble)?;

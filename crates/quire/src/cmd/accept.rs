@@ -1,21 +1,57 @@
 //! `quire accept N [PATH...]`: writes the version, or a part of it, into the real folder.
 
 use crate::cli::AcceptArgs;
-use crate::cmd::{Face, home, open, print_json};
+use crate::cmd::{Face, home, open, print_json, review};
 use crate::error::{Exit, Failure};
+use crate::layout::one_line;
 use crate::terminal::{clean, print};
+use quire_engine::{Choice, EngineError};
 use serde_json::json;
-use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
 
 pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open(face)?;
     let id = args.task.task;
-    let paths: Vec<OsString> = args.paths.iter().map(|path| path.as_os_str().to_owned()).collect();
-    let written = quire.accept(id, &paths, args.seen.as_deref())?;
+    let mut choice = Choice {
+        paths: args.paths.iter().map(|path| path.as_os_str().to_owned()).collect(),
+        hunks: args.only.clone(),
+        seen: args.seen.clone(),
+        programs: args.with_programs,
+        unchecked: args.unchecked,
+    };
+    let written = match quire.accept(id, &choice) {
+        Err(EngineError::Programs { paths, .. }) if is_asked(face) && assents(&paths)? => {
+            choice.programs = true;
+            quire.accept(id, &choice)?
+        }
+        written => written?,
+    };
     if face.json {
         print_json(json!({"task": id, "accepted": written}))?;
-    } else {
-        print(&clean(&format!("{} Undo: quire undo {id}\n", written.text(home().as_deref()))))?;
+        return Ok(Exit::Done);
     }
+    let mut text = clean(&format!("{} Undo: quire undo {id}\n", written.text(home().as_deref())));
+    if !written.checks.is_empty() {
+        text.push_str(&review::checks(&written.checks, &face.out, face.out.width.clamp(40, 120)));
+    }
+    print(&text)?;
     Ok(Exit::Done)
+}
+
+/// Whether somebody is there to be asked.
+fn is_asked(face: &Face) -> bool {
+    !face.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn assents(paths: &[(quire_core::RelPath, &'static str)]) -> Result<bool, Failure> {
+    let mut err = std::io::stderr();
+    writeln!(err, "These can run programs on your machine:")?;
+    for (path, when) in paths {
+        writeln!(err, "  {}  {when}", one_line(&path.to_string()))?;
+    }
+    write!(err, "Accept them too? [y/N] ")?;
+    err.flush()?;
+    let mut said = String::new();
+    std::io::stdin().lock().read_line(&mut said)?;
+    Ok(matches!(said.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -13,7 +13,7 @@ use quire_core::event::{Trouble, Why};
 use quire_core::view::{Progress, Review, first_line, why_text};
 use quire_core::{Event, Hash, Logged, Phase};
 use quire_engine::settings::{self, Options, Surroundings};
-use quire_engine::{EngineError, Heard, Link, Quire};
+use quire_engine::{Choice, EngineError, Heard, Link, Quire};
 use serde_json::{Value, json};
 use stage::{Stage, tree_hash};
 use std::io;
@@ -250,7 +250,8 @@ fn journey(
     told.proved("now", untouched, untouched == before, "has not changed")?;
 
     told.line(&format!("$ quire accept {id}"))?;
-    let written = quire.accept(id, &[], Some(&review.seen.to_string()))?;
+    let all = Choice { seen: Some(review.seen.to_string()), ..Choice::default() };
+    let written = quire.accept(id, &all)?;
     let accepted = hash()?;
     let names: Vec<String> = written.files.iter().map(|file| one_line(&file.path.to_string())).collect();
     told.proved("accepted", accepted, accepted != before, &format!("has {}", names.join(", ")))?;
@@ -261,7 +262,7 @@ fn journey(
     told.proved("undone", undone, undone == before, "is as it was before")?;
 
     told.line(&format!("$ quire accept {id}"))?;
-    quire.accept(id, &[], Some(&review.seen.to_string()))?;
+    quire.accept(id, &all)?;
     let again = hash()?;
     told.proved("accepted again", again, again == accepted, "has them again, to be looked at")?;
     Ok(json!({

@@ -9,13 +9,15 @@ use crate::terminal::{Look, clean, took, unless_gone};
 use quire_core::Phase;
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
+use quire_core::merge::Overlap;
 use quire_core::task::StandIn;
 use quire_core::view::{
-    Brief, CheckRow, ClaimRow, FileChange, Review, Shape, Taken, assumed_text, needed_text, reached_text,
-    sentence, size,
+    Brief, CheckRow, ClaimRow, Fate, FileChange, Review, Shape, Taken, assumed_text, needed_text,
+    reached_text, sentence, size,
 };
 use serde_json::json;
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The 16 colours and attributes of a terminal's theme.
@@ -24,6 +26,16 @@ const DIM: u8 = 2;
 const RED: u8 = 31;
 const GREEN: u8 = 32;
 const YELLOW: u8 = 33;
+
+/// Lines of a generated file that are shown; of more only that there are.
+const GENERATED_LINES_MAX: usize = 20;
+
+/// Digits of a hunk's name that are shown; `accept --only` takes the beginning of one.
+const ID_SHOWN: usize = 8;
+
+/// Places that do not fit of which both sides are shown, and lines of a side.
+const OVERLAPS_MAX: usize = 3;
+const SIDE_LINES_MAX: usize = 6;
 
 /// Most paths under LOOK: more than these nobody looks at one by one.
 const LOOK_MAX: usize = 20;
@@ -118,6 +130,17 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         ));
     }
     out.push_str(&checks(&review.checks, look, width));
+    for (n, row) in review.drift.iter().take(LOOK_MAX).enumerate() {
+        let head = if n == 0 { "YOURS   " } else { "        " };
+        let line = cut(&format!("{}  {}", one_line(&row.path.to_string()), row.text()), width - 8);
+        out.push_str(&format!("{head}{}\n", look.paint(YELLOW, &line)));
+        for overlap in row.overlaps.iter().take(OVERLAPS_MAX) {
+            sides(overlap, look, width, &mut out);
+        }
+        if row.overlaps.len() > OVERLAPS_MAX {
+            out.push_str(&format!("          and {} more places\n", row.overlaps.len() - OVERLAPS_MAX));
+        }
+    }
     let apart =
         [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
@@ -155,6 +178,28 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     out.push('\n');
     out.push_str(&look.paint(DIM, &foot(review)));
     out
+}
+
+/// Appends both sides of lines of which the person made something else than the task.
+fn sides(overlap: &Overlap, look: &Look, width: usize, out: &mut String) {
+    let place = format!("line {}, yours:", overlap.line);
+    for (head, side) in [(place.as_str(), &overlap.mine), ("the task's:", &overlap.theirs)] {
+        let text = String::from_utf8_lossy(side);
+        let mut lines: Vec<String> = text.lines().map(|line| clean(line).replace('\t', "    ")).collect();
+        let more = lines.len().saturating_sub(SIDE_LINES_MAX);
+        lines.truncate(SIDE_LINES_MAX);
+        if more > 0 {
+            lines.push(format!("and {}", quire_core::view::count(more as u64, "more line")));
+        }
+        if lines.is_empty() {
+            lines.push("(nothing)".to_owned());
+        }
+        for (n, line) in lines.iter().enumerate() {
+            let head = if n == 0 { head } else { "" };
+            out.push_str(&look.paint(DIM, &cut(&format!("          {}  {line}", pad(head, 18)), width)));
+            out.push('\n');
+        }
+    }
 }
 
 /// Returns the rows of what quire checked itself; where it checked nothing, that.
@@ -275,11 +320,21 @@ pub fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
         _ => String::new(),
     };
     let mut out = format!("{}  {}{size}\n", look.paint(BOLD, &one_line(&name)), file.extent());
-    for (n, hunk) in file.hunks.iter().enumerate() {
-        if n > 0 {
-            out.push_str(&look.paint(DIM, "   ⋮\n"));
+    if file.generated && file.added + file.removed > GENERATED_LINES_MAX {
+        out.push_str(&look.paint(DIM, "      written by a program; --diff has it all\n"));
+        return out;
+    }
+    let mut last: Option<&Hunk> = None;
+    for hunk in &file.hunks {
+        // A file that came or went whole is taken by its name.
+        let id = if file.fate == Fate::Changed { &hunk.id[..ID_SHOWN] } else { "" };
+        let mark = if last.is_some_and(|last| !last.touches(hunk)) { '⋮' } else { ' ' };
+        if !id.is_empty() || mark != ' ' {
+            out.push_str(&look.paint(DIM, format!("   {mark}  {id}").trim_end()));
+            out.push('\n');
         }
         hunk_text(hunk, look, &mut out);
+        last = Some(hunk);
     }
     if file.large {
         out.push_str(&look.paint(DIM, "      too large to be compared here; --diff has it all\n"));
@@ -290,18 +345,35 @@ pub fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
 fn hunk_text(hunk: &Hunk, look: &Look, out: &mut String) {
     let (mut was, mut now) = (hunk.was_start, hunk.now_start);
     for line in &hunk.lines {
-        let text = String::from_utf8_lossy(&line.text);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let (number, sign, code) = match line.kind {
+            Kind::Same => (now, ' ', None),
+            Kind::Added => (now, '+', Some(GREEN)),
+            Kind::Removed => (was, '-', Some(RED)),
+        };
+        let text = line.text.strip_suffix(b"\n").unwrap_or(&line.text);
         // Where only the line end changed, it is the change.
-        let (text, end) = match text.strip_suffix('\r') {
+        let (text, end) = match text.strip_suffix(b"\r") {
             Some(text) if line.kind != Kind::Same => (text, "␍"),
             _ => (text, ""),
         };
-        let text = clean(text).replace('\t', "    ");
-        let shown = match line.kind {
-            Kind::Same => format!("{now:>5}   {text}{end}"),
-            Kind::Added => look.paint(GREEN, &format!("{now:>5} + {text}{end}")),
-            Kind::Removed => look.paint(RED, &format!("{was:>5} - {text}{end}")),
+        let piece = |range: Range<usize>| {
+            let range = range.start.min(text.len())..range.end.min(text.len());
+            clean(&String::from_utf8_lossy(&text[range])).replace('\t', "    ")
+        };
+        let head = format!("{number:>5} {sign} ");
+        let shown = match code {
+            Some(code) if look.color && !line.words.is_empty() => {
+                let (mut shown, mut at) = (head, 0);
+                for word in &line.words {
+                    shown.push_str(&piece(at..word.start));
+                    // Bold, within the line's colour.
+                    shown.push_str(&format!("\x1b[{BOLD}m{}\x1b[0m\x1b[{code}m", piece(word.clone())));
+                    at = word.end;
+                }
+                look.paint(code, &format!("{shown}{}{end}", piece(at..text.len())))
+            }
+            Some(code) => look.paint(code, &format!("{head}{}{end}", piece(0..text.len()))),
+            None => format!("{head}{}{end}", piece(0..text.len())),
         };
         out.push_str(shown.trim_end());
         out.push('\n');
@@ -400,6 +472,7 @@ pub mod tests {
             ],
             left_out: vec![],
             moved: vec![],
+            drift: vec![],
             serving: None,
             reached: vec![
                 Connection { refused: None, ..connection("pypi.org", 443) },
@@ -456,6 +529,7 @@ pub mod tests {
             the letter
     LOOK    gone.txt  is deleted
             run.sh  can now be run as a program
+            bad\x1b[31m\xff.txt  its name holds a control character (U+001B), and 1…
             .git  2 paths changed, which Accept does not take
     CHECKS  ⚑ cargo test  passes, but: the agent changed tests/tax.rs
             ✗ make lint  fails (exit 2)
@@ -470,6 +544,7 @@ pub mod tests {
     NEEDED  you 3 times: 1 answer, 2 changes
 
     src/tax.rs  +2 -1
+          4d5c9535
         1   line 1
         2   line 2
         3 - line 3
@@ -477,7 +552,7 @@ pub mod tests {
         4   line 4
         5   line 5
         6   line 6
-       ⋮
+       ⋮  949bc901
        26   line 26
        27   line 27
        28   line 28
@@ -486,6 +561,7 @@ pub mod tests {
        31   line 30
 
     crlf.txt  +1 -1
+          895b7153
         1 - a␍
         1 + a
 
@@ -565,7 +641,7 @@ pub mod tests {
     #[test]
     fn colours_are_of_the_theme_and_only_on_a_terminal() {
         let painted = text(&sample(), &["/f".into()], &Look { terminal: true, color: true, width: 80 });
-        assert!(painted.contains("\x1b[32m    3 + line three\x1b[0m\n"));
+        assert!(painted.contains("\x1b[32m    3 + line \x1b[1mthree\x1b[0m\x1b[32m\x1b[0m\n"));
         let codes =
             painted.split("\x1b[").skip(1).filter_map(|rest| rest.split('m').next()).collect::<Vec<_>>();
         assert!(codes.iter().all(|code| ["0", "1", "2", "31", "32", "33"].contains(code)), "{codes:?}");

@@ -2,11 +2,16 @@
 
 use super::{Exit, Failure};
 use crate::cmd::{listening_text, no_model};
+use crate::layout::{cut, one_line};
+use crate::terminal::clean;
+use quire_core::merge::Overlap;
 use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::freeze::FreezeError;
 use quire_engine::{EngineError, ServeError};
 
+/// Columns of one side's line that are shown where two do not fit.
+const SIDE_COLUMNS: usize = 40;
 const NOTHING: &str = "Nothing was started or changed.";
 const LOG: &str = "Every task and every word of yours is in quire's log, as it was.";
 
@@ -26,6 +31,44 @@ impl From<EngineError> for Failure {
                 Exit::FolderChanged,
                 "Nothing was written.",
                 format!("Look at it as it is now: quire review {task}"),
+            ),
+            EngineError::Merges { task, now, .. } => (
+                Exit::FolderChanged,
+                "Nothing was written; your edits are as you made them.",
+                format!("Look at both, then take exactly that: quire accept {task} --seen {}", now.short()),
+            ),
+            EngineError::Moving { task } => (
+                Exit::FolderChanged,
+                "Nothing was written; your edits are as you made them.",
+                format!("Accept again when it is at rest: quire accept {task}"),
+            ),
+            EngineError::Programs { task, paths } => {
+                let rows = paths.iter().map(|(path, when)| format!("{path} {when}"));
+                return Failure::new(
+                    Exit::NeedsYou,
+                    format!("What would be accepted can run programs on your machine: {}.", some(rows)),
+                    "Nothing was written.",
+                    format!(
+                        "Look at these files, then say yes to them as well: quire accept {task} --with-programs"
+                    ),
+                );
+            }
+            EngineError::Fails { task, fails } => {
+                let said = fails.iter().map(|check| check.output.trim()).find(|said| !said.is_empty());
+                let said = said.map(|said| format!("\nIt said:\n{}", tail(said))).unwrap_or_default();
+                return Failure::new(
+                    Exit::Failed,
+                    what,
+                    "Nothing was written.",
+                    format!(
+                        "Take more of it, all of it, or this all the same: quire accept {task} ... --unchecked{said}"
+                    ),
+                );
+            }
+            EngineError::Unchecked { task, .. } => (
+                Exit::Trouble,
+                "Nothing was written.",
+                format!("Mend that, or take it without: quire accept {task} ... --unchecked"),
             ),
             EngineError::Outside { .. } => (
                 Exit::WrongUse,
@@ -109,6 +152,7 @@ impl From<AcceptError> for Failure {
     fn from(error: AcceptError) -> Failure {
         let (exit, what) = match &error {
             AcceptError::Drift(drifts) | AcceptError::Edited(drifts) => {
+                let undo = matches!(error, AcceptError::Edited(_));
                 let rows: Vec<String> = drifts
                     .iter()
                     .take(20)
@@ -119,7 +163,7 @@ impl From<AcceptError> for Failure {
                             Drifted::Appeared => "has appeared",
                             Drifted::ParentGone => "lost the folder it was in",
                         };
-                        format!("{} {what}", drift.path)
+                        format!("{} {what}{}", drift.path, sides(&drift.overlaps, undo))
                     })
                     .collect();
                 let since = match &error {
@@ -137,7 +181,9 @@ impl From<AcceptError> for Failure {
                 )
             }
             AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
-            AcceptError::NotChanged(_) => (Exit::WrongUse, error.to_string()),
+            AcceptError::NotChanged(_) | AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
+                (Exit::WrongUse, error.to_string())
+            }
             // It begins with a path, which is not ours to capitalise.
             AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
             _ => (Exit::Trouble, sentence(&error.to_string())),
@@ -145,16 +191,19 @@ impl From<AcceptError> for Failure {
         let (safe, next) = match &error {
             AcceptError::Drift(_) => (
                 "Nothing was written; your edits are as you made them.",
-                "Take the files that did not change by name, or ask the task to start from yours: quire revise N \"...\"",
+                "See both sides: quire review N; take what fits: quire accept N PATH... --only HUNK,...",
             ),
             AcceptError::Edited(_) => (
                 "Nothing was written; your edits are as you made them.",
-                "Move your edits aside, put the files back as you accepted them, then undo again.",
+                "Take back yourself what you changed on these lines, then undo again.",
             ),
             AcceptError::Touched(_) => {
                 ("Both sides are kept.", "Look at the files that are named, then accept again.")
             }
             AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
+            AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
+                ("Nothing was written.", "Name them as the review shows them, at least four digits of each.")
+            }
             AcceptError::Unended(_) => {
                 ("Nothing is lost: what was there before is kept.", "Mend that, then go on with it: quire ls")
             }
@@ -163,6 +212,42 @@ impl From<AcceptError> for Failure {
         };
         Failure::new(exit, what, safe, next)
     }
+}
+
+/// Returns the first place at which two sides do not fit.
+fn sides(overlaps: &[Overlap], undo: bool) -> String {
+    let Some(first) = overlaps.first() else { return String::new() };
+    let side = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        match text.lines().next() {
+            Some(line) if text.lines().count() > 1 => {
+                format!("`{}` and more", cut(&one_line(line), SIDE_COLUMNS))
+            }
+            Some(line) => format!("`{}`", cut(&one_line(line), SIDE_COLUMNS)),
+            None => "nothing".to_owned(),
+        }
+    };
+    let theirs = if undo { "was" } else { "the task's is" };
+    let more = match overlaps.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {}", quire_core::view::count(more as u64, "more place")),
+    };
+    let (line, mine, other) = (first.line, side(&first.mine), side(&first.theirs));
+    format!(" on the same lines (line {line}: yours is {mine}, {theirs} {other}{more})")
+}
+
+/// Returns the first of some things, as a list.
+fn some(mut rows: impl Iterator<Item = String>) -> String {
+    let shown: Vec<String> = rows.by_ref().take(10).collect();
+    let more = rows.count();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join("; "))
+}
+
+/// Returns the last lines of an output.
+fn tail(said: &str) -> String {
+    let lines: Vec<&str> = said.lines().collect();
+    clean(&lines[lines.len().saturating_sub(10)..].join("\n"))
 }
 
 /// Returns `text` with a capital at its start and a stop at its end.

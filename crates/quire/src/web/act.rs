@@ -103,7 +103,13 @@ pub async fn accept(
         };
         let all = chosen.len() == review.files.len();
         let paths: Vec<OsString> = if all { vec![] } else { chosen.iter().filter_map(path).collect() };
-        let written = page.quire.accept(id, &paths, Some(seen))?;
+        let choice = quire_engine::Choice {
+            paths,
+            seen: Some(seen.to_owned()),
+            programs: fields.filled("programs").is_some(),
+            ..quire_engine::Choice::default()
+        };
+        let written = page.quire.accept(id, &choice)?;
         lock(&page.said).insert(id, written.text(home().as_deref()));
         Ok(of(id))
     });

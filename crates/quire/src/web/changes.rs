@@ -300,7 +300,7 @@ mod tests {
             kinds
                 .chars()
                 .enumerate()
-                .map(|(n, c)| Line { kind: kind(c), text: n.to_string().into() })
+                .map(|(n, c)| Line { kind: kind(c), text: n.to_string().into(), words: vec![] })
                 .collect()
         };
         let rows = [

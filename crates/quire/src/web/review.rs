@@ -204,6 +204,9 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                     form method="post" action=(format!("{at}/accept")) id="accept" {
                         (frame.key())
                         input type="hidden" name="seen" value=(review.seen);
+                        @if review.files.iter().any(|file| file.runs.is_some()) {
+                            label { input type="checkbox" name="programs" value="yes"; " Also files that can run programs here" }
+                        }
                         button.btn.pri.big id="accept-button" { "Accept " span id="accept-count" { (count) } " " kbd { "⇧A" } }
                     }
                 }

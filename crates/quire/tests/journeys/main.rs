@@ -17,6 +17,7 @@ mod kill;
 mod life;
 mod model;
 mod page;
+mod part;
 mod peers;
 mod plan;
 mod prompts;

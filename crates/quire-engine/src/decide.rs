@@ -1,0 +1,401 @@
+//! What a person decides about a version: to accept all or part of it, and to take that back. Done in the calling process,
+//! because that is where the person is.
+//!
+//! What will be written is worked out first: what was chosen, with what earlier accepts left and what the person made of
+//! their files meanwhile. Where that is not exactly what the task's checks ran on, they run again on exactly it, in a fresh
+//! sandbox of the folder as it is now, before a byte is written; one that passed on the whole has to pass again.
+
+use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Outcome, Report, part};
+use crate::live;
+use crate::once;
+use crate::quire::{CLEARED, EngineError, Quire};
+use crate::snapshot;
+use crate::store::Writer;
+use crate::work::load_snapshot;
+use quire_core::event::{Part, Proof};
+use quire_core::task::{AcceptState, Version};
+use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
+use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot, Task, diff};
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What of a version a person accepts, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Files and folders; with no hunks either: everything.
+    pub paths: Vec<OsString>,
+    /// Beginnings of hunks' names.
+    pub hunks: Vec<String>,
+    /// The beginning of the hash that the person saw: of the version, or of what it becomes with their own edits merged.
+    pub seen: Option<String>,
+    /// Also files that can make something run on the person's machine.
+    pub programs: bool,
+    /// Without running checks on a part, or on what was merged.
+    pub unchecked: bool,
+}
+
+/// What would be written.
+struct Proposal {
+    task: Task,
+    version: Arc<Version>,
+    only: Vec<Part>,
+    /// A snapshot of what was chosen, where it is not just what `only` names.
+    taken: Option<Hash>,
+    ignored: Option<Hash>,
+    /// With what earlier accepts left taken into account.
+    entries: Vec<Entry>,
+    is_part: bool,
+}
+
+impl Quire {
+    /// Writes the last version, or what of it was chosen, into the real folders. Blocks, for as long as checks take where they
+    /// have to run again; not to be called in an async task.
+    pub fn accept(&self, id: u64, choice: &Choice) -> Result<Written, EngineError> {
+        let proposal = self.propose(id, choice)?;
+        let Proposal { task, version, .. } = &proposal;
+        let mut plan = self.plan(&proposal)?;
+        let built = proposal.built(plan.merged());
+        self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
+        let checked = proposal.is_part || !plan.merged().is_empty();
+        let mut proofs = vec![];
+        if checked && !choice.unchecked && !version.checks.is_empty() && !built.entries.is_empty() {
+            // Nobody is kept waiting for the folders while checks run.
+            drop(plan);
+            proofs = block_on(self.prove(task, version, &built))
+                .map_err(|why| EngineError::Unchecked { task: id, why: why.to_string() })??;
+            plan = self.plan(&proposal)?;
+            if proposal.built(plan.merged()) != built {
+                return Err(EngineError::Moving { task: id });
+            }
+        }
+        let merged = match plan.merged() {
+            [] => None,
+            _ => self.store().blobs().put(&[&built.to_blob()])?.pop(),
+        };
+        let files: Vec<(u32, RelPath)> = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
+        let number = task.accepts.len() as u32;
+        let begin = Event::Accepting {
+            accept: number,
+            snapshot: version.snapshot,
+            only: proposal.only.clone(),
+            ignored: proposal.ignored,
+            taken: proposal.taken,
+            merged,
+            proofs: proofs.clone(),
+            programs: choice.programs,
+        };
+        self.store().append(id, task.seq, Writer::Person, vec![begin]).wait()?;
+        let report = self.carry(task, number, false, plan)?;
+        let rows = version.checks.iter().zip(&proofs).map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
+        Ok(Written { checks: rows.collect(), ..written(task, number, false, &report, files) })
+    }
+
+    /// Works out what was chosen; nothing is written.
+    fn propose(&self, id: u64, choice: &Choice) -> Result<Proposal, EngineError> {
+        let task = self.task(id)?;
+        if task.is_being_written() {
+            return Err(EngineError::Not { task: id, why: "is being written by another process" });
+        }
+        let version = self.reviewable(&task)?;
+        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+            return Err(EngineError::Not {
+                task: id,
+                why: "is not ready to be accepted; it goes on working",
+            });
+        }
+        let only: Vec<Part> =
+            choice.paths.iter().map(|path| path_of(&task, path)).collect::<Result<_, _>>()?;
+        let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
+        for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
+            if accept.is_whole() {
+                earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
+            }
+            match &accept.taken {
+                Some(taken) => earlier.extend(load_snapshot(self.store(), taken)?.entries),
+                None => earlier
+                    .extend(part::select(&load_snapshot(self.store(), &accept.snapshot)?, &accept.only)),
+            }
+            if let Some(ignored) = &accept.ignored {
+                ignored_earlier.extend(load_snapshot(self.store(), ignored)?.entries);
+            }
+        }
+        let frozen = self.frozen(&task)?;
+        let mut changed = load_snapshot(self.store(), &version.snapshot)?;
+        let mut ignored = None;
+        if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
+            // Ignored paths are taken when named, from the layers: a version does not have them.
+            let layers = self.place(id).layers_below(sealed.layer + 1);
+            let found =
+                snapshot::ignored(&frozen, &task.charter.folders, &layers, &only, self.store().blobs())?;
+            if !found.made.is_empty() {
+                let made = Snapshot { entries: found.made.clone() }.to_blob();
+                ignored = self.store().blobs().put(&[&made])?.pop();
+            }
+            changed.entries.extend(found.made.into_iter().chain(found.live));
+        }
+        let read = |entry: &Entry| -> Result<Option<part::Texts>, EngineError> {
+            let side = |node: &Option<Node>, content: Option<Vec<u8>>| match node {
+                Some(Node::File { .. }) => content,
+                _ => Some(vec![]),
+            };
+            let (was, now) = self.contents(&frozen, entry, crate::quire::COMPARED_BYTES_MAX)?;
+            let text = side(&entry.was, was).zip(side(&entry.now, now));
+            Ok(text.filter(|(was, now)| !diff::is_binary(was) && !diff::is_binary(now)))
+        };
+        let part::Chosen { entries: chosen, contents } = part::choose(&changed, &only, &choice.hunks, &read)?;
+        let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+        self.store().blobs().put(&contents)?;
+        if !choice.programs {
+            let paths = part::programs(&chosen, &read)?;
+            if !paths.is_empty() {
+                return Err(EngineError::Programs { task: id, paths });
+            }
+        }
+        let is_part = !only.is_empty() || !choice.hunks.is_empty();
+        let taken = match chosen == part::select(&changed, &only) && choice.hunks.is_empty() {
+            true => None,
+            false => self.store().blobs().put(&[&Snapshot { entries: chosen.clone() }.to_blob()])?.pop(),
+        };
+        // What was taken of ignored directories is only ever taken again by name, and never put back by a whole version.
+        let again = |e: &Entry| chosen.iter().any(|c| (c.folder, &c.path) == (e.folder, &e.path));
+        earlier.extend(ignored_earlier.into_iter().filter(again));
+        let entries = accept::following(chosen, !is_part, &earlier);
+        Ok(Proposal { task, version, only, taken, ignored, entries, is_part })
+    }
+
+    /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
+    pub(crate) fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
+        if task.is_being_written() || !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+            return Ok(vec![]);
+        }
+        let all = Choice { programs: true, ..Choice::default() };
+        match self.propose(task.id, &all).and_then(|proposal| self.plan(&proposal)) {
+            Ok(plan) => {
+                let merges = |e: &Entry| DriftRow {
+                    folder: e.folder,
+                    path: e.path.clone(),
+                    fit: Fit::Merges,
+                    overlaps: vec![],
+                };
+                Ok(plan.merged().iter().map(merges).collect())
+            }
+            Err(EngineError::Accept(AcceptError::Drift(drift))) => Ok(drift.into_iter().map(row).collect()),
+            // A folder that is away or a disk that is full is for the accept to tell.
+            Err(EngineError::Accept(_) | EngineError::Not { .. }) => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn plan(&self, proposal: &Proposal) -> Result<accept::Plan, EngineError> {
+        let task = &proposal.task;
+        let frozen = self.frozen(task)?;
+        let base = |folder: u32, path: &RelPath| {
+            let file = match frozen.get(folder as usize) {
+                Some(base) => snapshot::old_content(base, path)?,
+                None => None,
+            };
+            let read = |mut file: std::fs::File| {
+                let mut content = vec![];
+                file.read_to_end(&mut content).map(|_| content)
+            };
+            file.map(read).transpose()
+        };
+        let (desk, number) = (self.desk(task.id), task.accepts.len() as u32);
+        let folders = &task.charter.folders;
+        Ok(accept::plan(&desk, number, folders, &proposal.entries, &base, self.store().blobs())?)
+    }
+
+    /// Whether it is what the person saw, where they said what that was.
+    fn is_as_seen(
+        &self,
+        proposal: &Proposal,
+        built: &Snapshot,
+        merged: &[Entry],
+        choice: &Choice,
+    ) -> Result<(), EngineError> {
+        let Some(seen) = &choice.seen else { return Ok(()) };
+        let (task, version) = (proposal.task.id, proposal.version.snapshot);
+        let is = |hash: Hash| seen.len() >= 6 && hash.to_string().starts_with(seen.as_str());
+        if merged.is_empty() {
+            return if is(version) { Ok(()) } else { Err(EngineError::Seen { task, now: version }) };
+        }
+        let paths = merged.iter().map(|entry| entry.path.clone()).collect();
+        match (is(built.id()), is(version)) {
+            (true, _) => Ok(()),
+            (_, true) => Err(EngineError::Merges { task, paths, now: built.id() }),
+            _ => Err(EngineError::Seen { task, now: version }),
+        }
+    }
+
+    /// Runs the task's checks on the folders as they would be.
+    async fn prove(
+        &self,
+        task: &Task,
+        version: &Version,
+        built: &Snapshot,
+    ) -> Result<Vec<Proof>, EngineError> {
+        let scratch = self.home().join("once").join(std::process::id().to_string());
+        let failed = |why| EngineError::Home { path: scratch.clone(), why };
+        crate::freeze::remove_tree(&scratch).map_err(failed)?;
+        let held = once::begin(self.home(), &scratch).map_err(failed)?;
+        let work = self.visit(task.id).map_err(failed)?;
+        let proofs = work.check_built(task, version, built, &scratch).await;
+        crate::freeze::remove_tree(&scratch).map_err(failed)?;
+        drop(held);
+        let proofs = proofs.map_err(|why| EngineError::Unchecked { task: task.id, why: why_text(&why) })?;
+        let rows = version.checks.iter().zip(&proofs).enumerate();
+        let worse = rows.filter(|(n, (_, proof))| {
+            !proof.passed
+                && proof.unable.is_none()
+                && version.proofs.get(*n).is_none_or(|before| before.passed)
+        });
+        let fails: Vec<CheckRow> = worse.map(|(_, (spec, proof))| CheckRow::of(spec, Some(proof))).collect();
+        match fails.is_empty() {
+            true => Ok(proofs),
+            false => Err(EngineError::Fails { task: task.id, fails }),
+        }
+    }
+
+    /// Takes the last accept that wrote anything back, and reads every file to prove it.
+    pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
+        loop {
+            let written = self.undo_last(id)?;
+            if !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
+                return Ok(written);
+            }
+        }
+    }
+
+    fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
+        let task = self.task(id)?;
+        if task.cleared {
+            return Err(EngineError::Not { task: id, why: CLEARED });
+        }
+        let Some(number) = task.last_accept() else {
+            return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
+        };
+        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+            return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
+        }
+        let number = number as u32;
+        let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs()).map_err(edited)?;
+        let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
+        self.store().append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
+        let report = self.carry(&task, number, true, plan).map_err(|error| match error {
+            EngineError::Accept(error) => EngineError::Accept(edited(error)),
+            other => other,
+        })?;
+        Ok(written(&task, number, true, &report, kept))
+    }
+
+    fn carry(&self, task: &Task, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
+        let mut done = accept::carry_out(plan, self.store().blobs(), &mut |_| {});
+        if let Err(error) = done {
+            // Where even rolling back failed, the log must not say that all is as before.
+            done = match accept::outcome(&self.desk(task.id), &task.charter.folders, accept, undo) {
+                Ok(Some(Outcome::After(report))) => Ok(report),
+                Ok(Some(Outcome::Before { .. })) => Err(error),
+                Ok(None) | Err(_) => return Err(error.unended().into()),
+            };
+        }
+        let event = match (&done, undo) {
+            (Ok(_), false) => Event::Accepted { accept },
+            (Ok(_), true) => Event::Undone { accept },
+            (Err(error), false) => Event::AcceptFailed { accept, why: error.to_string() },
+            (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
+        };
+        self.log_end(task.id, accept, undo, event)?;
+        let report = done?;
+        let at = |w: &accept::Written| -> Option<PathBuf> {
+            Some(task.charter.folders.get(w.folder as usize)?.join(OsStr::from_bytes(w.path.as_bytes())))
+        };
+        let written: Vec<PathBuf> = report.written.iter().filter_map(at).collect();
+        // It is done, and told, whatever becomes of a note.
+        if let Err(error) = live::renew(self.place(task.id).dir(), &written) {
+            tracing::warn!(task = task.id, %error, "what was written will be told as changed");
+        }
+        Ok(report)
+    }
+
+    pub(crate) fn desk(&self, id: u64) -> Desk {
+        Desk { home: self.home().to_owned(), dir: self.place(id).dir().to_owned() }
+    }
+}
+
+impl Proposal {
+    /// Returns what of the folders is to be as it says: what was chosen, with what was merged in its place.
+    fn built(&self, merged: &[Entry]) -> Snapshot {
+        let find = |e: &Entry| merged.iter().find(|m| (m.folder, &m.path) == (e.folder, &e.path));
+        Snapshot { entries: self.entries.iter().map(|e| find(e).unwrap_or(e).clone()).collect() }
+    }
+}
+
+fn row(drift: Drift) -> DriftRow {
+    let fit = match drift.what {
+        Drifted::Changed => Fit::Changed,
+        Drifted::Gone => Fit::Gone,
+        Drifted::Appeared => Fit::Appeared,
+        Drifted::ParentGone => Fit::ParentGone,
+    };
+    DriftRow { folder: drift.folder, path: drift.path, fit, overlaps: drift.overlaps }
+}
+
+/// Drift that an undo meets is the person's later edits.
+fn edited(error: AcceptError) -> AcceptError {
+    match error {
+        AcceptError::Drift(drifts) => AcceptError::Edited(drifts),
+        other => other,
+    }
+}
+
+/// Returns the part of a task that a person means by `path`: relative to the task's folder, or absolute.
+fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
+    let path = Path::new(path);
+    let outside = || EngineError::Outside { path: path.to_owned() };
+    let found = if path.is_absolute() {
+        let folders = task.charter.folders.iter().enumerate();
+        folders.filter_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))).next()
+    } else {
+        Some((0, path.strip_prefix(".").unwrap_or(path)))
+    };
+    let (folder, inner) = found.ok_or_else(outside)?;
+    // `Path` drops a trailing slash and `.` in the middle, as a person means it.
+    let tidy: PathBuf = inner.components().collect();
+    let path = RelPath::new(tidy.as_os_str().as_bytes()).ok_or_else(outside)?;
+    Ok(Part { folder: folder as u32, path })
+}
+
+fn written(task: &Task, accept: u32, undo: bool, report: &Report, merged: Vec<(u32, RelPath)>) -> Written {
+    let file = |w: &accept::Written| WrittenFile {
+        folder: w.folder,
+        path: w.path.clone(),
+        is_folder: w.is_folder,
+        merged: merged.contains(&(w.folder, w.path.clone())),
+        fate: match w.did {
+            Did::Created => Fate::New,
+            Did::Replaced | Did::Mode => Fate::Changed,
+            Did::Deleted => Fate::Deleted,
+        },
+    };
+    let files = report.written.iter().map(file).collect();
+    Written { task: task.id, accept, undo, files, checks: vec![], folders: task.charter.folders.clone() }
+}
+
+/// Waits for what starts sandboxes, on the runtime that this thread belongs to or on one of its own.
+fn block_on<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        return Ok(runtime.block_on(work));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    Ok(runtime.block_on(work))
+}
+
+fn why_text(why: &crate::work::Undone) -> String {
+    match why {
+        quire_core::event::Why::Trouble(_, what) => what.clone(),
+        other => format!("{other:?}"),
+    }
+}
