@@ -30,18 +30,32 @@ const LINE_CHARS_MAX: usize = 2000;
 
 /// Reviews by task and by the place of its log: whatever happens to a task makes another.
 #[derive(Default)]
-pub struct Reviews(Mutex<VecDeque<(u64, u64, Arc<Review>)>>);
+pub struct Reviews {
+    kept: Mutex<VecDeque<(u64, u64, Arc<Review>)>>,
+    /// One is made at a time: who asks for the same meanwhile waits for it, and does not make it again.
+    making: Mutex<()>,
+}
+
+impl Reviews {
+    fn get(&self, id: u64, seq: u64) -> Option<Arc<Review>> {
+        let kept = lock(&self.kept);
+        kept.iter().find(|(task, at, _)| (*task, *at) == (id, seq)).map(|(.., review)| review.clone())
+    }
+}
 
 impl Page {
     /// Returns the task's review, made once for all its chunks.
     pub fn review(&self, id: u64) -> Result<Arc<Review>, Failure> {
         let seq = self.quire.task(id)?.seq;
-        let kept = lock(&self.reviews.0).iter().find(|(task, at, _)| (*task, *at) == (id, seq)).cloned();
-        if let Some((_, _, review)) = kept {
+        if let Some(review) = self.reviews.get(id, seq) {
+            return Ok(review);
+        }
+        let _making = lock(&self.reviews.making);
+        if let Some(review) = self.reviews.get(id, seq) {
             return Ok(review);
         }
         let review = Arc::new(self.quire.review(id)?);
-        let mut kept = lock(&self.reviews.0);
+        let mut kept = lock(&self.reviews.kept);
         kept.retain(|(task, ..)| *task != id);
         kept.truncate(KEPT - 1);
         kept.push_front((id, seq, review.clone()));
@@ -60,8 +74,8 @@ fn rows(file: &FileChange) -> Vec<Row<'_>> {
     for hunk in &file.hunks {
         rows.push(Row::Hunk(hunk));
         let (mut was, mut now) = (hunk.was_start, hunk.now_start);
-        for (at, line) in hunk.lines.iter().enumerate() {
-            rows.push(Row::Line { kind: line.kind, was, now, text: &line.text, pair: pair(&hunk.lines, at) });
+        for (line, pair) in hunk.lines.iter().zip(pairs(&hunk.lines)) {
+            rows.push(Row::Line { kind: line.kind, was, now, text: &line.text, pair });
             was += usize::from(line.kind != Kind::Added);
             now += usize::from(line.kind != Kind::Removed);
         }
@@ -69,24 +83,23 @@ fn rows(file: &FileChange) -> Vec<Row<'_>> {
     rows
 }
 
-/// Returns the line that this one became, or was, where as many were removed as were added in its place.
-fn pair(lines: &[Line], at: usize) -> Option<&[u8]> {
-    let run = |kind: Kind, from: usize| lines[from..].iter().take_while(|line| line.kind == kind).count();
-    let (kind, back) = match lines[at].kind {
-        Kind::Same => return None,
-        kind => (kind, lines[..at].iter().rev().take_while(|line| line.kind == kind).count()),
-    };
-    let begin = at - back;
-    let length = run(kind, begin);
-    let other = match kind {
-        Kind::Removed => begin + length,
-        _ => begin.checked_sub(length)?,
-    };
-    let opposite = if kind == Kind::Removed { Kind::Added } else { Kind::Removed };
-    let fits = lines.get(other).is_some_and(|line| line.kind == opposite) && run(opposite, other) == length;
-    // Where more were removed before those, the pairs are not these.
-    let alone = kind == Kind::Removed || other == 0 || lines[other - 1].kind != opposite;
-    (fits && alone).then(|| lines[other + back].text.as_slice())
+/// Returns for each line the one that it became, or was: where as many lines were added as were removed before them. In one
+/// pass, because a run may be as long as a file.
+fn pairs(lines: &[Line]) -> Vec<Option<&[u8]>> {
+    let mut pairs = vec![None; lines.len()];
+    let runs: Vec<&[Line]> = lines.chunk_by(|a, b| a.kind == b.kind).collect();
+    let mut begin = 0;
+    for (n, run) in runs.iter().enumerate() {
+        let next = runs.get(n + 1).filter(|next| next[0].kind == Kind::Added && next.len() == run.len());
+        if let (Kind::Removed, Some(next)) = (run[0].kind, next) {
+            for (at, (was, now)) in run.iter().zip(next.iter()).enumerate() {
+                pairs[begin + at] = Some(now.text.as_slice());
+                pairs[begin + run.len() + at] = Some(was.text.as_slice());
+            }
+        }
+        begin += run.len();
+    }
+    pairs
 }
 
 /// Returns the article of each file, with as many lines as a first page holds.
@@ -312,9 +325,9 @@ mod tests {
         ];
         for (kinds, expected) in rows {
             let lines = lines(kinds);
-            let found: Vec<_> = (0..lines.len())
-                .map(|at| pair(&lines, at).map(|t| std::str::from_utf8(t).unwrap()))
-                .collect();
+            let text = |pair: Option<&[u8]>| pair.map(|text| String::from_utf8_lossy(text).into_owned());
+            let found: Vec<_> = pairs(&lines).into_iter().map(text).collect();
+            let expected: Vec<_> = expected.into_iter().map(|text| text.map(str::to_owned)).collect();
             assert_eq!(found, expected, "{kinds}");
         }
     }

@@ -217,18 +217,20 @@ const soon = (place, after = 80) => setTimeout(() => {
   if (at.height > 0 && at.bottom > -1200 && at.top < innerHeight + 1200) fetchChunk(place)
 }, after)
 const there = []
+const coming = new Set()
 async function fetchChunk(place) {
-  if (!place.classList.contains('wait')) return
-  place.classList.remove('wait')
+  if (!place.classList.contains('wait') || coming.has(place)) return
+  // Its height is kept until the lines are there: else the next ones would come into view, and all be fetched at once.
+  coming.add(place)
   try {
     const answer = await fetch(place.dataset.src)
     if (!answer.ok) throw new Error(answer.status)
     place.replaceChildren(...(parsed(await answer.text()).body.firstElementChild?.childNodes ?? []))
+    place.classList.remove('wait')
     there.push(place)
     if (there.length > CHUNKS_MAX) {
       // The farthest goes, its height stays.
-      const top = place.getBoundingClientRect().top
-      there.sort((a, b) => Math.abs(a.getBoundingClientRect().top - top) - Math.abs(b.getBoundingClientRect().top - top))
+      there.sort((a, b) => Math.abs(a.getBoundingClientRect().top) - Math.abs(b.getBoundingClientRect().top))
       const gone = there.pop()
       gone.style.height = `${gone.offsetHeight}px`
       gone.replaceChildren()
@@ -237,8 +239,9 @@ async function fetchChunk(place) {
       near.observe(gone)
     }
   } catch {
-    place.classList.add('wait')
     soon(place, 1500)
+  } finally {
+    coming.delete(place)
   }
 }
 all('.chunk.wait').forEach(place => near.observe(place))
