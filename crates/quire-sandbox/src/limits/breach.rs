@@ -20,6 +20,16 @@ pub enum Breach {
     Reserve { free: u64, reserve: u64 },
 }
 
+impl Breach {
+    /// Whether something was ended for it.
+    pub fn ended(&self) -> bool {
+        match self {
+            Breach::Killed { .. } | Breach::Memory { .. } | Breach::Reserve { .. } => true,
+            Breach::Processes { ended, .. } | Breach::Disk { ended, .. } | Breach::Files { ended, .. } => *ended,
+        }
+    }
+}
+
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ended = |ended: &bool| if *ended { "; what was writing was ended" } else { "" };

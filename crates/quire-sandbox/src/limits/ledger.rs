@@ -53,9 +53,11 @@ impl Ledger {
         while self.is_spoken_to()
             && let Ok(Some(breach)) = frame::read::<Breach>(&self.channel)
         {
-            // One that was met again and again until it held is one.
-            if !news.iter().any(|told| discriminant(told) == discriminant(&breach)) {
-                news.push(breach);
+            // One that was met again and again until it held is one; that something was ended for it must be known.
+            match news.iter_mut().find(|told| discriminant(*told) == discriminant(&breach)) {
+                Some(told) if breach.ended() && !told.ended() => *told = breach,
+                Some(_) => {}
+                None => news.push(breach),
             }
         }
         if self.killed.as_mut().is_some_and(Counter::grew) {
@@ -138,6 +140,12 @@ mod tests {
         let ended = Breach::Processes { limit: 40, ended: true };
         frame::write(&theirs, &ended).unwrap();
         file("pids.events", "max 9\n");
+        assert_eq!(ledger.news(), [ended]);
+        // What the call before left over does not hide that this one's processes were ended.
+        let [left, ended] = [false, true].map(|ended| Breach::Disk { used: 3, limit: 1, ended });
+        for breach in [&left, &ended, &left] {
+            frame::write(&theirs, breach).unwrap();
+        }
         assert_eq!(ledger.news(), [ended]);
         drop(theirs);
         assert_eq!(ledger.news(), []);

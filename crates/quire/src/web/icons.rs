@@ -33,9 +33,10 @@ pub fn mark(mark: Mark) -> Markup {
     }
 }
 
-/// Returns the sign of an outcome that quire saw, or did not.
-pub fn outcome(passed: Option<bool>) -> Markup {
+/// Returns the sign of an outcome that quire saw, or did not. `doubted`: it passes, and something speaks against believing it.
+pub fn outcome(passed: Option<bool>, doubted: bool) -> Markup {
     match passed {
+        Some(true) if doubted => status("flag", "need", "Passed, but"),
         Some(true) => status("done", "done", "Passed"),
         Some(false) => status("fail", "fail", "Failed"),
         None => status("open", "off", "Not checked"),

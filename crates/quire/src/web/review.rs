@@ -22,7 +22,7 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
     let folders = task.charter.folders.len();
     let result = preview::result(page, &review);
     let (added, removed) = review.lines();
-    let passed = review.checks.iter().filter(|check| check.passed == Some(true)).count();
+    let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
     let mark = match review.mark {
         Mark::Ready if review.fails() => html! { span.tag.red { (clean(&review.state)) } },
         Mark::Ready => html! { span.tag.amber { "Ready for you" } },
@@ -79,7 +79,7 @@ fn brief(review: &Review) -> Markup {
         @if !claims.is_empty() {
             ul.claims {
                 @for claim in claims {
-                    li { (icons::outcome(claim.passed)) span { (quoting(&clean(&claim.text))) } span.proof.un[claim.passed.is_none()] { (quoting(&clean(&claim.outcome))) } }
+                    li { (icons::outcome(claim.passed, claim.doubted)) span { (quoting(&clean(&claim.text))) } span.proof.un[claim.passed.is_none()] { (quoting(&clean(&claim.outcome))) } }
                 }
             }
         }
@@ -94,13 +94,13 @@ fn checks(review: &Review) -> Markup {
         section.sec id="checks" aria-labelledby="checks-t" {
             header { h2 id="checks-t" { "Checks" } }
             @if review.checks.is_empty() {
-                p.claim { (icons::outcome(None)) "Not checked: the task has no check. Name one when you start it, or in quire.toml." }
+                p.claim { (icons::outcome(None, false)) "Not checked: the task has no check. Name one when you start it, or in quire.toml." }
             } @else {
                 div.checks.sheet {
                     @for check in &review.checks {
                         details open[check.passed == Some(false)] {
                             summary {
-                                (icons::outcome(check.passed))
+                                (icons::outcome(check.passed, check.doubted))
                                 span.what { code { (clean(&check.command)) } " " (clean(&check.outcome)) }
                                 span.by { @if check.passed.is_some() { "quire ran it" } }
                                 span.dur { @if check.passed.is_some() { (format!("{:.1} s", check.millis as f64 / 1000.0)) } }
