@@ -17,7 +17,9 @@ pub use drift::{DriftRow, Fit};
 pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
-pub use review::{CheckRow, Fate, FileChange, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile};
+pub use review::{
+    CheckRow, Fate, FileChange, InGit, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile,
+};
 
 use crate::bytes::{escape, unescape};
 use crate::event::{HookRun, Trouble, Why};

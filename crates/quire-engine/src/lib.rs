@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod tracked;
 pub mod trust;
 pub mod uninstall;
 mod usage;

@@ -12,17 +12,18 @@ use crate::place::Place;
 use crate::settings::{Resolved, SettingsError, Surroundings};
 use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
-use crate::work::load_snapshot;
-use crate::{host, live, snapshot};
+use crate::work::{hidden, load_snapshot};
+use crate::{host, live, snapshot, tracked};
 use quire_core::bytes::escape;
 use quire_core::change::renames::renames;
 use quire_core::charter::{Model, Purpose};
 use quire_core::event::Seq;
 use quire_core::task::AcceptState;
-use quire_core::view::{CheckRow, FileChange, LeftOut, Moved, Review};
-use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
-use quire_sandbox::StartError;
+use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review};
+use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Snapshot, Task, Usd, diff};
+use quire_sandbox::{StartError, folder_secrets};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -471,6 +472,13 @@ impl Quire {
             left.map(move |left| LeftOut { folder, path: left.path.clone(), why: left.why.clone() })
         });
         let left_out = left_out.collect();
+        let hide = hidden(&task.charter.sandbox.hide, &self.home);
+        let in_git =
+            (0u32..).zip(task.charter.folders.iter().zip(&frozen)).flat_map(|(folder, (at, frozen))| {
+                let kept = tracked::among(at, &folder_secrets(&frozen.view(at), &hide));
+                kept.into_iter().map(move |path| InGit { folder, path })
+            });
+        let in_git = in_git.collect();
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
             let inner = task.charter.folders.iter().find_map(|folder| path.strip_prefix(folder).ok());
@@ -479,7 +487,7 @@ impl Quire {
         let moved = moved.iter().map(|path| Moved { path: shown(path), system: live::is_system(path) });
         let moved = moved.collect();
         let drift = self.drift(&task)?;
-        Ok(Review { left_out, moved, drift, ..Review::of(&task, &version, files) })
+        Ok(Review { left_out, in_git, moved, drift, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.

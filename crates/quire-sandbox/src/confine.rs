@@ -44,11 +44,18 @@ pub struct Bounds {
     /// Whether cgroups bound these already.
     memory: Means,
     of_processes: Means,
+    /// Where the kernel does not bound all segments of System V's memory together: most bytes of one.
+    segment: Option<u64>,
 }
 
+/// Most segments of System V's memory in a namespace (`SHMMNI`, linux/shm.h).
+const SEGMENTS: u64 = 4096;
+
 impl Bounds {
-    pub fn of(spec: &Spec, held: &Held) -> Bounds {
+    /// Returns those of a sandbox; `segments` says whether the kernel bounds segments of memory together.
+    pub fn of(spec: &Spec, held: &Held, segments: bool) -> Bounds {
         let Spec { rung, memory_bytes, processes, disk_bytes, .. } = *spec;
+        let segment = (!segments).then_some(memory_bytes / 2 / SEGMENTS);
         Bounds {
             rung,
             memory_bytes,
@@ -56,6 +63,7 @@ impl Bounds {
             disk_bytes,
             memory: held.memory,
             of_processes: held.processes,
+            segment,
         }
     }
 }
@@ -78,6 +86,9 @@ pub fn confine(bounds: &Bounds, alone: bool) -> Result<(), Broken> {
     } else {
         unshared::scope()?;
         seccomp::add(unshared::filter(bounds.rung), 0).during("filtering system calls")?;
+    }
+    if let Some(bytes) = bounds.segment {
+        seccomp::add(seccomp::segments(bytes), 0).during("filtering system calls")?;
     }
     seccomp::install(alone).during("filtering system calls")
 }

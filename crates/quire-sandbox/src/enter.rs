@@ -44,7 +44,7 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
         // What a command says of itself elsewhere (`tool::command`), while it still can be said.
         let _ = std::fs::write("/proc/self/oom_score_adj", "800");
     }
-    kernel_files(root.as_fd(), spec)?;
+    let bounded = kernel_files(root.as_fd(), spec)?;
     rustix::system::sethostname(nameless::HOST_NAME.as_bytes()).during("naming the sandbox")?;
     rustix::process::setsid().during("leaving the terminal")?;
     process::die_with_parent().during("tying the sandbox to its spawner")?;
@@ -54,7 +54,7 @@ pub fn enter(spec: &Spec, limits: &Limits) -> Result<std::convert::Infallible, B
     limits.join().during("limiting the sandbox")?;
     // As the tree shows it, where it may be run whoever its owner is outside.
     let binary = mounts::within(&root, &Path::new(BIN_INSIDE).join("quire")).during("opening the hand")?;
-    become_hand(binary, Some(&Bounds::of(spec, &limits.held)))
+    become_hand(binary, Some(&Bounds::of(spec, &limits.held, bounded)))
 }
 
 /// Ends the way in, in the hand itself: changes the root and gives up what is to be given up. There is one thread, and nothing of
@@ -89,7 +89,7 @@ pub fn enter_copy(
     unshared::adopt().during("adopting orphans")?;
     rustix::process::chdir(&places.folders[0]).during("entering the copy")?;
     limits.join().during("limiting the sandbox")?;
-    let listener = confine::confine_copy(spec, &places, &Bounds::of(spec, &limits.held))?;
+    let listener = confine::confine_copy(spec, &places, &Bounds::of(spec, &limits.held, true))?;
     frame::write_with(caller, &(), &[listener]).during("handing over system calls")?;
     let binary = mounts::place(&spec.binary).during("opening the hand")?;
     become_hand(binary, None)
@@ -116,8 +116,9 @@ const TOLD: [(&str, &str); 16] = [
     (nameless::BOOT_ID, nameless::BOOT_COVER),
 ];
 
-/// Mounts what belongs to the new namespaces: processes, devices' and drivers' state, terminals.
-fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Broken> {
+/// Mounts what belongs to the new namespaces: processes, devices' and drivers' state, terminals. Returns whether the kernel bounds
+/// memory that no process need have mapped.
+fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<bool, Broken> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -130,9 +131,12 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
             mounts::directory_within(root, Path::new(at), 0).during(format_args!("finding /{at}"))?;
         mounts::attach(&made, &target).during(format_args!("mounting /{at}"))
     };
+    let bounded;
     if spec.rung == Rung::NoNewProc {
         // With whatever covers parts of it, for which alone the kernel allows this.
         let machines = mounts::place(Path::new("/proc")).during("opening /proc")?;
+        // What is written there is set of the writer's namespaces.
+        bounded = bound_namespaces(machines.as_fd(), spec.memory_bytes);
         let machines = mounts::copy_all(&machines).during("showing /proc")?;
         // The processes of the person are in it, and what can be set of them belongs to the same user.
         mounts::restrict_all(&machines, read_only).during("showing /proc")?;
@@ -143,15 +147,12 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
     } else {
         mount("proc", &[], "proc", quiet)?;
         mount("sysfs", &[], "sys", read_only)?;
+        let own = mounts::within(root, Path::new("proc")).during("finding /proc")?;
+        bounded = bound_namespaces(own.as_fd(), spec.memory_bytes);
     }
     let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("max", TERMINALS)];
     let no_exec = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     mount("devpts", &terminals, "dev/pts", no_exec)?;
-
-    // Nothing is written into a /proc that is the machine's.
-    if spec.rung.has_processes() {
-        bound_namespaces(root, spec.memory_bytes);
-    }
 
     // Some of these ask only for the owner, not for a privilege: whoever root inside may be, they are closed.
     for name in ["sys", "sysrq-trigger", "irq", "bus", "fs", "pressure"] {
@@ -167,23 +168,24 @@ fn kernel_files(root: std::os::fd::BorrowedFd<'_>, spec: &Spec) -> Result<(), Br
         let nothing = mounts::copy(&nothing).during("copying an empty file")?;
         mounts::attach(&nothing, &place).during(format_args!("hiding /{name}"))?;
     }
-    Ok(())
+    Ok(bounded)
 }
 
 /// Bounds what the kernel counts for each namespace rather than for each process. A kernel may know a name not at all, or
-/// keep it to real root; what the sandbox may have is less then by what it has of processes and memory only.
-fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
-    let sysctl = |name: &str| Path::new("proc/sys").join(name);
+/// keep it to real root; what the sandbox may have is less then by what it has of processes and memory only. Returns whether
+/// memory of System V, which no process need have mapped, is bounded.
+fn bound_namespaces(proc: std::os::fd::BorrowedFd<'_>, memory: u64) -> bool {
+    let sysctl = |name: &str| Path::new("sys").join(name);
     let read = |name: &str| -> Option<u64> {
         let file =
-            rustix::fs::openat(root, sysctl(name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+            rustix::fs::openat(proc, sysctl(name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let mut text = [0; 32];
         let length = rustix::io::read(&file, &mut text).ok()?;
         std::str::from_utf8(&text[..length]).ok()?.trim().parse().ok()
     };
     let write = |name: &str, value: u64| {
-        let file = rustix::fs::openat(root, sysctl(name), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        let _ = file.and_then(|file| rustix::io::write(&file, value.to_string().as_bytes()));
+        let file = rustix::fs::openat(proc, sysctl(name), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        file.and_then(|file| rustix::io::write(&file, value.to_string().as_bytes())).is_ok()
     };
     // The kernel counts these for a person, and his editor needs them too.
     for what in ["watches", "instances"] {
@@ -191,11 +193,10 @@ fn bound_namespaces(root: std::os::fd::BorrowedFd<'_>, memory: u64) {
             write(&format!("user/max_inotify_{what}"), (all / 4).max(1));
         }
     }
-    // Memory that no process need have mapped.
-    write("kernel/shmall", memory / 2 / process::page_size());
     write("kernel/shmmax", memory / 2);
     write("kernel/msgmni", 256);
     write("fs/mqueue/queues_max", 64);
+    write("kernel/shmall", memory / 2 / process::page_size())
 }
 
 /// Where the hand finds what is `left` for it to do.

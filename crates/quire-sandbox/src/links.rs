@@ -17,7 +17,10 @@ const SECRET_MAX: u64 = 1 << 20;
 /// Returns every path in the folders that is a file of `hidden` under another name. In a frozen copy, which has inodes of
 /// its own, that is a file with the same content.
 pub fn to(hidden: &[PathBuf], folders: &[FolderView]) -> Vec<PathBuf> {
-    let secrets: Vec<(PathBuf, Metadata)> = hidden.iter().flat_map(|path| linked(path)).collect();
+    // Where the frozen copies lie, files are one with the folders' for want of room, and no secrets.
+    let frozen = || folders.iter().flat_map(|folder| &folder.frozen);
+    let hidden = hidden.iter().filter(|path| !frozen().any(|frozen| frozen.starts_with(path)));
+    let secrets: Vec<(PathBuf, Metadata)> = hidden.flat_map(|path| linked(path)).collect();
     if secrets.is_empty() {
         return Vec::new();
     }
@@ -94,6 +97,20 @@ fn walk(top: &Path, most: usize, mut show: impl FnMut(&Path, &Metadata)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_frozen_copy_shares_with_its_folder_is_no_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for made in ["data/folders/1/base/.git", "project/.git"] {
+            fs::create_dir_all(path(made)).unwrap();
+        }
+        fs::write(path("project/.git/object"), "committed").unwrap();
+        fs::hard_link(path("project/.git/object"), path("data/folders/1/base/.git/object")).unwrap();
+        let frozen = vec![path("data/folders/1/base")];
+        let folder = FolderView { at: path("project"), frozen, ignored: vec![], suspects: None };
+        assert!(to(&[path("data")], &[folder]).is_empty());
+    }
 
     #[test]
     fn a_second_name_of_a_secret_is_found() {

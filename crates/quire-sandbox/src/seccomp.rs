@@ -107,6 +107,26 @@ const OWNERS: &[(c_long, u32, u32)] = &[
     (SYS_setuid, 0, 1),
 ];
 
+/// What may be asked of a file system by ioctl(2) among the kinds of [`OF_FILE_SYSTEMS`]: flags, versions and where a file lies
+/// (`FS_IOC_GETFLAGS`, `_SETFLAGS`, both also for 32 bits, `_GETVERSION`, `_FIEMAP`, `_FSGETXATTR`, `_FSSETXATTR`), and copies that
+/// share their blocks (`FICLONE`, `FICLONERANGE`, `FIDEDUPERANGE`); all of linux/fs.h.
+const OF_FILES: [u32; 11] = [
+    0x8008_6601,
+    0x4008_6602,
+    0x8004_6601,
+    0x4004_6602,
+    0x8008_7601,
+    0xc020_660b,
+    0x801c_581f,
+    0x401c_5820,
+    0x4004_9409,
+    0x4020_940d,
+    0xc018_9436,
+];
+
+/// Kinds of requests to file systems, the second byte of their numbers (`Documentation/userspace-api/ioctl/ioctl-number.rst`).
+const OF_FILE_SYSTEMS: [u8; 6] = [b'X', b'f', b'v', 0x15, 0x94, 0xf5];
+
 /// `SOCK_PACKET`, the raw socket of old (packet(7)).
 const OLD_PACKET: u32 = 10;
 
@@ -218,6 +238,15 @@ fn filter(alone: bool) -> Vec<sock_filter> {
         for request in [TIOCSTI, TIOCLINUX, TIOCSETD] {
             rules.when(BPF_JEQ, request as u32, NO);
         }
+        // A descriptor for reading is enough to close a file to every change for ever, to take a key of the person's from an
+        // encrypted disk, or to be told which disk it is.
+        for request in OF_FILES {
+            rules.when(BPF_JEQ, request, ALLOW);
+        }
+        rules.step(BPF_ALU | BPF_AND | BPF_K, 0xff00, 0, 0);
+        for kind in OF_FILE_SYSTEMS {
+            rules.when(BPF_JEQ, u32::from(kind) << 8, SECCOMP_RET_ERRNO | ENOTTY as u32);
+        }
         rules.answer(ALLOW);
     });
     if alone {
@@ -257,6 +286,21 @@ fn filter(alone: bool) -> Vec<sock_filter> {
         rules.load(argument(0));
         rules.when(BPF_JEQ, AF_UNIX as u32, ALLOW);
         rules.answer(NO);
+    });
+    filter.answer(ALLOW);
+    filter.0
+}
+
+/// Returns a filter that refuses segments of System V's memory of more than so many bytes, as a kernel does that has no room.
+pub fn segments(most: u64) -> Vec<sock_filter> {
+    let full = SECCOMP_RET_ERRNO | ENOSPC as u32;
+    let mut filter = Filter::new();
+    filter.call(SYS_shmget, |rules| {
+        rules.load(argument(1) + 4);
+        rules.when(BPF_JGT, 0, full);
+        rules.load(argument(1));
+        rules.when(BPF_JGT, u32::try_from(most).unwrap_or(u32::MAX), full);
+        rules.answer(ALLOW);
     });
     filter.answer(ALLOW);
     filter.0
@@ -347,7 +391,21 @@ mod tests {
     }
 
     #[test]
+    fn large_segments_are_refused() {
+        let refused = SECCOMP_RET_ERRNO | ENOSPC as u32;
+        for (size, expected) in [(1, ALLOW), (4096, ALLOW), (4097, refused), (1 << 32, refused)] {
+            assert_eq!(
+                answer_of(&segments(4096), ARCHITECTURE, SYS_shmget as u32, &[0, size, 0]),
+                expected,
+                "{size}"
+            );
+        }
+        assert_eq!(answer_of(&segments(4096), ARCHITECTURE, SYS_read as u32, &[0, 4097, 0]), ALLOW);
+    }
+
+    #[test]
     fn calls_and_their_answers() {
+        const NO_IOCTL: u32 = SECCOMP_RET_ERRNO | ENOTTY as u32;
         let high = 1 << 40;
         let rows = [
             (SYS_read, [0, 0, 0], ALLOW),
@@ -370,6 +428,14 @@ mod tests {
             (SYS_ioctl, [0, TIOCSTI | high, 0], NO),
             (SYS_ioctl, [0, TIOCLINUX, 0], NO),
             (SYS_ioctl, [0, TIOCSETD, 0], NO),
+            (SYS_ioctl, [0, 0x8008_6601, 0], ALLOW),
+            (SYS_ioctl, [0, FIONREAD, 0], ALLOW),
+            (SYS_ioctl, [0, FIOCLEX, 0], ALLOW),
+            (SYS_ioctl, [0, 0x4004_9409, 0], ALLOW),
+            (SYS_ioctl, [0, 0x4080_6685 | high, 0], NO_IOCTL),
+            (SYS_ioctl, [0, 0xc040_6618, 0], NO_IOCTL),
+            (SYS_ioctl, [0, 0x8011_1500, 0], NO_IOCTL),
+            (SYS_ioctl, [0, 0x5000_9401, 0], NO_IOCTL),
             (SYS_socket, [AF_UNIX as u64, SOCK_STREAM as u64, 0], ALLOW),
             (SYS_socket, [AF_INET as u64, (SOCK_STREAM | SOCK_CLOEXEC) as u64, 0], ALLOW),
             (SYS_socket, [AF_INET6 as u64, SOCK_DGRAM as u64, 0], ALLOW),

@@ -97,6 +97,15 @@ pub fn closed(filter: &mut Filter) {
     // A socket with a name in the file system is reached whatever Landlock says (before Linux 7.1): of a container's
     // manager, of the session's services. Pairs have no names.
     filter.when(BPF_JEQ, SYS_socket as u32, SECCOMP_RET_ERRNO | EAFNOSUPPORT as u32);
+    // A lease on a file of the person's makes whoever opens it wait, and the oldest kind of watch tells what goes on in a
+    // directory; for both it is enough that it can be read.
+    filter.call(SYS_fcntl, |rules| {
+        rules.load(crate::seccomp::argument(1));
+        for command in [F_SETLEASE, F_NOTIFY] {
+            rules.when(BPF_JEQ, command as u32, SECCOMP_RET_ERRNO | EINVAL as u32);
+        }
+        rules.answer(SECCOMP_RET_ALLOW);
+    });
     // Flags of files, such as "immutable", are changed through a descriptor that need not be writable.
     filter.call(SYS_ioctl, |rules| {
         rules.load(crate::seccomp::argument(1));

@@ -21,6 +21,8 @@ mod ground;
 mod install;
 #[path = "wall/life.rs"]
 mod life;
+#[path = "wall/meanwhile.rs"]
+mod meanwhile;
 #[path = "wall/mounts.rs"]
 mod mounts;
 #[path = "wall/stage.rs"]

@@ -44,6 +44,9 @@ pub struct Review {
     /// What the private copy did not have, so that the task never saw it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// What was hidden, and could be read all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_git: Vec<InGit>,
     /// What the task saw live and is not as it was when the task began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
@@ -73,6 +76,14 @@ pub struct LeftOut {
     pub folder: u32,
     pub path: RelPath,
     pub why: String,
+}
+
+/// A hidden file of a folder whose content git keeps as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InGit {
+    /// Index into the task's folders.
+    pub folder: u32,
+    pub path: RelPath,
 }
 
 /// Something of the machine that a task sees as it is.
@@ -118,6 +129,7 @@ impl Review {
             weak: task.weak.clone(),
             conventions: (*task.conventions).clone(),
             left_out: vec![],
+            in_git: vec![],
             moved: vec![],
             drift: vec![],
             serving: version.serving.as_deref().cloned(),
@@ -242,10 +254,18 @@ impl Review {
         }
         let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
         look.extend(self.left_out.iter().map(left_out));
+        let in_git = |kept: &InGit| {
+            (
+                kept.path.to_string(),
+                "was hidden, but git keeps it: what was committed could be read".to_owned(),
+            )
+        };
+        look.extend(self.in_git.iter().map(in_git));
         look.extend(self.moved.iter().map(|moved| {
             let why = match moved.system {
                 true => "packages of your machine changed since the task began",
-                false => "changed in your folder since the task began",
+                // A turn begins with what is there then.
+                false => "changed since the task began; `quire revise` starts on it anew",
             };
             (moved.path.clone(), why.to_owned())
         }));

@@ -92,7 +92,8 @@ const PACKAGES: [&str; 6] = [
 ];
 
 /// Where people and other installers make directories, and how deep they are looked for.
-const BY_HAND: [(&str, u32); 4] = [("usr/local", 4), ("opt", 2), ("srv", 2), ("var/lib", 0)];
+const BY_HAND: [(&str, u32); 7] =
+    [("usr/local", 4), ("opt", 2), ("srv", 2), ("usr/lib", 0), ("usr/share", 0), ("var", 0), ("var/lib", 0)];
 
 /// To be changed when other things are made from the same system.
 const FORM: &str = "2";

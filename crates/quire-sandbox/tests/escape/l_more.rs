@@ -76,6 +76,20 @@ pub const CASES: &[Case] = &[
         handles,
     ),
     case("L22", "names_of_terminals", "a name that says a terminal's words is a name", terminal_names),
+    case(
+        "L23",
+        "requests_to_file_systems",
+        "ENOTTY: no file is sealed, no key of a disk taken, and no disk tells its name",
+        requests,
+    ),
+    case("L24", "leases_and_old_watches", "make nobody wait outside, and tell nothing", leases),
+    case(
+        "L25",
+        "namespaces_by_handles",
+        "those of a process of one's own are had and not entered; no others, no parent, no next",
+        namespaces,
+    ),
+    case("L26", "memory_of_system_v", "ends at half of the sandbox's, mapped or not", segments),
 ];
 
 /// Runs Python that prints a line for each try, and returns what it said.
@@ -458,4 +472,100 @@ fn terminal_names(ground: &Ground) {
     // What faces show of it (K04) has nothing that moves a cursor.
     let shown = quire_core::bytes::escape(name.as_encoded_bytes());
     assert!(quire_core::bytes::unescape(&shown).is_some_and(|raw| raw == name.as_encoded_bytes()), "{shown}");
+}
+
+fn requests(ground: &Ground) {
+    const TRY: &str = "b = ctypes.create_string_buffer(4096)\nf = os.open('.', os.O_RDONLY)\n\
+        for name, n in (('seal', 0x40806685), ('take', 0xc0406618), ('add', 0xc0506617), ('policy', 0x800c6613), \
+        ('name', 0x80111500), ('version', 0x40087602), ('label', 0x81009431), ('snapshot', 0x50009401)):\n  \
+         print(name, 'ok' if c.ioctl(f, ctypes.c_ulong(n), b) >= 0 else errno.errorcode.get(ctypes.get_errno(), '?'))";
+    let inside = ground.inside();
+    for place in [format!("{:?}", inside.out()), "os.environ.get('TMPDIR', '/tmp')".into(), "'.'".into()] {
+        let said = python(&inside, &format!("os.chdir({place})\n{TRY}"));
+        assert!(
+            said.lines().count() == 8 && said.lines().all(|line| line.ends_with(" ENOTTY")),
+            "{place}: {said}"
+        );
+    }
+    // What is asked every day is answered, and outside there is another answer to the rest.
+    assert_eq!(
+        python(&inside, "print(tried(lambda: fcntl.ioctl(os.open('.', 0), 0x80086601, b'\\0' * 8)))"),
+        "ok"
+    );
+    let outside = std::process::Command::new("python3")
+        .args(["-c", &format!("import ctypes, errno, os\nc = ctypes.CDLL(None, use_errno=True)\n{TRY}")])
+        .current_dir(&ground.stage.base)
+        .output()
+        .unwrap();
+    let outside = String::from_utf8(outside.stdout).unwrap();
+    assert!(outside.lines().any(|line| !line.ends_with(" ENOTTY")), "{outside}");
+}
+
+fn leases(ground: &Ground) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // A tool's: the copy sees that one as well.
+    let tools = ground.stage.home.join(".cargo");
+    fs::create_dir_all(&tools).unwrap();
+    let file = tools.join("config.toml");
+    fs::write(&file, "x").unwrap();
+    let write = || fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&file).map(drop);
+    let inside = ground.inside();
+    let said = python(
+        &inside,
+        "f = os.open(os.path.expanduser('~/.cargo/config.toml'), os.O_RDONLY)\nd = os.open(os.path.expanduser('~/.cargo'), os.O_RDONLY)\n\
+         print('lease', tried(lambda: fcntl.fcntl(f, 1024, 0)))\nprint('watch', tried(lambda: fcntl.fcntl(d, 1026, 0x80000004)))\n\
+         print('kept', tried(lambda: fcntl.fcntl(f, 1025)))\nimport signal, subprocess\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+         subprocess.Popen(['sleep', '30'], pass_fds=[f, d], stdin=-3, stdout=-3, stderr=-3)",
+    );
+    write().expect("a file that is open for who owns it");
+    if ground.is_copy() {
+        assert_eq!(said, "lease EINVAL\nwatch EINVAL\nkept ok");
+    }
+    // The control: a lease of our own would make us wait.
+    let ours = fs::File::open(&file).unwrap();
+    // SAFETY: the word of it goes to nobody.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+    // SAFETY: plain numbers, and a descriptor that lives.
+    assert_eq!(
+        unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&ours), libc::F_SETLEASE, libc::F_RDLCK) },
+        0
+    );
+    assert_eq!(write().unwrap_err().raw_os_error(), Some(libc::EWOULDBLOCK));
+}
+
+fn namespaces(ground: &Ground) {
+    let inside = ground.inside();
+    let [spawner, hand] = crate::c_namespaces::spawner_and_hand();
+    let me = std::process::id();
+    // PIDFD_GET_*_NAMESPACE (linux/pidfd.h); NS_GET_PARENT, NS_MNT_GET_NEXT and _PREV (linux/nsfs.h).
+    let said = python(
+        &inside,
+        &format!(
+            "b = ctypes.create_string_buffer(4096)\n\
+             for who, pid in (('own', os.getpid()), ('first', 1), ('hand', {hand}), ('spawner', {spawner}), ('outside', {me})):\n  \
+             fd = c.syscall(434, pid, 0)\n  for n in range(1, 11):\n    r = c.ioctl(fd, ctypes.c_ulong(0xff00 | n), 0)\n    \
+             if r >= 0:\n      print(who, 'had')\n      for kind in (0, 0x10000000, 0x20000):\n        \
+             if call(308, r, kind) == 'ok': print(who, 'entered', n)\n\
+             for kind, n in (('user', 0xb702), ('pid', 0xb702), ('mnt', 0x8010b70b), ('mnt', 0x8010b70c), ('user', 0xb701)):\n  \
+             r = c.ioctl(os.open('/proc/self/ns/' + kind, 0), ctypes.c_ulong(n), b)\n  if r >= 0: print('reached', kind, hex(n))"
+        ),
+    );
+    let wrong: Vec<&str> = said.lines().filter(|line| *line != "own had").collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    if quire_sandbox::kernel() >= (6, 11) && cfg!(target_arch = "x86_64") {
+        assert!(said.contains("own had"), "the control: {said}");
+    }
+}
+
+fn segments(ground: &Ground) {
+    let mut spec = ground.stage.spec.clone();
+    spec.memory_bytes = 64 << 20;
+    let inside = ground.inside_of(&spec);
+    let said = python(
+        &inside,
+        "made = 0\nwhile made < 200 and c.shmget(0, 1 << 20, 0o1600) >= 0: made += 1\n\
+         print(made, c.shmget(0, 1 << 30, 0o1600), errno.errorcode[ctypes.get_errno()])",
+    );
+    let expected = if ground.is_copy() { "0 -1 ENOSYS" } else { "32 -1 " };
+    assert!(said.starts_with(expected), "{said}");
 }

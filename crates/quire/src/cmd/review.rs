@@ -471,6 +471,7 @@ pub mod tests {
                 change(b"run.sh", Some(("#\n", 0o644)), Some(("#\n", 0o755))),
             ],
             left_out: vec![],
+            in_git: vec![],
             moved: vec![],
             drift: vec![],
             serving: None,

@@ -5,6 +5,7 @@ use crate::stage::Stage;
 use crate::tree::walk;
 use serde_json::json;
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn a_secret_that_turns_up_is_masked_and_told() {
@@ -39,4 +40,35 @@ fn a_secret_that_turns_up_is_masked_and_told() {
     }
     let review = stage.quire(&["review", "1"]).exits(0);
     assert!(review.out.contains("line 2 holds what looks like a secret (GitLab token)"), "{}", review.out);
+}
+
+/// What is hidden in the folder can be read from where git keeps it; quire cannot help that, and says so.
+#[test]
+fn a_hidden_file_that_git_keeps_is_told() {
+    let stage = Stage::set();
+    let model =
+        Model::saying(vec![shell("cat .env; git show :.env; git show :web/.env.own; true"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    for (file, content) in [(".env", "HINT=blue\n"), ("web/.env.own", "HINT=green\n"), ("a.txt", "a\n")] {
+        stage.file(file, content);
+    }
+    git(&stage, &["init", "-q"]);
+    git(&stage, &["add", ".env", "a.txt"]);
+    stage.quire(&["run", "look"]).exits(0);
+    let asked = model.asked();
+    let heard = &asked.last().unwrap().results;
+    assert!(heard[0].contains("HINT=blue") && !heard[0].contains("HINT=green"), "{heard:?}");
+    let why = "was hidden, but git keeps it: what was committed could be read";
+    let review = stage.quire(&["review", "1"]).exits(0);
+    assert_eq!(review.out.matches(why).count(), 1, "{}", review.out);
+    let json = stage.quire(&["review", "1", "--json"]).exits(0);
+    assert!(json.out.contains(r#""in_git":[{"folder":0,"path":".env"}]"#), "{}", json.out);
+    // What is not to be hidden is not told.
+    git(&stage, &["rm", "-q", "--cached", ".env"]);
+    assert!(!stage.quire(&["review", "1"]).exits(0).out.contains(why));
+}
+
+fn git(stage: &Stage, arguments: &[&str]) {
+    let done = Command::new("git").current_dir(&stage.folder).args(arguments).output().unwrap();
+    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
