@@ -111,6 +111,28 @@ mod tests {
         assert!(read_with::<String, 2>(&ours).unwrap().is_none());
     }
 
+    proptest::proptest! {
+        /// What a hand may send: any bytes, and whole messages with a byte of them changed.
+        #[test]
+        fn whatever_comes_is_a_message_or_an_error(bytes: Vec<u8>, at: u16, with: u8) {
+            use crate::protocol::FromHand;
+            let outcome = r#"{"done":{"id":1,"outcome":{"text":"t","ok":true,"exit":0,"millis":1,"whole":"w","images":[]}}}"#;
+            let mut wire = (outcome.len() as u32).to_le_bytes().to_vec();
+            wire.extend(outcome.bytes());
+            assert!(read::<FromHand>(&*wire).is_ok());
+            let at = usize::from(at) % wire.len();
+            wire[at] = with;
+            for mut wire in [wire, bytes] {
+                // As much as was announced and cannot be there is not waited for.
+                let (ours, mut theirs) = UnixStream::pair().unwrap();
+                wire.truncate(60_000);
+                theirs.write_all(&wire).unwrap();
+                drop(theirs);
+                while let Ok(Some(_)) = read_with::<FromHand, 1>(&ours) {}
+            }
+        }
+    }
+
     #[test]
     fn a_length_that_lies_is_an_error() {
         for wire in [&[255, 255, 255, 255, 1][..], &[2, 0], &[4, 0, 0, 0, b'"', b'a']] {
