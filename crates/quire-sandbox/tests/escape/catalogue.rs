@@ -36,22 +36,18 @@ pub enum How {
 pub enum Where {
     /// Those that have no file tree of their own.
     Copy,
-    /// Those that have a file tree of their own, and the machine's processes.
-    SharedProc,
 }
 
 impl Where {
     fn has(self, stand: &Stand) -> bool {
         match self {
             Where::Copy => stand.rung == Rung::Copy,
-            Where::SharedProc => stand.rung == Rung::NoNewProc,
         }
     }
 
     pub fn told(self) -> &'static str {
         match self {
             Where::Copy => "on copies",
-            Where::SharedProc => "where /proc is the machine's",
         }
     }
 }
@@ -107,11 +103,6 @@ impl Case {
     /// The same case, which has nothing to try on some of the stands.
     pub const fn nothing_on(self, at: Where, why: &'static str) -> Case {
         Case { nothing: Some((at, "nothing", why)), ..self }
-    }
-
-    /// The same case, which on some of the stands nothing bounds.
-    pub const fn unbounded_on(self, at: Where, why: &'static str) -> Case {
-        Case { nothing: Some((at, "no bound", why)), ..self }
     }
 
     /// The same case, which is not proved on some of the stands.

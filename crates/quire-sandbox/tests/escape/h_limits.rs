@@ -1,7 +1,7 @@
 //! H: taking all there is. Limits are small here, so that meeting them is quick and costs the machine nothing. What is
 //! taken ends by itself as well, at some times its limit: where a limit does not hold, the case fails and the machine stays.
 
-use crate::catalogue::{Case, Where, case};
+use crate::catalogue::{Case, case};
 use crate::ground::Ground;
 use crate::stage::{Live, Stage, runs, until};
 use quire_sandbox::Spec;
@@ -20,17 +20,8 @@ pub const CASES: &[Case] = &[
         disk_fill,
     ),
     case("H04", "hidden_disk_fill", "found without a name and in closed directories too", hidden_disk_fill),
-    case("H05", "files_and_watches", "bounded, and the person's own watches still work", files_and_watches)
-        .unbounded_on(
-            Where::SharedProc,
-            "open files are bounded, watches are not: the kernel counts them for a namespace, whose bound is set \
-             through a /proc of its own",
-        ),
-    case("H06", "terminals_and_shared_memory", "bounded", terminals_and_shared_memory).unbounded_on(
-        Where::SharedProc,
-        "terminals are bounded, System V shared memory is not: the kernel counts it for a namespace, whose bound is set \
-         through a /proc of its own",
-    ),
+    case("H05", "files_and_watches", "bounded, and the person's own watches still work", files_and_watches),
+    case("H06", "terminals_and_shared_memory", "bounded", terminals_and_shared_memory),
     case("H07", "many_small_files", "what makes them is ended, and the limit is told", many_small_files),
     case(
         "H08",
