@@ -25,7 +25,9 @@ impl Breach {
     pub fn ended(&self) -> bool {
         match self {
             Breach::Killed { .. } | Breach::Memory { .. } | Breach::Reserve { .. } => true,
-            Breach::Processes { ended, .. } | Breach::Disk { ended, .. } | Breach::Files { ended, .. } => *ended,
+            Breach::Processes { ended, .. } | Breach::Disk { ended, .. } | Breach::Files { ended, .. } => {
+                *ended
+            }
         }
     }
 }
