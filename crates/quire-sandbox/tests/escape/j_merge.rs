@@ -47,11 +47,11 @@ pub const CASES: &[Case] = &[
         "never taken",
         "crates/quire/tests/journeys/folders.rs::j09_git_is_not_needed_and_its_files_are_not_taken",
     ),
-    not_here(
+    elsewhere(
         "J10",
         "files_that_run_code_on_the_machine",
-        "told apart in the review",
-        "not yet: the review tells of new programs and links, and shows every line, but has no list of such files",
+        "told apart in the review, and taken only with a yes of their own",
+        "crates/quire/tests/journeys/part.rs::j10_files_that_run_things_need_a_yes_of_their_own",
     ),
     elsewhere(
         "J11",
