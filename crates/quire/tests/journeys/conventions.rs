@@ -225,7 +225,8 @@ fn k05_what_a_folder_brings_counts_only_once_it_is_trusted_and_as_it_was_seen() 
         // The agent changed the hooks in its copy; the task runs those it began with.
         let runs = stage.log(2).into_iter().filter(|logged| matches!(logged.event, Event::Hooked { .. }));
         assert_eq!(runs.count(), 1);
-        stage.quire(&["accept", "2"]).exits(0);
+        stage.quire(&["accept", "2"]).exits(3).tells(&[".quire/hooks.json tells coding agents what to run"]);
+        stage.quire(&["accept", "2", "--with-programs"]).exits(0);
         assert!(made() && !fs::exists(stage.folder.join("evil")).unwrap());
         // Accepted, the agent's hooks are no longer what the person saw.
         let ended = stage.quire(&["task three"]).exits(0);

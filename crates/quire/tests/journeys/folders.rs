@@ -293,8 +293,7 @@ fn ignored_directories_that_changed_meanwhile_are_told() {
     stage.file("deps/two", "installed meanwhile\n");
     model.let_go();
     stage.quire(&["watch", "1"]).exits(0);
-    let told =
-        "deps  changed in your folder since the task began; `quire revise 1 \"again\"` starts anew on it";
+    let told = "deps  changed since the task began; `quire revise` starts on it anew";
     let review = stage.quire(&["review", "1"]).exits(0).out;
     assert!(review.contains(told), "{review}");
     let moved = &stage.json(&["review", "1"])["review"]["moved"];
