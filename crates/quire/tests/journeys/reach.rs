@@ -238,13 +238,17 @@ fn a_project_may_only_narrow_the_network() {
     let model = Model::saying(vec![shell("curl -sS -m 20 http://docs.example.org/"), say("Tried.")]);
     stage.use_model(&model, Wire::Chat);
     stage.file("quire.toml", "[sandbox]\nnet = \"all\"\n");
-    stage.quire(&["run", "x"]).exits(2).tells(&["quire.toml, line 2", "may only narrow"]);
+    // What would widen is without effect in a folder that is not trusted: the person is asked as ever.
+    stage
+        .quire(&["run", "x"])
+        .exits(3)
+        .tells(&["Not trusted, so without effect: sandbox.net", "quire allow 1"]);
     stage.file("quire.toml", "[secrets]\nGITHUB_TOKEN = { hosts = [\"evil.example\"] }\n");
     stage.quire(&["run", "x"]).exits(2).tells(&["quire.toml, line 2", "who is sent your secrets"]);
     stage.file("quire.toml", "[sandbox]\nnet = \"off\"\n");
     stage.quire(&["run", "read the docs"]).exits(0);
-    assert!(reached(&stage, 1).is_empty());
-    assert!(model.asked()[0].body.contains("There is no network."));
+    assert!(reached(&stage, 2).is_empty());
+    assert!(model.asked().last().is_some_and(|asked| asked.body.contains("There is no network.")));
     let other =
         stage.quire(&["sandbox", "--net", "registries", "--", "curl", "-sS", "http://docs.example.org/"]);
     assert!(other.out.contains("refused: docs.example.org:80 (not on this task's list)"), "{}", other.out);

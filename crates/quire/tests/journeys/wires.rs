@@ -163,8 +163,7 @@ fn review(stage: &Stage) {
         ("made/link", "new", "link", 0, 0),
         ("made/hollow", "new", "folder", 0, 0),
         ("old/notes.txt", "deleted", "file", 0, 1),
-        ("caf\\xe9.txt", "deleted", "file", 0, 1),
-        ("caf\\xe9-2.txt", "new", "file", 1, 0),
+        ("caf\\xe9-2.txt", "renamed", "file", 0, 0),
         ("data.bin", "changed", "file", 0, 0),
         ("empty", "deleted", "folder", 0, 0),
     ];
