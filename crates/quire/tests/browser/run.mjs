@@ -164,7 +164,7 @@ const plain = await browser.newContext({ javaScriptEnabled: false, storageState:
 const still = watched(await plain.newPage(), 'without scripts')
 await still.goto(origin + '/tasks/1')
 // Without the page itself its check would not pass, and nothing be written.
-await still.locator('.files input[value*="notes.txt"]').uncheck()
+await still.getByLabel('Take notes.txt').uncheck()
 await still.locator('#accept-button').click()
 await still.getByText('written to').waitFor()
 await still.getByRole('button', { name: /Undo/ }).click()
