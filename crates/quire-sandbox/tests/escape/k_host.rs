@@ -105,7 +105,8 @@ fn lying_hand(ground: &Ground) {
         }
         live.sandbox.end().unwrap();
     }
-    assert_eq!(open(), before, "descriptors are left open");
+    // Fewer may be: an old skeleton that is being cleared away holds some for a while.
+    assert!(open() <= before, "descriptors are left open");
     // And after all of that quire's own hand works.
     let spec = &ground.stage.spec;
     for place in [spec.out.join("lie"), spec.folders[0].frozen[0].join("lie")] {
