@@ -458,6 +458,22 @@ pub struct Before {
 }
 
 impl Proof {
+    /// Returns the proof of a check that says nothing of `snapshot`, because of `why`; it was not run.
+    pub fn unable(snapshot: Hash, why: String) -> Proof {
+        Proof {
+            snapshot,
+            passed: false,
+            exit: None,
+            millis: 0,
+            output: String::new(),
+            whole: None,
+            buts: vec![],
+            unable: Some(why),
+            before: None,
+            old_code_fails: None,
+        }
+    }
+
     /// Whether the check says that the task's work is wrong. What failed in the same way before says nothing of it.
     pub fn fails(&self) -> bool {
         !self.passed && self.unable.is_none() && !self.fails_as_before()

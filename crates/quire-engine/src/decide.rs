@@ -12,6 +12,7 @@ use crate::quire::{CLEARED, EngineError, Quire};
 use crate::snapshot;
 use crate::store::Writer;
 use crate::work::load_snapshot;
+use quire_core::charter::CheckSpec;
 use quire_core::event::{Part, Proof};
 use quire_core::task::{AcceptState, Version};
 use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
@@ -84,12 +85,12 @@ impl Quire {
             ignored: proposal.ignored,
             taken: proposal.taken,
             merged,
-            proofs: proofs.clone(),
+            proofs: proofs.iter().map(|(_, proof)| proof.clone()).collect(),
             programs: choice.programs,
         };
         self.store().append(id, task.seq, Writer::Person, vec![begin]).wait()?;
         let report = self.carry(task, number, false, plan)?;
-        let rows = version.checks.iter().zip(&proofs).map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
+        let rows = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
         Ok(Written { checks: rows.collect(), ..written(task, number, false, &report, files) })
     }
 
@@ -236,7 +237,7 @@ impl Quire {
         task: &Task,
         version: &Version,
         built: &Snapshot,
-    ) -> Result<Vec<Proof>, EngineError> {
+    ) -> Result<Vec<(CheckSpec, Proof)>, EngineError> {
         let scratch = self.home().join("once").join(std::process::id().to_string());
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         crate::freeze::remove_tree(&scratch).map_err(failed)?;
@@ -246,11 +247,8 @@ impl Quire {
         crate::freeze::remove_tree(&scratch).map_err(failed)?;
         drop(held);
         let proofs = proofs.map_err(|why| EngineError::Unchecked { task: task.id, why: why_text(&why) })?;
-        let rows = version.checks.iter().zip(&proofs).enumerate();
-        let worse = rows.filter(|(n, (_, proof))| {
-            !proof.passed
-                && proof.unable.is_none()
-                && version.proofs.get(*n).is_none_or(|before| before.passed)
+        let worse = proofs.iter().enumerate().filter(|(n, (_, proof))| {
+            proof.fails() && version.proofs.get(*n).is_none_or(|before| before.passed)
         });
         let fails: Vec<CheckRow> = worse.map(|(_, (spec, proof))| CheckRow::of(spec, Some(proof))).collect();
         match fails.is_empty() {

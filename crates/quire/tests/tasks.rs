@@ -125,7 +125,7 @@ fn without_a_model_the_task_is_kept_and_waits() {
 
     let (code, out, err) = home.quire(&["ls"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    assert_eq!(out, "NEEDS YOU 1\n ? 1  fix the rounding test  no model  code/invoice  you 1x   now\n");
+    assert_eq!(out, "NEEDS YOU 1\n ? 1  fix the rounding test  no model  code/invoice   now  you 1x\n");
     let row = &home.json(&["ls", "--json"], 0)[0]["tasks"][0];
     assert_eq!((&row["task"], &row["mark"], &row["steps"]), (&1.into(), &"needs_you".into(), &0.into()));
     assert_eq!(row["state"], "needs you: no model");
