@@ -19,7 +19,7 @@ pub struct Prompt {
     pub replies: u32,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum PromptItem {
     /// Words of the person's, or a notice of quire's (which says so).
     Words(String),
@@ -29,7 +29,7 @@ pub enum PromptItem {
     Results(Vec<ToolResult>),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ToolResult {
     /// The model's id of the call.
     pub id: String,

@@ -5,6 +5,7 @@ mod accepts;
 mod compact;
 mod hooks;
 mod instruct;
+mod kept;
 mod loops;
 mod needed;
 mod planning;
@@ -42,7 +43,7 @@ use fallback::Fallbacks;
 pub use fallback::StandIn;
 
 /// Everything that is known of a task. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Task {
     pub id: u64,
     /// The last event's place.
@@ -127,7 +128,7 @@ pub struct Task {
 }
 
 /// Where a task stands, as a person sees it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     Working,
     /// For a person; `resume` goes on.
@@ -140,7 +141,7 @@ pub enum Phase {
 }
 
 /// Where a turn stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Stage {
     Ask,
     Calls,
@@ -151,14 +152,14 @@ pub(crate) enum Stage {
     Stuck(Why),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct OpenReply {
     pub reply: Arc<Reply>,
     pub judged: bool,
     pub calls: Vec<CallState>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum CallState {
     Owed,
     Begun,

@@ -134,12 +134,23 @@ impl World {
         }
     }
 
+    /// Folds the log: all of it, or what came since the fold was kept at some place.
     fn fold(&self) -> Task {
-        let mut task = Task::open(1, &self.log[0]).unwrap();
-        for logged in &self.log[1..] {
-            task.apply(logged).unwrap();
+        let kept = Dice(self.seed ^ self.log.len() as u64).roll(self.log.len() as u64) as usize + 1;
+        let mut whole = Task::open(1, &self.log[0]).unwrap();
+        let mut carried_on = None;
+        for (place, logged) in self.log.iter().enumerate() {
+            if place > 0 {
+                whole.apply(logged).unwrap();
+                carried_on.iter_mut().for_each(|task: &mut Task| task.apply(logged).unwrap());
+            }
+            if place + 1 == kept {
+                carried_on = Some(Task::from_bytes(&whole.to_bytes()).expect("a fold can be kept"));
+            }
         }
-        task
+        let carried_on = carried_on.expect("kept at a place of the log");
+        assert_eq!(format!("{carried_on:?}"), format!("{whole:?}"), "seed {} kept at {kept}", self.seed);
+        carried_on
     }
 
     /// As the store does it: the whole batch, or nothing.

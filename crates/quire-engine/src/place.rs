@@ -6,6 +6,7 @@
 //! tasks/N/layers/K.boot  the boot in which an unsealed layer was begun; overlays are mounted without syncing
 //! tasks/N/run/           what the running sandbox needs; worthless afterwards
 //! tasks/N/out/           whole outputs, as the hand leaves them
+//! tasks/N/fold           the fold of a long log, to begin with (`store/kept.rs`)
 //! tasks/N/accept-A.*     the journal of an accept; undo-A.* likewise
 //! ```
 

@@ -6,6 +6,7 @@
 //! of a process goes through one thread (`store/writer.rs`); what it is asked for is answered by a [`Receipt`].
 
 mod folds;
+mod kept;
 mod log;
 mod spending;
 mod writer;
@@ -141,7 +142,7 @@ impl Store {
     /// error, and is left byte for byte as it is.
     pub fn open(home: &Path) -> Result<Store, OpenError> {
         let database = Arc::new(Database::open(home)?);
-        let folds = Arc::<Folds>::default();
+        let folds = Arc::new(Folds::of_home(home));
         let index = Arc::<Index>::default();
         let blobs = Blobs::of(home, database.clone(), index.clone())?;
         let (commits, seen) = watch::channel(0);
@@ -151,6 +152,7 @@ impl Store {
             folds: folds.clone(),
             index,
             commits,
+            keeping: None,
         };
         let (requests, asked) = mpsc::channel();
         let writer = std::thread::Builder::new()

@@ -5,7 +5,7 @@ use crate::bytes::Hash;
 use crate::event::Part;
 
 /// One writing of a version into the real folders.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Accept {
     pub snapshot: Hash,
     /// Empty: everything.
@@ -17,7 +17,7 @@ pub struct Accept {
     pub state: AcceptState,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum AcceptState {
     Begun,
     Done,

@@ -7,7 +7,7 @@ use crate::task::{Phase, Task};
 use std::sync::Arc;
 
 /// A model that was asked because another did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StandIn {
     /// PROVIDER/MODEL.
     pub model: String,
@@ -16,7 +16,7 @@ pub struct StandIn {
 }
 
 /// What became of the charter's fallbacks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(super) struct Fallbacks {
     /// The model that the person named, in whose place one may stand.
     named: Option<Model>,

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The last steps, and how far they repeat those before them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(super) struct Loops {
     /// At most [`CYCLE_MAX`], the last one first.
     steps: VecDeque<Step>,
@@ -29,7 +29,7 @@ pub(super) struct Loops {
     warnings: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Step {
     same: Hash,
     alike: Hash,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// How often the task could not go on, or was not right, without its person. What they asked for themselves (a plan first,
 /// `stop`) and questions that it went on without do not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Needed {
     /// Questions of the agent's that the task waited for.
     pub questions: u32,

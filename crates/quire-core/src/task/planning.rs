@@ -8,7 +8,7 @@ use crate::event::{Event, Why};
 use std::sync::Arc;
 
 /// A plan that a person looks at before it is carried out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Planning {
     /// The last one that the model made.
     draft: Option<Arc<str>>,

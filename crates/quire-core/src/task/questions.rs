@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// A question, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Asking {
     pub question: Question,
     /// What the person said last.

@@ -6,7 +6,7 @@ use crate::net;
 use std::sync::Arc;
 
 /// A destination of which the person was asked whether it may be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Reach {
     pub host: String,
     pub port: u16,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What was spent, and what is reserved for the request that is open.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Spending {
     /// Money, by the hour since 1970 in which the request was begun.
     settled: BTreeMap<u64, Usd>,
@@ -28,14 +28,14 @@ pub struct Spending {
 }
 
 /// A request that is open.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Open {
     hour: u64,
     worst: Worst,
     price: Option<Price>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Counted {
     tokens: u64,
     /// Items of the conversation that were among them.

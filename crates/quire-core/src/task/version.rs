@@ -6,7 +6,7 @@ use crate::event::{Apart, Proof};
 use std::sync::Arc;
 
 /// What the end of a sandbox left: what checks run on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sealed {
     pub layer: u32,
     pub snapshot: Hash,
@@ -18,7 +18,7 @@ pub struct Sealed {
 }
 
 /// The files as they stood when a turn ended: what is reviewed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Version {
     pub number: u32,
     pub snapshot: Hash,
@@ -36,7 +36,7 @@ pub struct Version {
 }
 
 /// A line of the model's plan.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct PlanStep {
     pub step: String,
     /// `pending`, `doing` or `done`.

@@ -1,27 +1,37 @@
 //! The folds of tasks that this process has seen, kept because a log only grows: what was folded once stays true, and is
-//! carried on by the rows above it.
+//! carried on by the rows above it. What this process has not seen begins with what another kept of it (`store/kept.rs`).
 
+use super::kept::{self, Fold, Kept};
 use super::log;
 use crate::database::{Damaged, Database, DatabaseError};
 use quire_core::{Logged, Task};
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Folds kept at most; the one that was used longest ago goes first.
-const KEPT_MAX: usize = 512;
+/// Folds held at most; the one that was used longest ago goes first.
+const SEEN_MAX: usize = 512;
+
+pub(super) struct Folds {
+    seen: Mutex<Seen>,
+    kept: Kept,
+}
 
 #[derive(Default)]
-pub(super) struct Folds(Mutex<Kept>);
-
-#[derive(Default)]
-struct Kept {
+struct Seen {
     by_task: HashMap<i64, (u64, Arc<Task>)>,
     uses: u64,
+    /// Up to which event of a task a fold is kept beside its log, as far as this process knows.
+    kept_at: HashMap<i64, u64>,
 }
 
 impl Folds {
+    pub fn of_home(home: &Path) -> Folds {
+        Folds { seen: Mutex::default(), kept: Kept::of(home) }
+    }
+
     /// Returns the fold of a task's whole log as `conn` sees it now, or `None` where there is no such task.
     pub fn of(
         &self,
@@ -30,6 +40,9 @@ impl Folds {
         id: i64,
     ) -> Result<Option<Arc<Task>>, DatabaseError> {
         let mut task = self.lock().get(id);
+        if task.is_none() {
+            task = self.kept_fold(database, conn, id)?;
+        }
         let after = task.as_ref().map_or(0, |task| task.seq);
         let there = log::read(database, conn, id, after, |logged| match carry_on(&mut task, id, &logged) {
             Ok(()) => ControlFlow::Continue(()),
@@ -43,31 +56,72 @@ impl Folds {
             && task.seq > after
         {
             self.keep(id, task.clone());
+            if let Some(fold) = self.owed(database, conn, id, task)? {
+                self.write(&fold);
+            }
         }
         Ok(task)
     }
 
-    /// Keeps a fold of rows that are committed, unless one that is further on is already here.
-    pub fn keep(&self, id: i64, task: Arc<Task>) {
-        let mut kept = self.lock();
-        if kept.get(id).is_some_and(|here| here.seq >= task.seq) {
-            return;
+    /// Returns the fold that is kept beside the log, where the log still has the very event that it ends with.
+    fn kept_fold(
+        &self,
+        database: &Database,
+        conn: &Connection,
+        id: i64,
+    ) -> Result<Option<Arc<Task>>, DatabaseError> {
+        let Some(Fold { task, sum }) = self.kept.read(id) else { return Ok(None) };
+        if log::sum_of(database, conn, id, task.seq)? != Some(sum) {
+            return Ok(None);
         }
-        let used = kept.uses;
-        kept.by_task.insert(id, (used, task));
-        if kept.by_task.len() > KEPT_MAX
-            && let Some((&oldest, _)) = kept.by_task.iter().min_by_key(|(_, (used, _))| *used)
-        {
-            kept.by_task.remove(&oldest);
+        self.lock().kept_at.insert(id, task.seq);
+        Ok(Some(task))
+    }
+
+    /// Returns the fold of a log that grew long since one was kept, for [`Folds::write`]. All of it is committed.
+    pub fn owed(
+        &self,
+        database: &Database,
+        conn: &Connection,
+        id: i64,
+        task: &Arc<Task>,
+    ) -> Result<Option<Fold>, DatabaseError> {
+        let kept_at = self.lock().kept_at.get(&id).copied();
+        if !kept::is_due(task, kept_at.unwrap_or(0)) {
+            return Ok(None);
+        }
+        let sum = log::sum_of(database, conn, id, task.seq)?;
+        self.lock().kept_at.insert(id, task.seq);
+        Ok(sum.map(|sum| Fold { task: task.clone(), sum }))
+    }
+
+    pub fn write(&self, fold: &Fold) {
+        if let Err(error) = self.kept.write(fold) {
+            tracing::debug!(task = fold.task.id, %error, "the fold of a long log is not kept");
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps a fold of rows that are committed, unless one that is further on is already here.
+    pub fn keep(&self, id: i64, task: Arc<Task>) {
+        let mut seen = self.lock();
+        if seen.get(id).is_some_and(|here| here.seq >= task.seq) {
+            return;
+        }
+        let used = seen.uses;
+        seen.by_task.insert(id, (used, task));
+        if seen.by_task.len() > SEEN_MAX
+            && let Some((&oldest, _)) = seen.by_task.iter().min_by_key(|(_, (used, _))| *used)
+        {
+            seen.by_task.remove(&oldest);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Seen {
     fn get(&mut self, id: i64) -> Option<Arc<Task>> {
         self.uses += 1;
         let (used, task) = self.by_task.get_mut(&id)?;

@@ -2,7 +2,7 @@
 
 use crate::database::{Damaged, Database, DatabaseError};
 use quire_core::{Event, Logged};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::ControlFlow;
 
 /// Returns what the row's `sum` must be: SQLite has no checksum of its own, and a flipped bit in a text is still a text.
@@ -29,6 +29,20 @@ pub(super) fn write(
             .execute(params![task, logged.seq, logged.at_ms, event, sum])
     })())?;
     Ok(())
+}
+
+/// Returns the sum of one event's row, or `None` where it is not there with all that come before it.
+pub(super) fn sum_of(
+    database: &Database,
+    conn: &Connection,
+    task: i64,
+    seq: u64,
+) -> Result<Option<[u8; 16]>, DatabaseError> {
+    let sql = "SELECT sum FROM event WHERE task = ?1 AND seq = ?2
+               AND (SELECT count(*) FROM event WHERE task = ?1 AND seq <= ?2) = ?2";
+    let sum =
+        conn.prepare_cached(sql).and_then(|mut sum| sum.query_row(params![task, seq], |row| row.get(0)));
+    database.by(sum.optional())
 }
 
 /// Gives `each` the events above `after`, in order; returns whether the event at `after` itself is there (0 always is).

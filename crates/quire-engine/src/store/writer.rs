@@ -15,6 +15,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{oneshot, watch};
 
@@ -93,6 +94,8 @@ pub(super) struct WriterThread {
     pub conn: Connection,
     /// Counts this process's commits.
     pub commits: watch::Sender<u64>,
+    /// Keeps the fold of a long log, aside from the tasks that wait for their commits.
+    pub keeping: Option<JoinHandle<()>>,
 }
 
 impl WriterThread {
@@ -108,6 +111,9 @@ impl WriterThread {
             && let Err(e) = self.commit(&mut [])
         {
             tracing::warn!("the places of some blobs were not written: {e}");
+        }
+        if let Some(keeping) = self.keeping.take() {
+            let _ = keeping.join();
         }
     }
 
@@ -151,8 +157,24 @@ impl WriterThread {
         let placed = self.index.write(database, &tx)?;
         database.by(tx.commit())?;
         self.index.written(&placed);
-        tasks.into_iter().for_each(|(id, task)| self.folds.keep(id, task));
+        for (id, task) in tasks {
+            self.keep(id, &task);
+            self.folds.keep(id, task);
+        }
         Ok(answers)
+    }
+
+    /// Keeps the fold of a log that grew long, one at a time.
+    fn keep(&mut self, id: i64, task: &Arc<Task>) {
+        if self.keeping.as_ref().is_some_and(|keeping| !keeping.is_finished()) {
+            return;
+        }
+        // What cannot be read now is told of by whoever needs it.
+        if let Ok(Some(fold)) = self.folds.owed(&self.database, &self.conn, id, task) {
+            let folds = self.folds.clone();
+            let keeps = std::thread::Builder::new().name("fold".into());
+            self.keeping = keeps.spawn(move || folds.write(&fold)).ok();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod blobs;
 mod damage;
 mod full_disk;
+mod kept;
 mod kill;
 mod processes;
 mod rules;
