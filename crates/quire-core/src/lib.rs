@@ -17,6 +17,7 @@ pub mod net;
 pub mod prompt;
 pub mod sealed;
 pub mod secret;
+pub mod table;
 pub mod task;
 pub mod view;
 pub mod want;
