@@ -208,8 +208,15 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
     };
     let (say, heard) = mpsc::channel();
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;
-    let input =
-        serde_json::json!({ "command": "cat file && echo written > file && rm file && echo made > made" });
+    // What lies beside the state is nobody's business inside: there it cannot be written, or is a copy's.
+    let outside = scratch.join("outside");
+    fs::write(&outside, "as it was\n").map_err(StartError::directories)?;
+    let input = serde_json::json!({
+        "command": format!(
+            "cat file && echo written > file && rm file && echo made > made && (echo out > '{}' || true) 2>&1",
+            outside.display()
+        )
+    });
     let call = ToHand::Call { id: 1, tool: "shell".into(), input: input.to_string() };
     let said = sandbox.send(&call).map_err(|_| StartError::Ended).and_then(|()| {
         loop {
@@ -226,6 +233,13 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
     ended?;
     if said.exit != Some(0) {
         return Err(StartError::Refused(format!("a command inside failed: {}", said.text.trim())));
+    }
+    let is_as_it_was = |path: &Path| fs::read(path).is_ok_and(|content| content == b"as it was\n");
+    if !is_as_it_was(&spec.folders[0].frozen[0].join("file"))
+        || !is_as_it_was(&outside)
+        || fs::read_dir(&spec.folders[0].at).map_err(StartError::directories)?.next().is_some()
+    {
+        return Err(StartError::Refused("what a command wrote inside came out".to_owned()));
     }
     Ok(ports_taken)
 }
