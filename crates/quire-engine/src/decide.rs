@@ -168,7 +168,7 @@ impl Quire {
     }
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
-    pub(crate) fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
+    pub fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
         if task.is_being_written() || !matches!(task.phase, Phase::Ready | Phase::Accepted) {
             return Ok(vec![]);
         }

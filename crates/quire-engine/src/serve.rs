@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -99,7 +100,10 @@ impl Quire {
             None if task.snapshot.is_none() => return Err(ServeError::TooEarly(id)),
             None => None,
         };
-        let scratch = self.home().join("once").join(std::process::id().to_string());
+        // One process may show several.
+        static SHOWN: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{}.{}", std::process::id(), SHOWN.fetch_add(1, Ordering::Relaxed));
+        let scratch = self.home().join("once").join(name);
         remove(&scratch)?;
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         // Who clears up after killed commands leaves what is held.
@@ -146,11 +150,11 @@ fn remove(scratch: &Path) -> Result<(), EngineError> {
 }
 
 impl Stand {
-    /// Runs the command and forwards what `listener` accepts to its port; calls `ready` once that is open. Returns only
-    /// what ended it. `live` is given the command's output as it comes.
+    /// Runs the command and forwards what `listener` accepts to its port, where there is one; calls `ready` once that port is
+    /// open. Returns only what ended it. `live` is given the command's output as it comes.
     pub async fn run(
         &self,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         ready: impl FnOnce(),
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> ServeError {
@@ -160,7 +164,7 @@ impl Stand {
         match self.wait_until_open(&mut running).await {
             Ok(()) => {
                 ready();
-                self.forward(&listener, &mut running).await
+                self.forward(listener.as_ref(), &mut running).await
             }
             Err(error) => error,
         }
@@ -184,7 +188,12 @@ impl Stand {
         Ok(())
     }
 
-    async fn forward(&self, listener: &TcpListener, running: &mut Running) -> ServeError {
+    /// Leads into the sandbox, to the command's port.
+    pub async fn connect(&self) -> io::Result<TcpStream> {
+        self.hands.connect(self.serving.port).await
+    }
+
+    async fn forward(&self, listener: Option<&TcpListener>, running: &mut Running) -> ServeError {
         let free = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut left_behind = running.0.is_finished();
@@ -258,9 +267,10 @@ impl Stand {
 
 /// Accepts a connection when there is room for it.
 async fn accept(
-    listener: &TcpListener,
+    listener: Option<&TcpListener>,
     free: &Arc<Semaphore>,
 ) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let Some(listener) = listener else { return std::future::pending().await };
     let permit = free.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),

@@ -7,17 +7,23 @@
 mod act;
 mod assets;
 mod changes;
+mod code;
 mod door;
 mod enter;
+mod find;
 mod frame;
 mod home;
 mod icons;
+mod lines;
 mod live;
 mod preview;
+mod result;
 mod review;
+mod served;
 mod settings;
 mod standing;
 mod story;
+mod tables;
 mod text;
 mod watch;
 
@@ -53,6 +59,7 @@ pub struct Page {
     quire: Arc<Quire>,
     door: Door,
     previews: preview::Previews,
+    servers: served::Servers,
     /// Of the person who opened the page last: tasks begun here are as if begun there.
     here: Mutex<Arc<Surroundings>>,
     /// What tasks at work did so far, so that it is folded once.
@@ -133,6 +140,7 @@ fn serve(quire: &Arc<Quire>, wanted: Option<u16>, before: Option<u16>) -> io::Re
         quire: quire.clone(),
         door: Door::new(quire.home(), port, preview)?,
         previews: preview::Previews::new(preview),
+        servers: served::Servers::default(),
         here: Mutex::new(Arc::new(Surroundings::capture())),
         stories: Mutex::default(),
         reviews: changes::Reviews::default(),
@@ -205,14 +213,9 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/events", get(live::events))
         .route("/tasks/{task}/plan", get(watch::part))
         .route("/tasks/{task}/files/{file}", get(changes::file))
-        .route("/tasks/{task}/accept", post(act::accept))
-        .route("/tasks/{task}/undo", post(act::undo))
-        .route("/tasks/{task}/revise", post(act::revise))
-        .route("/tasks/{task}/discard", post(act::discard))
-        .route("/tasks/{task}/stop", post(act::stop))
-        .route("/tasks/{task}/resume", post(act::resume))
-        .route("/tasks/{task}/answer", post(act::answer))
-        .route("/tasks/{task}/reply", post(act::reply))
+        .route("/tasks/{task}/find", get(find::find))
+        .route("/tasks/{task}/kept-from", get(result::part))
+        .route("/tasks/{task}/{decision}", post(act::decide))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)
         .layer(axum::middleware::from_fn_with_state(page.clone(), door::guard))

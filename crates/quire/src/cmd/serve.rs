@@ -32,7 +32,7 @@ pub fn serve(args: &ServeArgs, face: &Face) -> Result<Exit, Failure> {
         };
         let ready = || told(&stand, args.task.task, address, face);
         let ended = tokio::select! {
-            ended = stand.run(listener, ready, live) => Some(ended),
+            ended = stand.run(Some(listener), ready, live) => Some(ended),
             _ = interrupt.recv() => None,
             _ = end.recv() => None,
             _ = hang_up.recv() => None,

@@ -1,19 +1,19 @@
-//! Changes as lines. A file's lines come in chunks: a page holds the first ones, the script fetches the others when they come
-//! near, and without scripts a link leads to the whole file. One element a line, its numbers in attributes, which are no text
-//! and so are not copied with it: what a browser lays out is a twentieth of a grid with three elements a line.
+//! Changes, file by file. A file's lines come in chunks: a page holds the first ones, the script fetches the others when they
+//! come near, and without scripts a link leads to the whole file.
 
 use crate::error::{Exit, Failure};
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
+use crate::web::lines::{self, Drawing, Layout, Row};
 use crate::web::text::marked;
 use crate::web::{Page, lock};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
-use quire_core::diff::{Hunk, Kind, Line};
-use quire_core::view::{self, Fate, FileChange, Review, Shape};
+use quire_core::view::{self, Fate, FileChange, Review, Shape, Taken};
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// Lines of a chunk; the style reserves the height of a whole one.
@@ -25,8 +25,6 @@ const FIRST_OF_ALL: usize = 1000;
 const CLOSED_ABOVE: usize = 2000;
 /// Reviews that are kept for the chunks to come.
 const KEPT: usize = 8;
-/// Of a line, in characters; a longer one is cut, and the plain diff has it.
-const LINE_CHARS_MAX: usize = 2000;
 
 /// Reviews by task and by the place of its log: whatever happens to a task makes another.
 #[derive(Default)]
@@ -63,52 +61,19 @@ impl Page {
     }
 }
 
-/// A line as it is drawn.
-enum Row<'r> {
-    Hunk(&'r Hunk),
-    Line { kind: Kind, was: usize, now: usize, text: &'r [u8], pair: Option<&'r [u8]> },
-}
-
-fn rows(file: &FileChange) -> Vec<Row<'_>> {
-    let mut rows = vec![];
-    for hunk in &file.hunks {
-        rows.push(Row::Hunk(hunk));
-        let (mut was, mut now) = (hunk.was_start, hunk.now_start);
-        for (line, pair) in hunk.lines.iter().zip(pairs(&hunk.lines)) {
-            rows.push(Row::Line { kind: line.kind, was, now, text: &line.text, pair });
-            was += usize::from(line.kind != Kind::Added);
-            now += usize::from(line.kind != Kind::Removed);
-        }
-    }
-    rows
-}
-
-/// Returns for each line the one that it became, or was: where as many lines were added as were removed before them. In one
-/// pass, because a run may be as long as a file.
-fn pairs(lines: &[Line]) -> Vec<Option<&[u8]>> {
-    let mut pairs = vec![None; lines.len()];
-    let runs: Vec<&[Line]> = lines.chunk_by(|a, b| a.kind == b.kind).collect();
-    let mut begin = 0;
-    for (n, run) in runs.iter().enumerate() {
-        let next = runs.get(n + 1).filter(|next| next[0].kind == Kind::Added && next.len() == run.len());
-        if let (Kind::Removed, Some(next)) = (run[0].kind, next) {
-            for (at, (was, now)) in run.iter().zip(next.iter()).enumerate() {
-                pairs[begin + at] = Some(now.text.as_slice());
-                pairs[begin + run.len() + at] = Some(was.text.as_slice());
-            }
-        }
-        begin += run.len();
-    }
-    pairs
+/// Returns how the changes of a review are drawn, as the address asks for it.
+pub fn drawing(review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
+    let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };
+    Drawing { layout, choosable: review.taken != Taken::Whole, name: "" }
 }
 
 /// Returns the article of each file, with as many lines as a first page holds.
-pub fn files(review: &Review, folders: usize) -> Markup {
+pub fn files(review: &Review, folders: usize, drawing: Drawing<'_>) -> Markup {
     let mut left = FIRST_OF_ALL;
     let mut articles = vec![];
     for (number, file) in review.files.iter().enumerate() {
         let first = left.min(FIRST_OF_FILE);
-        let (article, shown) = article(review, number, file, folders, first);
+        let (article, shown) = article(review, number, file, folders, (first, drawing));
         left = left.saturating_sub(shown);
         articles.push(article);
     }
@@ -124,11 +89,12 @@ fn article(
     number: usize,
     file: &FileChange,
     folders: usize,
-    first: usize,
+    (first, drawing): (usize, Drawing<'_>),
 ) -> (Markup, usize) {
     let name = name(file, folders);
-    let rows = rows(file);
-    let closed = file.added + file.removed > CLOSED_ABOVE;
+    let drawing = Drawing { name: &name, ..drawing };
+    let rows = lines::rows(file, drawing.layout);
+    let closed = file.generated || file.added + file.removed > CLOSED_ABOVE;
     let first = if closed { 0 } else { rows.len().min(first) };
     // Whole chunks, so that the others can be counted on from here.
     let first = if first < rows.len() { first / CHUNK * CHUNK } else { first };
@@ -138,26 +104,29 @@ fn article(
             p.quiet { "Too large to be compared here. In a terminal: " code { "quire review " (review.task) " --diff" } }
         } @else if file.binary {
             p.quiet { "No text: " (view::size(file.bytes)) }
+        } @else if let Some(from) = &file.renamed_from {
+            p.quiet { "Moved from " code { (marked(&from.to_string())) } ", with the same content" }
         } @else if let Some(target) = &file.target {
             p.quiet { "A link to " code { (marked(target)) } }
         }
-        div.code tabindex="-1" { (chunk(&rows[..first])) (rest(&at, first, rows.len())) }
+        div.code tabindex="-1" { (chunks(&rows[..first], number, Some(&at), drawing)) (rest(number, &at, first..rows.len(), drawing)) }
         @if first < rows.len() { p.quiet { a.txt href=(at) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
     };
     let article = html! {
         article.file.sheet id=(format!("f{number}")) aria-label=(clean(&name)) {
-            header { code { (marked(&name)) } span.end { (extent(file)) } }
-            @if closed { details.closed { summary { "Many lines changed. Open" } (body) } } @else { (body) }
+            header { h3 { code { (marked(&name)) } } span.end { (extent(file)) } }
+            @if closed { details.closed { summary { (if file.generated { "Written by a program. Open" } else { "Many lines changed. Open" }) } (body) } } @else { (body) }
         }
     };
     (article, first)
 }
 
 /// Returns places for the chunks that are not there yet.
-fn rest(at: &str, from: usize, to: usize) -> Markup {
+fn rest(file: usize, at: &str, rows: Range<usize>, drawing: Drawing<'_>) -> Markup {
     html! {
-        @for begin in (from..to).step_by(CHUNK) {
-            div.chunk.wait.whole[to - begin >= CHUNK] data-src=(format!("{at}?from={begin}")) {}
+        @for begin in rows.clone().step_by(CHUNK) {
+            div.chunk.wait.whole[rows.end - begin >= CHUNK].split[drawing.layout == Layout::Split]
+                id=(place(file, begin)) data-src=(source(at, begin, drawing)) {}
         }
     }
 }
@@ -169,6 +138,7 @@ pub fn extent(file: &FileChange) -> Markup {
             (Fate::New, Shape::File) => { span.tag.green { "new" } },
             (Fate::Deleted, _) => { span.tag.red { (file.extent()) } },
             (_, Shape::Folder | Shape::Link) => { span.tag { (file.extent()) } },
+            (Fate::Renamed, _) => { span.tag { "moved" } },
             _ if file.binary => { span.tag { "binary" } },
             _ if file.executable.is_some() => { span.tag.amber { (file.extent()) } },
             _ => {},
@@ -178,73 +148,30 @@ pub fn extent(file: &FileChange) -> Markup {
     }
 }
 
-fn chunk(rows: &[Row<'_>]) -> Markup {
+/// Returns rows in their chunks. Where it is said from which address they come, they may go and come back.
+fn chunks(rows: &[Row<'_>], file: usize, at: Option<&str>, drawing: Drawing<'_>) -> Markup {
     html! {
-        @for rows in rows.chunks(CHUNK) {
-            div.chunk.whole[rows.len() == CHUNK] { @for row in rows { (one(row)) } }
-        }
-    }
-}
-
-fn one(row: &Row<'_>) -> Markup {
-    match row {
-        Row::Hunk(hunk) => html! { div.hunk-h { "Line " (hunk.now_start.max(1)) } },
-        Row::Line { kind, was, now, text, pair } => {
-            let text = line(text, *kind);
-            let pair = pair.map(|pair| line(pair, *kind));
-            let parts = parts(&text, pair.as_deref());
-            let inner = html! {
-                (marked(parts.0))
-                @if !parts.1.is_empty() { b { (marked(parts.1)) } }
-                (marked(parts.2))
-            };
-            match kind {
-                Kind::Same => html! { span.l data-o=(was) data-n=(now) { (inner) } },
-                Kind::Added => html! { ins.l.a data-n=(now) { (inner) } },
-                Kind::Removed => html! { del.l.d data-o=(was) { (inner) } },
+        @for (number, rows) in rows.chunks(CHUNK).enumerate() {
+            div.chunk.whole[rows.len() == CHUNK].split[drawing.layout == Layout::Split] id=(chunk_id(file, number))
+                data-src=[at.map(|at| source(at, number * CHUNK, drawing))] {
+                @for row in rows { (lines::row(row, drawing)) }
             }
         }
     }
 }
 
-/// Returns a line's text. Where only the line end changed, it is the change, and stays.
-fn line(text: &[u8], kind: Kind) -> String {
-    let text = String::from_utf8_lossy(text);
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    let text = if kind == Kind::Same { text.strip_suffix('\r').unwrap_or(text) } else { text };
-    match text.char_indices().nth(LINE_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text.to_owned(),
-    }
+fn source(at: &str, from: usize, drawing: Drawing<'_>) -> String {
+    let split = if drawing.layout == Layout::Split { "&split" } else { "" };
+    format!("{at}?from={from}{split}")
 }
 
-/// Returns a line as what it shares with its pair at the beginning, what differs, and what it shares at the end, cut between
-/// words. Nothing differs where there is no pair, or where nearly all would.
-fn parts<'t>(text: &'t str, pair: Option<&str>) -> (&'t str, &'t str, &'t str) {
-    let Some(pair) = pair else { return (text, "", "") };
-    let shared = |a: &mut dyn Iterator<Item = char>, b: &mut dyn Iterator<Item = char>| {
-        a.zip(b).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
-    };
-    let mut head = shared(&mut text.chars(), &mut pair.chars());
-    let most = text.len().min(pair.len()) - head;
-    let mut tail = shared(&mut text.chars().rev(), &mut pair.chars().rev()).min(most);
-    while !text.is_char_boundary(text.len() - tail) {
-        tail -= 1;
-    }
-    let in_word = |at: usize| {
-        let (before, after) = (text[..at].chars().next_back(), text[at..].chars().next());
-        [before, after].into_iter().all(|c| c.is_some_and(|c| c.is_alphanumeric() || c == '_'))
-    };
-    while head > 0 && in_word(head) {
-        head -= text[..head].chars().next_back().map_or(1, char::len_utf8);
-    }
-    while tail > 0 && in_word(text.len() - tail) {
-        tail -= text[text.len() - tail..].chars().next().map_or(1, char::len_utf8);
-    }
-    if head + tail < text.trim().len() / 4 {
-        return (text, "", "");
-    }
-    (&text[..head], &text[head..text.len() - tail], &text[text.len() - tail..])
+fn chunk_id(file: usize, chunk: usize) -> String {
+    format!("c{file}-{chunk}")
+}
+
+/// Returns the chunk of a file in which a row stands, as a place on a page.
+pub fn place(file: usize, row: usize) -> String {
+    chunk_id(file, row / CHUNK)
 }
 
 /// A file of a review: a chunk of it for the script, else all of it on a page of its own.
@@ -260,13 +187,17 @@ pub async fn file(
             let next = "Load the review anew.";
             return Err(Failure::new(Exit::NoTask, "The version has no such file.", "Nothing was changed.", next));
         };
-        let rows = rows(file);
-        if let Some(from) = asked.get("from").and_then(|from| from.parse::<usize>().ok()) {
-            let rows = rows.get(from..).unwrap_or_default();
-            return Ok(Html(chunk(&rows[..rows.len().min(CHUNK)]).into_string()).into_response());
-        }
         let folders = page.quire.task(id)?.charter.folders.len();
         let name = name(file, folders);
+        let drawing = Drawing { name: &name, ..drawing(&review, &asked) };
+        let rows = lines::rows(file, drawing.layout);
+        if let Some(from) = asked.get("from").and_then(|from| from.parse::<usize>().ok()) {
+            let rows = rows.get(from..).unwrap_or_default();
+            let rows = &rows[..rows.len().min(CHUNK)];
+            return Ok(Html(chunks(rows, number, None, drawing).into_string()).into_response());
+        }
+        // What is chosen is chosen on the review's own page.
+        let drawing = Drawing { choosable: false, ..drawing };
         let main = html! {
             main id="main" {
                 div.rev-head {
@@ -274,61 +205,10 @@ pub async fn file(
                     h1 { (marked(&name)) }
                     div.facts { (extent(file)) }
                 }
-                div.cols { div.wide { article.file.sheet { div.code tabindex="-1" { (chunk(&rows)) } } } }
+                div.cols { div.wide { h2.vh { "Changes" } h3.vh { (clean(&name)) } article.file.sheet { div.code tabindex="-1" { (chunks(&rows, number, None, drawing)) } } } }
             }
         };
         Ok(Frame::of(page, &session)?.page(&name, Place::Tasks, &main))
     });
     made.await.unwrap_or_else(|failure| frame::failed(&failure, &format!("/tasks/{id}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_in_a_line_is_whole_words() {
-        let rows = [
-            ("let a = one(x);", Some("let a = two(x);"), ("let a = ", "one", "(x);")),
-            ("let total = 1;", Some("let tote = 1;"), ("let ", "total", " = 1;")),
-            ("same", Some("same"), ("same", "", "")),
-            ("aé b", Some("aè b"), ("", "aé", " b")),
-            ("x x", Some("x x x"), ("x x", "", "")),
-            ("quite another thing", Some("1234567"), ("quite another thing", "", "")),
-            ("alone", None, ("alone", "", "")),
-        ];
-        for (text, pair, expected) in rows {
-            assert_eq!(parts(text, pair), expected, "{text} {pair:?}");
-        }
-    }
-
-    #[test]
-    fn lines_pair_where_as_many_came_as_went() {
-        let lines = |kinds: &str| -> Vec<Line> {
-            let kind = |c| match c {
-                '-' => Kind::Removed,
-                '+' => Kind::Added,
-                _ => Kind::Same,
-            };
-            kinds
-                .chars()
-                .enumerate()
-                .map(|(n, c)| Line { kind: kind(c), text: n.to_string().into(), words: vec![] })
-                .collect()
-        };
-        let rows = [
-            (" -+ ", [None, Some("2"), Some("1"), None].to_vec()),
-            ("--++", [Some("2"), Some("3"), Some("0"), Some("1")].to_vec()),
-            ("--+", [None, None, None].to_vec()),
-            ("-++", [None, None, None].to_vec()),
-            ("+-", [None, None].to_vec()),
-        ];
-        for (kinds, expected) in rows {
-            let lines = lines(kinds);
-            let text = |pair: Option<&[u8]>| pair.map(|text| String::from_utf8_lossy(text).into_owned());
-            let found: Vec<_> = pairs(&lines).into_iter().map(text).collect();
-            let expected: Vec<_> = expected.into_iter().map(|text| text.map(str::to_owned)).collect();
-            assert_eq!(found, expected, "{kinds}");
-        }
-    }
 }

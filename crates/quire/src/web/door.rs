@@ -19,6 +19,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
 use quire_engine::PageAt;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -74,6 +75,17 @@ impl Fields {
 
     pub fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the form once more, as one button, with a field that says yes to what it was refused for.
+    pub fn again(&self, action: &str, name: &str, value: &str, label: &str) -> Markup {
+        html! {
+            form method="post" action=(action) {
+                @for (key, value) in self.0.iter().filter(|(key, _)| key != name) { input type="hidden" name=(key) value=(value); }
+                input type="hidden" name=(name) value=(value);
+                button.btn { (label) }
+            }
+        }
     }
 }
 
@@ -136,8 +148,8 @@ impl Door {
     }
 
     /// Returns the name under which a side of a version is shown: nobody can guess it, and the next host has the same.
-    pub fn preview_name(&self, task: u64, version: Option<u32>) -> String {
-        format!("t-{}", self.proof("preview", &format!("{task} {version:?}")))
+    pub fn preview_name(&self, side: &str) -> String {
+        format!("t-{}", self.proof("preview", side))
     }
 
     /// Returns what a form must hold to be this session's.

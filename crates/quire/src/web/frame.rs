@@ -127,14 +127,19 @@ pub fn refusal(status: StatusCode, failure: &Failure) -> Response {
 
 /// Returns the page of a failure, with the status that says what kind it is.
 pub fn failed(failure: &Failure, back: &str) -> Response {
+    asked_again(failure, back, &html! {})
+}
+
+/// The same, with what may be done all the same.
+pub fn asked_again(failure: &Failure, back: &str, again: &Markup) -> Response {
     let status = match failure.exit {
         Exit::NoTask => StatusCode::NOT_FOUND,
-        Exit::FolderChanged | Exit::NeedsYou => StatusCode::CONFLICT,
+        Exit::FolderChanged | Exit::NeedsYou | Exit::Failed => StatusCode::CONFLICT,
         Exit::WrongUse => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let main = html! {
-        main.set id="main" { (told(failure)) p.acts { a.btn.pri href=(back) { "Back" } a.btn href="/" { "To the tasks" } } }
+        main.set id="main" { (told(failure)) div.acts { a.btn.pri href=(back) { "Back" } (again) a.btn.ghost href="/" { "To the tasks" } } }
     };
     bare(status, "Not done", &main)
 }

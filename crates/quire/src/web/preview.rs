@@ -3,41 +3,59 @@
 //! sent there, and no other version is reached from it. What is served comes from the version and from nowhere else, and
 //! its policy closes the network.
 
-use crate::web::{Page, icons, lock};
+use crate::web::{Page, lock, served};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use maud::{Markup, html};
 use quire_core::RelPath;
-use quire_core::view::{Fate, Review, Shape};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Larger files are not shown.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Names that are good; a page that is loaded anew makes its own good again.
 const NAMES_MAX: usize = 256;
+/// Pixels of an image's side; a larger one costs a browser gigabytes.
+const SIDE_PIXELS_MAX: usize = 20_000;
+/// Where browsers say what the policy kept a page from.
+const REPORTS: &str = "/.kept-from";
+const REPORT_BYTES_MAX: usize = 16 << 10;
+/// What is sent to a server that is shown, and how long it or a report may take.
+const BODY_BYTES_MAX: usize = 25 << 20;
+const BODY: Duration = Duration::from_secs(10);
+const PDF: &str = "application/pdf";
+/// Addresses that are remembered of a side.
+const KEPT_FROM_MAX: usize = 20;
 
 /// One side of a version.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Side {
-    task: u64,
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Side {
+    pub task: u64,
     /// Absent: as it was when the task began.
-    version: Option<u32>,
+    pub version: Option<u32>,
+    /// What its server answers, rather than its files.
+    pub served: bool,
 }
 
 pub struct Previews {
     port: u16,
     names: Mutex<HashMap<String, Side>>,
+    kept_from: Mutex<HashMap<Side, BTreeSet<String>>>,
 }
 
 impl Previews {
     pub fn new(port: u16) -> Previews {
-        Previews { port, names: Mutex::default() }
+        Previews { port, names: Mutex::default(), kept_from: Mutex::default() }
+    }
+
+    /// Returns the origins elsewhere that a side's pages asked for, and did not get.
+    pub fn kept_from(&self, side: Side) -> Vec<String> {
+        lock(&self.kept_from).get(&side).into_iter().flatten().cloned().collect()
     }
 
     /// Returns the origins of all previews, as a policy names them.
@@ -48,8 +66,8 @@ impl Previews {
 
 impl Page {
     /// Returns the address of a side, which is good from now on.
-    fn shown_at(&self, side: Side) -> String {
-        let name = self.door.preview_name(side.task, side.version);
+    pub fn shown_at(&self, side: Side) -> String {
+        let name = self.door.preview_name(&format!("{} {:?} {}", side.task, side.version, side.served));
         let mut names = lock(&self.previews.names);
         if names.len() >= NAMES_MAX {
             names.clear();
@@ -64,22 +82,27 @@ pub fn router(page: Arc<Page>) -> Router {
 }
 
 async fn serve(State(page): State<Arc<Page>>, request: Request) -> Response {
-    let (status, kind, content) = match found(&page, request.into_parts().0).await {
-        Ok((kind, content)) => (StatusCode::OK, kind, content),
-        Err(status) => (status, "text/plain; charset=utf-8", b"Nothing is shown here.".to_vec()),
+    let (head, body) = request.into_parts();
+    let mut answer = match answer(&page, &head, body).await {
+        Ok(answer) => answer,
+        Err(StatusCode::NO_CONTENT) => StatusCode::NO_CONTENT.into_response(),
+        Err(status) => (status, "Nothing is shown here.").into_response(),
     };
-    let mut answer = (status, Body::from(content)).into_response();
     let headers = answer.headers_mut();
-    let policy = format!(
-        "sandbox allow-scripts allow-forms; default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self'; \
-         form-action 'self'; base-uri 'self'; frame-ancestors http://127.0.0.1:{0} http://localhost:{0}",
-        page.door.port()
-    );
+    let page_at = page.door.port();
+    let ancestors = format!("frame-ancestors http://127.0.0.1:{page_at} http://localhost:{page_at}");
+    let policy = match headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PDF) {
+        // A browser's viewer of these is no page of theirs, and does not begin in a sandbox.
+        true => ancestors,
+        false => format!(
+            "sandbox allow-scripts allow-forms; default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self'; \
+             form-action 'self'; base-uri 'self'; {ancestors}; report-uri {REPORTS}"
+        ),
+    };
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     for (name, value) in [
-        (header::CONTENT_TYPE, kind),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
@@ -91,24 +114,54 @@ async fn serve(State(page): State<Arc<Page>>, request: Request) -> Response {
     answer
 }
 
-async fn found(page: &Arc<Page>, request: Parts) -> Result<(&'static str, Vec<u8>), StatusCode> {
-    if ![Method::GET, Method::HEAD].contains(&request.method) {
-        return Err(StatusCode::METHOD_NOT_ALLOWED);
+async fn answer(page: &Arc<Page>, head: &Parts, body: Body) -> Result<Response, StatusCode> {
+    let side = side(page, head)?;
+    if head.method == Method::POST && head.uri.path() == REPORTS {
+        return Err(kept_from(page, side, body).await);
     }
-    let mut hosts = request.headers.get_all(header::HOST).iter();
+    if !side.served {
+        let (kind, content) = file(page, side, head).await?;
+        return Ok(([(header::CONTENT_TYPE, kind)], content).into_response());
+    }
+    if head.method == Method::OPTIONS {
+        // The page in the frame has no origin, so that it has to ask even its own server whether it may ask it.
+        let any = HeaderValue::from_static("*");
+        let may = [
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, any.clone()),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, any),
+        ];
+        return Ok((StatusCode::NO_CONTENT, may).into_response());
+    }
+    let body = tokio::time::timeout(BODY, to_bytes(body, BODY_BYTES_MAX)).await;
+    let body = body.map_err(|_| StatusCode::REQUEST_TIMEOUT)?.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+    served::lead(page, side, head, body).await
+}
+
+/// Returns which side a request is for.
+fn side(page: &Page, head: &Parts) -> Result<Side, StatusCode> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
         return Err(StatusCode::MISDIRECTED_REQUEST);
     };
     let name = host.strip_suffix(&format!(".localhost:{}", page.previews.port));
     let name = name.ok_or(StatusCode::MISDIRECTED_REQUEST)?;
-    let side = lock(&page.previews.names).get(name).copied().ok_or(StatusCode::NOT_FOUND)?;
-    let path = request.uri.path();
+    lock(&page.previews.names).get(name).copied().ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static str, Vec<u8>), StatusCode> {
+    if ![Method::GET, Method::HEAD].contains(&head.method) {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let path = head.uri.path();
     let whole = if path.ends_with('/') { format!("{path}index.html") } else { path.to_owned() };
     let path = decoded(whole.trim_start_matches('/')).and_then(RelPath::new).ok_or(StatusCode::NOT_FOUND)?;
     let kind = kind(&path);
     let read =
         page.blocking(move |page| Ok(page.quire.file_of(side.task, side.version, &path, FILE_BYTES_MAX)?));
     match read.await {
+        Ok(Some(content)) if kind.starts_with("image/") && is_vast(&content) => {
+            Err(StatusCode::PAYLOAD_TOO_LARGE)
+        }
         Ok(Some(content)) => Ok((kind, content)),
         Ok(None) => Err(StatusCode::NOT_FOUND),
         Err(failure) => {
@@ -116,6 +169,31 @@ async fn found(page: &Arc<Page>, request: Parts) -> Result<(&'static str, Vec<u8
             Err(StatusCode::INTERNAL_SERVER_ERROR)
         }
     }
+}
+
+fn is_vast(image: &[u8]) -> bool {
+    imagesize::blob_size(image).is_ok_and(|size| size.width.max(size.height) > SIDE_PIXELS_MAX)
+}
+
+/// Remembers what the browser says that the policy kept a page from. The page itself can say the same, and what it says is
+/// shown as nothing but the name of an origin.
+async fn kept_from(page: &Page, side: Side, body: Body) -> StatusCode {
+    let Ok(Ok(body)) = tokio::time::timeout(BODY, to_bytes(body, REPORT_BYTES_MAX)).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE;
+    };
+    let report: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let blocked = report["csp-report"]["blocked-uri"].as_str().and_then(|uri| url::Url::parse(uri).ok());
+    if let Some(origin) = blocked.map(|url| url.origin()).filter(url::Origin::is_tuple) {
+        let mut all = lock(&page.previews.kept_from);
+        if all.len() >= NAMES_MAX {
+            all.clear();
+        }
+        let its = all.entry(side).or_default();
+        if its.len() < KEPT_FROM_MAX {
+            its.insert(origin.unicode_serialization());
+        }
+    }
+    StatusCode::NO_CONTENT
 }
 
 /// Returns what `%XX` stands for; `None` where it is malformed.
@@ -155,89 +233,15 @@ fn kind(path: &RelPath) -> &'static str {
         "ttf" => "font/ttf",
         "mp4" => "video/mp4",
         "mp3" => "audio/mpeg",
-        "pdf" => "application/pdf",
+        "pdf" => PDF,
         "wasm" => "application/wasm",
         "txt" | "md" | "csv" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",
     }
 }
 
-fn is_image(name: &str) -> bool {
-    ["png", "jpg", "jpeg", "gif", "webp", "avif", "svg"]
-        .contains(&name.rsplit_once('.').map_or("", |(_, ending)| ending))
-}
-
-/// Returns the part of a review that shows its result: the page it changed, its images before and after. Nothing where there
-/// is nothing to be seen.
-pub fn result(page: &Page, review: &Review) -> Option<Markup> {
-    let in_first =
-        |name: &str| review.files.iter().any(|file| file.folder == 0 && file.path.to_string() == name);
-    let of_kind = |ending: &str| {
-        let fits = |name: &String| name.ends_with(ending);
-        let there = review
-            .files
-            .iter()
-            .filter(|file| file.folder == 0 && file.fate != Fate::Deleted && file.shape == Shape::File);
-        there.map(|file| file.path.to_string()).find(fits)
-    };
-    let index = |name: &str| {
-        RelPath::new(name).and_then(|path| {
-            page.quire.file_of(review.task, Some(review.version), &path, FILE_BYTES_MAX).ok()?
-        })
-    };
-    // A style or script that changed is seen in the page that uses it.
-    let is_part = of_kind(".css").or_else(|| of_kind(".js")).is_some();
-    let first = match in_first("index.html") || is_part && index("index.html").is_some() {
-        true => Some("index.html".to_owned()),
-        false => of_kind(".html"),
-    };
-    let after = page.shown_at(Side { task: review.task, version: Some(review.version) });
-    let before = page.shown_at(Side { task: review.task, version: None });
-    let images: Vec<_> = review
-        .files
-        .iter()
-        .filter(|file| {
-            file.folder == 0 && file.shape == Shape::File && is_image(&file.path.to_string().to_lowercase())
-        })
-        .take(12)
-        .collect();
-    if first.is_none() && images.is_empty() {
-        return None;
-    }
-    Some(html! {
-        section.sec id="result" aria-labelledby="result-t" {
-            header { h2 id="result-t" { "Result" } }
-            @if let Some(first) = &first {
-                a.skip-preview.txt href="#checks" { "Skip the preview" }
-                div.frame.sheet {
-                    div.tool {
-                        span.addr { (icons::sign("lock")) span { (crate::web::text::marked(first)) ", closed off: no network, no access to this page" } }
-                        span.seg role="group" aria-label="Version shown" {
-                            a href=(format!("{before}/{}", encoded(first))) target="preview" { "Before" }
-                            a href=(format!("{after}/{}", encoded(first))) target="preview" { "After" }
-                        }
-                        span.seg role="radiogroup" aria-label="Width" {
-                            label { input type="radio" name="w" id="w-phone"; "Phone" }
-                            label { input type="radio" name="w" id="w-tablet"; "Tablet" }
-                            label { input type="radio" name="w" id="w-full" checked; "Full" }
-                        }
-                    }
-                    div.stage { iframe name="preview" sandbox="allow-scripts allow-forms" referrerpolicy="no-referrer" title=(format!("Preview of {first}")) src=(format!("{after}/{}", encoded(first))) {} }
-                }
-            }
-            @for file in images {
-                @let name = file.path.to_string();
-                div.pair {
-                    @if file.fate != Fate::New { figure { figcaption { "Before" } img loading="lazy" alt=(format!("{name}, before")) src=(format!("{before}/{}", encoded(&name))); } }
-                    @if file.fate != Fate::Deleted { figure { figcaption { (crate::web::text::marked(&name)) @if file.fate != Fate::New { ", after" } } img loading="lazy" alt=(format!("{name}, after")) src=(format!("{after}/{}", encoded(&name))); } }
-                }
-            }
-        }
-    })
-}
-
 /// Returns a path as an address has it.
-fn encoded(path: &str) -> String {
+pub fn encoded(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     path.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

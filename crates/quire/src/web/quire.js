@@ -190,23 +190,107 @@ $('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
   if (window.Notification?.permission === 'default') Notification.requestPermission()
 })
 
-// ---- settings: what is being tried is looked at until it is known
-if ($('main[data-probing]')) setTimeout(() => location.reload(), 800)
+// ---- what is being tried, or starts, is looked at until it is known
+if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 
-// ---- choosing files
+// ---- choosing files, and changes within them. What is left out is remembered here, because its lines may go and come back
 const boxes = () => all('input[name=file]')
-const noun = count => count === 1 ? '1 file' : `${count} files`
-document.addEventListener('change', event => {
-  if (event.target.name !== 'file') return
-  const [taken, of] = [boxes().filter(box => box.checked).length, boxes().length]
-  $('#taking').textContent = `Taking ${taken} of ${noun(of)}`
-  $('#accept-count').textContent = noun(taken)
+const noun = (count, one) => count === 1 ? `1 ${one}` : `${count} ${one}s`
+const left = new Map()
+function fade(box) {
+  for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('out', box.checked)
+}
+function choose(box) {
+  if (box.name === 'leave') {
+    fade(box)
+    const file = box.closest('.file')?.id.slice(1)
+    if (box.checked) left.set(box.value, file)
+    else left.delete(box.value)
+    const of = boxes().find(one => one.value === file)
+    of?.classList.toggle('some', [...left.values()].includes(file))
+  }
+  const [taken, of] = [boxes().filter(one => one.checked).length, boxes().length]
+  const without = left.size ? `, without ${noun(left.size, 'change')}` : ''
+  $('#taking').textContent = `Taking ${taken} of ${noun(of, 'file')}${without}`
+  $('#accept-count').textContent = noun(taken, 'file')
   $('#accept-button').disabled = taken === 0
-  $('#will').textContent = `Accept writes ${noun(taken)}. You can undo it.`
+  $('#will').textContent = `Accept writes ${noun(taken, 'file')}${without}. You can undo it.`
+}
+document.addEventListener('change', event => { if (['file', 'leave'].includes(event.target.name)) choose(event.target) })
+$('#accept')?.addEventListener('formdata', event => {
+  event.formData.delete('leave')
+  for (const id of left.keys()) event.formData.append('leave', id)
+})
+const restore = place => all('input[name=leave]', place).forEach(box => { box.checked = left.has(box.value); fade(box) })
+
+// ---- which side is shown
+all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
+  for (const other of all('a[target=preview]')) other.removeAttribute('aria-current')
+  link.setAttribute('aria-current', 'true')
+}))
+
+// ---- what a page that is shown was kept from is known a moment after it was loaded
+const kept = $('#kept-from')
+$('iframe[name=preview]')?.addEventListener('load', () => setTimeout(async () => {
+  const answer = await fetch(kept.dataset.src)
+  if (answer.ok) kept.replaceChildren(...parsed(await answer.text()).body.childNodes)
+}, 1000))
+
+// ---- a search in the changes is listed above them
+const find = $('.find[action$="/find"]')
+find?.addEventListener('submit', async event => {
+  event.preventDefault()
+  const answer = await fetch(`${find.getAttribute('action')}?part&${new URLSearchParams(new FormData(find))}`)
+  if (answer.ok) $('#found').replaceChildren(...parsed(await answer.text()).body.childNodes)
+})
+$('#found')?.addEventListener('click', event => {
+  const place = document.getElementById(event.target.closest('a')?.hash.slice(1) ?? '')
+  if (!place) return
+  event.preventDefault()
+  const closed = place.closest('details')
+  if (closed) closed.open = true
+  place.scrollIntoView({ block: 'center' })
 })
 
+// ---- how changes are laid out stays as it was
+try {
+  const layout = $('.seg[aria-label="Layout of the changes"]')
+  if (layout && !location.search && localStorage.getItem('quire split') === 'on') location.replace('?split' + location.hash)
+  layout?.addEventListener('click', event => localStorage.setItem('quire split', event.target.search === '?split' ? 'on' : 'off'))
+} catch { /* storage is off */ }
+
+// ---- code in colours: what the server tells of a line is painted, and no element more
+const inks = window.Highlight && CSS.highlights ? Object.fromEntries([...'ctnw'].map(kind => [kind, new Highlight()])) : null
+for (const kind in inks) CSS.highlights.set(`code-${kind}`, inks[kind])
+const painted = new WeakMap()
+function paint(place) {
+  if (!inks) return
+  const ranges = []
+  for (const line of all('[data-h]', place)) {
+    const texts = document.createTreeWalker(line, NodeFilter.SHOW_TEXT)
+    let [node, before] = [texts.nextNode(), 0]
+    // The node in which a place lies; an end may lie at the end of one.
+    const at = (offset, isEnd) => {
+      while (node && offset - before >= node.length + (isEnd ? 1 : 0)) { before += node.length; node = texts.nextNode() }
+      return node && [node, offset - before]
+    }
+    for (const one of line.dataset.h.split(' ')) {
+      const [start, length, kind] = one.split('.')
+      const from = at(+start, false)
+      const to = from && at(+start + +length, true)
+      if (!to) break
+      const range = new StaticRange({ startContainer: from[0], startOffset: from[1], endContainer: to[0], endOffset: to[1] })
+      inks[kind]?.add(range)
+      ranges.push([kind, range])
+    }
+  }
+  painted.set(place, ranges)
+}
+const unpaint = place => { for (const [kind, range] of painted.get(place) ?? []) inks[kind].delete(range) }
+
 // ---- chunks of long changes come when they are near
-const CHUNKS_MAX = 20
+// So that a page stays below 4,000 elements, with the chunks that it came with and two sides of a line.
+const CHUNKS_MAX = 6
 const near = new IntersectionObserver(seen => {
   // One that has no height lies in a closed file.
   for (const one of seen) if (one.isIntersecting && one.boundingClientRect.height > 0) soon(one.target)
@@ -226,6 +310,8 @@ async function fetchChunk(place) {
     const answer = await fetch(place.dataset.src)
     if (!answer.ok) throw new Error(answer.status)
     place.replaceChildren(...(parsed(await answer.text()).body.firstElementChild?.childNodes ?? []))
+    restore(place)
+    paint(place)
     place.classList.remove('wait')
     there.push(place)
     if (there.length > CHUNKS_MAX) {
@@ -233,6 +319,7 @@ async function fetchChunk(place) {
       there.sort((a, b) => Math.abs(a.getBoundingClientRect().top) - Math.abs(b.getBoundingClientRect().top))
       const gone = there.pop()
       gone.style.height = `${gone.offsetHeight}px`
+      unpaint(gone)
       gone.replaceChildren()
       gone.classList.add('wait')
       near.unobserve(gone)
@@ -244,6 +331,8 @@ async function fetchChunk(place) {
     coming.delete(place)
   }
 }
+all('.chunk:not(.wait)').forEach(paint)
+there.push(...all('.chunk.whole:not(.wait)').filter(place => place.dataset.src))
 all('.chunk.wait').forEach(place => near.observe(place))
 all('details.closed').forEach(file => file.addEventListener('toggle', () => {
   for (const place of all('.chunk.wait', file)) { near.unobserve(place); near.observe(place) }
@@ -289,9 +378,11 @@ const keys = {
   j: () => move(1),
   k: () => move(-1),
   y: () => $('.task[aria-current] .allow, main[data-task] .allow')?.closest('form').requestSubmit(),
-  n: () => all('.file').find(file => file.getBoundingClientRect().top > 170)?.scrollIntoView({ block: 'start' }),
+  n: () => all('.hunk-h').find(hunk => hunk.getBoundingClientRect().top > 190)?.scrollIntoView({ block: 'start' }),
   x: () => {
-    const box = document.activeElement?.name === 'file' ? document.activeElement : (all('.file').findLast(file => file.getBoundingClientRect().top < 180) && boxes()[all('.file').findLastIndex(file => file.getBoundingClientRect().top < 180)])
+    // The change that is read, or the file that has the focus.
+    const focused = document.activeElement?.name === 'file' ? document.activeElement : null
+    const box = focused ?? all('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
     box?.click()
   },
   A: () => $('#accept')?.requestSubmit(),

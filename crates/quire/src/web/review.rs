@@ -4,23 +4,36 @@
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
+use crate::web::lines::{Drawing, Layout};
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, quoting};
-use crate::web::{Page, changes, icons, lock, preview, story};
+use crate::web::{Page, changes, icons, lock, result, story};
 use maud::{Markup, html};
 use quire_core::event::Listing;
-use quire_core::view::{self, Brief, Mark, Review, Taken, reached_text, sentence};
+use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, sentence};
 use quire_core::{Phase, Task};
+use std::collections::HashMap;
 
 /// Paths under "Look here first"; more than these nobody looks at one by one.
 const LOOK_MAX: usize = 20;
+/// Of what both changed: places of a file, and lines of a side.
+const OVERLAPS_MAX: usize = 4;
+const SIDE_LINES_MAX: usize = 8;
 
-pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> {
+pub fn main(
+    page: &Page,
+    frame: &Frame,
+    task: &Task,
+    asked: &HashMap<String, String>,
+) -> Result<Markup, Failure> {
     let review = page.review(task.id)?;
     let story = page.story(task.id)?;
+    // The folder changes without a word in the task's log, by which reviews are kept.
+    let drift = page.quire.drift(task)?;
     let said = lock(&page.said).get(&task.id).cloned();
     let folders = task.charter.folders.len();
-    let result = preview::result(page, &review);
+    let shown = result::result(page, frame, &review);
+    let drawing = changes::drawing(&review, asked);
     let (added, removed) = review.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
     let mark = match review.mark {
@@ -40,7 +53,7 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
             }))
             nav.tabs aria-label="Sections" { div {
                 a href="#summary" aria-current="true" { "Summary" }
-                @if result.is_some() { a href="#result" { "Result" } }
+                @if shown.is_some() { a href="#result" { "Result" } }
                 a href="#checks" { "Checks " @if !review.checks.is_empty() { span { (passed) " of " (review.checks.len()) } } }
                 @if !review.files.is_empty() { a href="#changes" { "Changes " span { (view::count(review.files.len() as u64, "file")) } } }
                 a href="#say" { "Ask for changes" }
@@ -48,10 +61,11 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
             div.cols {
                 div {
                     (questions(frame, task))
+                    (drifted(&drift, review.taken))
                     section.sec id="summary" aria-label="Summary" {
                         (brief(&review))
                     }
-                    @if let Some(result) = &result { (result) }
+                    @if let Some(shown) = &shown { (shown) }
                     (checks(&review))
                 }
                 aside.rail.keep aria-label="Attention" { (rail(&review, &story)) }
@@ -60,8 +74,12 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
                         header {
                             h2 id="changes-t" { "Changes" }
                             span.mut { (view::count(review.files.len() as u64, "file")) ", " span.plus { "+" (added) } " " span.minus { "−" (removed) } }
+                            div.end { (tools(&review, drawing)) }
                         }
-                        div.diffwrap { (list(&review, folders)) div { (changes::files(&review, folders)) } }
+                        div.diffwrap {
+                            (list(&review, folders))
+                            div { div id="found" {} (changes::files(&review, folders, drawing)) }
+                        }
                     }
                 }
                 div.wide { (say(frame, task, "What should be different?", "Ask for changes")) }
@@ -69,6 +87,36 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
         }
         (bar(frame, task, &review, said.as_deref()))
     })
+}
+
+/// Returns where the person went on working in what the version changes: what fits, and both sides of what does not.
+fn drifted(drift: &[DriftRow], taken: Taken) -> Markup {
+    let side = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<&str> = text.lines().take(SIDE_LINES_MAX).collect();
+        html! { @if lines.is_empty() { em { "nothing" } } @else { code { @for line in lines { (marked(line)) br; } } } }
+    };
+    html! {
+        @if !drift.is_empty() && taken != Taken::Whole {
+            section.sec.sheet.told aria-labelledby="drift-t" {
+                (icons::sign("flag"))
+                div {
+                    h2 id="drift-t" { "Your folder changed while it worked" }
+                    @for row in drift.iter().take(LOOK_MAX) {
+                        p { code { (marked(&row.path.to_string())) } ": " (row.text()) }
+                        @for overlap in row.overlaps.iter().take(OVERLAPS_MAX) {
+                            div.vs {
+                                span { b { "Yours, line " (overlap.line) } (side(&overlap.mine)) }
+                                span { b { "The task's" } (side(&overlap.theirs)) }
+                            }
+                        }
+                    }
+                    @if drift.len() > LOOK_MAX { p { "and " (drift.len() - LOOK_MAX) " more" } }
+                    p.mut { "What both changed is never overwritten: accept writes what fits, or nothing." }
+                }
+            }
+        }
+    }
 }
 
 /// Returns what the task says it did, and beside each claim what quire saw of it.
@@ -176,6 +224,24 @@ fn list(review: &Review, folders: usize) -> Markup {
     }
 }
 
+/// Returns what is done with the changes as a whole: search in them, and how they are laid out.
+fn tools(review: &Review, drawing: Drawing<'_>) -> Markup {
+    let split = drawing.layout == Layout::Split;
+    html! {
+        form.find role="search" action=(format!("/tasks/{}/find", review.task)) {
+            (icons::sign("find"))
+            label.vh for="find" { "Find in the changes" }
+            input type="search" id="find" name="q" placeholder="Find in the changes" autocomplete="off";
+            @if split { input type="hidden" name="split"; }
+            kbd { "/" }
+        }
+        span.seg role="group" aria-label="Layout of the changes" {
+            a href="?#changes" aria-current=[(!split).then_some("true")] { "Unified" }
+            a href="?split#changes" aria-current=[split.then_some("true")] { "Split" }
+        }
+    }
+}
+
 fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Markup {
     let at = format!("/tasks/{}", task.id);
     let folder = view::short_folder(&task.charter.folders[0], crate::cmd::home().as_deref());
@@ -199,7 +265,10 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                 }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
                 @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
-                a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } }
+                @if review.fails() && review.taken == Taken::No {
+                    (frame.button(&format!("{at}/revise"), "pri big", &html! { "Send it back" }, &[("words", &mend(review))]))
+                }
+                @else { a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } } }
                 @if is_now && review.taken != Taken::Whole {
                     form method="post" action=(format!("{at}/accept")) id="accept" {
                         (frame.key())
@@ -207,10 +276,17 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                         @if review.files.iter().any(|file| file.runs.is_some()) {
                             label { input type="checkbox" name="programs" value="yes"; " Also files that can run programs here" }
                         }
-                        button.btn.pri.big id="accept-button" { "Accept " span id="accept-count" { (count) } " " kbd { "⇧A" } }
+                        button.btn.big.pri[!review.fails()].ghost[review.fails()] id="accept-button" { span { (if review.fails() { "Accept anyway: " } else { "Accept " }) span id="accept-count" { (count) } } " " kbd { "⇧A" } }
                     }
                 }
             }
         } }
     }
+}
+
+/// Returns what is said to a task whose checks fail.
+fn mend(review: &Review) -> String {
+    let failed = review.checks.iter().filter(|check| check.passed == Some(false) && !check.as_before);
+    let named: Vec<String> = failed.map(|check| format!("`{}`", check.command)).collect();
+    format!("You say it is done, but {} fails. Mend that.", named.join(", "))
 }

@@ -138,7 +138,8 @@ fn model_step(frame: &Frame, settings: &Settings, told: Option<&Told>, running: 
                                 span.ds { (clean(&tried_said(tried))) }
                             }
                         }
-                        @for listing in listings.iter().filter(|listing| !matches!(listing.found, Found::NotRunning)) { (provider(frame, listing, &told.tried)) }
+                        @for listing in listings.iter().filter(|listing| !matches!(listing.found, Found::NotRunning | Found::NoKey { .. })) { (provider(frame, listing, &told.tried)) }
+                        (without_key(frame, listings, answers))
                     }
                     @let silent: Vec<&str> = listings.iter().filter(|listing| listing.found == Found::NotRunning).map(|listing| listing.provider.as_str()).collect();
                     @if !silent.is_empty() { p.sub { "Looked for on this machine and not running: " (silent.join(", ")) "." } }
@@ -162,11 +163,10 @@ fn provider(frame: &Frame, listing: &Listing, tried: &[Tried]) -> Markup {
         li {
             @match &listing.found {
                 Found::Models(_) => (icons::status("done", "done", "Answers")),
-                Found::NoKey { .. } => (icons::status("open", "off", "No key")),
                 _ => (icons::status("fail", "fail", "Does not answer")),
             }
             span.nm { (clean(name)) }
-            span.tag { @match &listing.found { Found::Models(_) => "answers", Found::NoKey { .. } => "no key", _ => "does not answer" } }
+            span.tag { @match &listing.found { Found::Models(_) => "answers", _ => "does not answer" } }
             span.ds { (clean(&listing_said(listing))) }
             @if !models.is_empty() && !known {
                 form.ds.inline method="post" action="/settings/keep" {
@@ -180,18 +180,48 @@ fn provider(frame: &Frame, listing: &Listing, tried: &[Tried]) -> Markup {
                     button.btn { "Use first" }
                 }
             }
-            @if matches!(listing.found, Found::NoKey { .. } | Found::Failed(_)) {
-                details.ds {
-                    summary { "Give a key" }
-                    form.inline method="post" action="/settings/key" {
-                        (frame.key())
-                        input type="hidden" name="provider" value=(name);
-                        label.vh for=(format!("key-{name}")) { "Key of " (clean(name)) }
-                        input.field id=(format!("key-{name}")) name="secret" type="password" autocomplete="off" required;
-                        button.btn { "Test and save" }
-                    }
-                }
+            @if matches!(listing.found, Found::Failed(_)) {
+                details.ds { summary { "Give another key" } (key_form(frame, &[name.as_str()])) }
             }
+        }
+    }
+}
+
+/// Returns the providers that would answer with a key, as one line.
+fn without_key(frame: &Frame, listings: &[Listing], answers: bool) -> Markup {
+    let names: Vec<&str> = listings
+        .iter()
+        .filter(|listing| matches!(listing.found, Found::NoKey { .. }))
+        .map(|listing| listing.provider.as_str())
+        .collect();
+    html! {
+        @if !names.is_empty() {
+            li {
+                (icons::status("open", "off", "No key"))
+                span.nm { "With a key" }
+                span.tag { "no key" }
+                span.ds { (clean(&names.join(", "))) }
+                details.ds open[!answers] { summary { "Give a key" } (key_form(frame, &names)) }
+            }
+        }
+    }
+}
+
+fn key_form(frame: &Frame, names: &[&str]) -> Markup {
+    let id = names.first().copied().unwrap_or_default();
+    html! {
+        form.inline method="post" action="/settings/key" {
+            (frame.key())
+            @match names {
+                [name] => { input type="hidden" name="provider" value=(name); },
+                _ => {
+                    label.vh for="provider" { "Provider" }
+                    select.field id="provider" name="provider" { @for name in names { option { (name) } } }
+                },
+            }
+            label.vh for=(format!("key-{id}")) { "Key" }
+            input.field id=(format!("key-{id}")) name="secret" type="password" placeholder="Key" autocomplete="off" required;
+            button.btn { "Test and save" }
         }
     }
 }
@@ -202,7 +232,7 @@ fn sandbox_step(told: Option<&Told>) -> Markup {
             @match told.map(|told| &told.sandbox) {
                 Some(Ok(rung)) => {
                     (icons::status("done", "done", "Ready"))
-                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder. One was made just now, and a command ran in it: " (clean(rung)) "." } }
+                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder. One was made just now, and what a command in it wrote, changed and deleted did not get out: " (clean(rung)) "." } }
                 },
                 Some(Err(why)) => {
                     (icons::status("fail", "fail", "Missing"))

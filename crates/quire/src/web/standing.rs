@@ -28,11 +28,11 @@ pub async fn task(
         let main = match &task.phase {
             Phase::Discarded => discarded(&task),
             _ if asked.contains_key("version") && !task.versions.is_empty() => {
-                review::main(page, &frame, &task)?
+                review::main(page, &frame, &task, &asked)?
             }
             Phase::Working => watch::main(page, &frame, &task)?,
             Phase::Waiting(why) => waiting(page, &frame, &task, why)?,
-            Phase::Ready | Phase::Accepted => review::main(page, &frame, &task)?,
+            Phase::Ready | Phase::Accepted => review::main(page, &frame, &task, &asked)?,
         };
         Ok(frame.page(&task.title(), Place::Tasks, &main))
     });
@@ -142,11 +142,12 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                                         }
                                     },
                                     _ if is_models => {
+                                        @if *why == Why::NoModel { a.btn.pri href="/settings" { "Set up a model" } }
                                         form.inline method="post" action=(format!("{at}/resume")) {
                                             (frame.key())
                                             label.vh for="model" { "Model" }
                                             input.field id="model" name="model" placeholder="PROVIDER/MODEL" autocomplete="off" spellcheck="false";
-                                            button.btn.pri { "Go on" }
+                                            button.btn.pri[*why != Why::NoModel] { "Go on" }
                                         }
                                     },
                                     Why::Plan => {},

@@ -5,6 +5,9 @@ use crate::terminal::clean;
 use maud::{Markup, html};
 use pulldown_cmark::{Event, Options, Parser, Tag};
 use quire_core::view::marks::{Piece, pieces};
+use std::collections::HashSet;
+
+const EXTENSIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH);
 
 /// Returns a line of a file or a path, with hidden characters as marks.
 pub fn marked(text: &str) -> Markup {
@@ -42,8 +45,36 @@ pub fn prose(text: &str) -> Markup {
 /// text, and images are links: nothing is fetched.
 pub fn markdown(text: &str) -> Markup {
     let text = clean(text);
-    let mut events = Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
+    let mut events = Parser::new_ext(&text, EXTENSIONS);
     html! { @for part in children(&mut events) { (part) } }
+}
+
+/// Returns a document as HTML, in which the passages are marked that were not in the document before.
+pub fn document(was: Option<&str>, now: &str) -> Markup {
+    let (was, now) = (was.map(clean), clean(now));
+    let old: Option<HashSet<&str>> =
+        was.as_deref().map(|was| blocks(was).into_iter().map(|(source, _)| source).collect());
+    html! {
+        @for (source, block) in blocks(&now) {
+            @if old.as_ref().is_some_and(|old| !old.contains(source)) { div.changed { span.vh { "Changed: " } (block) } }
+            @else { (block) }
+        }
+    }
+}
+
+/// Returns the passages of a document: as they are written, and as HTML.
+fn blocks(text: &str) -> Vec<(&str, Markup)> {
+    let mut events = Parser::new_ext(text, EXTENSIONS).into_offset_iter();
+    let mut blocks = vec![];
+    while let Some((event, at)) = events.next() {
+        let block = match event {
+            Event::Start(tag) => element(&tag, &children(&mut events.by_ref().map(|(event, _)| event))),
+            Event::Rule => html! { hr; },
+            _ => continue,
+        };
+        blocks.push((text[at].trim(), block));
+    }
+    blocks
 }
 
 /// Returns what stands up to the end of the element that is open.
@@ -115,6 +146,23 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(markdown(text).into_string().trim_end(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_shows_which_passages_are_new() {
+        let rows = [
+            (None, "One.\n\nTwo.", "<p>One.</p><p>Two.</p>"),
+            (
+                Some("One.\n\nTwo."),
+                "One.\n\nTwo and *a half*.",
+                "<p>One.</p><div class=\"changed\"><span class=\"vh\">Changed: </span><p>Two and <em>a half</em>.</p></div>",
+            ),
+            (Some("# A\n\n- x\n- y"), "# A\n\n- x\n- y", "<h3>A</h3><ul><li>x</li><li>y</li></ul>"),
+            (Some(""), "---", "<div class=\"changed\"><span class=\"vh\">Changed: </span><hr></div>"),
+        ];
+        for (was, now, expected) in rows {
+            assert_eq!(document(was, now).into_string(), expected, "{now}");
         }
     }
 }

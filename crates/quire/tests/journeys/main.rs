@@ -23,6 +23,7 @@ mod plan;
 mod prompts;
 mod reach;
 mod real_browser;
+mod sec;
 mod secrets;
 mod serve;
 mod stage;

@@ -1,5 +1,4 @@
-//! The page over HTTP: the journey from a task to its undo without a script, and who is not let in. The rows `sec_NN` are those
-//! of docs/security.md.
+//! The page over HTTP: the journey from a task to its undo without a script.
 
 use crate::browser::{Browser, Events, Page, form, opened};
 use crate::model::{Model, Wire, call, say, shell};
@@ -9,38 +8,8 @@ use serde_json::json;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Every address of the page that only reads.
-const READS: [&str; 11] = [
-    "/",
-    "/rows",
-    "/news",
-    "/enter",
-    "/style.css",
-    "/quire.js",
-    "/icon.svg",
-    "/tasks/1",
-    "/tasks/1/files/0",
-    "/tasks/1/plan",
-    "/settings",
-];
-/// Every address that does something.
-const DOES: [&str; 12] = [
-    "/settings/test",
-    "/settings/keep",
-    "/settings/key",
-    "/tasks",
-    "/tasks/1/accept",
-    "/tasks/1/undo",
-    "/tasks/1/revise",
-    "/tasks/1/discard",
-    "/tasks/1/stop",
-    "/tasks/1/resume",
-    "/tasks/1/answer",
-    "/tasks/1/reply",
-];
-
 /// Returns a stage on which task 1 is ready: it changed `a.txt` and made `b.txt`.
-fn ready() -> (Stage, Model) {
+pub fn ready() -> (Stage, Model) {
     let stage = Stage::set();
     let model =
         Model::saying(vec![shell("echo new > a.txt; echo b > b.txt"), say("Changed **a** & made b.")]);
@@ -51,7 +20,7 @@ fn ready() -> (Stage, Model) {
 
 /// Waits until a page of the task holds `text`.
 #[track_caller]
-fn until(browser: &Browser, path: &str, text: &str) -> Page {
+pub fn until(browser: &Browser, path: &str, text: &str) -> Page {
     let begun = Instant::now();
     loop {
         let page = browser.get(path);
@@ -145,6 +114,16 @@ fn what_was_changed_by_hand_is_not_overwritten_and_it_is_told() {
         refused.body
     );
     assert!(!stage.folder.join("b.txt").exists());
+    // Both sides of it are on the page.
+    let review = browser.get("/tasks/1").body;
+    for part in [
+        "Your folder changed while it worked",
+        "Yours, line 1",
+        "<code>mine<br></code>",
+        "<code>new<br></code>",
+    ] {
+        assert!(review.contains(part), "no {part} in {review}");
+    }
 }
 
 #[test]
@@ -212,499 +191,6 @@ fn news_reach_the_page_whoever_made_them() {
 }
 
 #[test]
-fn sec_01_it_listens_on_loopback_alone() {
-    let (stage, _model) = ready();
-    let browser = Browser::open(&stage);
-    let port = format!(":{:04X}", browser.port);
-    let mut seen = 0;
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            // 0A: it listens.
-            if fields[3] == "0A" && fields[1].ends_with(&port) {
-                let address = fields[1].trim_end_matches(&port);
-                assert!(["0100007F", "00000000000000000000000001000000"].contains(&address), "{line}");
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen > 0);
-}
-
-#[test]
-fn sec_02_another_host_is_refused_everywhere() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    let port = browser.port;
-    let all = READS.iter().map(|path| ("GET", *path)).chain(DOES.iter().map(|path| ("POST", *path)));
-    for (method, path) in all.chain([("GET", "/nowhere"), ("OPTIONS", "/"), ("GET", "/tasks/1/events")]) {
-        for host in [
-            format!("evil.test:{port}"),
-            "127.0.0.1".to_owned(),
-            format!("127.0.0.1:{}", port ^ 1),
-            format!("localhost.:{port}"),
-        ] {
-            let page = browser.send(method, path, &[("host", &host)], "");
-            assert_eq!(page.status, 421, "{method} {path} {host}");
-            the_policy_is_on(&page);
-        }
-    }
-    for host in ["127.0.0.1", "localhost", "[::1]"] {
-        assert_eq!(
-            browser.send("GET", "/", &[("host", &format!("{host}:{port}"))], "").status,
-            200,
-            "{host}"
-        );
-    }
-}
-
-#[test]
-fn sec_03_a_browser_gets_in_by_a_token_once() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let (port, token) = opened(&stage);
-    let stranger = Browser { port, cookie: None, key: String::new() };
-    let public = ["/enter", "/style.css", "/quire.js", "/icon.svg"];
-    for path in READS.iter().chain(&["/tasks/1/events", "/nowhere"]).filter(|path| !public.contains(path)) {
-        let page = stranger.get(path);
-        assert_eq!(page.status, 401, "{path}");
-        the_policy_is_on(&page);
-    }
-    for path in DOES {
-        assert_eq!(stranger.post(path, &[]).status, 401, "{path}");
-    }
-    assert_eq!(stranger.get("/enter").status, 200);
-    assert_eq!(stranger.send("POST", "/enter", &[], "t=00").status, 401);
-    let entered = stranger.send("POST", "/enter", &[], &form(&[("t", &token)]));
-    assert_eq!((entered.status, entered.header("location").as_deref()), (303, Some("/")));
-    assert_eq!(stranger.send("POST", "/enter", &[], &form(&[("t", &token)])).status, 401, "a second time");
-    let log = fs::read_to_string(stage.data().join("host.log")).unwrap_or_default();
-    assert!(!log.contains(&token) && !entered.head.contains(&token));
-    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(stage.data().join("page.key")).unwrap());
-    assert_eq!(mode & 0o777, 0o600);
-}
-
-#[test]
-fn sec_04_the_cookie_is_closed() {
-    let (stage, _model) = ready();
-    let (port, token) = opened(&stage);
-    let stranger = Browser { port, cookie: None, key: String::new() };
-    let cookie = stranger.send("POST", "/enter", &[], &form(&[("t", &token)])).header("set-cookie").unwrap();
-    assert!(
-        cookie.starts_with(&format!("quire-{port}="))
-            && cookie.ends_with("; httponly; samesite=strict; path=/"),
-        "{cookie}"
-    );
-}
-
-#[test]
-fn sec_05_a_form_is_the_pages_own() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    let before = stage.log(1).len();
-    let other = Browser::open(&stage);
-    let own = format!("http://127.0.0.1:{}", browser.port);
-    for path in DOES {
-        // One browser may not ask as often as this.
-        let browser = Browser::open(&stage);
-        let key = form(&[("key", &browser.key)]);
-        for origin in [
-            "",
-            "null",
-            "http://evil.test",
-            "https://127.0.0.1",
-            &own.replace("127.0.0.1", "localhost"),
-            &own[..own.len() - 1],
-        ] {
-            assert_eq!(
-                browser.send("POST", path, &[("origin", origin)], &key).status,
-                403,
-                "{path} {origin}"
-            );
-        }
-        for key in ["", "key=", "key=00", &form(&[("key", &other.key)])] {
-            assert_eq!(browser.send("POST", path, &[], key).status, 403, "{path} {key}");
-        }
-    }
-    assert_eq!(stage.log(1).len(), before);
-    // The same with the key in a header is the script's way.
-    let stopped = browser.send("POST", "/tasks/1/discard", &[("x-quire", &browser.key)], "");
-    assert_eq!(stopped.status, 303, "{}", stopped.body);
-}
-
-#[test]
-fn sec_06_no_other_site_asks() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    for (from, status) in
-        [("same-origin", 200), ("none", 200), ("", 200), ("same-site", 403), ("cross-site", 403), ("x", 403)]
-    {
-        for path in ["/", "/rows", "/style.css", "/tasks/1"] {
-            let page = browser.send("GET", path, &[("sec-fetch-site", from)], "");
-            assert_eq!(page.status, status, "{path} {from}");
-            the_policy_is_on(&page);
-        }
-    }
-    assert_eq!(browser.send("GET", "/enter", &[("sec-fetch-site", "cross-site")], "").status, 200);
-}
-
-#[test]
-fn sec_07_reading_changes_nothing_and_no_other_origin_may_read() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    let (before, log) = (Tree::of(&stage.folder), stage.log(1).len());
-    for path in READS.iter().chain(&DOES).filter(|path| **path != "/news") {
-        for method in ["GET", "HEAD"] {
-            browser.send(method, path, &[], "");
-        }
-        let options = browser.send(
-            "OPTIONS",
-            path,
-            &[("origin", "http://evil.test"), ("access-control-request-method", "POST")],
-            "",
-        );
-        assert!(!options.head.contains("access-control"), "{path}: {}", options.head);
-    }
-    assert!(Tree::of(&stage.folder) == before && stage.log(1).len() == log);
-}
-
-/// What every answer has to say.
-#[track_caller]
-fn the_policy_is_on(page: &Page) {
-    let policy = page.header("content-security-policy").unwrap_or_else(|| panic!("{page:?}"));
-    for part in [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    ] {
-        assert!(policy.contains(part), "{policy}");
-    }
-    // Frames and images come also from previews, whose names nobody knows before.
-    let previews = policy.split(' ').filter(|part| part.starts_with("http://*.localhost:")).count();
-    assert!(
-        !policy.contains("unsafe") && policy.matches('*').count() == previews && previews == 2,
-        "{policy}"
-    );
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
-        ("referrer-policy", "same-origin"),
-        ("cache-control", "no-store"),
-    ] {
-        assert_eq!(page.header(name).as_deref(), Some(value));
-    }
-    assert!(page.header("permissions-policy").is_some());
-}
-
-#[test]
-fn sec_08_the_policy_is_on_every_answer() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    for path in READS.iter().filter(|path| **path != "/news").chain(&[
-        "/nowhere",
-        "/tasks/9",
-        "/tasks/x",
-        "/tasks/1/accept",
-    ]) {
-        let page = browser.get(path);
-        the_policy_is_on(&page);
-        // Nothing that the policy would have to forbid is there.
-        let body = page.body.to_lowercase();
-        let inline = [" style=", "<style", " onclick", " onload", "javascript:", "<script>"];
-        let found: Vec<_> = inline
-            .iter()
-            .filter(|part| !path.ends_with(".js") && !path.ends_with(".svg") && body.contains(**part))
-            .collect();
-        assert!(found.is_empty(), "{path}: {found:?}");
-    }
-    for path in DOES {
-        the_policy_is_on(&browser.post(path, &[]));
-    }
-}
-
-/// Two hundred texts that would be more than text, were they not escaped.
-fn hostile() -> Vec<String> {
-    let cores = [
-        "<script>alert(1)</script>",
-        "<img src=x onerror=alert(1)>",
-        "\"><svg onload=alert(1)>",
-        "' onmouseover='alert(1)",
-        "</textarea><script>alert(1)</script>",
-        "</title><b>x",
-        "<!--",
-        "]]>",
-        "javascript:alert(1)",
-        "&lt;script&gt;",
-        "{{7*7}}",
-        "${7*7}",
-        "<a href=javascript:alert(1)>x</a>",
-        "<iframe srcdoc=x>",
-        "<form action=//evil.test>",
-        "<input name=key value=x>",
-        "<button formaction=//evil.test>Accept 2 files</button>",
-        "<meta http-equiv=refresh content=0>",
-        "<base href=//evil.test>",
-        "<style>*{display:none}</style>",
-    ];
-    let around = [
-        ("", ""),
-        ("x ", ""),
-        ("", " x"),
-        ("\"", "\""),
-        ("'", "'"),
-        ("<", ">"),
-        ("&", ";"),
-        ("\u{202e}", ""),
-        ("\0", ""),
-        ("\x1b[31m", "\x1b[0m"),
-    ];
-    cores.iter().flat_map(|core| around.iter().map(move |(a, b)| format!("{a}{core}{b}"))).collect()
-}
-
-#[test]
-fn sec_13_whatever_a_text_says_it_is_text() {
-    let texts = hostile();
-    assert_eq!(texts.len(), 200);
-    let stage = Stage::set();
-    let content: String = texts.iter().map(|text| format!("{}\n", text.replace('\0', "\u{1}"))).collect();
-    let name = "<img src=x onerror=alert(1)>\"'&.txt";
-    let model = Model::saying(vec![
-        call("write", json!({"path": name, "content": content})),
-        say(&texts.join("\n\n")),
-    ]);
-    stage.use_model(&model, Wire::Chat);
-    stage.file("a.txt", "old\n");
-    let words = format!("{} {}", texts[0], texts[2]);
-    stage.quire(&["run", &words, "--check", "echo '<b>bold</b>'; exit 1"]);
-    let browser = Browser::open(&stage);
-    for path in
-        ["/", "/rows", "/tasks/1", "/tasks/1/files/0", "/tasks/1/files/0?from=0", "/?q=%22%3E%3Cscript%3E"]
-    {
-        let page = browser.get(path);
-        assert_eq!(page.status, 200, "{path}");
-        let tags = tags(&page.body);
-        let own = ["script src=\"/quire.js\" defer", "meta charset=\"utf-8\""];
-        for tag in &tags {
-            let name = tag.split([' ', '/', '>']).next().unwrap_or_default().to_lowercase();
-            let forbidden = ["img", "iframe", "base", "style", "object", "embed"].contains(&name.as_str())
-                || (name == "script" && tag != own[0])
-                || tag.contains("http-equiv")
-                || unquoted(tag).to_lowercase().contains(" on")
-                || ["action", "href", "src"].iter().any(|name| tag.contains(&format!(" {name}=\"//")));
-            assert!(!forbidden, "{path}: <{tag}>");
-        }
-        assert!(!page.body.contains('\u{202e}') && !page.body.contains('\x1b'), "{path}");
-    }
-}
-
-/// Returns a tag without the values of its attributes.
-fn unquoted(tag: &str) -> String {
-    tag.split('"').step_by(2).collect()
-}
-
-/// Returns the inside of each tag, as a browser would find them outside of quotes.
-fn tags(html: &str) -> Vec<String> {
-    let mut found = vec![];
-    let mut rest = html;
-    while let Some(at) = rest.find('<') {
-        rest = &rest[at + 1..];
-        if !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            continue;
-        }
-        let mut quote = None;
-        let end = rest.char_indices().find(|(_, c)| match (quote, c) {
-            (None, '>') => true,
-            (None, '"' | '\'') => {
-                quote = Some(*c);
-                false
-            }
-            (Some(open), c) if open == *c => {
-                quote = None;
-                false
-            }
-            _ => false,
-        });
-        let end = end.map_or(rest.len(), |(at, _)| at);
-        found.push(rest[..end].to_owned());
-        rest = &rest[end..];
-    }
-    found
-}
-
-#[test]
-fn sec_14_what_hides_is_shown() {
-    let stage = Stage::set();
-    let content = "if access != \"user\u{202e} \u{2066}// Check if admin\u{2069} \u{2066}\" {\nzero\u{200b}width\np\u{430}ypal\n";
-    let name = "evil\u{202e}txt.exe";
-    let model =
-        Model::saying(vec![call("write", json!({"path": name, "content": content})), say("Done\u{202e}.")]);
-    stage.use_model(&model, Wire::Chat);
-    stage.quire(&["change it"]).exits(0);
-    let page = Browser::open(&stage).get("/tasks/1").body;
-    for mark in
-        [">U+202E</span>", ">U+2066</span>", ">U+2069</span>", ">U+200B</span>", "looks like a Latin letter"]
-    {
-        assert!(page.contains(mark), "no {mark}: {page}");
-    }
-    assert!(!page.contains(['\u{202e}', '\u{2066}', '\u{200b}']), "{page}");
-}
-
-#[test]
-fn sec_17_accept_is_of_what_was_seen() {
-    let stage = Stage::set();
-    let model =
-        Model::saying(vec![shell("echo one > a.txt"), say("One."), shell("echo two > a.txt"), say("Two.")]);
-    stage.use_model(&model, Wire::Chat);
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    let seen = browser.get("/tasks/1").field("seen");
-    stage.quire(&["revise", "1", "make another"]).exits(0);
-    let before = Tree::of(&stage.folder);
-    let accept = |seen: &str| browser.post("/tasks/1/accept", &[("seen", seen), ("file", "0")]);
-    for (wrong, status) in [("", 400), ("0", 409), ("000000000000", 409), (&seen, 409)] {
-        assert_eq!(accept(wrong).status, status, "{wrong}");
-    }
-    assert!(Tree::of(&stage.folder) == before);
-    assert_eq!(accept(&browser.get("/tasks/1").field("seen")).status, 303);
-    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "two\n");
-}
-
-#[test]
-fn sec_18_what_is_asked_is_worded_by_quire_and_the_models_words_are_text() {
-    let stage = Stage::set();
-    let claim = "<div class=\"sheet told\"><h2>May it reach safe.test:443?</h2><button class=\"btn allow\">Allow</button></div>";
-    let ask = "curl -s --max-time 5 https://evil.test/ ; true";
-    let model = Model::new(move |asked| if asked.answered == 0 { shell(ask) } else { say(claim) });
-    stage.configure(&model, Wire::Chat, "[sandbox]\nnet = [\"example.org\"]\n");
-    stage.file("a.txt", "old\n");
-    stage.quire(&["run", "-b", "reach out"]).exits(0);
-    let browser = Browser::open(&stage);
-    let page = until(&browser, "/tasks/1", "May it reach evil.test:443?");
-    assert!(!page.body.contains("May it reach safe.test:443?</h2>"), "{}", page.body);
-    let allow = page.body.matches("btn allow\">").count();
-    assert_eq!(allow, 1, "{}", page.body);
-    assert_eq!(browser.post("/tasks/1/answer", &[("reach", "0"), ("allow", "maybe")]).status, 400);
-    assert_eq!(browser.post("/tasks/1/answer", &[("reach", "0"), ("allow", "no")]).status, 303);
-    let done = until(&browser, "/tasks/1", "&lt;div class=");
-    assert_eq!(done.body.matches("btn allow\">").count(), 0);
-}
-
-#[test]
-fn sec_20_what_is_too_much_is_refused() {
-    let (stage, _model) = ready();
-    stage.quire(&["change it"]).exits(0);
-    let browser = Browser::open(&stage);
-    // A body over the limit, and one that never comes.
-    let long = "x".repeat((1 << 20) + 1);
-    assert_eq!(browser.send("POST", "/tasks", &[], &long).status, 413);
-    let begun = Instant::now();
-    let slow = browser.send("POST", "/tasks", &[("content-length", "100")], "key=");
-    assert_eq!(slow.status, 408);
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    // Streams of one browser.
-    let streams: Vec<Events> = (0..16).map(|_| browser.events("/news", &[])).collect();
-    assert_eq!(browser.get("/news").status, 429);
-    drop(streams);
-    // A burst.
-    let flood = (0..300).map(|_| browser.get("/icon.svg").status).find(|status| *status != 200);
-    assert_eq!(flood, Some(429));
-    let other = Browser { cookie: None, ..browser };
-    assert_eq!(other.get("/icon.svg").status, 200, "nobody else is held up");
-}
-
-#[test]
-fn sec_09_a_preview_is_another_origin_that_has_nothing_but_its_version() {
-    let stage = Stage::set();
-    let page = "<!doctype html><title>x</title><h1>Hello</h1>";
-    let model = Model::saying(vec![
-        call("write", json!({"path": "sub/index.html", "content": page})),
-        say("Made."),
-        shell("echo two > sub/index.html"),
-        say("Again."),
-    ]);
-    stage.use_model(&model, Wire::Chat);
-    stage.file("kept.txt", "kept\n");
-    fs::write(stage.base().join("home/outside.txt"), "outside\n").unwrap();
-    std::os::unix::fs::symlink("../outside.txt", stage.folder.join("link.txt")).unwrap();
-    stage.quire(&["make a page"]).exits(0);
-    let browser = Browser::open(&stage);
-    let review = browser.get("/tasks/1");
-    let shown =
-        review.body.split(" src=\"http://").nth(1).and_then(|rest| rest.split('"').next()).expect("a frame");
-    let (host, path) = shown.split_once('/').unwrap();
-    assert_eq!(path, "sub/index.html");
-    let (name, port) = host.split_once(".localhost:").unwrap();
-    assert!(name.starts_with("t-") && name.len() == 34, "{name}");
-    let port: u16 = port.parse().unwrap();
-    assert_ne!(port, browser.port);
-    let preview = Browser { port, cookie: None, key: String::new() };
-    let get = |host: &str, path: &str| {
-        preview.send("GET", path, &[("host", host), ("sec-fetch-site", "cross-site")], "")
-    };
-    let whole = get(host, "/sub/");
-    assert_eq!((whole.status, whole.body.as_str()), (200, page));
-    let policy = whole.header("content-security-policy").unwrap();
-    assert!(
-        policy.starts_with("sandbox allow-scripts allow-forms; default-src 'self'")
-            && !policy.contains("allow-same-origin"),
-        "{policy}"
-    );
-    assert!(!whole.head.contains("set-cookie"));
-    // What the version did not change is there as it was copied; what lies outside is not.
-    assert_eq!(get(host, "/kept.txt").body, "kept\n");
-    for path in [
-        "/link.txt",
-        "/..%2foutside.txt",
-        "/%2e%2e/outside.txt",
-        "//etc/passwd",
-        "/sub/index.html/x",
-        "/sub",
-        "/nothing",
-        "/tasks/1",
-        "/rows",
-    ] {
-        assert_eq!(get(host, path).status, 404, "{path}");
-    }
-    let other = name.replacen(&name[2..3], if &name[2..3] == "0" { "1" } else { "0" }, 1);
-    assert_eq!(get(&format!("{other}.localhost:{port}"), "/kept.txt").status, 404);
-    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "evil.test".to_owned()] {
-        assert_eq!(get(&host, "/kept.txt").status, 421, "{host}");
-    }
-    assert_eq!(preview.send("POST", "/sub/", &[("host", host)], "").status, 405);
-    // And it asks the page for nothing: neither by its name nor as what it is.
-    assert_eq!(
-        browser.send("GET", "/", &[("host", &format!("{name}.localhost:{}", browser.port))], "").status,
-        421
-    );
-    assert_eq!(
-        browser
-            .send(
-                "POST",
-                "/tasks/1/accept",
-                &[("origin", &format!("http://{host}"))],
-                &form(&[("key", &browser.key)])
-            )
-            .status,
-        403
-    );
-    // Each version has an address of its own.
-    stage.quire(&["revise", "1", "again"]).exits(0);
-    let again = browser.get("/tasks/1");
-    assert!(!again.body.contains(&format!(" src=\"http://{host}")), "{}", again.body);
-    assert_eq!(get(host, "/sub/").body, page);
-}
-
-#[test]
 fn a_new_home_is_told_what_works_and_what_is_set_there_is_kept() {
     let stage = Stage::set();
     let model = Model::saying(vec![say("Hello.")]);
@@ -716,7 +202,7 @@ fn a_new_home_is_told_what_works_and_what_is_set_there_is_kept() {
     browser.cookie =
         entered.header("set-cookie").and_then(|cookie| cookie.split(';').next().map(str::to_owned));
     let told = until(&browser, "/settings", "A model answers and the sandbox holds.");
-    for part in ["Ready to start", "lab/lab-model", "works", "a command ran in it", "project."] {
+    for part in ["Ready to start", "lab/lab-model", "works", "did not get out", "project."] {
         assert!(told.body.contains(part), "no {part} in {}", told.body);
     }
     browser.key = told.field("key");
@@ -778,4 +264,47 @@ fn what_the_agent_asks_is_answered_on_the_page_in_a_frame_of_its_own() {
     assert_eq!(browser.post("/tasks/1/reply", &[("question", "1"), ("choice", "blue")]).status, 303);
     until(&browser, "/tasks/1", "Blue it is.");
     assert!(model.asked().last().unwrap().body.contains("blue"));
+}
+
+#[test]
+fn a_change_is_left_out_and_what_its_check_says_of_the_rest_is_asked_about() {
+    let stage = Stage::set();
+    let lines: String = (1..60).map(|n| format!("line {n}\n")).collect();
+    stage.file("a.txt", &lines);
+    let model =
+        Model::saying(vec![shell("sed -i 's/^line 5$/five/; s/^line 50$/fifty/' a.txt"), say("Done.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["run", "change two lines", "--check", "grep -q fifty a.txt"]).exits(0);
+    let browser = Browser::open(&stage);
+    let review = browser.get("/tasks/1");
+    let hunks: Vec<&str> =
+        review.body.split("name=\"leave\" value=\"").skip(1).map(|rest| &rest[..12]).collect();
+    assert_eq!(hunks.len(), 2, "{}", review.body);
+    assert!(review.body.contains("Leave this out"), "{}", review.body);
+    // Beside each other on demand, and found by what they say.
+    let split = browser.get("/tasks/1?split").body;
+    assert!(split.contains("<ins class=\"l r a\" data-n=\"5\">five</ins>"), "{split}");
+    let found = browser.get("/tasks/1/find?q=FIFTY").body;
+    assert!(found.contains("1 line") && found.contains("a.txt:50") && !found.contains("five"), "{found}");
+
+    let seen = review.field("seen");
+    let without = |more: &[(&str, &str)]| {
+        browser.post("/tasks/1/accept", &[&[("seen", seen.as_str()), ("file", "0")], more].concat())
+    };
+    let none = without(&[("leave", hunks[0]), ("leave", hunks[1])]);
+    assert_eq!(none.status, 400, "{}", none.body);
+    // The rest does not pass the check; that it is wanted all the same is said once more.
+    let fails = without(&[("leave", hunks[1])]);
+    assert_eq!(fails.status, 409, "{}", fails.body);
+    assert!(fails.body.contains("Accept anyway, unchecked"), "{}", fails.body);
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), lines);
+    let again = without(&[("leave", hunks[1]), ("unchecked", "yes")]);
+    assert_eq!(again.status, 303, "{}", again.body);
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), lines.replace("line 5\n", "five\n"));
+    assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
+    assert_eq!(without(&[("leave", hunks[0])]).status, 303);
+    assert_eq!(
+        fs::read_to_string(stage.folder.join("a.txt")).unwrap(),
+        lines.replace("line 50\n", "fifty\n")
+    );
 }

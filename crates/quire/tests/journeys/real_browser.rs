@@ -19,7 +19,10 @@ const SUMMARY: &str = "Your homepage greets visitors with what you bake and when
 fn script(asked: &Asked) -> Answer {
     if asked.words.iter().any(|words| words.contains("make it large")) {
         return match asked.answered {
-            0 => shell("seq 1 12000 | sed 's/.*/let value_& = &;/' > big.rs; echo new > small.txt"),
+            0 => shell(
+                "seq 1 12000 | sed 's/.*/let value_& = &;/' > big.rs; echo new > small.txt; sed -i 's/3.90/4.20/; s/1.10/1.25/' prices.csv; \
+                 echo 'We bake at night, so that bread is warm at six.' >> about.md; mkdir archive; mv photo.txt archive/photo-2019.txt",
+            ),
             _ => say("It is large now."),
         };
     }
@@ -63,6 +66,9 @@ fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
     stage.configure(&model, Wire::Chat, "[checks]\npage = \"test -s index.html\"\n");
     stage.file("notes.txt", "Fenwick Bakery\nopens at 7\n");
     stage.file("old.html", "<p>old</p>\n");
+    stage.file("prices.csv", "bread,price\nrye,3.90\nbun,0.60\nbaguette,1.10\n");
+    stage.file("about.md", "# The bakery\n\nThree ovens, one street.\n\n");
+    stage.file("photo.txt", "the shop window, 2019\n");
     model.hold_from(2);
     // Who connects here lets the model go on.
     let held = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -86,4 +92,69 @@ fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     println!("{said}");
     assert!(ran.status.success(), "{said}");
+}
+
+/// A page that tries what a page in a frame could: each attempt ends as `reached` or as `no: ` and why.
+const TRIES: &str = r#"<!doctype html><html lang="en"><title>x</title><body><script>
+const tried = {}
+const attempt = async (what, does) => {
+  try { await does(); tried[what] = 'reached' } catch (error) { tried[what] = 'no: ' + error }
+}
+const fails = message => { throw new Error(message) }
+const loads = (element, name, address) => new Promise((done, failed) => {
+  const one = document.createElement(element)
+  one.onload = done
+  one.onerror = () => failed(new Error('not loaded'))
+  one[name] = address
+  document.body.append(one)
+})
+const page = `http://127.0.0.1:PAGE`
+;(async () => {
+  await attempt('own file', async () => (await fetch('own.txt')).ok || fails('not there'))
+  await attempt('the page around it', () => parent.document.body.innerHTML)
+  await attempt('leading the page away', () => { top.location = page + '/settings' })
+  await attempt('the page by fetch', async () => (await fetch(page + '/', { credentials: 'include' })).text())
+  await attempt('a form of the page', async () => fetch(page + '/tasks/1/accept', { method: 'POST', mode: 'no-cors', credentials: 'include' }))
+  await attempt('cookies', () => document.cookie || fails('none'))
+  await attempt('storage', () => localStorage.setItem('a', 'b'))
+  await attempt('a window', () => window.open(page + '/') || fails('not opened'))
+  await attempt('a worker that stays', () => navigator.serviceWorker.register('own.js'))
+  await attempt('an image elsewhere', () => loads('img', 'src', 'ELSEWHERE/x.png'))
+  await attempt('a script elsewhere', () => loads('script', 'src', 'ELSEWHERE/x.js'))
+  await attempt('anything elsewhere', () => fetch('ELSEWHERE/x', { mode: 'no-cors' }))
+  await attempt('a message box', () => { alert('Accept all files?'); fails('not shown') })
+  document.body.dataset.tried = JSON.stringify(tried)
+  document.body.dataset.done = 'yes'
+})()
+</script></body></html>"#;
+
+#[test]
+fn sec_09_10_15_a_page_that_tries_everything_reaches_nothing_and_it_is_told() {
+    let cache = cache();
+    let stage = Stage::set();
+    // Who is asked here was reached.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", elsewhere.local_addr().expect("an address"));
+    let (at, _) = opened(&stage);
+    let page = TRIES.replace("PAGE", &at.to_string()).replace("ELSEWHERE", &address);
+    let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><script>top.drawn = 1; alert(1)</script></svg>";
+    let write = |path: &str, content: &str| ("write", json!({"path": path, "content": content}));
+    let files =
+        [write("index.html", &page), write("own.txt", "own"), write("own.js", "//"), write("drawn.svg", svg)];
+    let model = Model::new(move |asked| if asked.answered == 0 { calls(&files) } else { say("Made.") });
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["make a page"]).exits(0);
+    let (at, token) = opened(&stage);
+    let ran = Command::new("node")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/closed.mjs"))
+        .arg(format!("http://127.0.0.1:{at}/enter#t={token}"))
+        .arg(&cache)
+        .arg(&address)
+        .output()
+        .expect("node runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    println!("{said}");
+    assert!(ran.status.success(), "{said}");
+    elsewhere.set_nonblocking(true).expect("an answer at once");
+    assert!(elsewhere.accept().is_err(), "somebody was asked elsewhere");
 }
