@@ -7,7 +7,7 @@ use super::{Brokered, Secret};
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD, STANDARD_NO_PAD};
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use memchr::memmem;
 
 /// Below this, a secret is not looked for in what comes back: so few characters stand there by chance.
@@ -117,6 +117,14 @@ impl Scrub {
     }
 
     pub fn headers(&self, headers: &mut HeaderMap) {
+        // A name has no case, so a secret in one is found in any, and has no place there.
+        let holds = |name: &HeaderName| {
+            self.pairs
+                .iter()
+                .any(|(real, _)| memmem::find(name.as_str().as_bytes(), &real.to_ascii_lowercase()).is_some())
+        };
+        let named: Vec<HeaderName> = headers.keys().filter(|name| holds(name)).cloned().collect();
+        named.iter().for_each(|name| drop(headers.remove(name)));
         for value in headers.values_mut() {
             if self.first(value.as_bytes()).is_some() {
                 // What cannot be shown is not shown.

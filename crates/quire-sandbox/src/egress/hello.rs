@@ -91,6 +91,46 @@ pub mod tests {
             .collect()
     }
 
+    /// Returns the hello with this in the place of its extension for the name (RFC 6066, 3).
+    fn with_names(name: &str, extension: &[u8]) -> Vec<u8> {
+        let mut bytes = hello(name);
+        let list = [&[0, (name.len() >> 8) as u8, name.len() as u8][..], name.as_bytes()].concat();
+        let at = memchr::memmem::find(&bytes, &list).unwrap() - 6;
+        let grown = extension.len() as i64 - (list.len() as i64 + 6);
+        bytes.splice(at..at + 6 + list.len(), extension.iter().copied());
+        // The lengths of what holds it: the record, the message, and all extensions, which come after what has a length itself.
+        let mut extensions = 43 + 1 + usize::from(bytes[43]);
+        extensions += 2 + usize::from(u16::from_be_bytes([bytes[extensions], bytes[extensions + 1]]));
+        extensions += 1 + usize::from(bytes[extensions]);
+        for at in [3, 7, extensions] {
+            let length = i64::from(u16::from_be_bytes([bytes[at], bytes[at + 1]])) + grown;
+            bytes[at..at + 2].copy_from_slice(&(length as u16).to_be_bytes());
+        }
+        bytes
+    }
+
+    /// Of two names the host might take the other one.
+    #[tokio::test]
+    async fn e09_a_hello_that_names_two_hosts_is_an_error() {
+        let entry = |name: &str| [&[0, 0, name.len() as u8][..], name.as_bytes()].concat();
+        let extension = |list: &[u8]| {
+            let length = |more: usize| ((list.len() + more) as u16).to_be_bytes();
+            [&[0, 0][..], &length(2), &length(0), list].concat()
+        };
+        let one = extension(&entry("example.org"));
+        let two = extension(&[entry("example.org"), entry("evil.example")].concat());
+        let again = [one.clone(), extension(&entry("evil.example"))].concat();
+        let read = read_in(4096, &with_names("example.org", &one)).await.unwrap();
+        assert_eq!(read.name, Host::parse("example.org"), "as it was");
+        for (what, names) in [("a list of two", two), ("two lists", again), ("an empty list", extension(&[]))]
+        {
+            assert!(read_in(4096, &with_names("example.org", &names)).await.is_err(), "{what}");
+        }
+        let upper =
+            read_in(4096, &with_names("example.org", &extension(&entry("EXAMPLE.Org")))).await.unwrap();
+        assert_eq!(upper.name, Host::parse("example.org"), "names have no case");
+    }
+
     async fn read_in(pieces: usize, bytes: &[u8]) -> io::Result<Hello> {
         let (client, mut far) = tokio::io::duplex(pieces);
         let mut client: Io = Box::new(client);

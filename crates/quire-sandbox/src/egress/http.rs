@@ -210,12 +210,16 @@ impl Hop {
         let scrub = self.put_in(to, &mut request);
         let mut response = self.send(to, pass, request).await?;
         let is_switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if let (true, Some(upgrade)) = (is_switched, upgrade) {
-            self.go_on(Next::Upgrade(upgrade, hyper::upgrade::on(&mut response)));
+        match (is_switched, upgrade) {
+            (true, Some(upgrade)) => self.go_on(Next::Upgrade(upgrade, hyper::upgrade::on(&mut response))),
+            (true, None) => return Err(Broken::Far("changed the protocol, which was not asked for")),
+            (false, _) => {}
         }
         hop_free(response.headers_mut(), is_switched);
         let Some((scrub, is_put_in)) = scrub else { return Ok(response.map(Reply::Passed)) };
         scrub.headers(response.headers_mut());
+        // Words of the host's own, in which a secret would come back as well.
+        response.extensions_mut().remove::<ReasonPhrase>();
         if scrub.is_empty() || is_switched || is_head {
             return Ok(response.map(Reply::Passed));
         }
@@ -349,8 +353,13 @@ fn without_port(to: &Destination) -> String {
     text.rsplit_once(':').map(|(host, _)| host.to_owned()).unwrap_or(text)
 }
 
+/// Returns whether a request asks for a WebSocket. Nothing else is upgraded to: in HTTP/2, say, each further request would name a
+/// host that nobody judges.
 fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
+    let mut asked = headers.get_all(header::UPGRADE).iter();
+    let is_websocket = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
+    asked.next().is_some_and(is_websocket)
+        && asked.next().is_none()
         && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 

@@ -70,10 +70,9 @@ async fn e22_the_host_sees_the_secret_and_the_inside_the_placeholder() {
     assert!(text.contains(&format!("authorization: Basic {login}\n")), "{text}");
 }
 
-#[tokio::test]
-async fn e22_the_secret_does_leave_for_its_host() {
-    // A host that says what it got in a form that is not looked for.
-    let (seen, mut saw) = tokio::sync::mpsc::unbounded_channel();
+/// Starts a host that answers with what it was sent in the place of `{}`; what it saw is told beside.
+async fn telling(answer: &'static str) -> (Secrets, tokio::sync::mpsc::UnboundedReceiver<String>) {
+    let (seen, saw) = tokio::sync::mpsc::unbounded_channel();
     let made = rcgen::generate_simple_self_signed(["api.example".to_owned()]).unwrap();
     let theirs = made.cert.der().clone();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -86,13 +85,19 @@ async fn e22_the_secret_does_leave_for_its_host() {
         let (acceptor, seen) = (acceptor.clone(), seen.clone());
         async move {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
-            let mut stream = acceptor.accept(stream).await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.unwrap());
             }
-            seen.send(String::from_utf8(head).unwrap()).unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            let head = String::from_utf8(head).unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            stream.read_exact(&mut body).await.unwrap();
+            let token = head.lines().find_map(|line| line.strip_prefix("X-Token: ")).unwrap_or_default();
+            let answer = answer.replace("{}", token);
+            seen.send(head + str::from_utf8(&body).unwrap()).unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
             let _ = stream.shutdown().await;
         }
     })
@@ -101,15 +106,73 @@ async fn e22_the_secret_does_leave_for_its_host() {
         World::with(policy(&[], &["api.example"]), [("api.example", vec![at])].into(), vec![theirs.clone()]);
     let ours = CertificateDer::from_pem_slice(world.egress.as_ref().unwrap().authority().unwrap().as_bytes())
         .unwrap();
-    let secrets = Secrets { world, ours, theirs, at };
+    (Secrets { world, ours, theirs, at }, saw)
+}
+
+#[tokio::test]
+async fn e22_a_placeholder_anywhere_but_in_a_header_stays_one() {
+    let (secrets, mut saw) = telling("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let request = format!(
-        "POST / HTTP/1.1\r\nHost: api.example\r\nX-Token: {PLACEHOLDER}\r\nContent-Length: {}\r\n\r\n{PLACEHOLDER}",
+        "POST /{PLACEHOLDER}?q={PLACEHOLDER} HTTP/1.1\r\nHost: api.example\r\nX-{PLACEHOLDER}: 1\r\nX-Token: {PLACEHOLDER}\r\n\
+         Content-Length: {}\r\n\r\n{PLACEHOLDER}",
         PLACEHOLDER.len()
     );
-    let (status, text) = ask(&secrets, &request).await;
-    assert!(status == 200 && text.ends_with("ok"), "{text}");
-    let head = soon(saw.recv()).await.unwrap();
-    assert!(head.contains(&format!("X-Token: {VALUE}\r\n")), "{head}");
+    assert_eq!(ask(&secrets, &request).await.0, 200);
+    let seen = soon(saw.recv()).await.unwrap();
+    assert_eq!(seen.matches(VALUE).count(), 1, "{seen}");
+    assert!(seen.contains(&format!("X-Token: {VALUE}\r\n")), "{seen}");
+    assert_eq!(seen.matches(PLACEHOLDER).count(), 4, "{seen}");
+}
+
+#[tokio::test]
+async fn e22_no_part_of_an_answer_shows_the_secret() {
+    let rows = [
+        ("body", "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{}"),
+        ("header", "HTTP/1.1 200 OK\r\nX-Back: {}\r\nContent-Length: 2\r\n\r\nok"),
+        ("name of a header", "HTTP/1.1 200 OK\r\nX-{}: 1\r\nContent-Length: 2\r\n\r\nok"),
+        ("reason", "HTTP/1.1 200 for {}\r\nContent-Length: 2\r\n\r\nok"),
+        (
+            "where it leads",
+            "HTTP/1.1 302 Found\r\nLocation: https://plain.example/{}\r\nContent-Length: 0\r\n\r\n",
+        ),
+        ("in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n18\r\n{}\r\n0\r\n\r\n"),
+        (
+            "after the body",
+            "HTTP/1.1 200 OK\r\nTrailer: X-Back\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Back: {}\r\n\r\n",
+        ),
+        (
+            "beforehand",
+            "HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        ),
+    ];
+    for (what, answer) in rows {
+        let (secrets, mut saw) = telling(answer).await;
+        let request = format!("GET / HTTP/1.1\r\nHost: api.example\r\nX-Token: {PLACEHOLDER}\r\n\r\n");
+        let (status, text) = ask(&secrets, &request).await;
+        assert!([200, 302].contains(&status), "{what}: {text}");
+        assert!(!text.to_ascii_lowercase().contains(&VALUE.to_ascii_lowercase()), "{what}: {text}");
+        assert!(soon(saw.recv()).await.unwrap().contains(VALUE), "{what}: it did leave");
+    }
+}
+
+/// In HTTP/2 a request names its host where it is not looked for.
+#[tokio::test]
+async fn e10_a_host_with_secrets_is_asked_in_http_1_alone() {
+    let secrets = secrets().await;
+    let (status, text) = ask(&secrets, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert!([0, 400].contains(&status), "{status} {text}");
+    assert!(secrets.world.asked().is_empty());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(secrets.ours.clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let (_, _, stream) = secrets.world.tunnel("api.example:443").await;
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let name = rustls::pki_types::ServerName::try_from("api.example").unwrap();
+    assert!(soon(connector.connect(name, stream)).await.is_err());
 }
 
 #[tokio::test]
