@@ -6,11 +6,12 @@
 
 use super::processes::{Nameless, Processes};
 use crate::process::{self, Child};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,7 @@ pub struct Walk {
 /// What a walk found.
 pub struct Walked {
     pub size: Size,
-    /// Directories were moved under it, or are closed to it, so that it is not all.
+    /// Directories were moved under it, or closed to it, so that it is not all.
     pub disturbed: bool,
     pub took: Duration,
 }
@@ -138,33 +139,92 @@ struct Level {
     inode: u64,
     /// Directories in it that were not walked yet.
     left: Vec<CString>,
+    /// What it was closed by, until the walk opened it.
+    closed: Option<Mode>,
+}
+
+/// A directory that the walk may look into.
+struct Opened {
+    directory: OwnedFd,
+    stat: Stat,
+    closed: Option<Mode>,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What who walks needs of a directory that is his own.
+const LOOK: Mode = Mode::RUSR.union(Mode::XUSR);
+
+/// Opens a directory. One that is closed to its owner, where that is who walks, is opened for as long as the walk is in it: else
+/// an agent could write as much as it likes behind a mode. What is held is the directory itself, so no name leads elsewhere.
+fn open(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Opened> {
+    let me = rustix::process::geteuid();
+    let closed = |stat: &Stat| {
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        (!me.is_root() && stat.st_uid == me.as_raw() && !mode.contains(LOOK)).then_some(mode)
+    };
+    match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Ok(directory) => {
+            let stat = fstat(&directory)?;
+            if closed(&stat).is_none() {
+                return Ok(Opened { directory, stat, closed: None });
+            }
+        }
+        Err(rustix::io::Errno::ACCESS) => {}
+        Err(error) => return Err(error),
+    }
+    let place = openat(parent, name, DIRECTORY | OFlags::PATH, Mode::empty())?;
+    let stat = fstat(&place)?;
+    let closed = closed(&stat);
+    if let Some(mode) = closed {
+        rustix::fs::chmod(itself(&place), mode | LOOK)?;
+    }
+    let directory = rustix::fs::open(itself(&place), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(Opened { directory, stat, closed })
+}
+
+/// Returns the name of a file that is held, whatever became of its own.
+fn itself(file: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Closes a directory again that the walk opened, unless its owner gave it another mode meanwhile.
+fn close(directory: &OwnedFd, closed: Option<Mode>) {
+    let is_as_left =
+        |mode| fstat(directory).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode) == mode | LOOK);
+    if let Some(mode) = closed.filter(|mode| is_as_left(*mode)) {
+        // Where that fails, it stays open to who made it.
+        let _ = rustix::fs::fchmod(directory, mode);
+    }
 }
 
 impl Count {
     /// Counts what lies below `root`, on its own file system. However deep that is, one directory is open at a time.
     fn below(&mut self, root: &Path) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(mut here) = rustix::fs::open(root, flags, Mode::empty()) else { return };
-        let Ok(top) = fstat(&here) else { return };
-        let mut way = vec![Level { inode: top.st_ino, left: self.list(&here, top.st_dev) }];
+        let Ok(root) = CString::new(root.as_os_str().as_bytes()) else { return };
+        let Ok(Opened { directory: mut here, stat: top, closed }) = open(rustix::fs::CWD, &root) else {
+            return;
+        };
+        let mut way = vec![Level { inode: top.st_ino, left: self.list(&here, top.st_dev), closed }];
         while let Some(level) = way.last_mut() {
             if let Some(name) = level.left.pop() {
-                let inner = match openat(&here, &name, flags, Mode::empty()) {
+                let inner = match open(here.as_fd(), &name) {
                     Ok(inner) => inner,
                     Err(error) => {
-                        // One that is gone has nothing to be counted. One may be closed to its owner where that is who walks.
+                        // One that is gone has nothing to be counted. One may have been closed again.
                         self.disturbed |= error == rustix::io::Errno::ACCESS;
                         continue;
                     }
                 };
-                let Ok(stat) = fstat(&inner) else { continue };
-                way.push(Level { inode: stat.st_ino, left: self.list(&inner, top.st_dev) });
-                here = inner;
+                let left = self.list(&inner.directory, top.st_dev);
+                way.push(Level { inode: inner.stat.st_ino, left, closed: inner.closed });
+                here = inner.directory;
                 continue;
             }
-            way.pop();
+            let closed = way.pop().and_then(|level| level.closed);
+            let parent = openat(&here, "..", DIRECTORY, Mode::empty());
+            close(&here, closed);
             let Some(above) = way.last() else { return };
-            let parent = openat(&here, "..", flags, Mode::empty());
             match parent {
                 Ok(parent) if fstat(&parent).is_ok_and(|stat| stat.st_ino == above.inode) => here = parent,
                 // It was moved meanwhile, so this leads elsewhere.
@@ -184,7 +244,13 @@ impl Count {
             if name == c"." || name == c".." {
                 continue;
             }
-            let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    self.disturbed |= error == rustix::io::Errno::ACCESS;
+                    continue;
+                }
+            };
             let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
             if stat.st_dev != device
                 || (!is_directory && stat.st_nlink > 1 && !self.seen.insert((stat.st_dev, stat.st_ino)))
@@ -205,6 +271,7 @@ impl Count {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn count(root: &Path) -> Count {
         let mut count = Count::default();
@@ -233,6 +300,48 @@ mod tests {
         assert!(counted.size.bytes >= 150_000 && counted.size.bytes < 16 << 20, "{:?}", counted.size);
         crate::tidy::empty(root).unwrap();
         assert_eq!(count(root).size, Size::default());
+    }
+
+    /// An agent has the person's number on a plain copy, and may close its directories to him.
+    #[test]
+    fn h04_what_is_closed_to_its_owner_is_counted_and_closed_again() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("not root: an owner that is not root cannot be played");
+            return;
+        }
+        const OWNER: u32 = 54_331;
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let root = dir.path().join("root");
+        let rows = ["open", "unreadable", "unreadable/unsearchable", "unreadable/unsearchable/shut", "last"];
+        fs::create_dir(&root).unwrap();
+        for name in rows {
+            fs::create_dir(root.join(name)).unwrap();
+            fs::write(root.join(name).join("f"), vec![1; 100_000]).unwrap();
+        }
+        let modes = [0o755, 0o300, 0o600, 0o000, 0o000];
+        for (name, mode) in rows.iter().zip(modes).rev() {
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        for path in
+            rows.iter().flat_map(|name| [root.join(name), root.join(name).join("f")]).chain([root.clone()])
+        {
+            std::os::unix::fs::chown(path, Some(OWNER), Some(OWNER)).unwrap();
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let at = root.clone();
+        let counted = std::thread::spawn(move || {
+            // A thread's own identity, which is what looks at files.
+            // SAFETY: takes plain numbers.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, OWNER, OWNER, OWNER) }, 0);
+            count(&at)
+        });
+        let counted = counted.join().unwrap();
+        assert!(!counted.disturbed);
+        assert_eq!(counted.size.files, 10);
+        assert!(counted.size.bytes >= 500_000, "{:?}", counted.size);
+        for (name, mode) in rows.iter().zip(modes) {
+            assert_eq!(fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o7777, mode, "{name}");
+        }
     }
 
     #[test]

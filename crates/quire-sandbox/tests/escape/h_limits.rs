@@ -200,9 +200,7 @@ fn hidden_disk_fill(ground: &Ground) {
         }
         false => format!("mkdir closed && cd closed && chmod 0 . && {FILL}"),
     };
-    // Where the watcher cannot look, all that is written on the disk meanwhile counts, files of others as well: so which
-    // of the two limits is met first is open.
-    met(&live, &closed, if ground.is_copy() { "what was writing was ended" } else { told });
+    met(&live, &closed, told);
     met(
         &live,
         "chmod 700 closed && rm -rf closed part* && python3 -c 'import os\nfor i in range(300): os.mkdir(\"d\"); os.chdir(\"d\")\n\n\
