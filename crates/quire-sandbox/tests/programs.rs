@@ -5,16 +5,12 @@
 //! on: that the machine itself is as it was is the last row. Needs root, and a registry of Debian's packages; so it is no part
 //! of a plain `cargo test`.
 
+#[path = "escape/facts.rs"]
+mod facts;
 #[path = "programs/machine.rs"]
 mod machine;
 #[path = "programs/rows.rs"]
 mod rows;
-#[allow(dead_code, reason = "shared with the catalogue of escapes, which uses the rest")]
-#[path = "escape/machine.rs"]
-mod settings;
-#[allow(dead_code, reason = "shared with the tests of the wall, which use the rest")]
-#[path = "wall/stage.rs"]
-mod stage;
 #[path = "programs/stand.rs"]
 mod stand;
 

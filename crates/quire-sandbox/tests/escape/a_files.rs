@@ -2,7 +2,8 @@
 
 use crate::catalogue::{Case, Where, case};
 use crate::ground::Ground;
-use crate::stage::{Live, fingerprint, quoted, until};
+use crate::facts::fingerprint;
+use crate::stage::{Live, quoted, until};
 use quire_sandbox::layer;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

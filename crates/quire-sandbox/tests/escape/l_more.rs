@@ -3,7 +3,8 @@
 use crate::catalogue::{Case, Where, case};
 use crate::d_signals::Canary;
 use crate::ground::Ground;
-use crate::stage::{fingerprint, quoted};
+use crate::facts::fingerprint;
+use crate::stage::quoted;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 

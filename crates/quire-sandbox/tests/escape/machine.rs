@@ -3,6 +3,7 @@
 //! Much on a machine moves by itself, or by others' work at the same time. So what is compared either does not move, or can
 //! be told to be of the run: a process that outlives it would be a child of this one, which takes in orphans.
 
+use crate::facts::{fingerprint, settings};
 use libtest_mimic::Failed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,23 +13,6 @@ use std::process::{Child, Command, Stdio};
 
 pub const NAME: &str = "fingerprint";
 pub const MUST: &str = "sysctls, mounts, canaries, accounts, sockets and processes are as before the run";
-
-/// Below `/proc/sys`: what moves by itself.
-const MOVES: &[(&str, &str)] = &[
-    ("fs/aio-nr", "requests in flight now"),
-    ("fs/dentry-state", "names in memory now"),
-    ("fs/file-nr", "open files now"),
-    ("fs/inode-nr", "inodes in memory now"),
-    ("fs/inode-state", "inodes in memory now"),
-    ("fs/quota", "counts of what was written"),
-    ("kernel/ns_last_pid", "the last process"),
-    ("kernel/perf_event_max_sample_rate", "lowered by the kernel where interrupts are slow"),
-    ("kernel/pty/nr", "terminals now"),
-    ("kernel/random/entropy_avail", "collected all the time"),
-    ("kernel/random/uuid", "new at each reading"),
-    ("kernel/sched_domain", "made anew with the processors"),
-    ("net/netfilter/nf_conntrack_count", "connections now"),
-];
 
 /// What a run must not change.
 pub struct Machine {
@@ -96,7 +80,7 @@ fn facts(canary_tree: &Path) -> BTreeMap<String, String> {
     for link in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
         facts.insert(format!("device {:?}", link.file_name()), String::new());
     }
-    facts.insert("canaries".into(), crate::stage::fingerprint(canary_tree));
+    facts.insert("canaries".into(), fingerprint(canary_tree));
     tree(Path::new("/etc"), &mut facts);
     for home in
         fs::read_dir("/home").into_iter().flatten().flatten().map(|home| home.path()).chain(["/root".into()])
@@ -120,22 +104,6 @@ fn facts(canary_tree: &Path) -> BTreeMap<String, String> {
         }
     }
     facts
-}
-
-/// Reads every setting of the kernel. Those that are only written stay out.
-pub fn settings(directory: &Path, facts: &mut BTreeMap<String, String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = path.strip_prefix("/proc/sys").unwrap_or(&path);
-        if MOVES.iter().any(|(moves, _)| name.starts_with(moves)) {
-            continue;
-        }
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            settings(&path, facts);
-        } else if let Ok(value) = fs::read(&path) {
-            facts.insert(path.display().to_string(), String::from_utf8_lossy(&value).into_owned());
-        }
-    }
 }
 
 fn tree(directory: &Path, facts: &mut BTreeMap<String, String>) {

@@ -3,8 +3,7 @@
 //! Others work on a machine at the same time, so everything that is compared is either nobody's to change meanwhile or can be
 //! told to be of this run: by its mount namespace, its users, its children. Who installs a package meanwhile is found too.
 
-use crate::settings::settings;
-use crate::stage;
+use crate::facts::{fingerprint, settings};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +18,10 @@ const ACCOUNTS: [&str; 6] = ["passwd", "group", "shadow", "gshadow", "subuid", "
 /// How the facts begin that tell of what was left.
 const LEFT: [&str; 3] = ["left ", "process ", "cgroup "];
 
-/// Users of others' tests.
-const OTHERS: &str = "qt";
+/// Returns whether a name begins as those of the users whom other tests make for themselves, with their process's number.
+fn is_of_another_test(name: &str) -> bool {
+    name.strip_prefix("quire").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
 
 pub struct Machine {
     facts: BTreeMap<String, String>,
@@ -84,7 +85,7 @@ fn facts(canary: &Path, uid: u32) -> BTreeMap<String, String> {
         }
     }
     for list in ACCOUNTS {
-        for account in lines(&format!("/etc/{list}")).lines().filter(|line| !line.starts_with(OTHERS)) {
+        for account in lines(&format!("/etc/{list}")).lines().filter(|line| !is_of_another_test(line)) {
             facts.insert(format!("/etc/{list}: {account}"), String::new());
         }
     }
@@ -92,11 +93,11 @@ fn facts(canary: &Path, uid: u32) -> BTreeMap<String, String> {
         tree(Path::new(top), &mut facts);
     }
     for home in ["/root", "/var/lib", "/var/cache", "/srv", "/home"] {
-        for name in names(home).iter().filter(|name| !name.starts_with(OTHERS)) {
+        for name in names(home).iter().filter(|name| !is_of_another_test(name)) {
             facts.insert(format!("{home} has {name}"), String::new());
         }
     }
-    facts.insert("canary".into(), stage::fingerprint(canary));
+    facts.insert("canary".into(), fingerprint(canary));
     let of_run = |owner: u32| owner == uid || (1_000_000..2_000_000).contains(&owner);
     for place in ["/", "/tmp", "/var/tmp", "/dev/shm", "/run", "/var/lock", "/run/user", "/dev/mqueue"] {
         for name in names(place) {
@@ -159,7 +160,9 @@ fn processes(uid: u32, facts: &mut BTreeMap<String, String>) {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|values| values.split_whitespace().next()).unwrap_or_default()
         };
-        if field("Uid:") == uid.to_string() || (field("PPid:") == me && field("State:") != "Z") {
+        let is_of_run = field("Uid:") == uid.to_string() || field("PPid:") == me;
+        // One that has ended is only waited for, by whoever runs this.
+        if is_of_run && field("State:") != "Z" {
             facts.insert(format!("process {pid} {}", field("Name:")), String::new());
         }
     }

@@ -149,42 +149,6 @@ pub fn quoted(text: impl AsRef<std::ffi::OsStr>) -> String {
     format!("'{}'", text.as_ref().to_str().expect("text").replace('\'', "'\\''"))
 }
 
-/// Returns everything about every file below a directory that could show that somebody touched it.
-pub fn fingerprint(directory: &Path) -> String {
-    use std::fmt::Write;
-    use std::os::unix::fs::MetadataExt;
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(directory).expect("a directory").map(|e| e.expect("an entry").path()).collect();
-    entries.sort();
-    let mut print = String::new();
-    for path in std::iter::once(directory.to_path_buf()).chain(entries) {
-        let stat = fs::symlink_metadata(&path).expect("a file");
-        let kind = stat.file_type();
-        let content = match () {
-            () if kind.is_file() => format!("{:?}", fs::read(&path)),
-            () if kind.is_symlink() => format!("{:?}", fs::read_link(&path)),
-            () => String::new(),
-        };
-        writeln!(
-            print,
-            "{path:?} {} {:o} {}:{} {}.{} {}.{} {content}",
-            stat.ino(),
-            stat.mode(),
-            stat.uid(),
-            stat.gid(),
-            stat.mtime(),
-            stat.mtime_nsec(),
-            stat.ctime(),
-            stat.ctime_nsec()
-        )
-        .expect("memory");
-        if kind.is_dir() && path != directory {
-            print.push_str(&fingerprint(&path));
-        }
-    }
-    print
-}
-
 /// Returns whether any process of the machine has this word in its command line.
 pub fn runs(word: &str) -> bool {
     fs::read_dir("/proc").expect("/proc").flatten().any(|entry| {
