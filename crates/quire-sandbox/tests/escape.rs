@@ -20,10 +20,10 @@ mod catalogue;
 mod d_signals;
 #[path = "escape/e_network.rs"]
 mod e_network;
-#[path = "escape/facts.rs"]
-mod facts;
 #[path = "escape/f_devices.rs"]
 mod f_devices;
+#[path = "escape/facts.rs"]
+mod facts;
 #[path = "escape/g_kernel.rs"]
 mod g_kernel;
 #[path = "wall/ground.rs"]

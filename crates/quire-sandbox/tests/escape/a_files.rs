@@ -1,8 +1,8 @@
 //! A: files.
 
 use crate::catalogue::{Case, Where, case};
-use crate::ground::Ground;
 use crate::facts::fingerprint;
+use crate::ground::Ground;
 use crate::stage::{Live, quoted, until};
 use quire_sandbox::layer;
 use std::fs;

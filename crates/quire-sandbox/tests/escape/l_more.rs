@@ -2,8 +2,8 @@
 
 use crate::catalogue::{Case, Where, case};
 use crate::d_signals::Canary;
-use crate::ground::Ground;
 use crate::facts::fingerprint;
+use crate::ground::Ground;
 use crate::stage::quoted;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
