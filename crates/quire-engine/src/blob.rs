@@ -14,6 +14,7 @@ pub use pack::PackWriter;
 pub use sweep::{GRACE, Swept};
 
 use crate::database::{Damaged, Database, DatabaseError, DiskError};
+use crate::holes::Map;
 use quire_core::Hash;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
@@ -173,7 +174,8 @@ impl Blobs {
         };
         let end = place.start.checked_add(place.bytes);
         let whole = file.metadata().map_err(|e| DiskError::io(&path, e))?.len();
-        let reader = BlobReader { blob: *blob, file, path, place, read: 0, hasher: blake3::Hasher::new() };
+        let (map, hasher) = (Map::default(), blake3::Hasher::new());
+        let reader = BlobReader { blob: *blob, file, path, place, read: 0, map, hasher };
         if end.is_none_or(|end| end > whole) {
             return Err(reader.spoilt("its file is cut short"));
         }
@@ -218,6 +220,7 @@ pub struct BlobReader {
     path: PathBuf,
     place: Place,
     read: u64,
+    map: Map,
     hasher: blake3::Hasher,
 }
 
@@ -238,7 +241,7 @@ impl Read for BlobReader {
         let left = self.place.bytes - self.read;
         let most = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         if most > 0 {
-            let got = self.file.read_at(&mut buf[..most], self.place.start + self.read)?;
+            let got = self.map.read(&self.file, self.place.start + self.read, &mut buf[..most])?;
             if got == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, self.spoilt("its file is cut short")));
             }

@@ -11,49 +11,61 @@ static ZEROS: [u8; RUN] = [0; RUN];
 /// Copied at a time, in bytes.
 const PART: usize = 256 << 10;
 
-/// Reads a whole file from its beginning, whatever its position. Holes are zeros that no disk was asked for.
-pub struct Sparse<'f> {
-    file: &'f File,
-    at: u64,
+/// Where in a file data and holes lie, as far as was asked. Holes are zeros that no disk is asked for.
+#[derive(Debug, Default)]
+pub struct Map {
     /// What lies before this is data.
     data: u64,
     /// What lies before this, and is no data, is a hole.
     hole: u64,
 }
 
-impl Sparse<'_> {
-    pub fn new(file: &File) -> Sparse<'_> {
-        Sparse { file, at: 0, data: 0, hole: 0 }
+impl Map {
+    /// Reads what lies at `at`, as `read_at` does. From one call to the next that may only grow.
+    pub fn read(&mut self, file: &File, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        if at >= self.data && at >= self.hole && !self.look(file, at)? {
+            return Ok(0);
+        }
+        let left = |end: u64| usize::try_from(end - at).unwrap_or(usize::MAX).min(into.len());
+        if at < self.data {
+            let most = left(self.data);
+            return file.read_at(&mut into[..most], at);
+        }
+        let most = left(self.hole);
+        into[..most].fill(0);
+        Ok(most)
     }
 
     /// Finds out what begins here. Returns false at the end.
-    fn look(&mut self) -> io::Result<bool> {
-        match rustix::fs::seek(self.file, SeekFrom::Data(self.at)) {
-            Ok(data) if data > self.at => self.hole = data,
-            Ok(_) => self.data = rustix::fs::seek(self.file, SeekFrom::Hole(self.at))?.max(self.at + 1),
+    fn look(&mut self, file: &File, at: u64) -> io::Result<bool> {
+        match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(data) if data > at => self.hole = data,
+            Ok(_) => self.data = rustix::fs::seek(file, SeekFrom::Hole(at))?.max(at + 1),
             // No data any more; what is left is a hole.
-            Err(rustix::io::Errno::NXIO) => self.hole = self.file.metadata()?.len(),
+            Err(rustix::io::Errno::NXIO) => self.hole = file.metadata()?.len(),
             // Neither holes nor data are told of.
             Err(_) => self.data = u64::MAX,
         }
-        Ok(self.at < self.hole.max(self.data))
+        Ok(at < self.hole.max(self.data))
+    }
+}
+
+/// Reads a whole file from its beginning, whatever its position.
+pub struct Sparse<'f> {
+    file: &'f File,
+    at: u64,
+    map: Map,
+}
+
+impl Sparse<'_> {
+    pub fn new(file: &File) -> Sparse<'_> {
+        Sparse { file, at: 0, map: Map::default() }
     }
 }
 
 impl Read for Sparse<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.at >= self.data && self.at >= self.hole && !self.look()? {
-            return Ok(0);
-        }
-        let left = |end: u64| usize::try_from(end - self.at).unwrap_or(usize::MAX).min(into.len());
-        let got = if self.at < self.data {
-            let most = left(self.data);
-            self.file.read_at(&mut into[..most], self.at)?
-        } else {
-            let most = left(self.hole);
-            into[..most].fill(0);
-            most
-        };
+        let got = self.map.read(self.file, self.at, into)?;
         self.at += got as u64;
         Ok(got)
     }

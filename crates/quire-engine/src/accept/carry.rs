@@ -421,7 +421,7 @@ impl Carry<'_> {
             What::Link { target } => print.kind != Kind::Link || link_in(dir, aside)? != target.0,
             What::File { .. } if print.kind != Kind::File => true,
             What::File { blob } => match open_beside(dir, operation, &operation.path, OFlags::RDONLY) {
-                Ok(file) => hash_of(File::from(file))? != *blob,
+                Ok(file) => hash_of(Sparse::new(&File::from(file)))? != *blob,
                 // A mode may forbid its owner to read.
                 Err(_) => false,
             },

@@ -406,14 +406,19 @@ fn sparse(length: u64) {
         fs::File::open(path).and_then(|file| file.read_exact_at(&mut byte, at)).expect("a byte");
         byte[0]
     };
-    stage.quire(&["touch it"]).exits(0);
-    stage.quire(&["review", "1"]).exits(0);
-    stage.quire(&["accept", "1"]).exits(0);
+    // Zeros are hashed like anything else, which a debug build on a busy machine takes its time for.
+    let quire = |arguments: &[&str]| {
+        let ended = stage.command(arguments).output().expect("the binary can be started");
+        assert!(ended.status.success(), "{arguments:?}: {ended:?}");
+    };
+    quire(&["touch it"]);
+    quire(&["review", "1"]);
+    quire(&["accept", "1"]);
     assert_eq!((byte(&disk, length - 1_000_000), byte(&disk, 0), byte(&disk, length / 2)), (b'x', b'b', 0));
     assert_eq!(disk.metadata().expect("a file").len(), length);
     assert_eq!(stage.folder.join("made").metadata().expect("a file").size(), length);
     assert!(room(&stage.folder) < 4 << 20, "{} in the folder", room(&stage.folder));
-    stage.quire(&["undo", "1"]).exits(0);
+    quire(&["undo", "1"]);
     assert_eq!((byte(&disk, length - 1_000_000), byte(&disk, 0)), (0, b'b'));
     assert!(room(&stage.folder) < 4 << 20, "{} in the folder", room(&stage.folder));
     assert!(room(&stage.data()) < 24 << 20, "{} with quire's data", room(&stage.data()));
