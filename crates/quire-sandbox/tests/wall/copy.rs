@@ -1,6 +1,7 @@
 //! The lowest rung, where there are no namespaces: what an overlay and a process tree of its own give elsewhere.
 
-use crate::stage::{Live, Stage, fingerprint, quoted};
+use crate::facts::fingerprint;
+use crate::stage::{Live, Stage, quoted};
 use quire_sandbox::layer;
 use quire_sandbox::protocol::{FromHand, ToHand};
 use quire_sandbox::stack::Stack;

@@ -1,8 +1,9 @@
 //! What a task did to the machine is seen by its next turn, whatever was mounted or unmounted there in between. All mounts are
 //! in a namespace of the test's own.
 
+use crate::facts::fingerprint;
 use crate::ground::as_root;
-use crate::stage::{Live, Stage, fingerprint, quoted};
+use crate::stage::{Live, Stage, quoted};
 use quire_sandbox::layer;
 use quire_sandbox::squash;
 use quire_sandbox::stack::Stack;

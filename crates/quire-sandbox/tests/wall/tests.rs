@@ -1,6 +1,7 @@
 //! The tests, by name.
 
-use crate::stage::{Live, Stage, fingerprint, quoted, runs, runs_line, until};
+use crate::facts::fingerprint;
+use crate::stage::{Live, Stage, quoted, runs, runs_line, until};
 use quire_sandbox::protocol::{FromHand, ToHand};
 use quire_sandbox::{FolderView, Rung, StartError, landlock_version, layer, prove};
 use std::ffi::OsStr;
