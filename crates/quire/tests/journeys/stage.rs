@@ -45,10 +45,24 @@ pub struct Stage {
     binary: PathBuf,
     base: TempDir,
     pub folder: PathBuf,
+    /// What an ordinary user's sandboxes stand on.
+    _system: Option<TempDir>,
     /// File systems of the test's own.
     mounts: Vec<PathBuf>,
     /// Set by tests that need other variables.
     pub env: Vec<(String, String)>,
+}
+
+/// Has an ordinary user's view of the system made in memory, where there is some that will do: it is twenty thousand
+/// directories, and a disk may take milliseconds to let go of each.
+fn system_in_memory(data: &Path) -> Option<TempDir> {
+    let system = tempfile::Builder::new().prefix("quire-system-").tempdir_in("/dev/shm").ok()?;
+    // Before Linux 6.6 files in memory have no attributes of the kind that is needed.
+    rustix::fs::setxattr(system.path(), "user.quire", b"y", rustix::fs::XattrFlags::empty()).ok()?;
+    fs::create_dir(data).expect("a directory");
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700)).expect("an own directory");
+    std::os::unix::fs::symlink(system.path(), data.join("system")).expect("a link");
+    Some(system)
 }
 
 impl Stage {
@@ -95,8 +109,15 @@ impl Stage {
                 copy
             }
         };
-        let stage = Stage { person, binary, base, folder, mounts: vec![], env: vec![] };
+        let system = match &person {
+            Person::Me => None,
+            Person::User { .. } => system_in_memory(&base.path().join("data")),
+        };
+        let stage = Stage { person, binary, base, folder, _system: system, mounts: vec![], env: vec![] };
         stage.own(stage.base.path());
+        if let Some(system) = &stage._system {
+            stage.own(system.path());
+        }
         fs::set_permissions(stage.base.path(), fs::Permissions::from_mode(0o755)).expect("an own directory");
         stage
     }
