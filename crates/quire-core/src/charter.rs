@@ -186,6 +186,9 @@ pub struct Limits {
     /// Whether quire looks for checks that the project has, besides those of the person's. Old logs do not say: no.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub found_checks: bool,
+    /// When another pair of eyes looks at a version. Old logs do not say: never.
+    #[serde(default, skip_serializing_if = "Reviewer::is_never")]
+    pub reviewer: Reviewer,
     /// Tokens read and written until the task pauses and asks; granted again by each resume. Absent: not bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
@@ -195,6 +198,23 @@ pub struct Limits {
     /// The most that all tasks of this home together may cost in any 24 hours, as this task was told. Absent: not bounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day_usd: Option<Usd>,
+}
+
+/// Which versions a reviewer looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reviewer {
+    #[default]
+    Never,
+    /// Those that change more than a few lines.
+    Long,
+    Always,
+}
+
+impl Reviewer {
+    fn is_never(&self) -> bool {
+        *self == Reviewer::Never
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,6 +242,7 @@ impl Default for Limits {
             time_ms: 60 * 60 * 1000,
             check_rounds: 2,
             found_checks: true,
+            reviewer: Reviewer::Never,
             tokens: Some(10_000_000),
             task_usd: Some(Usd(2_000_000_000_000)),
             day_usd: Some(Usd(10_000_000_000_000)),

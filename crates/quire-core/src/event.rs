@@ -170,6 +170,28 @@ pub enum Event {
         check: u32,
         proof: Proof,
     },
+    /// What a reviewer is told of the sealed version; empty where so little changed that none is asked.
+    ReviewerTold {
+        text: String,
+    },
+    /// A request to the reviewer was begun.
+    ReviewerAsked {
+        worst: Worst,
+    },
+    ReviewerReplied {
+        reply: Reply,
+    },
+    /// What came of the calls of its last reply, in their order. They only read, in a sandbox that is dropped.
+    ReviewerLooked {
+        outcomes: Vec<Outcome>,
+    },
+    /// There is no review of these files.
+    ReviewFailed {
+        why: String,
+        /// The open request may have cost all that was reserved.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spent: bool,
+    },
     /// The version a person reviews.
     Presented {
         version: u32,
@@ -279,7 +301,9 @@ impl Event {
     pub fn reserves(&self) -> Option<Usd> {
         match self {
             Event::Asked { worst, .. } => worst.as_ref()?.cost,
-            Event::AskedAgain { worst } | Event::Compacting { worst } => worst.cost,
+            Event::AskedAgain { worst } | Event::Compacting { worst } | Event::ReviewerAsked { worst } => {
+                worst.cost
+            }
             _ => None,
         }
     }

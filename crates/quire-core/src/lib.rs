@@ -10,6 +10,7 @@ pub mod charter;
 pub mod claim;
 pub mod diff;
 pub mod event;
+pub mod finding;
 pub mod merge;
 pub mod message;
 pub mod money;

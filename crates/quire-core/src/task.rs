@@ -8,9 +8,12 @@ mod instruct;
 mod kept;
 mod loops;
 mod needed;
+mod notes;
 mod planning;
+mod proving;
 mod questions;
 mod reaches;
+mod reviewer;
 mod spend;
 mod transcript;
 mod version;
@@ -18,22 +21,25 @@ mod version;
 pub use accepts::{Accept, AcceptState};
 pub use instruct::{INSTRUCTIONS_BYTES_MAX, paths_of};
 pub use needed::Needed;
+pub use notes::{LOOK, Look};
 pub(crate) use questions::questions_of;
 pub use questions::{ASK, Asking, ask_spec};
 pub use reaches::{REACHES_OPEN_MAX, Reach};
+pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
 pub use version::{PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
-use crate::event::{Base, Connection, Conventions, Event, Logged, Proof, Seq, Verdict, Why};
+use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, Why};
 use crate::message::{FaultKind, Outcome, PromptItem, Reply, Stop, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
 use hooks::Hooks;
 use loops::Loops;
 use planning::Planning;
+use reviewer::Reviewing;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -98,6 +104,9 @@ pub struct Task {
     pub shifted: Arc<BTreeSet<String>>,
     /// How the model said that its result can be tried.
     pub serving: Option<Arc<Serving>>,
+    /// What the agent looked at in this turn, and how many of the last wait for the step's snapshot.
+    looks: Vec<Arc<Look>>,
+    unplaced: usize,
     /// What the person was asked, in order: the place is the question's number.
     pub reaches: Arc<Vec<Reach>>,
     /// What the agent asked the person, in order.
@@ -110,6 +119,7 @@ pub struct Task {
     spending: Spending,
     compaction: Compaction,
     hooks: Hooks,
+    reviewing: Reviewing,
     /// The last ledger, where the conversation was made short.
     pub(crate) ledger: Option<Arc<str>>,
     pub opened_ms: u64,
@@ -148,6 +158,7 @@ pub(crate) enum Stage {
     Snap,
     Seal,
     Check,
+    Review,
     Present,
     Stuck(Why),
 }
@@ -232,6 +243,8 @@ impl Task {
             plan: vec![],
             shifted: Arc::default(),
             serving: None,
+            looks: vec![],
+            unplaced: 0,
             reaches: Arc::default(),
             asked_of_person: Arc::default(),
             planning: Planning::default(),
@@ -241,6 +254,7 @@ impl Task {
             spending: Spending::default(),
             compaction: Compaction::default(),
             hooks: Hooks::default(),
+            reviewing: Reviewing::default(),
             ledger: None,
             opened_ms: first.at_ms,
             last_ms: first.at_ms,
@@ -324,7 +338,8 @@ impl Task {
                 worst.as_ref().map_or(Ok(()), |worst| self.may_spend(worst))
             }
             Event::AskedAgain { worst } => {
-                let begun = working && (self.asked || self.compaction.begun) && self.spending.is_open();
+                let asked = self.asked || self.compaction.begun || self.reviewing.asked;
+                let begun = working && asked && self.spending.is_open();
                 only_if(begun, "only what was asked is asked again")?;
                 self.may_spend(worst)
             }
@@ -408,6 +423,14 @@ impl Task {
                         .is_some_and(|s| s.snapshot == proof.snapshot && s.proofs.len() == *check as usize),
                 "checks run in order on the sealed snapshot",
             ),
+            Event::ReviewerTold { .. }
+            | Event::ReviewerAsked { .. }
+            | Event::ReviewerReplied { .. }
+            | Event::ReviewerLooked { .. }
+            | Event::ReviewFailed { .. } => {
+                only_if(working, "only work is reviewed")?;
+                self.may_review(event)
+            }
             Event::Presented { version, snapshot } => only_if(
                 working
                     && self.stage == Stage::Present
@@ -559,6 +582,7 @@ impl Task {
             }
             Event::Snapped { snapshot } => {
                 self.snapshot = Some(*snapshot);
+                self.place_looks(*snapshot);
                 self.stage = Stage::Ask;
                 self.note_step();
             }
@@ -578,12 +602,12 @@ impl Task {
                 }
                 // Words that came while the sandbox was being sealed go to the model before anything is presented.
                 let idle = sealed.checks.is_empty() || *snapshot == Snapshot::default().id();
-                self.stage = match (self.unheard.is_empty(), idle) {
-                    (false, _) => Stage::Ask,
-                    (true, true) => Stage::Present,
-                    (true, false) => Stage::Check,
-                };
                 self.sealed = Some(sealed);
+                match (self.unheard.is_empty(), idle) {
+                    (false, _) => self.stage = Stage::Ask,
+                    (true, true) => self.end_checks(),
+                    (true, false) => self.stage = Stage::Check,
+                }
             }
             Event::Looped { steps, times } => self.warn(*steps, *times),
             Event::Restored { .. } => self.notice(
@@ -608,6 +632,17 @@ impl Task {
                 ));
             }
             Event::Checked { proof, .. } => self.check(proof),
+            Event::ReviewerTold { text } => self.tell_reviewer(text),
+            Event::ReviewerAsked { worst } => {
+                self.reviewing.asked = true;
+                self.begin_spending(Some(*worst), self.reviewer_price());
+            }
+            Event::ReviewerReplied { reply } => self.hear_reviewer(reply),
+            Event::ReviewerLooked { outcomes } => self.show_reviewer(outcomes),
+            Event::ReviewFailed { why, spent } => {
+                self.end_spending(*spent);
+                self.pass_review(why);
+            }
             Event::Presented { version, snapshot } => {
                 let sealed = self.sealed.as_ref().expect("may() saw it");
                 self.versions.push(Arc::new(Version {
@@ -617,8 +652,10 @@ impl Task {
                     apart: sealed.apart.clone(),
                     checks: sealed.checks.clone(),
                     proofs: sealed.proofs.clone(),
+                    reviewed: self.reviewed(),
                     layer: sealed.layer,
                     serving: self.serving.clone(),
+                    looks: self.looks.clone(),
                     at_ms: self.last_ms,
                 }));
                 self.phase = Phase::Ready;
@@ -758,37 +795,6 @@ impl Task {
         };
     }
 
-    fn check(&mut self, proof: &Proof) {
-        let sealed = self.sealed.as_mut().expect("may() saw it");
-        sealed.proofs.push(Arc::new(proof.clone()));
-        let may_mend = self.check_rounds_used < self.charter.limits.check_rounds;
-        let (ran, all, own) = (sealed.proofs.len(), sealed.checks.len(), self.charter.checks.len());
-        // What is mended is checked anew: those that quire found are not run for what will change.
-        let goes_back = may_mend && ran >= own && sealed.proofs.iter().any(|proof| proof.fails());
-        if ran < all && !goes_back {
-            return;
-        }
-        self.stage = Stage::Present;
-        let failed: Vec<String> = sealed
-            .proofs
-            .iter()
-            .zip(sealed.checks.iter())
-            .filter(|(proof, _)| proof.fails())
-            .map(|(proof, spec)| {
-                let exit = proof.exit.map_or("did not end".to_owned(), |code| format!("exit {code}"));
-                format!("`{}` failed ({exit}):\n{}", spec.command, proof.output.trim_end())
-            })
-            .collect();
-        if goes_back {
-            self.check_rounds_used += 1;
-            self.notice(&format!(
-                "quire ran the checks on what you left. {}\nMend the cause, not the check, then end with your summary again.",
-                failed.join("\n")
-            ));
-            self.stage = Stage::Ask;
-        }
-    }
-
     /// After the last outcome of a step.
     fn end_calls(&mut self) {
         let Some(open) = &self.reply else { return };
@@ -799,27 +805,7 @@ impl Task {
             return;
         }
         let reply = open.reply.clone();
-        if let Some(call) = reply.calls.iter().rfind(|call| call.tool == "plan") {
-            #[derive(serde::Deserialize)]
-            struct Plan {
-                steps: Vec<PlanStep>,
-            }
-            if let Ok(plan) = serde_json::from_str::<Plan>(&call.input) {
-                self.plan = plan.steps;
-            }
-        }
-        let outcomes = open.calls.iter().zip(&reply.calls);
-        for call in outcomes.filter(|(state, _)| state.went_well()).map(|(_, call)| call) {
-            if call.tool == "serve"
-                && let Ok(serving) = serde_json::from_str(&call.input)
-            {
-                self.serving = Some(Arc::new(serving));
-            }
-        }
-        let went_well: Vec<bool> = open.calls.iter().map(CallState::went_well).collect();
-        for (call, _) in reply.calls.iter().zip(went_well).filter(|(_, well)| *well) {
-            self.note_touched(call);
-        }
+        self.note_calls();
         if reply.calls.iter().all(|call| self.reads(&call.tool)) && !self.take_hooked() {
             self.stage = Stage::Ask;
             self.note_step();
@@ -830,7 +816,7 @@ impl Task {
 
     /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
     fn lose_what_was_begun(&mut self) {
-        self.asked = false;
+        (self.asked, self.reviewing.asked) = (false, false);
         self.spending.lose();
         self.lose_compaction(false);
         self.lose_hooks();
@@ -850,6 +836,7 @@ impl Task {
             self.turn += 1;
             self.begin_turn();
         } else if matches!(self.stage, Stage::Check | Stage::Present)
+            || self.stage == Stage::Review && !self.reviewing.asked
             || self.stage == Stage::Seal && self.pressing().next().is_some()
         {
             self.stage = Stage::Ask;
@@ -876,6 +863,8 @@ impl Task {
         self.stage = Stage::Ask;
         self.return_to_named_model();
         self.check_rounds_used = 0;
+        self.forget_review();
+        self.looks.clear();
         self.grant();
     }
 

@@ -5,6 +5,7 @@ mod ask;
 mod claims;
 mod cost;
 mod drift;
+mod looked;
 pub mod marks;
 mod progress;
 mod reach;
@@ -14,11 +15,13 @@ pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text
 pub use claims::{Brief, ClaimRow};
 pub use cost::{Cost, unpriced_text};
 pub use drift::{DriftRow, Fit};
+pub use looked::LookRow;
 pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{
     CheckRow, Fate, FileChange, InGit, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile,
+    reviewed_text,
 };
 
 use crate::bytes::{escape, unescape};

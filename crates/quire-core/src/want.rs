@@ -42,6 +42,14 @@ pub enum Want {
     Drop,
     /// Run the check of that number on the sealed snapshot.
     Check(u32),
+    /// Tell the reviewer of the sealed version.
+    TellReviewer,
+    /// Ask the reviewer for its next reply.
+    AskReviewer,
+    /// Run the calls of the reviewer's last reply.
+    LookUp,
+    /// Go on without a review, for this reason; decided here, so begun is done.
+    PassReview(String),
     /// Show the version to the person.
     Present,
     /// Wait for a person.
@@ -100,6 +108,7 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Present if task.failed_for_want() => owed.push(Want::Pause(Why::Reach)),
         Stage::Seal => owed.push(if task.keeps_nothing() { Want::Drop } else { Want::Seal }),
         Stage::Check => owed.push(Want::Check(task.sealed.as_ref().map_or(0, |s| s.proofs.len() as u32))),
+        Stage::Review => owed.extend(task.owed_review()),
         Stage::Present => owed.push(Want::Present),
     }
     owed
@@ -174,12 +183,21 @@ impl Want {
                 let questions = questions_of(&task.call(*call)?.input).ok()?;
                 Some(Event::QuestionsAsked { call: *call, questions })
             }
+            Want::AskReviewer => Some(task.ask_reviewer()),
+            Want::PassReview(why) => Some(Event::ReviewFailed { why: why.clone(), spent: false }),
             Want::Present => {
                 let snapshot = task.sealed.as_ref()?.snapshot;
                 Some(Event::Presented { version: task.versions.len() as u32 + 1, snapshot })
             }
             Want::Pause(why) => Some(Event::Paused { why: why.clone() }),
-            Want::Equip | Want::Freeze | Want::Snap | Want::Seal | Want::Drop | Want::Check(_) => None,
+            Want::Equip
+            | Want::Freeze
+            | Want::Snap
+            | Want::Seal
+            | Want::Drop
+            | Want::Check(_)
+            | Want::TellReviewer
+            | Want::LookUp => None,
         }
     }
 
@@ -192,6 +210,7 @@ impl Want {
                 | Want::Shorten
                 | Want::Warn
                 | Want::Question(_)
+                | Want::PassReview(_)
                 | Want::Present
                 | Want::Pause(_)
         )

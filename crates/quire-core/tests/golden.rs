@@ -2,7 +2,7 @@
 //! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
 
 use quire_core::charter::{
-    CheckSpec, Edits, Hook, HookEvent, Limits, Model, Net, Purpose, Sandbox, SecretRule, Wire,
+    CheckSpec, Edits, Hook, HookEvent, Limits, Model, Net, Purpose, Reviewer, Sandbox, SecretRule, Wire,
 };
 use quire_core::event::{
     Apart, Base, Before, Connection, Conventions, HookRun, Listing, Part, Point, Proof, Question, Refused,
@@ -47,6 +47,7 @@ fn samples() -> Vec<Event> {
             steps: 200,
             time_ms: 3_600_000,
             check_rounds: 2,
+            reviewer: Reviewer::Never,
             found_checks: false,
             tokens: None,
             task_usd: None,
@@ -100,6 +101,8 @@ fn samples() -> Vec<Event> {
         ..charter.clone()
     };
     let found = Charter { limits: Limits { found_checks: true, ..charter.limits }, ..charter.clone() };
+    let reviewed =
+        Charter { limits: Limits { reviewer: Reviewer::Long, ..charter.limits }, ..charter.clone() };
     let asks = Charter { purpose: Purpose::Answer, ..charter.clone() };
     let hooked = Charter {
         hooks: vec![Hook {
@@ -162,6 +165,12 @@ fn samples() -> Vec<Event> {
         Event::Opened { charter: Box::new(found), words: "mend it".into() },
         Event::Opened { charter: Box::new(asks), words: "which is the longest?".into() },
         Event::Opened { charter: Box::new(hooked), words: "watched".into() },
+        Event::Opened { charter: Box::new(reviewed), words: "looked at twice".into() },
+        Event::ReviewerTold { text: "Review what was done.".into() },
+        Event::ReviewerAsked { worst },
+        Event::ReviewerReplied { reply: by_name.clone() },
+        Event::ReviewerLooked { outcomes: vec![Outcome::said("1\tx")] },
+        Event::ReviewFailed { why: "nobody answers there".into(), spent: true },
         Event::Hooking { point: Point::Before(2) },
         Event::Hooked {
             point: Point::Words(0),
@@ -313,6 +322,7 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { charter, .. } if !charter.fallback_models.is_empty() => "opened_roles",
         Event::Opened { charter, .. } if charter.limits.task_usd.is_some() => "opened_priced",
         Event::Opened { charter, .. } if charter.purpose != Purpose::Change => "opened_purpose",
+        Event::Opened { charter, .. } if charter.limits.reviewer != Reviewer::Never => "opened_reviewer",
         Event::Opened { charter, .. } if charter.limits.found_checks => "opened_found_checks",
         Event::Opened { charter, .. } if !charter.hooks.is_empty() => "opened_hooks",
         Event::Hooking { .. } => "hooking",
@@ -352,6 +362,11 @@ fn file(event: &Event) -> &'static str {
         Event::Checked { .. } => "checked",
         Event::Presented { .. } => "presented",
         Event::Said { .. } => "said",
+        Event::ReviewerTold { .. } => "reviewer_told",
+        Event::ReviewerAsked { .. } => "reviewer_asked",
+        Event::ReviewerReplied { .. } => "reviewer_replied",
+        Event::ReviewerLooked { .. } => "reviewer_looked",
+        Event::ReviewFailed { .. } => "review_failed",
         Event::Paused { .. } => "paused",
         Event::Restored { .. } => "restored",
         Event::Shifted { .. } => "shifted",

@@ -4,7 +4,9 @@
 //! allowed, and no version is presented over a question that nobody answered
 //! or passed over.
 
-use quire_core::charter::{CheckSpec, Edits, Hook, HookEvent, Limits, Model, Purpose, Sandbox, Wire};
+use quire_core::charter::{
+    CheckSpec, Edits, Hook, HookEvent, Limits, Model, Purpose, Reviewer, Sandbox, Wire,
+};
 use quire_core::event::{Apart, Base, Conventions, HookRun, Point, Proof, Why};
 
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
@@ -99,6 +101,9 @@ fn charter(checks: usize, fallbacks: usize) -> Charter {
 impl World {
     fn new(seed: u64) -> World {
         let mut charter = charter((seed % 3) as usize, 2 * usize::from(seed % 6 == 5));
+        if seed % 4 == 1 {
+            charter.limits.reviewer = Reviewer::Always;
+        }
         let model = charter.model.as_mut().unwrap();
         if shrinks(seed) {
             model.context_tokens = Some(3_000);
@@ -328,11 +333,30 @@ impl World {
                     old_code_fails: None,
                 },
             },
+            Want::TellReviewer => {
+                Event::ReviewerTold { text: if dice.roll(4) == 0 { String::new() } else { "look".into() } }
+            }
+            Want::AskReviewer => match dice.roll(6) {
+                0 => Event::ReviewFailed { why: "busy".into(), spent: dice.roll(2) == 0 },
+                1 => Event::ReviewerReplied {
+                    reply: Reply { calls: vec![], text: "No findings".into(), ..reply(&mut dice) },
+                },
+                2 | 3 => {
+                    let text = "Finding: wrong | a:1 | It is not so.".into();
+                    Event::ReviewerReplied { reply: Reply { calls: vec![], text, ..reply(&mut dice) } }
+                }
+                _ => Event::ReviewerReplied { reply: reply(&mut dice) },
+            },
+            Want::LookUp => {
+                let calls = task.reviewer_looks().unwrap().calls.len();
+                Event::ReviewerLooked { outcomes: vec![Outcome::said("x"); calls] }
+            }
             Want::Judge(_)
             | Want::FallBack(_)
             | Want::Shorten
             | Want::Warn
             | Want::Question(_)
+            | Want::PassReview(_)
             | Want::Present
             | Want::Pause(_) => {
                 panic!("{want:?} is no effect")

@@ -128,7 +128,7 @@ impl Driver {
             self.open_layer().await;
         }
         loop {
-            let asks = |want: &Want| matches!(want, Want::Ask | Want::Compact);
+            let asks = |want: &Want| matches!(want, Want::Ask | Want::Compact | Want::AskReviewer);
             if *self.retire.borrow() && self.running.iter().all(asks) {
                 while !self.batch.is_empty() && !self.commit().await? {}
                 return Ok(());
@@ -137,7 +137,7 @@ impl Driver {
                 self.wait_for_room(nudge).await?;
             }
             if let Room::Used(spent) = std::mem::replace(&mut self.room, Room::Free) {
-                self.answer(Event::Paused { why: Why::Day { spent } });
+                self.rest(Why::Day { spent });
             }
             let (begun, todo) = settle(&mut self.task, now_ms())?;
             self.batch.extend(begun);
@@ -257,8 +257,16 @@ impl Driver {
                 self.answer(event);
                 self.leaving.push(leave);
             }
-            Err(why) => self.answer(Event::Paused { why }),
+            Err(why) => self.rest(why),
         }
+    }
+
+    /// Waits for a person, because there is no money for what is owed; a review is done without.
+    fn rest(&mut self, why: Why) {
+        self.answer(match self.task.is_reviewing() {
+            true => Event::ReviewFailed { why: "the budget had no room for it".to_owned(), spent: true },
+            false => Event::Paused { why },
+        });
     }
 
     /// Waits until requests of other tasks may have left room in the day's budget, with what is known so far on the disk.
@@ -400,6 +408,7 @@ impl Driver {
             | Want::Shorten
             | Want::Warn
             | Want::Question(_)
+            | Want::PassReview(_)
             | Want::Present
             | Want::Pause(_) => {}
             Want::Equip => {
@@ -430,6 +439,25 @@ impl Driver {
                 self.jobs.spawn(async move {
                     let answer = work.compact(&task, &|| may_ask_again(&leave)).await;
                     let _ = done.send((Want::Compact, answer));
+                });
+            }
+            Want::TellReviewer => {
+                self.jobs.spawn(async move {
+                    let answer = work.tell_reviewer(&task).await;
+                    let _ = done.send((Want::TellReviewer, answer));
+                });
+            }
+            Want::AskReviewer => {
+                let leave = self.leave.clone();
+                self.jobs.spawn(async move {
+                    let answer = work.ask_reviewer(&task, &|| may_ask_again(&leave)).await;
+                    let _ = done.send((Want::AskReviewer, answer));
+                });
+            }
+            Want::LookUp => {
+                self.jobs.spawn(async move {
+                    let answer = work.look_up(&task).await;
+                    let _ = done.send((Want::LookUp, answer));
                 });
             }
             Want::Hook(point) => {

@@ -22,7 +22,9 @@ use crate::nearest::nearest;
 use crate::plain_file::read_start;
 use crate::trust::{self, Wants};
 use layer::{Leaf, Value};
-use quire_core::charter::{Charter, CheckSpec, Hook, Limits, Model, Net, Purpose, Sandbox, SecretRule};
+use quire_core::charter::{
+    Charter, CheckSpec, Hook, Limits, Model, Net, Purpose, Reviewer, Sandbox, SecretRule,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -54,6 +56,8 @@ pub struct Options {
     pub set: Vec<String>,
     /// The person said yes to a folder as large as a home.
     pub confirmed: bool,
+    /// `--review`.
+    pub review: bool,
     /// `--plan`, or `quire ask`.
     pub purpose: Purpose,
 }
@@ -108,6 +112,8 @@ pub struct Settings {
     /// Provider and name, as the person named them.
     pub model: Option<Named>,
     pub review_model: Option<Named>,
+    /// Absent: where there is a model for it, and more than a few lines changed.
+    pub review: Option<bool>,
     pub compact_model: Option<Named>,
     pub fallback_models: Vec<Named>,
     pub providers: BTreeMap<String, Provider>,
@@ -156,12 +162,20 @@ impl Resolved {
                 Purpose::Answer => vec![],
                 Purpose::Change | Purpose::Plan => self.settings.checks.clone(),
             },
-            limits: self.settings.limits,
+            limits: Limits { reviewer: self.reviewer(), ..settings.limits },
             sandbox: self.settings.sandbox.clone(),
             env: self.env.clone(),
             hooks: self.settings.hooks.clone(),
             secrets: self.settings.secrets.clone(),
             purpose: self.purpose,
+        }
+    }
+
+    fn reviewer(&self) -> Reviewer {
+        match (self.purpose, self.settings.review, &self.settings.review_model) {
+            (Purpose::Answer, ..) | (_, Some(false), _) | (_, None, None) => Reviewer::Never,
+            (_, Some(true), _) => Reviewer::Always,
+            (_, None, Some(_)) => Reviewer::Long,
         }
     }
 }
@@ -221,6 +235,7 @@ pub fn read(
     let mut settings = Settings {
         model: None,
         review_model: None,
+        review: None,
         compact_model: None,
         fallback_models: vec![],
         providers: models::built_in(),
@@ -300,6 +315,9 @@ fn of_options(options: &Options) -> Vec<Leaf> {
     if let Some(net) = &options.net {
         leaves.push(leaf(&["sandbox", "net"], Value::Text(net.clone()), format!("--net {net}")));
     }
+    if options.review {
+        leaves.push(leaf(&["review"], Value::Flag(true), "--review".to_owned()));
+    }
     for command in &options.checks {
         if command.trim() == "none" {
             leaves.push(leaf(&["checks", "found"], Value::Flag(false), "--check none".to_owned()));
@@ -353,6 +371,7 @@ impl Settings {
     fn wider_than(&self, before: &Settings) -> Option<&'static str> {
         let (now, was) = (&self.sandbox, &before.sandbox);
         let wider = [
+            (self.review != before.review, "decides what is asked of a model"),
             (self.named() != before.named(), "decides where its files are sent"),
             (self.providers != before.providers, "decides where its files and your keys are sent"),
             (

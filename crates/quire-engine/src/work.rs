@@ -20,13 +20,14 @@ use crate::store::Store;
 use crate::{check, conventions, instructions, live};
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
-use quire_core::event::{Base, HookRun, Point, Proof, Trouble, Why};
+use quire_core::event::{Apart, Base, HookRun, Point, Proof, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
 use quire_core::task::{Version, ask_spec, paths_of};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
+use quire_sandbox::tool::Eyes;
 use quire_sandbox::{FolderView, Spec, StartError, layer};
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod prove;
+mod reviewer;
 
 use prove::Ground;
 
@@ -61,6 +63,7 @@ pub struct Work {
     masks: OnceLock<Arc<Masks>>,
     /// How checks went on the folder as it was before the task, by command.
     before: Mutex<HashMap<String, check::Run>>,
+    proved: Mutex<Proved>,
     standing: Mutex<Option<Standing>>,
     /// Paths that calls named, by how often the conversation had been cut short, whose instructions were looked for.
     looked: Mutex<HashSet<(u32, String)>>,
@@ -69,6 +72,9 @@ pub struct Work {
     /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
     open: AtomicU32,
 }
+
+/// What slow checks came to, by snapshot and command, with what lay apart then.
+type Proved = HashMap<(Hash, String), (Arc<Apart>, Proof)>;
 
 /// Returns the key for a model of a task's charter; where one was refused, another, if there is one meanwhile.
 pub type KeyFor = Box<dyn Fn(&Charter, &Model, Option<&Secret>) -> Option<Secret> + Send + Sync>;
@@ -109,6 +115,7 @@ impl Work {
             seen: Mutex::default(),
             masks: OnceLock::new(),
             before: Mutex::default(),
+            proved: Mutex::default(),
             standing: Mutex::default(),
             looked: Mutex::default(),
             hands: tokio::sync::Mutex::default(),
@@ -133,6 +140,9 @@ impl Work {
         tools.push(ask_spec());
         let (instructions, conventions) = conventions::gather(reader, &self.place.given(), standing.rung);
         let mut system = prompt::system(charter, &instructions, &conventions.skills);
+        if let Some(lacks) = Eyes::of(&|program| on_path(charter, program)).told() {
+            system.push_str(&format!("\n\n{lacks}"));
+        }
         if let Some(told) = standing.rung.told() {
             system.push_str(&format!("\n\n{told}"));
         }
@@ -739,6 +749,12 @@ fn under(part: &Path, frozen: &[Frozen], folders: &[PathBuf]) -> io::Result<Stac
         Some(folder) => Stack::open(&[folder.join(inner)]),
         None => Stack::open(&[inner]),
     }
+}
+
+/// Returns whether the person's machine runs a program of that name.
+fn on_path(charter: &Charter, program: &str) -> bool {
+    let path = charter.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    std::env::split_paths(path).any(|dir| dir.join(program).is_file())
 }
 
 /// Returns what a sandbox hides: what the person said, and quire's own data, in which other tasks' files lie.

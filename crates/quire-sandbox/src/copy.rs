@@ -18,6 +18,7 @@ mod settle;
 use crate::hide::{self, FolderSecrets};
 use crate::rooted::{Kind, Print, Rooted, below};
 use crate::stack::{Found, Stack};
+use crate::tool;
 use crate::{FolderView, Spec, layer, tidy};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
@@ -127,7 +128,7 @@ impl Copies {
         for made in [&places.home, &places.tmp, &places.bin, &places.out] {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(made)?;
         }
-        for name in ["apply_patch", "wellformed"] {
+        for name in tool::COMMANDS {
             link(&spec.binary, &places.bin.join(name))?;
         }
         furnish(spec, &places.home)?;

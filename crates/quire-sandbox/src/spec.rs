@@ -32,7 +32,7 @@ pub struct Spec {
     /// Directory that can be read inside as [`crate::GIVEN_INSIDE`].
     #[serde(with = "optional_path")]
     pub given: Option<PathBuf>,
-    /// The quire binary: it is the hand, and is found inside as `quire`, `apply_patch` and `wellformed`.
+    /// The quire binary: it is the hand, and is found inside as `quire` and by the names of its commands.
     #[serde(with = "path")]
     pub binary: PathBuf,
     /// The task's folders; calls start in the first.

@@ -11,6 +11,7 @@ mod edit;
 mod files;
 pub(crate) mod hook;
 mod job;
+mod look;
 mod nearest;
 mod output;
 mod patch;
@@ -25,6 +26,8 @@ mod write;
 
 use crate::protocol::HandOutcome;
 use command::Running;
+pub use look::Eyes;
+pub use look::glance::NAME as GLANCE;
 use quire_core::ToolSpec;
 use quire_core::charter::Edits;
 use schemars::JsonSchema;
@@ -39,12 +42,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 pub use wellformed::KINDS as WELL_FORMED_KINDS;
 
+/// Names by which quire's own commands are found inside, besides `quire`.
+pub(crate) const COMMANDS: &[&str] = &["apply_patch", wellformed::NAME, GLANCE];
+
 /// Every tool there is, in the order in which a model is told of them.
 const TOOLS: &[Entry] = &[
     entry::<shell::Shell>(),
     entry::<job::Job>(),
     entry::<read::Read>(),
     entry::<search::Search>(),
+    entry::<look::Look>(),
     entry::<plan::Plan>(),
     entry::<serve::Serve>(),
     entry::<apply_patch::ApplyPatch>(),
@@ -197,6 +204,7 @@ pub fn private_main(args: &[OsString]) -> Option<i32> {
     match name.to_str()? {
         "apply_patch" => Some(apply_patch::main(&args[1..])),
         wellformed::NAME => Some(wellformed::main(&args[1..])),
+        GLANCE => Some(look::glance::main(&args[1..])),
         _ => None,
     }
 }
@@ -446,7 +454,7 @@ mod tests {
     #[test]
     fn only_what_reads_may_overlap() {
         let overlapping: Vec<_> = TOOLS.iter().map(|t| t.name).filter(|t| overlaps(t)).collect();
-        assert_eq!(overlapping, ["read", "search"]);
+        assert_eq!(overlapping, ["read", "search", "look"]);
     }
 
     #[test]

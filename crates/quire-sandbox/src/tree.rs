@@ -11,6 +11,7 @@ use crate::machine::{self, Mount};
 use crate::mounts::{self, During, Overlay};
 use crate::pieces::{Changes, Pieces};
 use crate::rooted::Rooted;
+use crate::tool;
 use crate::twice::Mounts;
 use crate::{
     BIN_INSIDE, FolderView, GIVEN_INSIDE, INSIDE_BASE, OUT_INSIDE, QUIRE_INSIDE, Spec, cover, door, idmap,
@@ -360,7 +361,7 @@ impl<'a> Tree<'a> {
         {
             rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(mode)).during("making quire's corner")?;
         }
-        for name in ["bin/apply_patch", "bin/wellformed"] {
+        for name in tool::COMMANDS.iter().map(|name| format!("bin/{name}")) {
             rustix::fs::symlinkat("quire", &memory, name).during("making quire's corner")?;
         }
         rustix::fs::symlinkat("../bin/quire", &memory, "first/sudo").during("making quire's corner")?;

@@ -165,6 +165,9 @@ pub struct RunArgs {
     /// Pause and ask after so much work, like 20m
     #[arg(long, value_name = "DUR")]
     pub max_time: Option<String>,
+    /// Have a reviewer look at every version: `review_model`, or else the model itself with fresh eyes
+    #[arg(long)]
+    pub review: bool,
     /// First make a plan, which you agree to or change before anything is done
     #[arg(long)]
     pub plan: bool,
@@ -185,6 +188,7 @@ impl RunArgs {
             steps: self.max_steps,
             time: self.max_time.clone(),
             budget: self.budget.clone(),
+            review: self.review,
             purpose: if self.plan { Purpose::Plan } else { Purpose::Change },
             ..self.settings.options()
         }

@@ -83,7 +83,7 @@ impl From<SettingsError> for Failure {
             }
             SettingsError::Unknown { ref nearest, .. } => match nearest {
                 Some(nearest) => format!("Write `{nearest}`, or take it out."),
-                None => "Take it out. Settings are: model, review_model, compact_model, fallback_models, providers, budget, sandbox, secrets, checks."
+                None => "Take it out. Settings are: model, review_model, review, compact_model, fallback_models, providers, budget, sandbox, secrets, checks."
                     .to_owned(),
             },
             SettingsError::Later { instead, .. } => format!("Instead: {instead}."),

@@ -16,6 +16,7 @@ mod home;
 mod icons;
 mod lines;
 mod live;
+mod pictures;
 mod preview;
 mod result;
 mod review;
@@ -213,6 +214,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/events", get(live::events))
         .route("/tasks/{task}/plan", get(watch::part))
         .route("/tasks/{task}/files/{file}", get(changes::file))
+        .route("/tasks/{task}/pictures/{picture}", get(pictures::picture))
         .route("/tasks/{task}/find", get(find::find))
         .route("/tasks/{task}/kept-from", get(result::part))
         .route("/tasks/{task}/{decision}", post(act::decide))

@@ -3,6 +3,7 @@
 use crate::bytes::Hash;
 use crate::charter::CheckSpec;
 use crate::event::{Apart, Proof};
+use crate::task::{Look, Reviewed};
 use std::sync::Arc;
 
 /// What the end of a sandbox left: what checks run on.
@@ -29,9 +30,13 @@ pub struct Version {
     pub checks: Arc<[CheckSpec]>,
     /// In the order of the checks, as far as run.
     pub proofs: Vec<Arc<Proof>>,
+    /// What a reviewer says of it, where one was asked.
+    pub reviewed: Option<Arc<Reviewed>>,
     /// Sealed layers up to this one hold the version.
     pub layer: u32,
     pub serving: Option<Arc<Serving>>,
+    /// What the agent looked at while it was made.
+    pub looks: Vec<Arc<Look>>,
     pub at_ms: u64,
 }
 

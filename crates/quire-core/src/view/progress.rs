@@ -3,6 +3,7 @@
 
 use crate::charter::{CheckSpec, Model};
 use crate::event::{Event, Logged, Verdict};
+use crate::finding;
 use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
 use crate::view::ask::asked_line;
@@ -216,6 +217,29 @@ impl Progress {
                 self.checked = *check as usize + 1;
                 self.say_check();
             }
+            Event::ReviewerTold { text } if text.is_empty() => {}
+            Event::ReviewerTold { .. } | Event::ReviewerAsked { .. } | Event::ReviewerLooked { .. } => {
+                self.now = Some("Reviewing".to_owned());
+            }
+            Event::ReviewerReplied { reply } => match finding::read(&reply.text) {
+                Some(found) if reply.calls.is_empty() => {
+                    lines.extend(self.flush());
+                    let (mark, text) = match found.len() as u64 {
+                        0 => (LineMark::Done, "A reviewer found nothing".to_owned()),
+                        many => (LineMark::Failed, format!("A reviewer found {}", count(many, "thing"))),
+                    };
+                    lines.push(line(mark, text));
+                    let shown = found.iter().map(|one| first_line(&one.sentence(), SAID_MAX));
+                    lines.extend(shown.map(|text| line(LineMark::Said, text)));
+                    self.now = Some("Finishing".to_owned());
+                }
+                _ => self.now = Some("Reviewing".to_owned()),
+            },
+            Event::ReviewFailed { why, .. } => {
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Failed, first_line(&format!("Not reviewed: {why}"), SAID_MAX)));
+                self.now = Some("Finishing".to_owned());
+            }
             Event::ReachAsked { reach, host, port } => {
                 self.asked.push(address(host, *port));
                 lines.extend(self.flush());
@@ -371,6 +395,7 @@ pub(super) fn call_text(call: &Call, folders: &[PathBuf], done: bool) -> String 
         "shell" => format!("{} {}", verb("Running", "Ran"), quoted(text("command"))),
         "read" => format!("{} {}", verb("Reading", "Read"), path(text("path"))),
         "search" => format!("{} for {}", verb("Searching", "Searched"), quoted(text("pattern"))),
+        "look" => format!("{} {}", verb("Looking at", "Looked at"), path(text("target"))),
         "edit" => format!("{} {}", verb("Editing", "Edited"), path(text("path"))),
         "write" => format!("{} {}", verb("Writing", "Wrote"), path(text("path"))),
         "apply_patch" => {

@@ -3,12 +3,13 @@
 use crate::bytes::RelPath;
 use crate::bytes::{Hash, escape};
 use crate::change::unseen::{Unseen, unseen};
-use crate::change::{Entry, Node, generated, programs};
+use crate::change::{Entry, Node, generated, interfaces, programs};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
 use crate::event::{Apart, Before, Connection, Conventions, Proof};
 use crate::secret;
-use crate::task::{AcceptState, Needed, Serving, StandIn, Task, Version};
+use crate::task::{AcceptState, Needed, Reviewed, Serving, StandIn, Task, Version};
+use crate::view::looked::{LookRow, not_looked};
 use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -31,6 +32,15 @@ pub struct Review {
     /// Models that were asked because another did not answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stand_ins: Vec<StandIn>,
+    /// What a reviewer says of it; absent: none was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<Reviewed>,
+    /// What the agent looked at as a person would.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub looked: Vec<LookRow>,
+    /// What there is to look at, where it looked at nothing as it is now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_looked: Vec<String>,
     /// What quire ran itself; empty: nothing was checked.
     pub checks: Vec<CheckRow>,
     pub files: Vec<FileChange>,
@@ -111,6 +121,7 @@ impl Review {
         let checks = version.checks.iter().enumerate();
         let checks = checks.map(|(n, spec)| CheckRow::of(spec, version.proofs.get(n).map(AsRef::as_ref)));
         let checks: Vec<CheckRow> = checks.collect();
+        let looked = LookRow::of(version);
         let accept = task.last_accept().map(|n| &task.accepts[n]);
         Review {
             task: task.id,
@@ -123,6 +134,9 @@ impl Review {
             tokens: task.spending().tokens,
             cost: Cost::of(task),
             brief: Brief::of(&version.summary, &checks),
+            reviewer: version.reviewed.as_deref().cloned(),
+            not_looked: not_looked(&files, &looked),
+            looked,
             checks,
             files,
             apart: (*version.apart).clone(),
@@ -176,6 +190,13 @@ impl Review {
             (Some(check), ..) => Some(format!("`{}` {}", check.command, check.outcome)),
             (_, Some(claim), _) => Some(format!("\"{}\" is {}", claim.text, claim.outcome)),
             (.., Some(left)) => Some(format!("it says that this is not done: {left}")),
+            _ if self
+                .reviewer
+                .as_ref()
+                .is_some_and(|one| one.not_reviewed.is_some() || !one.open.is_empty()) =>
+            {
+                self.reviewer.as_ref().map(reviewed_text)
+            }
             _ if !self.assumed.is_empty() => Some(format!("you were asked: {}", self.assumed[0].question)),
             _ => look(),
         }
@@ -243,6 +264,14 @@ impl Review {
             if let Some(when) = file.runs {
                 look.push((file.path.to_string(), when.to_owned()));
             }
+            if let Some(first) = file.interfaces.first() {
+                let more = file.interfaces.len() - 1;
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                look.push((
+                    file.path.to_string(),
+                    format!("others may rely on {first}{more}, gone or of another form"),
+                ));
+            }
             if let Some(first) = file.unseen.first() {
                 let more = match file.unseen.len() - 1 {
                     0 => String::new(),
@@ -274,6 +303,20 @@ impl Review {
             look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));
         }
         look
+    }
+}
+
+/// Returns what became of a review, in a line: `lab/b found 2 things, 1 still open`.
+pub fn reviewed_text(reviewed: &Reviewed) -> String {
+    let Reviewed { by, not_reviewed, open, mended } = reviewed;
+    let found = view::count((open.len() + mended) as u64, "thing");
+    match (not_reviewed, open.len(), mended) {
+        (Some(why), 0, _) => format!("not reviewed by {by}: {why}"),
+        (Some(why), ..) => format!("{by} found {found} before, and did not look again: {why}"),
+        (None, 0, 0) => format!("{by} found nothing"),
+        (None, _, 0) => format!("{by} found {found}"),
+        (None, 0, _) => format!("{by} found {found}, and finds them mended"),
+        (None, open, _) => format!("{by} found {found}, {open} still open"),
     }
 }
 
@@ -408,6 +451,9 @@ pub struct FileChange {
     /// Present where it can make something run on the person's machine: when. Accept asks for these apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<&'static str>,
+    /// Names that it offers to the outside, and that are gone or have another form.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<String>,
     /// Characters in its name or its added lines that are not seen, or taken for others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
@@ -511,6 +557,7 @@ impl FileChange {
             runs: entry.now.as_ref().and_then(|_| {
                 programs::runs(&entry.path, (!large).then_some((was.as_slice(), now.as_slice())))
             }),
+            interfaces: interfaces::changed(&entry.path, &hunks),
             unseen: unseen(&entry.path, &hunks),
             hunks,
         }

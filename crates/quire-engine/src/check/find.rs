@@ -32,7 +32,10 @@ pub fn found(
     let changed = version.entries.iter().filter(|entry| entry.folder == 0 && is_plain(&entry.path));
     let changed: Vec<&Entry> = changed.collect();
     let mut checks: Vec<CheckSpec> =
-        [files(base, &changed)?, scripts(&changed, now, runs)].into_iter().flatten().collect();
+        [files(base, &changed)?, pages(&changed, runs), scripts(&changed, now, runs)]
+            .into_iter()
+            .flatten()
+            .collect();
     let finder = Finder { base, runs };
     // Prose and pictures concern no program.
     let touched =
@@ -71,11 +74,15 @@ pub fn found(
 }
 
 const FILES: &str = "files";
+const PAGES: &str = "pages";
 const SCRIPTS: &str = "scripts";
+
+/// More pages than these are not opened in a browser: each takes it a moment.
+const PAGES_MAX: usize = 12;
 
 /// Whether a check that was found is one of quire's own, whose definition no task can change.
 pub fn is_quick(name: &str) -> bool {
-    name == FILES || name == SCRIPTS
+    [FILES, PAGES, SCRIPTS].contains(&name)
 }
 
 fn is_dir(entry: &Entry) -> bool {
@@ -117,6 +124,20 @@ fn files(base: &Frozen, changed: &[&Entry]) -> io::Result<Option<CheckSpec>> {
     }
     let named: Vec<String> = paths.iter().take(FILES_MAX).map(|path| quoted(&path.to_string())).collect();
     Ok(Some(CheckSpec { name: FILES.to_owned(), command: format!("wellformed {}", named.join(" ")) }))
+}
+
+/// Pages that changed, and pages beside a script or style that did, open without an error on their console.
+fn pages(changed: &[&Entry], runs: &dyn Fn(&str) -> bool) -> Option<CheckSpec> {
+    let is_page = |entry: &&&Entry| {
+        let is_page = matches!(ending(&entry.path).as_deref(), Some("html" | "htm"));
+        is_page && matches!(entry.now, Some(Node::File { .. })) && !is_lenient(&entry.path)
+    };
+    let paths: BTreeSet<String> =
+        changed.iter().filter(is_page).map(|entry| quoted(&entry.path.to_string())).collect();
+    let paths: Vec<String> = paths.into_iter().take(PAGES_MAX).collect();
+    let can = !paths.is_empty() && quire_sandbox::tool::Eyes::of(runs).pages;
+    let command = format!("{} {}", quire_sandbox::tool::GLANCE, paths.join(" "));
+    can.then(|| CheckSpec { name: PAGES.to_owned(), command })
 }
 
 /// Files that are called JSON or YAML and are by custom something else.

@@ -45,6 +45,15 @@ const KNOWN: &[Known] = &[
         },
     },
     Known {
+        key: "review",
+        takes: "true or false: whether a reviewer looks at every version, or at none",
+        put: |s, _, v| {
+            let Value::Flag(review) = v else { return Err(Kind) };
+            s.review = Some(*review);
+            Ok(())
+        },
+    },
+    Known {
         key: "compact_model",
         takes: "a string: PROVIDER/MODEL",
         put: |s, _, v| {

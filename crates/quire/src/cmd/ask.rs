@@ -2,10 +2,9 @@
 
 use crate::cli::AskArgs;
 use crate::cmd::run::begin;
-use crate::cmd::{Face, words};
+use crate::cmd::{Face, follow, words};
 use crate::error::{Exit, Failure};
 
 pub fn ask(args: &AskArgs, face: &Face) -> Result<Exit, Failure> {
-    let (_, _, done) = begin(&words(&args.question)?, &args.options(), false, face)?;
-    Ok(done)
+    begin(&words(&args.question)?, &args.options(), false, &follow::end, face)
 }

@@ -15,7 +15,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Writes `summary.txt` (as `quire review` shows it), `review.json`, `changes.diff`, and for each check its facts and its whole output.
+/// Writes `summary.txt` (as `quire review` shows it), `review.json`, `changes.diff`, and for each check its facts and its whole
+/// output, and the pictures that the agent looked at.
 pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Failure> {
     let review = quire.review(id)?;
     let (task, diff) = (quire.task(id)?, quire.diff(id)?);
@@ -43,6 +44,7 @@ pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Fa
     ];
     if let Some(version) = task.version() {
         files.extend(checks(quire, version)?);
+        files.extend(pictures(quire, version)?);
     }
     for (name, content) in &files {
         fs::write(dir.join(name), content).map_err(unwritten)?;
@@ -75,6 +77,22 @@ fn checks(quire: &Quire, version: &Version) -> Result<Vec<(String, Vec<u8>)>, Fa
         let mut content = facts(spec, proof).into_bytes();
         content.extend(whole);
         files.push((format!("check-{}-{}.txt", n + 1, plain_name(&spec.name)), content));
+    }
+    Ok(files)
+}
+
+/// Returns what the agent was shown of what it made.
+fn pictures(quire: &Quire, version: &Version) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let all = version.looks.iter().enumerate().flat_map(|(n, look)| {
+        let row =
+            move |(at, picture)| (format!("look-{}-{}-{}", n + 1, plain_name(&look.target), at + 1), picture);
+        look.pictures.iter().enumerate().map(row)
+    });
+    let mut files = vec![];
+    for (name, picture) in all {
+        let content = quire.store().blobs().get(&picture.blob).map_err(quire_engine::EngineError::from)?;
+        let ending = picture.media_type.rsplit('/').next().unwrap_or("png");
+        files.push((format!("{name}.{}", plain_name(ending)), content));
     }
     Ok(files)
 }

@@ -33,6 +33,9 @@ pub enum Past {
     ThisTurn,
 }
 
+/// Shows what came of a task that rests.
+pub type Finish<'a> = &'a dyn Fn(&Quire, u64, &Face) -> Result<Exit, Failure>;
+
 /// Hands a task to the host, follows it until it rests, and shows what came of it.
 pub fn follow(
     quire: &Quire,
@@ -40,6 +43,7 @@ pub fn follow(
     keys: &Keys,
     here: &Surroundings,
     past: Past,
+    finish: Finish<'_>,
     face: &Face,
 ) -> Result<Exit, Failure> {
     let id = task.id;
@@ -54,7 +58,7 @@ pub fn follow(
         }
     };
     match end_of_it {
-        Until::Rest => end(quire, id, face),
+        Until::Rest => finish(quire, id, face),
         Until::Left => Ok(Exit::Interrupted),
         Until::LeftAndPaused => {
             quire.pause(id)?;
@@ -118,37 +122,19 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
 
 /// Shows what came of a task that rests.
 pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
+    if face.json {
+        let (object, exit) = end_json(quire, id)?;
+        print_json(object)?;
+        return Ok(exit);
+    }
     let task = quire.task(id)?;
-    let row = view::TaskRow::of(&task, now_ms());
-    let mut object = json!({"task": id, "mark": row.mark, "state": row.state, "tokens": row.tokens});
-    if let (Value::Object(all), Value::Object(cost)) = (&mut object, json!(row.cost)) {
-        all.extend(cost);
-    }
-    if !row.questions.is_empty() {
-        object["questions"] = json!(row.questions);
-    }
-    if !row.agent_questions.is_empty() {
-        object["agent_questions"] = json!(row.agent_questions);
-    }
-    object["needed_you"] = json!(row.needed_you);
     match &task.phase {
         Phase::Waiting(Why::Plan) => {
-            let plan = task.plan_to_review().unwrap_or_default();
-            if face.json {
-                object["plan"] = json!(plan);
-                print_json(object)?;
-            } else {
-                print(&planned(id, plan, &face.out))?;
-            }
+            print(&planned(id, task.plan_to_review().unwrap_or_default(), &face.out))?;
             Ok(Exit::NeedsYou)
         }
         Phase::Waiting(why) => {
             let told = view::why_text(why, &task);
-            if face.json {
-                object["why"] = json!(told);
-                print_json(object)?;
-                return Ok(exit_of(why));
-            }
             if *why == Why::Question {
                 for question in view::agent_questions(&task).iter().filter(|question| question.waits) {
                     say(question_text(question, face.err.width.clamp(40, 120)).trim_end());
@@ -162,10 +148,7 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
         }
         Phase::Ready if task.answer().is_some() => {
             let answer = task.answer().unwrap_or_default().trim();
-            if face.json {
-                object["answer"] = json!(answer);
-                print_json(object)?;
-            } else if face.out.terminal {
+            if face.out.terminal {
                 print(&wrap(&clean(answer), face.out.width, ""))?;
             } else {
                 print(&format!("{answer}\n"))?;
@@ -174,23 +157,52 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
         }
         Phase::Ready | Phase::Accepted => {
             let review = quire.review(id)?;
-            if face.json {
-                object["review"] = json!(review);
-                print_json(object)?;
-            } else {
-                print(&ended(&review, &face.out))?;
-            }
+            print(&ended(&review, &face.out))?;
             Ok(if review.fails() { Exit::Failed } else { Exit::Done })
         }
         Phase::Working | Phase::Discarded => {
-            if face.json {
-                print_json(object)?;
-            } else {
-                print(&format!("Task {id} is {}.\n", row.state))?;
-            }
+            print(&format!("Task {id} is {}.\n", view::TaskRow::of(&task, now_ms()).state))?;
             Ok(Exit::Done)
         }
     }
+}
+
+/// Returns what came of a task that rests, as scripts read it.
+pub fn end_json(quire: &Quire, id: u64) -> Result<(Value, Exit), Failure> {
+    let task = quire.task(id)?;
+    let row = view::TaskRow::of(&task, now_ms());
+    let mut object = json!({"task": id, "mark": row.mark, "state": row.state, "tokens": row.tokens});
+    if let (Value::Object(all), Value::Object(cost)) = (&mut object, json!(row.cost)) {
+        all.extend(cost);
+    }
+    if !row.questions.is_empty() {
+        object["questions"] = json!(row.questions);
+    }
+    if !row.agent_questions.is_empty() {
+        object["agent_questions"] = json!(row.agent_questions);
+    }
+    object["needed_you"] = json!(row.needed_you);
+    let exit = match &task.phase {
+        Phase::Waiting(Why::Plan) => {
+            object["plan"] = json!(task.plan_to_review().unwrap_or_default());
+            Exit::NeedsYou
+        }
+        Phase::Waiting(why) => {
+            object["why"] = json!(view::why_text(why, &task));
+            exit_of(why)
+        }
+        Phase::Ready if task.answer().is_some() => {
+            object["answer"] = json!(task.answer().unwrap_or_default().trim());
+            Exit::Done
+        }
+        Phase::Ready | Phase::Accepted => {
+            let review = quire.review(id)?;
+            object["review"] = json!(review);
+            if review.fails() { Exit::Failed } else { Exit::Done }
+        }
+        Phase::Working | Phase::Discarded => Exit::Done,
+    };
+    Ok((object, exit))
 }
 
 fn standing(why: &Why) -> &'static str {
@@ -251,6 +263,15 @@ fn ended(review: &Review, look: &Look) -> String {
     out.push_str(&review::brief(&review.brief, look, width));
     for assumed in &review.assumed {
         let told = format!("Assumed: {}. {}", assumed.question, view::assumed_text(assumed));
+        out.push_str(&format!("  {}\n", cut(&one_line(&told), width - 2)));
+    }
+    if let Some(reviewed) = &review.reviewer {
+        let told = [format!("Review: {}", view::reviewed_text(reviewed))].into_iter();
+        let found = reviewed.open.iter().map(|finding| format!("\u{25cb} {}", finding.sentence()));
+        out.push_str(&told.chain(found).map(|line| wrap(&one_line(&line), width, "  ")).collect::<String>());
+    }
+    if !review.not_looked.is_empty() {
+        let told = format!("\u{25cb} not looked at: {}", review.not_looked.join(", "));
         out.push_str(&format!("  {}\n", cut(&one_line(&told), width - 2)));
     }
     for check in &review.checks {

@@ -169,6 +169,17 @@ fn told(event: &Event, calls: &[Call]) -> String {
             };
             format!("check {check} {how}, {} ms", proof.millis)
         }
+        Event::ReviewerTold { text } if text.is_empty() => "too little changed for a review".to_owned(),
+        Event::ReviewerTold { text } => format!("told the reviewer, {} bytes", thousands(text.len() as u64)),
+        Event::ReviewerAsked { .. } => "asked the reviewer".to_owned(),
+        Event::ReviewerReplied { reply } => match reply.calls.len() as u64 {
+            0 => format!("the reviewer replied: {}", words(&reply.text)),
+            calls => format!("the reviewer replied, {}", count(calls, "call")),
+        },
+        Event::ReviewerLooked { outcomes } => {
+            format!("the reviewer was shown {}", count(outcomes.len() as u64, "outcome"))
+        }
+        Event::ReviewFailed { why, .. } => format!("not reviewed: {}", words(why)),
         Event::Presented { version, snapshot } => {
             format!("presented version {version}, {}", snapshot.short())
         }

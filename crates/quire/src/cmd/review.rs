@@ -12,8 +12,8 @@ use quire_core::event::Listing;
 use quire_core::merge::Overlap;
 use quire_core::task::StandIn;
 use quire_core::view::{
-    Brief, CheckRow, ClaimRow, Fate, FileChange, Review, Shape, Taken, assumed_text, needed_text,
-    reached_text, sentence, size,
+    Brief, CheckRow, ClaimRow, Fate, FileChange, LookRow, Review, Shape, Taken, assumed_text, needed_text,
+    reached_text, reviewed_text, sentence, size,
 };
 use serde_json::json;
 use std::io::Write;
@@ -117,6 +117,8 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
             out.push_str(&format!("{head} {}\n", wrap(&one_line(line), width, "        ").trim()));
         }
     }
+    out.push_str(&looked(review, width));
+    out.push_str(&reviewer(review, look, width));
     let deserve = review.look();
     for (n, (path, why)) in deserve.iter().take(LOOK_MAX).enumerate() {
         let head = if n == 0 { "LOOK    " } else { "        " };
@@ -223,6 +225,38 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
                 ));
             }
         }
+    }
+    out
+}
+
+/// Returns what the agent looked at, or that it did not look at what there is to see.
+fn looked(review: &Review, width: usize) -> String {
+    let mut lines: Vec<String> = review.looked.iter().map(LookRow::text).collect();
+    if !review.not_looked.is_empty() {
+        lines.push(format!("\u{25cb} not looked at: {}", short_list(&review.not_looked)));
+    }
+    let shown = lines.iter().take(LOOK_MAX).enumerate().map(|(n, line)| {
+        let head = if n == 0 { "LOOKED  " } else { "        " };
+        format!("{head}{}\n", cut(&one_line(line), width - 8))
+    });
+    shown.collect()
+}
+
+fn short_list(names: &[String]) -> String {
+    let more = names.len().saturating_sub(3);
+    let more = if more > 0 { format!(" and {} more", thousands(more as u64)) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(3)].join(", "))
+}
+
+/// Returns what a reviewer says of it, where one was asked: its word alone, so without a sign of what quire saw.
+fn reviewer(review: &Review, look: &Look, width: usize) -> String {
+    let Some(reviewed) = &review.reviewer else { return String::new() };
+    let head = wrap(&one_line(&reviewed_text(reviewed)), width, "        ");
+    let mut out = format!("REVIEW  {}\n", head.trim());
+    for finding in &reviewed.open {
+        let text = wrap(&one_line(&finding.sentence()), width, "          ");
+        out.push_str(&look.paint(YELLOW, &format!("        \u{25cb} {}", text.trim())));
+        out.push('\n');
     }
     out
 }
@@ -401,7 +435,8 @@ pub mod tests {
     use super::*;
     use quire_core::change::{Entry, Node};
     use quire_core::event::{Apart, Connection, Conventions, Refused};
-    use quire_core::task::Needed;
+    use quire_core::finding::{self, Finding};
+    use quire_core::task::{Needed, Reviewed};
     use quire_core::view::{AgentQuestion, Cost};
     use quire_core::view::{LeftOut, Mark};
     use quire_core::{Hash, RelPath};
@@ -491,6 +526,24 @@ pub mod tests {
             }],
             needed_you: Needed { questions: 1, revisions: 2, ..Needed::default() },
             stand_ins: vec![],
+            looked: vec![LookRow {
+                target: "index.html".into(),
+                said: "error: x".into(),
+                pictures: vec![],
+                stale: true,
+            }],
+            not_looked: vec!["index.html".into()],
+            reviewer: Some(Reviewed {
+                by: "lab/eyes".into(),
+                not_reviewed: None,
+                open: vec![Finding {
+                    kind: finding::Kind::Wrong,
+                    file: Some("src/tax.rs".into()),
+                    line: Some(3),
+                    text: "It rounds twice.".into(),
+                }],
+                mended: 1,
+            }),
             weak: None,
             conventions: Conventions {
                 instructions: vec!["/home/ada/code/AGENTS.md".into()],
@@ -528,6 +581,10 @@ pub mod tests {
             prices are in euros
     OPEN    negative amounts.
             the letter
+    LOOKED  index.html, 1 error, before its last changes
+            ○ not looked at: index.html
+    REVIEW  lab/eyes found 2 things, 1 still open
+            ○ wrong, src/tax.rs:3: It rounds twice.
     LOOK    gone.txt  is deleted
             run.sh  can now be run as a program
             bad\x1b[31m\xff.txt  its name holds a control character (U+001B), and 1…
@@ -594,6 +651,9 @@ pub mod tests {
             apart: Apart::default(),
             brief: Brief::default(),
             conventions: Conventions::default(),
+            reviewer: None,
+            looked: vec![],
+            not_looked: vec![],
             ..sample()
         };
         insta::assert_snapshot!(text(&nothing, &["/f".into()], &PLAIN), @r#"

@@ -12,5 +12,5 @@ pub fn revise(args: &ReviseArgs, face: &Face) -> Result<Exit, Failure> {
     let id = args.task.task;
     let keys = Keys::read(&here)?;
     let task = wait(quire.revise(id, &words, &keys, &here))??;
-    follow::follow(&quire, &task, &keys, &here, Past::Shown, face)
+    follow::follow(&quire, &task, &keys, &here, Past::Shown, &follow::end, face)
 }

@@ -18,5 +18,5 @@ pub fn watch(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
         task = quire.task(args.task)?;
     }
     let keys = Keys::read(&here)?;
-    follow::follow(&quire, &task, &keys, &here, Past::ThisTurn, face)
+    follow::follow(&quire, &task, &keys, &here, Past::ThisTurn, &follow::end, face)
 }

@@ -10,7 +10,7 @@ use crate::web::text::{markdown, marked, quoting};
 use crate::web::{Page, changes, icons, lock, result, story};
 use maud::{Markup, html};
 use quire_core::event::Listing;
-use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, sentence};
+use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, reviewed_text, sentence};
 use quire_core::{Phase, Task};
 use std::collections::HashMap;
 
@@ -64,6 +64,8 @@ pub fn main(
                     (drifted(&drift, review.taken))
                     section.sec id="summary" aria-label="Summary" {
                         (brief(&review))
+                        (reviewer(&review))
+                        (looked(&review))
                     }
                     @if let Some(shown) = &shown { (shown) }
                     (checks(&review))
@@ -133,6 +135,40 @@ fn brief(review: &Review) -> Markup {
         }
         @for (heading, lines) in [("Assumed", assumed), ("Not done", not_done)] {
             @if !lines.is_empty() { h3.minor { (heading) } ul.prose { @for line in lines { li { (quoting(&clean(line))) } } } }
+        }
+    }
+}
+
+/// Returns what the agent looked at, with its pictures.
+fn looked(review: &Review) -> Markup {
+    if review.looked.is_empty() && review.not_looked.is_empty() {
+        return html! {};
+    }
+    html! {
+        h3.minor { "Looked at" }
+        @for look in &review.looked {
+            p { (quoting(&clean(&look.text()))) }
+            div.shots {
+                @for picture in &look.pictures {
+                    @let at = format!("/tasks/{}/pictures/{}", review.task, picture.blob);
+                    a href=(at) { img src=(at) alt=(format!("What {} looks like", clean(&look.target))) loading="lazy"; }
+                }
+            }
+        }
+        @if !review.not_looked.is_empty() {
+            p.claim { (icons::outcome(None, false)) "Not looked at: " (clean(&review.not_looked.join(", "))) }
+        }
+    }
+}
+
+/// Returns what a reviewer says of it, where one was asked.
+fn reviewer(review: &Review) -> Markup {
+    let Some(reviewed) = &review.reviewer else { return html! {} };
+    html! {
+        h3.minor { "Review" }
+        div.prose {
+            p { (clean(&reviewed_text(reviewed))) }
+            @if !reviewed.open.is_empty() { ul { @for finding in &reviewed.open { li { (quoting(&clean(&finding.sentence()))) } } } }
         }
     }
 }

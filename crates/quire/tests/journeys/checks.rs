@@ -4,8 +4,12 @@
 use crate::model::{Model, Wire, say, shell};
 use crate::stage::Stage;
 use crate::tree::Tree;
+use quire_core::Event;
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 fn check(stage: &Stage) -> Value {
     stage.json(&["review", "1"])["review"]["checks"][0].clone()
@@ -76,12 +80,12 @@ fn what_the_model_says_is_shown_with_what_quire_saw() {
     let run = stage.quire(&["mend it", "--check", "sh test.sh", "--check", "ls answer"]).exits(1);
     let shown = "Task 1 says done, but 1 of 2 checks failed. 1 file, +1. Your folder has not\nchanged.\n\n  \
                  I mended it.\n  \
-                 ✗ All tests pass: `sh test.sh` fails (exit 1)\n  \
+                 ✗ All tests pass: `sh test.sh` fails (exit 1); it failed before too\n  \
                  ✓ The answer is there: `ls answer` passes\n  \
                  ○ It is fast: not checked\n  \
                  Assumed: the answer is a word\n  \
                  Not done: the second question\n  \
-                 ✗ sh test.sh  fails (exit 1)\n  \
+                 ✗ sh test.sh  fails (exit 1); it failed before too\n  \
                  ✓ ls answer  passes\n";
     assert!(run.out.starts_with(shown), "{}", run.out);
     let review = stage.json(&["review", "1"])["review"].clone();
@@ -138,6 +142,46 @@ fn where_nothing_changed_nothing_is_checked() {
     assert_eq!(check(&stage)["passed"], Value::Null);
 }
 
+/// Waits until a process with this argument runs, or none does.
+fn wait_for_process(argument: &str, runs: bool) {
+    let has = |entry: &fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+    };
+    let begun = Instant::now();
+    while fs::read_dir("/proc").expect("/proc").flatten().any(|entry| has(&entry)) != runs {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited too long for {argument}: {runs}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn one_that_is_cut_off_in_its_second_run_is_run_again() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo 'exit 0' > check.sh; echo wrong > answer"), say("All pass.")]);
+    stage.use_model(&model, Wire::Chat);
+    // The second run, with the script as it was, is the one that takes its time.
+    stage.file("check.sh", "sleep 4.718281; grep right answer\n");
+    stage.quire(&["run", "-b", "make it pass", "--check", "sh check.sh"]).exits(0);
+    wait_for_process("4.718281", true);
+    stage.host().kill();
+    let mut watch = stage.start(&["watch", "1"]);
+    wait_for_process("4.718281", false);
+    wait_for_process("4.718281", true);
+    // Ctrl-C twice pauses the task.
+    watch.signal(libc::SIGINT);
+    while !watch.next_line_of_stderr().contains("Ctrl-C now pauses it") {}
+    watch.signal(libc::SIGINT);
+    watch.end().exits(130);
+    wait_for_process("4.718281", false);
+    stage.quire(&["resume", "1"]).exits(0);
+    stage.quire(&["watch", "1"]).exits(0);
+    let outcome = "passes, but: only since the agent changed what it runs: check.sh. As that was before, it fails (exit 1)";
+    assert_eq!(check(&stage)["outcome"], outcome);
+    let checked = stage.log(1).iter().filter(|logged| matches!(logged.event, Event::Checked { .. })).count();
+    assert_eq!(checked, 1);
+}
+
 /// A kind of project, its files, what breaks it, and the check that is found for it.
 type Kind = (&'static str, &'static [(&'static str, &'static str)], &'static str, &'static str);
 
@@ -180,6 +224,7 @@ const KINDS: &[Kind] = &[
     ("CSV", &[], "printf 'a,b\\n1\\n' > a.csv", "wellformed a.csv"),
     ("XLSX", &[], "echo no > a.xlsx", "wellformed a.xlsx"),
     ("a page", &[], "echo '<a href=gone.html>x</a>' > index.html", "wellformed index.html"),
+    ("a page's console", &[], "echo '<script>nope()</script>' > index.html", "glance index.html"),
     (
         "a page that leads to what is deleted",
         &[("index.html", "<a href=b.html>b</a>"), ("b.html", "b")],
@@ -188,10 +233,96 @@ const KINDS: &[Kind] = &[
     ),
 ];
 
+/// Kinds that few machines have the tools for: these, and the program that a machine must have.
+const FURTHER_KINDS: &[(&str, Kind)] = &[
+    (
+        "go",
+        (
+            "go",
+            &[
+                ("go.mod", "module sum\n\ngo 1.19\n"),
+                ("sum.go", "package sum\n\nfunc Sum(a, b int) int { return a + b }\n"),
+                (
+                    "sum_test.go",
+                    "package sum\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum(2, 3) != 5 {\n\t\tt.Fatal(\"wrong\")\n\t}\n}\n",
+                ),
+            ],
+            "sed -i 's/a + b/a - b/' sum.go",
+            "go test ./...",
+        ),
+    ),
+    (
+        "ctest",
+        (
+            "ctest",
+            &[
+                (
+                    "CMakeLists.txt",
+                    "cmake_minimum_required(VERSION 3.13)\nproject(a NONE)\nenable_testing()\nadd_test(NAME a COMMAND grep -q right ${CMAKE_SOURCE_DIR}/answer.c)\n",
+                ),
+                ("answer.c", "right\n"),
+            ],
+            "echo wrong > answer.c",
+            "cmake -S . -B /tmp/build && cmake --build /tmp/build && ctest --test-dir /tmp/build --output-on-failure",
+        ),
+    ),
+    (
+        "gradle",
+        (
+            "gradle",
+            &[
+                (
+                    "build.gradle",
+                    "task test {\n  doLast {\n    if (!file('answer.java').text.contains('right')) throw new GradleException('wrong')\n  }\n}\n",
+                ),
+                ("answer.java", "right\n"),
+            ],
+            "echo wrong > answer.java",
+            "gradle test",
+        ),
+    ),
+    (
+        "pytest",
+        (
+            "pytest",
+            &[
+                ("shop.py", "def total(a, b):\n    return a + b\n"),
+                ("test_shop.py", "import shop\n\ndef test_sum():\n    assert shop.total(2, 3) == 5\n"),
+            ],
+            "sed -i 's/a + b/a - b/' shop.py",
+            "python3 -m pytest -q",
+        ),
+    ),
+];
+
 #[test]
 fn of_each_kind_that_is_found_a_model_that_says_that_all_tests_pass_is_not_believed() {
+    not_believed(KINDS);
+}
+
+/// `./test --all` installs what they need; else those are tried that the machine has, and the others are named.
+#[test]
+fn nor_of_the_kinds_that_need_further_tools() {
+    let has = |tool: &str| match tool {
+        "pytest" => Command::new("/usr/bin/python3")
+            .args(["-c", "import pytest"])
+            .output()
+            .is_ok_and(|o| o.status.success()),
+        tool => ["/usr/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(tool).exists()),
+    };
+    let (here, missing): (Vec<_>, Vec<_>) = FURTHER_KINDS.iter().copied().partition(|(tool, _)| has(tool));
+    let missing: Vec<&str> = missing.into_iter().map(|(tool, _)| tool).collect();
+    if !missing.is_empty() {
+        println!("not tried, because this machine has no {}", missing.join(", "));
+    }
+    assert!(std::env::var_os("QUIRE_TEST_ALL").is_none() || missing.is_empty(), "{missing:?}");
+    let here: Vec<Kind> = here.into_iter().map(|(_, kind)| kind).collect();
+    not_believed(&here);
+}
+
+fn not_believed(kinds: &[Kind]) {
     let mut wrong = vec![];
-    for (kind, files, agent, command) in KINDS {
+    for (kind, files, agent, command) in kinds {
         let stage = Stage::set();
         files.iter().for_each(|(path, content)| stage.file(path, content));
         let end = || say("Done. All tests pass.");
@@ -314,6 +445,23 @@ fn it_is_accepted_by_itself_only_where_all_is_proved() {
         stage.use_model(&model, Wire::Chat);
         let run = stage.quire(&["do it", "--check", check, "--accept-if-checks-pass"]);
         let accepted = stage.folder.join("answer").exists();
+        // A script reads one object, with the same outcome.
+        let script = Stage::set();
+        script.file("old", "old\n");
+        script.file("t.sh", "false\n");
+        script.use_model(&model, Wire::Chat);
+        let json = script.quire(&["do it", "--check", check, "--accept-if-checks-pass", "--json"]);
+        let lines = json.lines();
+        let last = lines.last().expect("an object").clone();
+        assert_eq!(lines.iter().filter(|line| line.get("review").is_some()).count(), 1, "{}", json.out);
+        match refused {
+            None => assert!(last["accepted"]["files"].is_array() && json.code == Some(0), "{last}"),
+            Some(why) => {
+                assert!(last["not_accepted"].as_str().is_some_and(|told| told.contains(why)), "{last}");
+                assert_eq!(json.code, Some(3));
+            }
+        }
+        assert_eq!(script.folder.join("answer").exists(), accepted);
         match refused {
             None => {
                 run.exits(0);

@@ -1,0 +1,451 @@
+//! A page in a headless browser: Chromium, led over a pair of pipes by its DevTools protocol, so that nothing listens and one
+//! start shows every width.
+//!
+//! Files are shown as a server would serve them, under a name that leads nowhere else, because a page that is opened from a
+//! file may not do what it may when it is served.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Names that it goes by.
+pub(crate) const PROGRAMS: &[&str] =
+    &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+
+/// Where the folder's files are, for a page.
+const SITE: &str = "http://folder.localhost/";
+/// Longest time that a page may take until it has loaded, and any answer of the browser's.
+const LOAD_MAX: Duration = Duration::from_secs(15);
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// How long a page that has loaded may go on changing before it is looked at.
+const SETTLE: &str = "Promise.race([new Promise(done => setTimeout(done, 3000)), document.fonts.ready.then(() => new Promise(done => \
+                      requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 150)))))])";
+/// The tallest picture, in pixels.
+const HEIGHT_MAX: f64 = 3_000.0;
+const WINDOW_HEIGHT: u32 = 800;
+/// Errors that are told of one page.
+const ERRORS_MAX: usize = 20;
+/// The largest file that a page is given, in bytes.
+const FILE_MAX: u64 = 64 << 20;
+
+/// What a page looks like.
+pub(crate) struct Seen {
+    pub title: String,
+    /// What its console says of errors, and what it could not load.
+    pub errors: Vec<String>,
+    pub shots: Vec<Shot>,
+    /// Pages when it is printed.
+    pub pages: Option<u64>,
+}
+
+pub(crate) struct Shot {
+    pub width: u32,
+    pub png: Vec<u8>,
+    /// The page is wider than the window by so many pixels.
+    pub wider: u32,
+    /// Its height in pixels, where that is more than is shown.
+    pub cut: Option<u32>,
+}
+
+pub(crate) struct Browser {
+    child: Child,
+    to: ChildStdin,
+    from: Receiver<Value>,
+    last: u64,
+    session: String,
+    /// Its files, which go with it.
+    _home: Home,
+    /// Where a page's files come from.
+    root: PathBuf,
+    errors: BTreeSet<String>,
+    loaded: bool,
+}
+
+struct Home(PathBuf);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Browser {
+    /// Starts `program` for pages of the folder `root`.
+    pub(crate) fn start(program: &Path, root: &Path) -> io::Result<Browser> {
+        let home = Home(std::env::temp_dir().join(format!("look-{}", std::process::id())));
+        fs::create_dir_all(&home.0)?;
+        // Its protocol speaks on descriptors 3 and 4.
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>/dev/null", "sh"]).arg(program);
+        command.arg(format!("--user-data-dir={}", home.0.display()));
+        command.args([
+            "--headless=new",
+            "--remote-debugging-pipe",
+            // The wall around it is the sandbox that this runs in, where its own cannot be made.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            "--mute-audio",
+            "--no-zygote",
+        ]);
+        command.env("HOME", &home.0).env("XDG_CONFIG_HOME", &home.0).env("XDG_CACHE_HOME", &home.0);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let (Some(to), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        let (send, from) = channel();
+        std::thread::spawn(move || {
+            let mut out = BufReader::new(out);
+            let mut message = vec![];
+            while out.read_until(0, &mut message).is_ok_and(|bytes| bytes > 0) {
+                message.pop();
+                if let Ok(value) = serde_json::from_slice(&message)
+                    && send.send(value).is_err()
+                {
+                    break;
+                }
+                message.clear();
+            }
+        });
+        let mut browser = Browser {
+            child,
+            to,
+            from,
+            last: 0,
+            session: String::new(),
+            _home: home,
+            root: root.to_owned(),
+            errors: BTreeSet::new(),
+            loaded: false,
+        };
+        let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?;
+        let attach = json!({"targetId": target["targetId"], "flatten": true});
+        browser.session = browser.ask("Target.attachToTarget", attach)?["sessionId"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        for (method, input) in [
+            ("Page.enable", json!({})),
+            ("Runtime.enable", json!({})),
+            ("Log.enable", json!({})),
+            ("Fetch.enable", json!({"patterns": [{"urlPattern": format!("{SITE}*")}]})),
+        ] {
+            browser.ask(method, input)?;
+        }
+        Ok(browser)
+    }
+
+    /// Returns the address of a file of the folder.
+    pub(crate) fn address(path: &Path) -> String {
+        let mut address = SITE.to_owned();
+        for byte in path.to_string_lossy().bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                    address.push(byte as char);
+                }
+                _ => address.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        address
+    }
+
+    /// Opens `address` and returns what it looks like at these widths; `prints`: and on how many pages.
+    pub(crate) fn look(&mut self, address: &str, widths: &[u32], prints: bool) -> io::Result<Seen> {
+        self.errors.clear();
+        self.loaded = false;
+        self.window(widths.first().copied().unwrap_or(1280))?;
+        let opened = self.ask("Page.navigate", json!({ "url": address }))?;
+        if let Some(error) = opened["errorText"].as_str() {
+            return Err(io::Error::other(format!("{address}: {error}")));
+        }
+        let until = Instant::now() + LOAD_MAX;
+        while !self.loaded {
+            match self.from.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(message) => self.hear(&message)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.errors.insert(format!("it had not loaded after {} s", LOAD_MAX.as_secs()));
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+            }
+        }
+        self.settle()?;
+        let mut shots = vec![];
+        for (n, width) in widths.iter().enumerate() {
+            if n > 0 {
+                self.window(*width)?;
+                self.settle()?;
+            }
+            shots.push(self.shot(*width)?);
+        }
+        let title = self.evaluate("document.title")?.as_str().unwrap_or_default().to_owned();
+        let pages = match prints {
+            true => {
+                let printed =
+                    self.ask("Page.printToPDF", json!({"preferCSSPageSize": true, "printBackground": true}))?;
+                let pdf = STANDARD.decode(printed["data"].as_str().unwrap_or_default()).unwrap_or_default();
+                pages_of(&pdf)
+            }
+            false => None,
+        };
+        let mut errors: Vec<String> = self.errors.iter().take(ERRORS_MAX).cloned().collect();
+        if self.errors.len() > ERRORS_MAX {
+            errors.push(format!("and {} more", self.errors.len() - ERRORS_MAX));
+        }
+        Ok(Seen { title, errors, shots, pages })
+    }
+
+    fn window(&mut self, width: u32) -> io::Result<()> {
+        let metrics =
+            json!({"width": width, "height": WINDOW_HEIGHT, "deviceScaleFactor": 1, "mobile": false});
+        self.ask("Emulation.setDeviceMetricsOverride", metrics).map(drop)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.evaluate(SETTLE).map(drop)
+    }
+
+    fn evaluate(&mut self, expression: &str) -> io::Result<Value> {
+        let input = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        Ok(self.ask("Runtime.evaluate", input)?["result"]["value"].clone())
+    }
+
+    fn shot(&mut self, width: u32) -> io::Result<Shot> {
+        let size = self.ask("Page.getLayoutMetrics", json!({}))?["cssContentSize"].clone();
+        let (wide, high) = (size["width"].as_f64().unwrap_or(0.0), size["height"].as_f64().unwrap_or(0.0));
+        let clip = json!({
+            "x": 0, "y": 0, "scale": 1,
+            "width": wide.clamp(1.0, 2.0 * f64::from(width)), "height": high.clamp(1.0, HEIGHT_MAX),
+        });
+        let taken = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let taken = self.ask("Page.captureScreenshot", taken)?;
+        let png = STANDARD.decode(taken["data"].as_str().unwrap_or_default());
+        Ok(Shot {
+            width,
+            png: png.map_err(|_| io::Error::other("the browser sent no picture"))?,
+            wider: (wide - f64::from(width)).max(0.0) as u32,
+            cut: (high > HEIGHT_MAX).then_some(high as u32),
+        })
+    }
+
+    /// Sends a request and returns its answer; what comes meanwhile is heard.
+    fn ask(&mut self, method: &str, input: Value) -> io::Result<Value> {
+        let id = self.send(method, input)?;
+        let until = Instant::now() + ANSWER_MAX;
+        loop {
+            let message = self.from.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let message = message.map_err(|error| match error {
+                RecvTimeoutError::Timeout => io::Error::other("the browser does not answer"),
+                RecvTimeoutError::Disconnected => gone(),
+            })?;
+            if message["id"].as_u64() == Some(id) {
+                return match message["error"]["message"].as_str() {
+                    Some(error) => Err(io::Error::other(format!("{method}: {error}"))),
+                    None => Ok(message["result"].clone()),
+                };
+            }
+            self.hear(&message)?;
+        }
+    }
+
+    fn send(&mut self, method: &str, input: Value) -> io::Result<u64> {
+        self.last += 1;
+        let mut message = json!({"id": self.last, "method": method, "params": input});
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes)?;
+        Ok(self.last)
+    }
+
+    fn hear(&mut self, message: &Value) -> io::Result<()> {
+        let about = &message["params"];
+        match message["method"].as_str().unwrap_or_default() {
+            "Page.loadEventFired" => self.loaded = true,
+            "Page.javascriptDialogOpening" => {
+                self.send("Page.handleJavaScriptDialog", json!({"accept": false}))?;
+            }
+            "Runtime.exceptionThrown" => {
+                let details = &about["exceptionDetails"];
+                let text = details["exception"]["description"].as_str().or(details["text"].as_str());
+                let place = place(details["url"].as_str(), details["lineNumber"].as_u64());
+                let text = text.unwrap_or("an exception").lines().next().unwrap_or_default();
+                self.errors.insert(format!("{text}{place}"));
+            }
+            "Runtime.consoleAPICalled"
+                if ["error", "assert"].contains(&about["type"].as_str().unwrap_or_default()) =>
+            {
+                let words = about["args"].as_array().into_iter().flatten();
+                let words: Vec<String> = words.map(word).collect();
+                let frame = &about["stackTrace"]["callFrames"][0];
+                let place = place(frame["url"].as_str(), frame["lineNumber"].as_u64());
+                self.errors.insert(format!("console: {}{place}", words.join(" ")));
+            }
+            "Log.entryAdded" if about["entry"]["level"] == "error" => {
+                let entry = &about["entry"];
+                let url = entry["url"].as_str().unwrap_or_default();
+                // A browser asks for it whether a page names it or not.
+                if !url.ends_with("/favicon.ico") && !is_elsewhere(url) {
+                    let text = entry["text"].as_str().unwrap_or_default();
+                    self.errors.insert(format!("{text}{}", place(Some(url), entry["lineNumber"].as_u64())));
+                }
+            }
+            "Fetch.requestPaused" => {
+                let url = about["request"]["url"].as_str().unwrap_or_default();
+                let answer = match self.file(url) {
+                    Some((kind, bytes)) => json!({
+                        "requestId": about["requestId"], "responseCode": 200, "body": STANDARD.encode(bytes),
+                        "responseHeaders": [{"name": "Content-Type", "value": kind}],
+                    }),
+                    None => json!({"requestId": about["requestId"], "responseCode": 404}),
+                };
+                self.send("Fetch.fulfillRequest", answer)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the file that a server of the folder would answer with, and its type.
+    fn file(&self, url: &str) -> Option<(&'static str, Vec<u8>)> {
+        let url = url::Url::parse(url).ok()?;
+        let path: Vec<u8> = unescaped(url.path().trim_start_matches('/'));
+        let path = String::from_utf8(path).ok()?;
+        if path.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let at = self.root.join(&path);
+        let at = if at.is_dir() { at.join("index.html") } else { at };
+        let size = fs::metadata(&at).ok().filter(fs::Metadata::is_file)?.len();
+        let bytes = (size <= FILE_MAX).then(|| fs::read(&at).ok())??;
+        Some((kind_of(&at), bytes))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Its helpers end with the pipe that it reads from.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the browser ended, perhaps for lack of memory")
+}
+
+/// What is not here cannot be told from what the network does not let through.
+fn is_elsewhere(url: &str) -> bool {
+    let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_some_and(|host| {
+        !(host == "localhost" || host.ends_with(".localhost") || host.starts_with("127."))
+    })
+}
+
+/// Returns ` (app.js, line 3)`.
+fn place(url: Option<&str>, line: Option<u64>) -> String {
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return String::new() };
+    let file = url.strip_prefix(SITE).unwrap_or(url);
+    match line {
+        Some(line) => format!(" ({file}, line {})", line + 1),
+        None => format!(" ({file})"),
+    }
+}
+
+fn word(argument: &Value) -> String {
+    match (&argument["value"], argument["description"].as_str()) {
+        (Value::String(text), _) => text.clone(),
+        (Value::Null, Some(text)) => text.lines().next().unwrap_or_default().to_owned(),
+        (value, _) => value.to_string(),
+    }
+}
+
+fn unescaped(path: &str) -> Vec<u8> {
+    let bytes = path.as_bytes();
+    let (mut out, mut at) = (vec![], 0);
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%')
+            .then(|| path.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()));
+        match hex.flatten() {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+fn kind_of(path: &Path) -> &'static str {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match ending.as_str() {
+        "html" | "htm" => "text/html",
+        "css" => "text/css",
+        "js" | "mjs" => "text/javascript",
+        "json" | "map" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "woff" => "font/woff",
+        "ttf" => "font/ttf",
+        "wasm" => "application/wasm",
+        "pdf" => "application/pdf",
+        "xml" => "text/xml",
+        "txt" | "md" | "csv" => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Returns how many pages a PDF of the browser's has: the count of its page tree's root.
+fn pages_of(pdf: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(pdf);
+    let counts = text.match_indices("/Count ").filter_map(|(at, mark)| {
+        let rest = &text[at + mark.len()..];
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+    });
+    counts.max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_named_as_a_server_names_them() {
+        assert_eq!(Browser::address(Path::new("a b/c%.html")), "http://folder.localhost/a%20b/c%25.html");
+        assert_eq!(unescaped("a%20b/%zz%"), b"a b/%zz%");
+        assert_eq!(pages_of(b"<< /Type /Pages /Count 2 >> << /Type /Pages\n/Count 12 >>"), Some(12));
+        assert_eq!(pages_of(b"none"), None);
+        assert_eq!(place(Some("http://folder.localhost/a.js"), Some(2)), " (a.js, line 3)");
+        for (url, elsewhere) in [
+            ("https://cdn.example.org/x.js", true),
+            ("http://localhost:8000/x", false),
+            ("http://folder.localhost/x", false),
+        ] {
+            assert_eq!(is_elsewhere(url), elsewhere, "{url}");
+        }
+    }
+}
