@@ -11,10 +11,12 @@ use std::sync::LazyLock;
 /// What a mask begins with; the kind of secret and `]` follow.
 pub const MASK: &str = "[quire hid a secret: ";
 
-/// Values that are shorter are not looked for: they would be found in ordinary words.
-const KNOWN_MIN: usize = 8;
-/// Values beyond this many are not looked for.
-const KNOWN_MAX: usize = 1000;
+/// Found values that are shorter are not looked for: they would be met in ordinary words.
+const FOUND_MIN: usize = 8;
+/// Found values beyond this many are not looked for.
+const FOUND_MAX: usize = 1000;
+/// A token is judged by this many of its bytes, so that what is full of its beginnings costs no more than other text.
+const JUDGED_MAX: usize = 512;
 
 /// A secret in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +100,15 @@ const PEM_LINE_MAX: usize = 64;
 const PEM_MAX: usize = 32 << 10;
 
 impl Masks {
-    /// Looks for tokens by their form, and for these values.
-    pub fn new<'a>(known: impl IntoIterator<Item = &'a str>) -> Masks {
+    /// Looks for tokens by their form, for the values that a person gave as secret, whatever they are, and for those found
+    /// where secrets are kept.
+    pub fn new<'a>(
+        given: impl IntoIterator<Item = &'a str>,
+        found: impl IntoIterator<Item = &'a str>,
+    ) -> Masks {
+        let found = found.into_iter().filter(|value| value.len() >= FOUND_MIN).take(FOUND_MAX);
         let mut patterns: Vec<&str> =
-            known.into_iter().filter(|value| value.len() >= KNOWN_MIN).take(KNOWN_MAX).collect();
+            given.into_iter().filter(|value| !value.is_empty()).chain(found).collect();
         let known = patterns.len();
         patterns.extend(FORMS.iter().map(|form| form.begins));
         patterns.push(PEM);
@@ -154,7 +161,7 @@ impl Masks {
 
 /// Returns the kind of the first secret in `text` that shows by its form.
 pub fn first_by_form(text: &[u8]) -> Option<&'static str> {
-    static BY_FORM: LazyLock<Masks> = LazyLock::new(|| Masks::new([]));
+    static BY_FORM: LazyLock<Masks> = LazyLock::new(|| Masks::new([], []));
     BY_FORM.find(text).first().map(|found| found.kind)
 }
 
@@ -169,12 +176,22 @@ fn token_end(text: &[u8], start: usize, form: &Form) -> Option<usize> {
         return None;
     }
     let rest = &text[start + form.begins.len()..];
-    let length = rest.iter().take_while(|byte| (form.of)(**byte)).count();
-    let token = &rest[..length];
+    let judged = &rest[..rest.len().min(JUDGED_MAX)];
+    let length = judged.iter().take_while(|byte| (form.of)(**byte)).count();
+    let token = &judged[..length];
     // Manuals have examples of the right form; what repeats one letter is a placeholder.
-    let example = token.windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
-    let varied = token.iter().collect::<std::collections::BTreeSet<_>>().len() > 4;
-    (length >= form.at_least && !example && varied).then_some(start + form.begins.len() + length)
+    let example = || token.windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
+    if length < form.at_least || !is_varied(token) || example() {
+        return None;
+    }
+    let more = rest[length..].iter().take_while(|byte| (form.of)(**byte)).count();
+    Some(start + form.begins.len() + length + more)
+}
+
+/// Returns whether a token has more than four different bytes.
+fn is_varied(token: &[u8]) -> bool {
+    let mut seen = [false; 256];
+    token.iter().filter(|byte| !std::mem::replace(&mut seen[**byte as usize], true)).nth(4).is_some()
 }
 
 fn key_end(text: &[u8], start: usize) -> Option<usize> {
@@ -185,16 +202,16 @@ fn key_end(text: &[u8], start: usize) -> Option<usize> {
         return None;
     }
     let end = b"-----END ";
-    let last = rest.windows(end.len()).position(|part| part == end);
-    Some(match last {
-        Some(last) => {
-            let after = &rest[last + end.len()..];
+    let body = &rest[dashes + 5..];
+    // There are no dashes within a key, so the next ones end it, or begin the next.
+    let last = body.windows(5).position(|part| part == b"-----").map(|last| &body[last..]);
+    Some(match last.and_then(|last| last.strip_prefix(end)) {
+        Some(after) => {
             let close = after.windows(5).take(PEM_LINE_MAX).position(|part| part == b"-----");
-            start + last + end.len() + close.map_or(0, |close| close + 5)
+            start + rest.len() - after.len() + close.map_or(0, |close| close + 5)
         }
         // Cut off: what is there of it is secret all the same, as long as it looks like it.
         None => {
-            let body = &rest[dashes + 5..];
             let coded = |byte: &&u8| plain(**byte) || b"+/=\r\n \\".contains(byte);
             start + dashes + 5 + body.iter().take_while(coded).count()
         }
@@ -214,7 +231,7 @@ mod tests {
 
     #[test]
     fn tokens_show_by_their_form() {
-        let masks = Masks::new([]);
+        let masks = Masks::new([], []);
         let github = token("ghp_", &BODY[..36]);
         let aws = token("AKIA", "Z7Q2M4N8X1C5V9B3");
         let rows = [
@@ -237,6 +254,10 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----\nMIIEabc+/\n".into(), Some("[quire hid a secret: private key]")),
             ("-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----".into(), None),
             ("-----BEGIN ".into(), None),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMIIE\n-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----.".into(),
+                Some("[quire hid a secret: private key][quire hid a secret: private key]."),
+            ),
             (String::new(), None),
         ];
         for (text, expected) in rows {
@@ -244,9 +265,40 @@ mod tests {
         }
     }
 
+    /// A line of 300 kB that was full of beginnings took a minute: each was read to the line's end.
+    #[test]
+    fn a_token_is_judged_by_its_beginning_however_long_it_is() {
+        let masks = Masks::new([], []);
+        let far = "a1B2c3D4".repeat(JUDGED_MAX / 8);
+        let rows = [
+            (token("AIza", &format!("{far}-example-{far}")), Some("[quire hid a secret: Google API key]")),
+            (token("AIza", &format!("-example-{far}")), None),
+            (token("AIza", &format!("{}{far}", "x".repeat(JUDGED_MAX))), None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(masks.mask(&text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(masks.find("-AIza-example".repeat(20_000).as_bytes()), []);
+    }
+
+    #[test]
+    fn what_a_person_gave_is_masked_however_short_it_is_and_however_much_else_is_found() {
+        let found: Vec<String> = (0..FOUND_MAX + 5).map(|n| format!("found-value-{n:05}")).collect();
+        let masks = Masks::new(["", "p1n", "zz-the-last"], found.iter().map(String::as_str));
+        let rows = [
+            ("p1n", Some("[quire hid a secret: known value]")),
+            ("zz-the-last", Some("[quire hid a secret: known value]")),
+            ("found-value-00999", Some("[quire hid a secret: known value]")),
+            ("found-value-01000", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(masks.mask(text).as_deref(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn known_values_are_masked_wherever_they_stand() {
-        let masks = Masks::new(["correct-horse-battery", "short", "naïve-päss"]);
+        let masks = Masks::new([], ["correct-horse-battery", "short", "naïve-päss"]);
         let rows = [
             (
                 "url: db://me:correct-horse-battery@host",
@@ -264,7 +316,7 @@ mod tests {
         #[test]
         fn what_is_masked_holds_no_secret_any_more(before in "[ -~é\n]{0,40}", after in "[ -~é\n]{0,40}") {
             let secret = token("glpat-", &BODY[..24]);
-            let masks = Masks::new(["a known value"]);
+            let masks = Masks::new(["a known value"], []);
             let text = format!("{before} {secret} {after}a known value");
             let masked = masks.mask(&text).expect("there are two");
             proptest::prop_assert!(!masked.contains(&secret) && !masked.contains("a known value"));

@@ -22,9 +22,10 @@ const CHUNK: usize = 256 << 10;
 /// What is kept back until more was read, because a secret may begin in it.
 const KEPT_BACK: usize = 40 << 10;
 
-/// Returns what to look for in the outputs of a task on `folders`: `values`, and what stands in the hidden files, which are
-/// read for that.
-pub fn masks(folders: &[FolderView], hide: &[String], mut values: Vec<String>) -> Masks {
+/// Returns what to look for in the outputs of a task on `folders`: the values that were `given` to it, and what stands in the
+/// hidden files, which are read for that.
+pub fn masks(folders: &[FolderView], hide: &[String], given: &[String]) -> Masks {
+    let mut values = vec![];
     for folder in folders {
         for secret in folder_secrets(folder, hide) {
             let Some(secret) = RelPath::new(secret.as_os_str().as_bytes()) else { continue };
@@ -34,7 +35,7 @@ pub fn masks(folders: &[FolderView], hide: &[String], mut values: Vec<String>) -
     }
     values.sort();
     values.dedup();
-    Masks::new(values.iter().map(String::as_str))
+    Masks::new(given.iter().map(String::as_str), values.iter().map(String::as_str))
 }
 
 fn settings(layer: &Path, secret: &RelPath) -> Option<String> {
@@ -53,20 +54,31 @@ fn values_in(text: &str) -> Vec<String> {
     let value = |line: &str| {
         let line = line.trim().trim_start_matches("export ");
         let (name, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-        let value = value.trim().trim_matches(['"', '\'']);
+        let name = name.trim().to_ascii_uppercase();
+        let named = ["KEY", "TOKEN", "SECRET", "PASS", "PWD"].iter().any(|word| name.contains(word));
+        let value = bare(value);
         // Of an address with a password, the password.
         let value = match value.split_once("://").and_then(|(_, rest)| rest.split_once('@')) {
             Some((who, _)) => who.split_once(':').map_or("", |(_, password)| password),
-            None if value.contains("://") || value.contains(' ') || value.starts_with('/') => "",
+            None if value.contains("://") || value.starts_with('/') => "",
+            // Several words are a sentence, or a passphrase.
+            None if value.contains(' ') && !named => "",
             None => value,
         };
-        let name = name.trim().to_ascii_uppercase();
-        let named = ["KEY", "TOKEN", "SECRET", "PASS", "PWD"].iter().any(|word| name.contains(word));
         let varied = value.chars().any(|c| c.is_ascii_digit()) && value.chars().any(char::is_alphabetic);
         let worth = if named { value.len() >= NAMED_MIN } else { value.len() >= VALUE_MIN && varied };
         worth.then(|| value.to_owned())
     };
     text.lines().filter_map(value).collect()
+}
+
+/// Returns a value without its quotes, and without a comment behind it.
+fn bare(value: &str) -> &str {
+    let Some(quote) = value.trim().chars().next().filter(|first| ['"', '\''].contains(first)) else {
+        return value.find(" #").map_or(value, |comment| &value[..comment]).trim();
+    };
+    let inner = &value.trim()[1..];
+    inner.split_once(quote).map_or(inner, |(inner, _)| inner)
 }
 
 /// Reads `from` with masks in the place of secrets.
@@ -137,6 +149,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_with_a_comment_quotes_or_blanks_is_a_value_too() {
+        let rows = [
+            ("API_KEY=sk_abc123 # staging", Some("sk_abc123")),
+            ("API_KEY = 'sk_abc123' # staging", Some("sk_abc123")),
+            ("API_KEY=\"sk_abc # 123\"", Some("sk_abc # 123")),
+            ("API_KEY=sk#abc123", Some("sk#abc123")),
+            ("DB_PASS=correct horse battery", Some("correct horse battery")),
+            ("DB_PASS=\"correct horse battery", Some("correct horse battery")),
+            ("DB_PASS=\"it's a secret\"", Some("it's a secret")),
+            ("TITLE=\"My page no 1 of all\"", None),
+            ("API_KEY= # none yet, see the wiki", None),
+            ("API_KEY=", None),
+            ("API_KEY='", None),
+        ];
+        for (line, expected) in rows {
+            assert_eq!(values_in(line).first().map(String::as_str), expected, "{line}");
+        }
+    }
+
+    #[test]
     fn what_hidden_files_hold_is_masked_in_outputs() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(".env"), "API_KEY=hunter2hunter2\n").unwrap();
@@ -147,7 +179,7 @@ mod tests {
             ignored: vec![],
             suspects: None,
         };
-        let masks = masks(&[view], &[], vec![]);
+        let masks = masks(&[view], &[], &[]);
         assert_eq!(masks.mask("k=hunter2hunter2").as_deref(), Some("k=[quire hid a secret: known value]"));
         assert_eq!(masks.mask("not-in-a-hidden-file"), None);
     }
@@ -166,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_whole_output_is_masked_wherever_its_pieces_end() {
-        let masks = Masks::new(["hunter2hunter2"]);
+        let masks = Masks::new(["hunter2hunter2"], []);
         for before in
             [0, 1, CHUNK - KEPT_BACK - 7, CHUNK - KEPT_BACK, CHUNK - 7, CHUNK - 1, CHUNK, 2 * CHUNK + 3]
         {
