@@ -6,7 +6,9 @@
 
 use quire_core::charter::{Hook, HookEvent};
 use quire_core::event::{HookRun, Point};
+use quire_core::secret::Masks;
 use quire_core::{Call, Task};
+use quire_sandbox::protocol::HandOutcome;
 use regex_automata::meta::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -177,11 +179,11 @@ fn shown(call: &Call, folder: &Path) -> Value {
 }
 
 /// What a command came to.
-pub struct Ended<'a> {
+struct Ended<'a> {
     /// Absent where it did not end by itself in time.
-    pub exit: Option<i32>,
-    pub stdout: &'a str,
-    pub stderr: &'a str,
+    exit: Option<i32>,
+    stdout: &'a str,
+    stderr: &'a str,
 }
 
 #[derive(Default, Deserialize)]
@@ -205,15 +207,29 @@ struct Specific {
     updated_input: Option<Map<String, Value>>,
 }
 
-/// Returns a run with what its end means. Exit code 2 refuses, with stderr as the reason; 0 lets its stdout count; whatever else is a
-/// failure of its own, which holds nothing up.
-pub fn meaning(
-    mut run: HookRun,
+/// Returns a run with what the hand said of it, without secrets. The outputs are taken apart before they are masked: the hand
+/// tells how long they are as they were printed.
+pub fn heard(
+    run: HookRun,
     point: Point,
     call: Option<&Call>,
     folder: &Path,
-    ended: &Ended<'_>,
+    (said, masks): (&HandOutcome, &Masks),
 ) -> HookRun {
+    let masked = |text: &str| masks.mask(text).unwrap_or_else(|| text.to_owned());
+    match outputs(&said.text).filter(|_| said.ok) {
+        Some((stdout, stderr)) => {
+            let (stdout, stderr) = (masked(stdout), masked(stderr));
+            let ended = Ended { exit: said.exit, stdout: &stdout, stderr: &stderr };
+            meaning(run, point, call, folder, &ended)
+        }
+        None => HookRun { note: Some(cut(&masked(&said.text))), ..run },
+    }
+}
+
+/// Returns a run with what its end means. Exit code 2 refuses, with stderr as the reason; 0 lets its stdout count; whatever else is a
+/// failure of its own, which holds nothing up. What says something about a call that is not understood is taken for a no.
+fn meaning(mut run: HookRun, point: Point, call: Option<&Call>, folder: &Path, ended: &Ended<'_>) -> HookRun {
     let text = |text: &str| Some(cut(text.trim())).filter(|text| !text.is_empty());
     run.exit = ended.exit;
     match ended.exit {
@@ -235,7 +251,11 @@ pub fn meaning(
     let said = match serde_json::from_str::<Said>(stdout) {
         Ok(said) if stdout.starts_with('{') => said,
         Err(error) if stdout.starts_with('{') => {
-            run.note = Some(format!("what it printed is not understood: {error}"));
+            let why = Some(format!("what it printed is not understood: {error}"));
+            match point {
+                Point::Before(_) => run.block = why,
+                _ => run.note = why,
+            }
             return run;
         }
         _ if matches!(point, Point::Start | Point::Words(_)) => {
@@ -289,7 +309,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Returns the two outputs of a hook as the hand tells them.
-pub fn outputs(text: &str) -> Option<(&str, &str)> {
+fn outputs(text: &str) -> Option<(&str, &str)> {
     let (length, said) = text.split_once('\n')?;
     said.split_at_checked(length.parse().ok()?)
 }
@@ -431,10 +451,17 @@ mod tests {
                 Some(0),
                 r#"{"decision":3}"#.into(),
                 "",
-                "note: what it printed is not understood: invalid type: integer `3`, expected a string at line 1 column 13",
+                "block: what it printed is not understood: invalid type: integer `3`, expected a string at line 1 column 13",
             ),
             (
                 before,
+                Some(0),
+                "{".into(),
+                "",
+                "block: what it printed is not understood: EOF while parsing an object at line 1 column 1",
+            ),
+            (
+                after,
                 Some(0),
                 "{".into(),
                 "",
@@ -445,6 +472,25 @@ mod tests {
             assert_eq!(say(point, exit, &stdout, stderr), expected, "{point:?} {exit:?} {stdout}");
         }
         assert!(say(Point::Start, Some(0), &"x".repeat(TEXT_MAX + 1), "").ends_with("\u{2026} [cut]"));
+    }
+
+    /// Masked as one text, the outputs had another length than the hand had told, and a refusal was lost.
+    #[test]
+    fn a_hook_that_prints_a_secret_and_refuses_has_refused() {
+        let masks = Masks::new(["hunter2hunter2"], []);
+        let no = r#"{"hookSpecificOutput":{"permissionDecision":"deny","permissionDecisionReason":"no hunter2hunter2"}}"#;
+        for (stdout, stderr) in [(no, ""), (no, "hunter2hunter2"), (no, "\u{e4} much")] {
+            let said = HandOutcome {
+                text: format!("{}\n{stdout}{stderr}", stdout.len()),
+                ok: true,
+                exit: Some(0),
+                millis: 1,
+                whole: None,
+                images: vec![],
+            };
+            let run = heard(HookRun::default(), Point::Before(0), None, Path::new("/f"), (&said, &masks));
+            assert_eq!(run.block.as_deref(), Some("no [quire hid a secret: known value]"), "{stderr}");
+        }
     }
 
     #[test]

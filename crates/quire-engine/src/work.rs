@@ -5,8 +5,8 @@ use crate::blob::BlobError;
 use crate::check::find;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::glimpse::Glimpse;
-use crate::hands::{Gone, Hands};
-use crate::hooks::{self, Ended};
+use crate::hands::{Gone, Hands, LETS_GO};
+use crate::hooks;
 use crate::instructions::Reader;
 use crate::keys::Secret;
 use crate::ladder::{self, Standing};
@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+mod pictures;
 mod prove;
 mod reviewer;
 
@@ -416,15 +417,8 @@ impl Work {
             let order = json!({ "command": hook.command, "input": input, "millis": hook.timeout_ms });
             let run = match hands.call(quire_sandbox::HOOK, &order.to_string(), |_| ()).await {
                 Ok(said) => {
-                    let text = masks.mask(&said.text).unwrap_or(said.text);
                     let run = HookRun { hook: number, millis: said.millis, ..HookRun::default() };
-                    match hooks::outputs(&text).filter(|_| said.ok) {
-                        Some((stdout, stderr)) => {
-                            let ended = Ended { exit: said.exit, stdout, stderr };
-                            hooks::meaning(run, point, call.as_ref(), folder, &ended)
-                        }
-                        None => HookRun { note: Some(text), ..run },
-                    }
+                    hooks::heard(run, point, call.as_ref(), folder, (&said, &*masks))
                 }
                 Err(Gone) => {
                     self.let_go_of(&hands).await;
@@ -454,7 +448,7 @@ impl Work {
         // A server may send back what it was sent.
         let secrets: Vec<String> = secrets.map(|secret| secret.expose().to_owned()).collect();
         let masks =
-            move || work.masks.get_or_init(|| Arc::new(masked::masks(&folders, &hide, secrets))).clone();
+            move || work.masks.get_or_init(|| Arc::new(masked::masks(&folders, &hide, &secrets))).clone();
         blocking(move || Ok(masks())).await
     }
 
@@ -478,8 +472,9 @@ impl Work {
                 let kept = keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble)?;
                 outcome.whole = Some(kept);
             }
-            for image in said.images {
-                if let Some(file) = left_behind(&work.place.out(), &image.file) {
+            for image in pictures::shown(said.images) {
+                let left = left_behind(&work.place.out(), &image.file);
+                if let Some(file) = left.and_then(pictures::bounded) {
                     let blob = keep(&work.store, file).map_err(blob_trouble)?;
                     outcome.images.push(Image { media_type: image.media_type, blob });
                 }
@@ -560,7 +555,7 @@ impl Work {
                 // A call that was just dropped still lets go of it.
                 Err(shared) => {
                     hands = shared;
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(LETS_GO).await;
                 }
             }
         }

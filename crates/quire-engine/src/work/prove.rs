@@ -325,13 +325,15 @@ fn doubted(names: &str, now: &check::Run, old: &check::Run) -> Option<String> {
 /// Returns what a run changed in the folders that it ran on, `files`. What stands in neither those nor the base are traces, which a
 /// check may leave.
 fn touched(files: &Snapshot, after: &Snapshot) -> Vec<String> {
-    let same = |a: &Entry, b: &Entry| (a.folder, &a.path) == (b.folder, &b.path);
-    let of = |all: &Snapshot, entry: &Entry| all.entries.iter().find(|other| same(other, entry)).cloned();
-    let changed = after.entries.iter().filter(|entry| match of(files, entry) {
+    fn by_path(all: &Snapshot) -> HashMap<(u32, &RelPath), &Entry> {
+        all.entries.iter().map(|entry| ((entry.folder, &entry.path), entry)).collect()
+    }
+    let (before, left) = (by_path(files), by_path(after));
+    let changed = after.entries.iter().filter(|entry| match before.get(&(entry.folder, &entry.path)) {
         Some(known) => known.now != entry.now,
         None => entry.was.is_some(),
     });
-    let undone = files.entries.iter().filter(|entry| of(after, entry).is_none());
+    let undone = files.entries.iter().filter(|entry| !left.contains_key(&(entry.folder, &entry.path)));
     let no_dir = |entry: &&Entry| {
         !matches!((&entry.was, &entry.now), (Some(Node::Dir { .. }), Some(Node::Dir { .. })))
     };

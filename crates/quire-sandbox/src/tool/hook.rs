@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 /// The name that no tool has.
 pub const NAME: &str = "hook";
 
-/// The most that is kept of each output, in bytes.
-const SAID_MAX: u64 = 16_000;
+/// The most that is kept of stdout, which may hold a file as JSON, in bytes; in a frame each can take six.
+const OUT_MAX: u64 = 512 << 10;
+/// The most that is kept of stderr.
+const ERR_MAX: u64 = 16_000;
 
 #[derive(Deserialize)]
 struct Hook {
@@ -55,7 +57,7 @@ fn hook(inside: &Inside, call: u32, input: &str, place: &Path) -> io::Result<Han
     running.kill();
     // Its end is nothing that the model waits for.
     running.show(waited);
-    let (out, err) = (said(&at("out")), said(&at("err")));
+    let (out, err) = (said(&at("out"), OUT_MAX), said(&at("err"), ERR_MAX));
     let exit = match waited {
         Waited::Ended(ended) => ended.exit,
         Waited::Goes | Waited::Cancelled => None,
@@ -65,9 +67,9 @@ fn hook(inside: &Inside, call: u32, input: &str, place: &Path) -> io::Result<Han
 }
 
 /// Returns the start of what was printed.
-fn said(path: &PathBuf) -> String {
+fn said(path: &PathBuf, most: u64) -> String {
     let mut bytes = vec![];
-    let read = File::open(path).and_then(|file| file.take(SAID_MAX).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -103,8 +105,10 @@ mod tests {
             assert_eq!(hook(command, 60_000), (text.to_owned(), exit), "{command}");
         }
         assert_eq!(hook("echo early; exec sleep 1000", 300), ("6\nearly\n".to_owned(), None));
-        let (text, exit) = hook("yes | head -c 100000", 60_000);
-        assert_eq!((text.len(), exit), (6 + 16_000, Some(0)));
+        // Outputs are bounded, and that of a whole file's input is not cut.
+        let (text, exit) = hook("yes | head -c 1000000 | tee /dev/stderr", 60_000);
+        assert_eq!((text.len() as u64, exit), (7 + OUT_MAX + ERR_MAX, Some(0)));
+        assert!(6 * (OUT_MAX + ERR_MAX) + 1000 < u64::from(crate::protocol::FRAME_MAX));
         // What it leaves behind ends with it, and nothing stays in the out directory.
         let (text, _) = hook("sleep 1000 & echo $!", 60_000);
         let pid = text.lines().nth(1).unwrap();
