@@ -109,7 +109,10 @@ pub fn escape(raw: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
-                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+                c if c.is_control() => {
+                    let mut raw = [0; 4];
+                    c.encode_utf8(&mut raw).bytes().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+                }
                 c => out.push(c),
             }
         }
@@ -174,6 +177,20 @@ mod tests {
     fn paths_that_leave_the_folder_are_no_paths() {
         for raw in ["", "/", "/etc", "a//b", "a/", "./a", "a/../b", "..", "a\0b"] {
             assert_eq!(RelPath::new(raw), None, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn no_control_character_is_shown_as_it_is_and_each_comes_back() {
+        let rows = [
+            ("a\x1b[", "a\\x1b["),
+            ("a\u{9b}31m", "a\\xc2\\x9b31m"),
+            ("ä\u{85}", "ä\\xc2\\x85"),
+            ("\\", "\\\\"),
+        ];
+        for (raw, shown) in rows {
+            assert_eq!(escape(raw.as_bytes()), shown);
+            assert_eq!(unescape(shown).as_deref(), Some(raw.as_bytes()));
         }
     }
 

@@ -20,7 +20,7 @@ const AROUND: usize = 3;
 /// for; beyond that the middle is one change. It bounds the time without a clock: the search is quadratic at its worst.
 const SEARCHED_LINES_MAX: usize = 20_000;
 /// Where git looks for a NUL to call a file binary (`buffer_is_binary` in git's xdiff-interface.c).
-const BINARY_LOOK_BYTES: usize = 8000;
+pub const BINARY_LOOK_BYTES: usize = 8000;
 /// Hex digits of a hunk's name.
 const ID_DIGITS: usize = 12;
 

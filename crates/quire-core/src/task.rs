@@ -473,36 +473,21 @@ impl Task {
                 let has_model = self.charter.model.is_some() || model.is_some();
                 let has_word = self.phase != Phase::Waiting(Why::Plan) || !self.unheard.is_empty();
                 only_if(
-                    matches!(self.phase, Phase::Waiting(_)) && has_model && has_word,
+                    matches!(self.phase, Phase::Waiting(_))
+                        && has_model
+                        && has_word
+                        && !self.is_being_written(),
                     "only what waits can go on, on a model, and after a plan with a word of its person's",
                 )
             }
-            Event::Accepting { accept, snapshot, .. } => only_if(
-                matches!(self.phase, Phase::Ready | Phase::Accepted)
-                    && !self.is_being_written()
-                    && *accept as usize == self.accepts.len()
-                    && self.versions.iter().any(|v| v.snapshot == *snapshot),
-                "only a version that was presented can be accepted",
-            ),
-            Event::Accepted { accept } | Event::AcceptFailed { accept, .. } => {
-                only_if(self.accept_is(*accept, AcceptState::Begun), "no such accept was begun")
-            }
-            Event::Undoing { accept } => only_if(
-                self.last_accept() == Some(*accept as usize)
-                    && matches!(self.phase, Phase::Ready | Phase::Accepted)
-                    && !self.is_being_written(),
-                "accepts are undone one by one, the last one first",
-            ),
-            Event::Undone { accept } | Event::UndoFailed { accept, .. } => {
-                only_if(self.accept_is(*accept, AcceptState::Undoing), "no such undo was begun")
-            }
-            Event::Discarded {} => only_if(
-                !self.is_being_written() && self.last_accept().is_none(),
-                "what was accepted is undone first",
-            ),
-            Event::Cleared {} => {
-                only_if(self.is_whole(), "only what is wholly in the folder can be cleared away")
-            }
+            Event::Accepting { .. }
+            | Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Undoing { .. }
+            | Event::Undone { .. }
+            | Event::UndoFailed { .. }
+            | Event::Discarded {}
+            | Event::Cleared {} => self.may_decide(event),
         }
     }
 
@@ -708,25 +693,14 @@ impl Task {
                 self.phase = Phase::Working;
                 self.grant();
             }
-            Event::Accepting { snapshot, only, ignored, taken, .. } => {
-                self.accepts.push(Accept {
-                    snapshot: *snapshot,
-                    only: only.clone(),
-                    ignored: *ignored,
-                    taken: *taken,
-                    state: AcceptState::Begun,
-                });
-            }
-            Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),
-            Event::AcceptFailed { accept, .. } => self.set_accept(*accept, AcceptState::Failed),
-            Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
-            Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
-            Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
-            Event::Discarded {} => {
-                self.spending.lose();
-                self.phase = Phase::Discarded;
-            }
-            Event::Cleared {} => self.cleared = true,
+            Event::Accepting { .. }
+            | Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Undoing { .. }
+            | Event::Undone { .. }
+            | Event::UndoFailed { .. }
+            | Event::Discarded {}
+            | Event::Cleared {} => self.decide(event),
         }
     }
 

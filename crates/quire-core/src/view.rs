@@ -94,8 +94,8 @@ impl Group {
 pub struct TaskRow {
     pub task: u64,
     pub mark: Mark,
-    /// `working`, `ready`, `needs you: no model`, `needs you: asks, and works on`, `paused`, `accepted`, `answered`,
-    /// `discarded`.
+    /// `working`, `ready`, `needs you: no model`, `needs you: asks, and works on`, `paused`, `part accepted`, `accepted`,
+    /// `answered`, `discarded`.
     pub state: String,
     pub title: String,
     /// The first folder, escaped as [`crate::RelPath`] is.
@@ -179,6 +179,7 @@ pub fn mark(task: &Task) -> Mark {
         Phase::Waiting(_) => Mark::NeedsYou,
         Phase::Ready if task.answer().is_some() => Mark::Answered,
         Phase::Ready => Mark::Ready,
+        Phase::Accepted if task.is_part() => Mark::Ready,
         Phase::Accepted => Mark::Accepted,
         Phase::Discarded => Mark::Discarded,
     }
@@ -209,6 +210,7 @@ pub fn state(task: &Task) -> String {
             }
         }
         Phase::Accepted if task.cleared => "accepted, cleared away".to_owned(),
+        Phase::Accepted if task.is_part() => "part accepted".to_owned(),
         Phase::Accepted => "accepted".to_owned(),
         Phase::Discarded => "discarded".to_owned(),
     }

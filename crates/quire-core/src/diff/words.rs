@@ -64,10 +64,13 @@ pub fn mark(lines: &mut [Line]) {
     }
 }
 
-/// Returns the pieces of all lines of a kind, or `None` where one of them is no UTF-8.
+/// Returns the pieces of all lines of a kind, or `None` where one of them is no UTF-8, or they are more than are compared.
 fn pieces(lines: &[Line], kind: Kind) -> Option<Vec<Piece<'_>>> {
     let mut pieces = vec![];
     for (line, content) in lines.iter().enumerate().filter(|(_, line)| line.kind == kind) {
+        if pieces.len() > COMPARED_MAX {
+            return None;
+        }
         let content = std::str::from_utf8(&content.text).ok()?;
         let mut start = 0;
         let mut last = None;
@@ -79,6 +82,9 @@ fn pieces(lines: &[Line], kind: Kind) -> Option<Vec<Piece<'_>>> {
                 _ => 0,
             };
             if last.is_some_and(|last| last != class || class == 0) {
+                if pieces.len() > COMPARED_MAX {
+                    return None; // one line may be as long as a file
+                }
                 pieces.push(Piece { text: &content[start..at], line, at: start..at });
                 start = at;
             }

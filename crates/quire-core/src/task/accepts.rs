@@ -1,8 +1,8 @@
-//! What of a task was written into the real folders, and taken back.
+//! What a person decided about a task's versions: what of them was written into the real folders, and taken back.
 
 use super::{Phase, Task};
 use crate::bytes::Hash;
-use crate::event::Part;
+use crate::event::{Event, Part};
 
 /// One writing of a version into the real folders.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -44,16 +44,21 @@ impl Task {
         self.accepts.iter().any(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing))
     }
 
-    /// Returns whether the last version is in the folder, as far as its person took it, or there will be none, and nothing
-    /// goes on.
+    /// Returns whether nothing goes on, so that a version can be taken or taken back: also while the next turn waits for its
+    /// person, because that may be for a model which they do not have.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Ready | Phase::Accepted | Phase::Waiting(_))
+    }
+
+    /// Returns whether the last version is wholly in the folder, or there will be none, and nothing goes on.
     pub fn is_whole(&self) -> bool {
-        if self.answer().is_some() {
-            return true;
-        }
-        let accepted = self.last_accept().map(|accept| self.accepts[accept].snapshot);
-        self.phase == Phase::Accepted
-            && !self.is_being_written()
-            && accepted == self.version().map(|version| version.snapshot)
+        let accepted = self.phase == Phase::Accepted && !self.is_being_written() && !self.is_part();
+        accepted || self.answer().is_some()
+    }
+
+    /// Returns whether of what was accepted last a part was left out.
+    pub fn is_part(&self) -> bool {
+        self.last_accept().is_some_and(|accept| !self.accepts[accept].is_whole())
     }
 
     /// Returns whether something of it would be lost with quire's data: work, or a version that was not taken.
@@ -61,12 +66,72 @@ impl Task {
         self.phase != Phase::Discarded && !self.is_whole()
     }
 
-    pub(super) fn accept_is(&self, accept: u32, state: AcceptState) -> bool {
-        self.accepts.get(accept as usize).is_some_and(|a| a.state == state)
+    /// Whether a decision of the person's, or what came of it, can follow.
+    pub(super) fn may_decide(&self, event: &Event) -> Result<(), &'static str> {
+        let only_if = |fine: bool, why| if fine { Ok(()) } else { Err(why) };
+        let is = |accept: u32, state: AcceptState| {
+            self.accepts.get(accept as usize).is_some_and(|accept| accept.state == state)
+        };
+        let is_free = self.is_at_rest() && !self.is_being_written();
+        match event {
+            Event::Accepting { accept, snapshot, .. } => only_if(
+                is_free
+                    && *accept as usize == self.accepts.len()
+                    && self.versions.iter().any(|version| version.snapshot == *snapshot),
+                "only a version that was presented can be accepted",
+            ),
+            Event::Accepted { accept } | Event::AcceptFailed { accept, .. } => {
+                only_if(is(*accept, AcceptState::Begun), "no such accept was begun")
+            }
+            Event::Undoing { accept } => only_if(
+                is_free && self.last_accept() == Some(*accept as usize),
+                "accepts are undone one by one, the last one first",
+            ),
+            Event::Undone { accept } | Event::UndoFailed { accept, .. } => {
+                only_if(is(*accept, AcceptState::Undoing), "no such undo was begun")
+            }
+            Event::Discarded {} => only_if(
+                !self.is_being_written() && (self.phase != Phase::Accepted || self.is_part()),
+                "what was wholly accepted is undone first",
+            ),
+            Event::Cleared {} => {
+                only_if(self.is_whole(), "only what is wholly in the folder can be cleared away")
+            }
+            _ => Ok(()),
+        }
     }
 
-    pub(super) fn set_accept(&mut self, accept: u32, state: AcceptState) {
+    pub(super) fn decide(&mut self, event: &Event) {
+        match event {
+            Event::Accepting { snapshot, only, ignored, taken, .. } => self.accepts.push(Accept {
+                snapshot: *snapshot,
+                only: only.clone(),
+                ignored: *ignored,
+                taken: *taken,
+                state: AcceptState::Begun,
+            }),
+            Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),
+            Event::AcceptFailed { accept, .. } => self.set_accept(*accept, AcceptState::Failed),
+            Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
+            Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
+            Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
+            Event::Discarded {} => {
+                self.spending.lose();
+                self.phase = Phase::Discarded;
+            }
+            Event::Cleared {} => self.cleared = true,
+            _ => {}
+        }
+    }
+
+    fn set_accept(&mut self, accept: u32, state: AcceptState) {
         self.accepts[accept as usize].state = state;
-        self.phase = if self.last_accept().is_some() { Phase::Accepted } else { Phase::Ready };
+        if !matches!(self.phase, Phase::Ready | Phase::Accepted) {
+            return; // what it waits for is not changed by what is in the folder
+        }
+        // An earlier version in the folder leaves the last one to be reviewed.
+        let last = self.last_accept().map(|accept| self.accepts[accept].snapshot);
+        let is_last = last.is_some() && last == self.version().map(|version| version.snapshot);
+        self.phase = if is_last { Phase::Accepted } else { Phase::Ready };
     }
 }

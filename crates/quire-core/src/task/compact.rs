@@ -99,7 +99,8 @@ impl Task {
         let shown = self.compaction.overflows > 0 || by != model;
         let by = Model { output_tokens: Some(by.output_max().min(LEDGER_TOKENS)), ..by.clone() };
         if shown {
-            let room = by.context_tokens.map_or(SHOWN_BYTES_MAX, |context| (context as usize) * 3 / 2);
+            let room =
+                by.context_tokens.map_or(SHOWN_BYTES_MAX, |context| (context as usize).saturating_mul(3) / 2);
             let words = format!("{}\n\n{INSTRUCTION}", self.shown(room.min(SHOWN_BYTES_MAX)));
             let prompt = Prompt {
                 system: SYSTEM.into(),
@@ -194,7 +195,7 @@ impl Task {
             return 0;
         }
         let context = self.charter.model.as_ref().and_then(|model| model.context_tokens);
-        let room = context.map_or(TAIL_BYTES, |context| context * 3 / 8).min(TAIL_BYTES * 4);
+        let room = context.map_or(TAIL_BYTES, |context| context.saturating_mul(3) / 8).min(TAIL_BYTES * 4);
         let mut used = weigh::results(self.open_results().iter()).most;
         let mut kept = 0;
         for (back, item) in (1u32..).zip(self.transcript.iter().rev()) {
@@ -262,7 +263,7 @@ impl Task {
     fn ledger_room(&self) -> usize {
         let most = if self.compaction.overflows > 1 { OWN_BYTES_MIN } else { LEDGER_BYTES_MAX };
         let context = self.charter.model.as_ref().and_then(|model| model.context_tokens);
-        context.map_or(most, |context| most.min((context as usize) * 3 / 4))
+        context.map_or(most, |context| most.min((context as usize).saturating_mul(3) / 4))
     }
 
     /// Returns the last step in words, where it does not stay as it was.

@@ -243,6 +243,7 @@ impl Review {
                 (_, Shape::Link) => format!("is a link to {}", file.target.as_deref().unwrap_or("nothing")),
                 _ if file.executable == Some(true) => "can now be run as a program".to_owned(),
                 _ if file.executable == Some(false) => "can no longer be run as a program".to_owned(),
+                _ if file.linked => "has other names (hard links), which keep the old content".to_owned(),
                 _ => return None,
             };
             Some((file.path.to_string(), why))
@@ -259,6 +260,17 @@ impl Review {
                     format!("line {} holds what looks like a secret ({}){more}", first.line, first.kind);
                 look.push((file.path.to_string(), why));
             }
+        }
+        let mut unread = self.files.iter().filter(|file| {
+            file.fate != Fate::Deleted && file.shape == Shape::File && (file.large || file.binary)
+        });
+        if let Some(first) = unread.next() {
+            let what = match unread.count() {
+                0 => "is".to_owned(),
+                more => format!("and {} are", view::count(more as u64, "more file")),
+            };
+            let why = format!("{what} no text, or too large: taken without a look inside");
+            look.push((first.path.to_string(), why));
         }
         for file in &self.files {
             if let Some(when) = file.runs {
@@ -457,6 +469,9 @@ pub struct FileChange {
     /// Characters in its name or its added lines that are not seen, or taken for others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unseen: Vec<Unseen>,
+    /// The file in the person's folder has other names, which accept leaves with the content that they have.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub linked: bool,
     pub hunks: Vec<Hunk>,
 }
 
@@ -559,6 +574,7 @@ impl FileChange {
             }),
             interfaces: interfaces::changed(&entry.path, &hunks),
             unseen: unseen(&entry.path, &hunks),
+            linked: false,
             hunks,
         }
     }

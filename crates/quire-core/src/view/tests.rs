@@ -7,6 +7,8 @@ use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Purpose, Sandbox,
 use crate::event::{Apart, Base, Conventions, Event, Listing, Logged, Proof, Question, Verdict};
 use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
+mod decided;
+
 const MINUTE: u64 = 60_000;
 
 fn charter(checks: &[&str]) -> Charter {
@@ -538,6 +540,7 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
     old-dir the folder is deleted
     link is a link to /etc/\xff
     was-file is a link to a
+    pic.png and 1 more file are no text, or too large: taken without a look inside
     .git 1 path changed, which Accept does not take
     ");
     let json = serde_json::to_value(&review).unwrap();
@@ -549,34 +552,6 @@ fn a_review_says_what_was_proved_and_what_needs_a_look() {
         json["files"][0]["hunks"][0]["lines"][1],
         serde_json::json!({"kind": "removed", "text": "2\n"})
     );
-}
-
-#[test]
-fn what_is_in_the_folder_is_said() {
-    let ready = || Log::started(1, &[], "x").then([reply("done", &[])]).presented(&[], Apart::default());
-    let accepting = |only| Event::Accepting {
-        accept: 0,
-        snapshot: Hash::of(b"v"),
-        only,
-        ignored: None,
-        taken: None,
-        merged: None,
-        proofs: vec![],
-        programs: false,
-    };
-    let part = crate::event::Part { folder: 0, path: RelPath::new("a").unwrap() };
-    let accepted = || Event::Accepted { accept: 0 };
-    let undo = [accepting(vec![]), accepted(), Event::Undoing { accept: 0 }, Event::Undone { accept: 0 }];
-    let rows = [
-        (ready(), Taken::No),
-        (ready().then([accepting(vec![]), accepted()]), Taken::Whole),
-        (ready().then([accepting(vec![part]), accepted()]), Taken::Part),
-        (ready().then(undo), Taken::No),
-    ];
-    for (log, expected) in rows {
-        let version = log.task.version().unwrap().clone();
-        assert_eq!(Review::of(&log.task, &version, vec![]).taken, expected);
-    }
 }
 
 #[test]

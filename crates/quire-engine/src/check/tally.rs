@@ -12,6 +12,17 @@ pub struct Tally {
     pub failing: BTreeSet<String>,
 }
 
+impl Tally {
+    /// Counts passed ones in. A runner may print any number.
+    fn pass(&mut self, tests: u32) {
+        self.passed = self.passed.saturating_add(tests);
+    }
+
+    fn fail(&mut self, tests: u32) {
+        self.failed = self.failed.saturating_add(tests);
+    }
+}
+
 /// Returns what the runner said, or `None` where none of those known spoke.
 pub fn read(output: &str) -> Option<Tally> {
     let mut tally = Tally::default();
@@ -21,8 +32,8 @@ pub fn read(output: &str) -> Option<Tally> {
         if let Some(rest) = line.strip_prefix("test result: ") {
             // cargo; one line for each binary.
             spoke = true;
-            tally.passed += before(rest, " passed");
-            tally.failed += before(rest, " failed");
+            tally.pass(before(rest, " passed"));
+            tally.fail(before(rest, " failed"));
         } else if let Some(name) =
             line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
@@ -34,36 +45,36 @@ pub fn read(output: &str) -> Option<Tally> {
             || line.starts_with("no tests ran in ")
         {
             spoke = true;
-            tally.passed += before(line, " passed");
-            tally.failed += before(line, " failed") + before(line, " error");
+            tally.pass(before(line, " passed"));
+            tally.fail(before(line, " failed"));
+            tally.fail(before(line, " error"));
         } else if let Some(rest) = line.strip_prefix("Ran ").filter(|rest| rest.contains(" test")) {
             spoke = true; // unittest
-            tally.passed += number(rest);
+            tally.pass(number(rest));
         } else if let Some(rest) = line.strip_prefix("FAILED (") {
-            let wrong = after(rest, "failures=") + after(rest, "errors=");
-            tally.failed += wrong;
+            let wrong = after(rest, "failures=").saturating_add(after(rest, "errors="));
+            tally.fail(wrong);
             tally.passed = tally.passed.saturating_sub(wrong);
         } else if let Some(name) = line.strip_prefix("FAIL: ").or_else(|| line.strip_prefix("ERROR: ")) {
             failing(name);
         } else if let Some(name) = line.strip_prefix("--- FAIL: ") {
             failing(name.split(" (").next().unwrap_or(name)); // go
-            tally.failed += 1;
+            tally.fail(1);
             spoke = true;
         } else if line.starts_with("ok  \t") || line.starts_with("?   \t") {
             spoke = true;
-            tally.passed +=
-                u32::from(!line.contains("[no test files]") && !line.contains("[no tests to run]"));
+            tally.pass(u32::from(!line.contains("[no test files]") && !line.contains("[no tests to run]")));
         } else if let Some(rest) = line.strip_prefix("# pass ").or_else(|| line.strip_prefix("ℹ pass ")) {
             spoke = true; // node --test
-            tally.passed += number(rest);
+            tally.pass(number(rest));
         } else if let Some(rest) = line.strip_prefix("# fail ").or_else(|| line.strip_prefix("ℹ fail ")) {
-            tally.failed += number(rest);
+            tally.fail(number(rest));
         } else if let Some(name) = line.strip_prefix("not ok ") {
             failing(name.split_once(" - ").map_or(name, |(_, name)| name));
         } else if let Some(rest) = line.strip_prefix("Tests:") {
             spoke = true; // jest, vitest
-            tally.passed += before(rest, " passed");
-            tally.failed += before(rest, " failed");
+            tally.pass(before(rest, " passed"));
+            tally.fail(before(rest, " failed"));
         } else if let Some(rest) = line.strip_prefix("✗ ") {
             failing(rest.split(": ").next().unwrap_or(rest)); // quire's own
         } else if line.ends_with("well formed") && line.contains(" file") {
@@ -127,6 +138,11 @@ mod tests {
                 "✗ a.json: expected value at line 1 column 1\n1 of 2 files is not well formed",
                 Some((0, 0, "a.json")),
             ),
+            (
+                "test result: ok. 4000000000 passed; 9 failed\ntest result: ok. 4000000000 passed; 4294967295 failed",
+                Some((u32::MAX, u32::MAX, "")),
+            ),
+            ("FAILED (failures=4294967295, errors=4294967295)\nRan 1 test in 1s", Some((1, u32::MAX, ""))),
             ("hello, 3 of us passed by", None),
             ("", None),
         ] {
