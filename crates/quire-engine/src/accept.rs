@@ -12,6 +12,7 @@
 //!
 //! The lock on the folder is held from the plan to the end. Nothing follows a symlink, and no path is resolved twice.
 
+mod attributes;
 mod carry;
 mod fit;
 mod journal;

@@ -3,7 +3,7 @@
 
 use super::journal::{How, Item, Journal, Operation, Place, Stage, What};
 use super::plan::sighting;
-use super::{AcceptError, Drift, Drifted};
+use super::{AcceptError, Drift, Drifted, attributes};
 use crate::blob::Blobs;
 use crate::freeze::remove_below;
 use crate::holes::{self, Sparse};
@@ -183,6 +183,11 @@ impl Carry<'_> {
                 let mut made = File::from(made);
                 holes::copy(content, &mut made)?;
                 own(dir, name, item)?;
+                let replaces = operation.old.first().is_some_and(|old| matches!(old.what, What::File { .. }));
+                if item.path == operation.path && replaces {
+                    let old = OsStr::from_bytes(operation.path.name());
+                    attributes::carry_over(dir, old, made.as_fd())?;
+                }
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io)?;
             }
         }

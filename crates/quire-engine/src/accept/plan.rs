@@ -11,7 +11,7 @@ use crate::rooted::{Kind, Print, Rooted, below, gone};
 use crate::snapshot::TRAVELS;
 use quire_core::change::LinkTarget;
 use quire_core::{Entry, Node, RelPath};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -127,7 +127,8 @@ pub fn plan(
             how if !is_dir(&step.from) => (Some(how), subtree(left)),
             how => {
                 let group = &left[..subtree(left)];
-                let strays = strays(root, &step.path, &|path| group.iter().any(|(m, _)| m.path == *path))?;
+                let planned: HashSet<&RelPath> = group.iter().map(|(m, _)| &m.path).collect();
+                let strays = strays(root, &step.path, &|path| planned.contains(path))?;
                 match strays.iter().all(|stray| stray.ignored) {
                     true if strays.is_empty() => (Some(how), group.len()),
                     // The directory stays for what is ignored in it; what is below goes one by one.
@@ -136,11 +137,10 @@ pub fn plan(
                         (None, 1)
                     }
                     _ => {
-                        let told = |path: &RelPath, drift: &[Drift]| {
-                            drift.iter().any(|d| d.folder == step.folder && d.path == *path)
-                        };
+                        let here = drift.iter().filter(|d| d.folder == step.folder);
+                        let told: HashSet<RelPath> = here.map(|d| d.path.clone()).collect();
                         for Stray { path, .. } in strays {
-                            if !told(&path, &drift) {
+                            if !told.contains(&path) {
                                 drift.push(Drift::of(step.folder, path, Drifted::Appeared));
                             }
                         }

@@ -7,6 +7,41 @@ use crate::freeze::Frozen;
 use crate::rooted::Kind;
 use std::io::{Read, Write};
 
+/// A replaced file is a new one: an access list and attributes of the person's were lost with the old.
+#[test]
+fn what_a_person_put_on_a_file_is_on_it_after_accept_and_undo() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "changed"));
+    let file = case.folder.join("a");
+    // One named user may read: version 2 of the access list, as the kernel takes it.
+    let entry = |tag: u16, may: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &may.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    let list =
+        [entry(1, 6, none), entry(2, 4, 1234), entry(4, 4, none), entry(16, 4, none), entry(32, 4, none)];
+    let list = [2_u32.to_le_bytes().to_vec(), list.concat()].concat();
+    let on = [("user.note", b"mine".to_vec()), ("system.posix_acl_access", list)];
+    for (name, value) in &on {
+        rustix::fs::setxattr(&file, *name, value, rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    let is_kept = |when: &str| {
+        for (name, value) in &on {
+            let mut found = vec![0; 4096];
+            let length = rustix::fs::getxattr(&file, *name, &mut found).unwrap_or(0);
+            assert_eq!(&found[..length], value.as_slice(), "{name} {when}");
+        }
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode(), mode, "{when}");
+    };
+    case.accept(0, &entries).unwrap();
+    is_kept("after accept");
+    assert_eq!(fs::read(&file).unwrap(), b"changed");
+    case.undo(0).unwrap();
+    is_kept("after undo");
+    assert_eq!(fs::read(&file).unwrap(), b"a");
+}
+
 struct Meanwhile {
     case: Case,
     frozen: Frozen,
