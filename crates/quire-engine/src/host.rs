@@ -203,6 +203,7 @@ pub async fn run(
     std::thread::spawn(hands::delegated);
     let mut retire = host.retire.subscribe();
     let mut end = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut idle_since = Instant::now();
     let mut clearing: Option<JoinHandle<()>> = None;
     let stir = stir(home);
@@ -253,6 +254,7 @@ pub async fn run(
             }
             _ = retire.changed() => break,
             _ = end.recv() => break,
+            _ = interrupt.recv() => break,
         }
     }
     // Nobody new is heard from here on; whoever comes starts the next host, which waits for the lock.

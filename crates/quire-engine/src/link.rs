@@ -5,8 +5,9 @@ use crate::glimpse::Glimpse;
 use crate::host::{self, FromHost, PageAt, ToHost};
 use crate::hostlog;
 use crate::keys::Secret;
+use crate::quire::EngineError;
 use crate::settings::Surroundings;
-use crate::store::{ReadError, Store};
+use crate::store::Store;
 use quire_core::Logged;
 use quire_core::event::Seq;
 use quire_sandbox::protocol::Port;
@@ -20,6 +21,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,9 @@ pub enum Heard {
 const START: Duration = Duration::from_secs(15);
 /// How often a follower looks into the store by itself.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many hosts in a row a follower tries that end at once, and how long it waits before the second; more before the next.
+const TRIES: u32 = 5;
+const TRY: Duration = Duration::from_millis(100);
 
 /// Variables that a host is started with; keys are never among them.
 const HOST_ENV: &[&str] = &[
@@ -90,7 +95,7 @@ impl Link {
     /// Connects to the host of `home`, and starts one where none answers. One of another build finishes what
     /// runs and makes room.
     pub async fn to_host(home: &Path, log: &Path) -> Result<Link, LinkError> {
-        let deadline = Instant::now() + START;
+        let mut deadline = Instant::now() + START;
         let mut started: Option<std::process::Child> = None;
         loop {
             if let Some((link, version)) = Link::connect(home, log).await {
@@ -99,6 +104,8 @@ impl Link {
                 }
                 let mut old = link;
                 old.stop().await;
+                // The next one has its own time.
+                deadline = Instant::now() + START;
             } else if let Some(child) = &mut started {
                 // Another host may have been quicker; then the next try connects to it.
                 if let Ok(Some(status)) = child.try_wait()
@@ -190,7 +197,17 @@ impl Link {
     /// Follows a task from the event after `after`.
     pub async fn follow(mut self, store: Store, task: u64, after: Seq) -> Followed {
         self.say(&ToHost::Follow(task)).await;
-        Followed { link: self, linked: true, store, task, after, ready: VecDeque::new() }
+        let ready = VecDeque::new();
+        Followed { link: self, linked: true, linking: None, tried: 0, store, task, after, ready }
+    }
+
+    fn bequest(&self) -> Bequest {
+        Bequest {
+            home: self.home.clone(),
+            log: self.log.clone(),
+            keys: self.keys.clone(),
+            secrets: self.secrets.clone(),
+        }
     }
 
     /// A host that is gone is found out by whoever listens.
@@ -212,6 +229,10 @@ pub struct Followed {
     link: Link,
     /// False once the host has hung up.
     linked: bool,
+    /// The way to the next host, which goes on where whoever follows looks away.
+    linking: Option<JoinHandle<Result<Link, LinkError>>>,
+    /// Hosts in a row that were tried and said nothing.
+    tried: u32,
     store: Store,
     task: u64,
     after: Seq,
@@ -219,8 +240,9 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Returns the next event or glimpse. Safe to cancel: an event that was not returned comes again.
-    pub async fn next(&mut self) -> Result<Heard, ReadError> {
+    /// Returns the next event or glimpse; an error also where one host after the other ends at once. Safe to cancel: an event
+    /// that was not returned comes again.
+    pub async fn next(&mut self) -> Result<Heard, EngineError> {
         loop {
             if self.ready.is_empty() {
                 self.ready.extend(self.store.events(self.task, self.after)?);
@@ -229,11 +251,15 @@ impl Followed {
                 self.after = logged.seq;
                 return Ok(Heard::Event(Box::new(logged)));
             }
-            if !self.linked && self.link_again().await.is_err() {
-                sleep(LOOK).await;
+            if !self.linked {
+                self.link_again().await?;
                 continue;
             }
-            match timeout(LOOK, self.link.hear()).await {
+            let heard = timeout(LOOK, self.link.hear()).await;
+            if matches!(heard, Ok(Some(_))) {
+                self.tried = 0;
+            }
+            match heard {
                 Ok(Some(FromHost::Glimpse(glimpse))) => return Ok(Heard::Glimpse(glimpse)),
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => self.linked = false,
@@ -241,20 +267,53 @@ impl Followed {
         }
     }
 
-    /// Starts the next host, and gives it what the last one had from here. Begun anew where it was cancelled.
+    /// Comes to the next host, and gives it what the last one had from here. In a task of its own: cancelled in the midst, it
+    /// would start a host with each call.
     async fn link_again(&mut self) -> Result<(), LinkError> {
-        let mut link = Link::to_host(&self.link.home, &self.link.log).await?;
-        for (task, provider, key) in &self.link.keys {
+        if self.linking.is_none() {
+            let wait = TRY * self.tried.pow(2);
+            self.tried += 1;
+            let (old, task) = (self.link.bequest(), self.task);
+            self.linking = Some(tokio::spawn(async move {
+                sleep(wait).await;
+                old.to_next(task).await
+            }));
+        }
+        let Some(linking) = &mut self.linking else { return Ok(()) };
+        let linked = linking.await;
+        self.linking = None;
+        match linked.unwrap_or_else(|error| Err(LinkError::Start(io::Error::other(error)))) {
+            Ok(_) if self.tried > TRIES => Err(LinkError::Ended { log: self.link.log.clone() }),
+            Ok(link) => {
+                (self.link, self.linked) = (link, true);
+                Ok(())
+            }
+            Err(_) if self.tried < TRIES => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What the next host is given.
+struct Bequest {
+    home: PathBuf,
+    log: PathBuf,
+    keys: Vec<(u64, String, Secret)>,
+    secrets: Vec<(u64, String, Secret)>,
+}
+
+impl Bequest {
+    async fn to_next(&self, task: u64) -> Result<Link, LinkError> {
+        let mut link = Link::to_host(&self.home, &self.log).await?;
+        for (task, provider, key) in &self.keys {
             link.key(*task, provider, key).await;
         }
-        for (task, name, value) in &self.link.secrets {
+        for (task, name, value) in &self.secrets {
             link.secret(*task, name, value).await;
         }
-        link.nudge(self.task).await;
-        link.say(&ToHost::Follow(self.task)).await;
-        self.link = link;
-        self.linked = true;
-        Ok(())
+        link.nudge(task).await;
+        link.say(&ToHost::Follow(task)).await;
+        Ok(link)
     }
 }
 
@@ -273,4 +332,44 @@ fn start(log: &Path) -> io::Result<std::process::Child> {
         })
     };
     command.spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use tokio::net::UnixStream;
+
+    /// Each tick of who drew the progress gave a start up and began the next, for ever; what was wrong was never told.
+    #[tokio::test]
+    async fn hosts_that_end_at_once_are_tried_a_few_times_however_often_one_looks_away() {
+        let temp = tempfile::tempdir().unwrap();
+        let (home, folder) = (temp.path().join("home"), temp.path().join("folder"));
+        std::fs::create_dir(&folder).unwrap();
+        let store = Store::open(&home).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        let (read, write) = ours.into_split();
+        let link = Link {
+            home: home.clone(),
+            // The program of these tests takes no such options, so that as a host it ends at once.
+            log: home.join("host.log"),
+            lines: BufReader::new(read).lines(),
+            write,
+            pid: 0,
+            keys: vec![],
+            secrets: vec![],
+        };
+        let task = testing::begun(&store, &home, &folder).await;
+        let mut followed = link.follow(store, task, 1000).await;
+        let error = loop {
+            match timeout(Duration::from_millis(20), followed.next()).await {
+                Ok(heard) => break heard.unwrap_err(),
+                Err(_) => continue,
+            }
+        };
+        assert!(error.to_string().contains("host.log"), "{error}");
+        let log = std::fs::read_to_string(home.join("host.log")).unwrap();
+        assert_eq!(log.matches("background").count() as u32, TRIES, "{log}");
+    }
 }

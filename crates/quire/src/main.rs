@@ -3,6 +3,7 @@
 mod cli;
 mod cmd;
 mod error;
+mod interrupt;
 mod later;
 mod layout;
 mod pager;

@@ -287,7 +287,7 @@ async fn until_rest(id: u64, quire: &Quire, told: &Told<'_>) -> Result<(), Failu
     let mut seen = 0;
     let mut followed = link.follow(quire.store().clone(), id, 0).await;
     while quire.store().task(id).map_err(EngineError::from)?.phase == Phase::Working {
-        if let Heard::Event(logged) = followed.next().await.map_err(EngineError::from)? {
+        if let Heard::Event(logged) = followed.next().await? {
             seen = logged.seq;
             told.progress(&mut progress, &logged)?;
         }

@@ -4,6 +4,7 @@
 use crate::cmd::converse::{converse, plan_text, question_text};
 use crate::cmd::{Face, event_json, home, listening_text, nudge_host, print_json, review, to_host, wait};
 use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupts;
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
 use crate::terminal::{Look, clean, print, took};
 use quire_core::event::{Event, Seq, Trouble, Why};
@@ -13,11 +14,10 @@ use quire_core::view::{self, Line, Progress, Review};
 use quire_core::{Logged, Task};
 use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
-use quire_engine::{EngineError, Glimpse, Heard, Link, Port, Quire};
+use quire_engine::{Glimpse, Heard, Link, Port, Quire};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a second Ctrl-C counts as one.
 const AGAIN: Duration = Duration::from_millis(1500);
@@ -79,7 +79,7 @@ enum Until {
 }
 
 async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face) -> Result<Until, Failure> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut interrupts = Interrupts::begin()?;
     let mut live = Live::new(face, past);
     let mut last: Seq = 0;
     for logged in quire.events(id, 0)? {
@@ -92,7 +92,7 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
     let mut works = quire.task(id)?.phase == Phase::Working;
     while works {
         tokio::select! {
-            heard = followed.next() => match heard.map_err(EngineError::from)? {
+            heard = followed.next() => match heard? {
                 Heard::Event(logged) => {
                     last = logged.seq;
                     let task = quire.task(id)?;
@@ -103,11 +103,11 @@ async fn until_rest(quire: &Quire, link: Link, id: u64, past: Past, face: &Face)
                 Heard::Glimpse(glimpse) => live.glimpse(&glimpse),
             },
             _ = tick.tick() => live.redraw(),
-            _ = interrupts.recv() => {
+            () = interrupts.next() => {
                 live.clear();
                 let left = format!("Task {id} goes on. Follow it again: quire watch {id}. Ctrl-C now pauses it.");
                 say(fitted(&left, face).trim_end());
-                let again = tokio::time::timeout(AGAIN, interrupts.recv()).await;
+                let again = tokio::time::timeout(AGAIN, interrupts.next()).await;
                 return Ok(if again.is_ok() { Until::LeftAndPaused } else { Until::Left });
             }
         }

@@ -1,8 +1,9 @@
 //! `quire host`: drives tasks in the foreground. It starts by itself in the background when a command needs it.
 
 use crate::cli::HostArgs;
-use crate::cmd::{Face, wait};
+use crate::cmd::{Face, say_recovered, wait};
 use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupts;
 use crate::terminal::print;
 use crate::web;
 use quire_engine::Quire;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
     let quire = Arc::new(Quire::open(&Surroundings::capture())?);
+    say_recovered(&quire);
     if args.stop {
         let stopped = wait(async {
             match quire.running_host().await {
@@ -42,9 +44,19 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
     }
     wait(async {
         let page = web::opener(quire.clone(), args.port).map_err(|error| no_page(&error))?;
+        let mut host = std::pin::pin!(quire.host(args.background, Some(page)));
+        let mut interrupts = Interrupts::begin()?;
         tokio::select! {
-            ended = quire.host(args.background, Some(page)) => ended.map(|()| Exit::Done).map_err(Failure::from),
-            _ = tokio::signal::ctrl_c(), if !args.background => Ok(Exit::Interrupted),
+            ended = &mut host => return ended.map(|()| Exit::Done).map_err(Failure::from),
+            () = interrupts.next() => {}
+        }
+        // The host heard of it too, and brings what runs to an end.
+        if !args.background && !face.quiet {
+            eprintln!("Ending what runs; Ctrl-C again ends it at once.");
+        }
+        tokio::select! {
+            ended = &mut host => ended.map(|()| Exit::Interrupted).map_err(Failure::from),
+            () = interrupts.next() => Ok(Exit::Interrupted),
         }
     })?
 }
