@@ -10,9 +10,10 @@
 //! A large database is not read through at every start. Damage in one is found by whoever reads it, and from then on
 //! this process writes no more.
 
+use crate::rooted::lock_within;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::statvfs;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -188,7 +189,7 @@ impl Database {
         if dir.metadata().map_err(at_home)?.permissions().mode() & 0o077 != 0 {
             dir.set_permissions(Permissions::from_mode(0o700)).map_err(at_home)?;
         }
-        flock(&dir, FlockOperation::LockExclusive).map_err(|e| at_home(e.into()))?;
+        lock_within(&dir, BUSY_MAX).map_err(at_home)?;
 
         let database =
             Database { path: home.join("quire.db"), idle: Mutex::default(), damaged: OnceLock::new() };

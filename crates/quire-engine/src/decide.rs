@@ -8,15 +8,16 @@
 use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Outcome, Report, part};
 use crate::live;
 use crate::once;
-use crate::quire::{CLEARED, EngineError, Quire};
+use crate::quire::{CLEARED, EngineError, Quire, WRITTEN};
 use crate::snapshot;
-use crate::store::Writer;
+use crate::store::{AppendError, Writer};
 use crate::work::load_snapshot;
 use quire_core::charter::CheckSpec;
 use quire_core::event::{Part, Proof};
 use quire_core::task::{AcceptState, Version};
 use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot, Task, diff};
+use quire_core::{Entry, Event, Hash, Node, RelPath, Snapshot, Task, diff};
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -88,7 +89,7 @@ impl Quire {
             proofs: proofs.iter().map(|(_, proof)| proof.clone()).collect(),
             programs: choice.programs,
         };
-        self.store().append(id, task.seq, Writer::Person, vec![begin]).wait()?;
+        self.begin_writing(task, begin)?;
         let report = self.carry(task, number, false, plan)?;
         let rows = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
         Ok(Written { checks: rows.collect(), ..written(task, number, false, &report, files) })
@@ -98,13 +99,13 @@ impl Quire {
     fn propose(&self, id: u64, choice: &Choice) -> Result<Proposal, EngineError> {
         let task = self.task(id)?;
         if task.is_being_written() {
-            return Err(EngineError::Not { task: id, why: "is being written by another process" });
+            return Err(EngineError::Not { task: id, why: WRITTEN });
         }
         let version = self.reviewable(&task)?;
-        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+        if !task.is_at_rest() {
             return Err(EngineError::Not {
                 task: id,
-                why: "is not ready to be accepted; it goes on working",
+                why: "is at work; let it end, or stop it to take the version before",
             });
         }
         let only: Vec<Part> =
@@ -126,9 +127,10 @@ impl Quire {
         let frozen = self.frozen(&task)?;
         let mut changed = load_snapshot(self.store(), &version.snapshot)?;
         let mut ignored = None;
-        if let (Some(sealed), false) = (&task.sealed, only.is_empty()) {
+        let whole = changed.entries.clone();
+        if !only.is_empty() {
             // Ignored paths are taken when named, from the layers: a version does not have them.
-            let layers = self.place(id).layers_below(sealed.layer + 1);
+            let layers = self.place(id).layers_below(version.layer + 1);
             let found =
                 snapshot::ignored(&frozen, &task.charter.folders, &layers, &only, self.store().blobs())?;
             if !found.made.is_empty() {
@@ -156,12 +158,18 @@ impl Quire {
             }
         }
         let is_part = !only.is_empty() || !choice.hunks.is_empty();
+        let (mut only, is_all) = (only, has_all(&whole, &earlier, &chosen));
         let taken = match chosen == part::select(&changed, &only) && choice.hunks.is_empty() {
+            _ if is_all => None,
             true => None,
             false => self.store().blobs().put(&[&Snapshot { entries: chosen.clone() }.to_blob()])?.pop(),
         };
+        if is_all {
+            only.clear(); // with the parts before it is the whole version, whatever was named now
+        }
         // What was taken of ignored directories is only ever taken again by name, and never put back by a whole version.
-        let again = |e: &Entry| chosen.iter().any(|c| (c.folder, &c.path) == (e.folder, &e.path));
+        let named: HashSet<(u32, &RelPath)> = chosen.iter().map(|c| (c.folder, &c.path)).collect();
+        let again = |e: &Entry| named.contains(&(e.folder, &e.path));
         earlier.extend(ignored_earlier.into_iter().filter(again));
         let entries = accept::following(chosen, !is_part, &earlier);
         Ok(Proposal { task, version, only, taken, ignored, entries, is_part })
@@ -169,7 +177,7 @@ impl Quire {
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
     pub fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
-        if task.is_being_written() || !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+        if task.is_being_written() || !task.is_at_rest() {
             return Ok(vec![]);
         }
         let all = Choice { programs: true, ..Choice::default() };
@@ -238,10 +246,8 @@ impl Quire {
         version: &Version,
         built: &Snapshot,
     ) -> Result<Vec<(CheckSpec, Proof)>, EngineError> {
-        let scratch = self.home().join("once").join(std::process::id().to_string());
+        let (scratch, held) = once::begin(self.home())?;
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
-        crate::freeze::remove_tree(&scratch).map_err(failed)?;
-        let held = once::begin(self.home(), &scratch).map_err(failed)?;
         let work = self.visit(task.id).map_err(failed)?;
         let proofs = work.check_built(task, version, built, &scratch).await;
         crate::freeze::remove_tree(&scratch).map_err(failed)?;
@@ -275,18 +281,40 @@ impl Quire {
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
         };
-        if !matches!(task.phase, Phase::Ready | Phase::Accepted) {
+        if !task.is_at_rest() {
             return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
+        }
+        if task.is_being_written() {
+            return Err(EngineError::Not { task: id, why: WRITTEN });
         }
         let number = number as u32;
         let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs()).map_err(edited)?;
         let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
-        self.store().append(id, task.seq, Writer::Person, vec![Event::Undoing { accept: number }]).wait()?;
+        self.begin_writing(&task, Event::Undoing { accept: number })?;
         let report = self.carry(&task, number, true, plan).map_err(|error| match error {
             EngineError::Accept(error) => EngineError::Accept(edited(error)),
             other => other,
         })?;
         Ok(written(&task, number, true, &report, kept))
+    }
+
+    /// Appends the beginning of an accept or undo that was worked out for `task`. What was logged since then stops it only where
+    /// it concerns what is written.
+    fn begin_writing(&self, task: &Task, begin: Event) -> Result<(), EngineError> {
+        let mut seq = task.seq;
+        loop {
+            match self.store().append(task.id, seq, Writer::Person, vec![begin.clone()]).wait() {
+                Ok(_) => return Ok(()),
+                Err(AppendError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let now = self.task(task.id)?;
+            let version = |task: &Task| task.version().map(|version| version.number);
+            if !now.is_at_rest() || now.accepts != task.accepts || version(&now) != version(task) {
+                return Err(EngineError::Overtaken { task: task.id });
+            }
+            seq = now.seq;
+        }
     }
 
     fn carry(&self, task: &Task, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
@@ -326,9 +354,22 @@ impl Quire {
 impl Proposal {
     /// Returns what of the folders is to be as it says: what was chosen, with what was merged in its place.
     fn built(&self, merged: &[Entry]) -> Snapshot {
-        let find = |e: &Entry| merged.iter().find(|m| (m.folder, &m.path) == (e.folder, &e.path));
-        Snapshot { entries: self.entries.iter().map(|e| find(e).unwrap_or(e).clone()).collect() }
+        let merged: HashMap<(u32, &RelPath), &Entry> =
+            merged.iter().map(|m| ((m.folder, &m.path), m)).collect();
+        let built = |e: &Entry| merged.get(&(e.folder, &e.path)).map_or(e, |merged| *merged).clone();
+        Snapshot { entries: self.entries.iter().map(built).collect() }
     }
+}
+
+/// Returns whether a version, no less and no more, is in the folders once `chosen` follows what was taken `earlier`.
+fn has_all(version: &[Entry], earlier: &[Entry], chosen: &[Entry]) -> bool {
+    let by_path = |entries: [&'_ [Entry]; 2]| -> HashMap<(u32, RelPath), Option<Node>> {
+        let all = entries.into_iter().flatten();
+        all.map(|entry| ((entry.folder, entry.path.clone()), entry.now.clone())).collect()
+    };
+    let (version, taken) = (by_path([version, &[]]), by_path([earlier, chosen]));
+    let more = |entry: &Entry| !version.contains_key(&(entry.folder, entry.path.clone()));
+    version.iter().all(|(path, now)| taken.get(path) == Some(now)) && !earlier.iter().any(more)
 }
 
 fn row(drift: Drift) -> DriftRow {
@@ -349,7 +390,8 @@ fn edited(error: AcceptError) -> AcceptError {
     }
 }
 
-/// Returns the part of a task that a person means by `path`: relative to the task's folder, or absolute.
+/// Returns the part of a task that a person means by `path`: relative to the task's folder, with the folder's name before it
+/// where there are several, or absolute.
 fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
     let path = Path::new(path);
     let outside = || EngineError::Outside { path: path.to_owned() };
@@ -357,7 +399,14 @@ fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
         let folders = task.charter.folders.iter().enumerate();
         folders.filter_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))).next()
     } else {
-        Some((0, path.strip_prefix(".").unwrap_or(path)))
+        let path = path.strip_prefix(".").unwrap_or(path);
+        // As a review of several shows it: below the folder's name.
+        let named = |(n, folder): (usize, &PathBuf)| Some((n, path.strip_prefix(folder.file_name()?).ok()?));
+        let shown = match task.charter.folders.as_slice() {
+            [_] => None,
+            folders => folders.iter().enumerate().find_map(named),
+        };
+        shown.or(Some((0, path)))
     };
     let (folder, inner) = found.ok_or_else(outside)?;
     // `Path` drops a trailing slash and `.` in the middle, as a person means it.
@@ -367,6 +416,7 @@ fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
 }
 
 fn written(task: &Task, accept: u32, undo: bool, report: &Report, merged: Vec<(u32, RelPath)>) -> Written {
+    let merged: HashSet<(u32, RelPath)> = merged.into_iter().collect();
     let file = |w: &accept::Written| WrittenFile {
         folder: w.folder,
         path: w.path.clone(),

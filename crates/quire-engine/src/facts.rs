@@ -1,6 +1,7 @@
 //! What servers said of their models when `quire models` last asked them, in `models.json`: so a task's charter has the context
 //! and the price of its model without a request at its start. What the settings say comes before it.
 
+use crate::rooted::replace;
 use crate::settings::Surroundings;
 use quire_core::Price;
 use quire_model::Offer;
@@ -66,14 +67,15 @@ impl Facts {
         if let Some(dir) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let beside = path.with_extension(format!("json.{}", std::process::id()));
-        fs::write(&beside, serde_json::to_vec(self)?)?;
-        fs::rename(&beside, &path)
+        replace(&path, &serde_json::to_vec(self)?, 0o600)
     }
 }
 
+/// Its name in the data directory.
+pub(crate) const FILE: &str = "models.json";
+
 fn place(surroundings: &Surroundings) -> Option<PathBuf> {
-    crate::quire::home(surroundings).ok().map(|home| home.join("models.json"))
+    crate::quire::home(surroundings).ok().map(|home| home.join(FILE))
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub struct Hands {
 /// Longest time that a hand may take to stop everything; it kills what has not stopped after five seconds.
 const STILL: Duration = Duration::from_secs(20);
 
+/// How often one looks whether nobody else holds a sandbox any more, which is a matter of moments.
+pub(crate) const LETS_GO: Duration = Duration::from_millis(1);
+
 /// Most ports of a sandbox that are told of.
 const PORTS_MAX: usize = 64;
 
@@ -50,7 +53,7 @@ struct Waiting {
 
 struct Call {
     done: oneshot::Sender<HandOutcome>,
-    live: Box<dyn Fn(String) + Send>,
+    live: Arc<Mutex<dyn Fn(String) + Send>>,
 }
 
 /// Tells everybody who waits when the thread that listens to the hand ends.
@@ -65,8 +68,11 @@ impl Ear {
         match said {
             FromHand::Ready => {}
             FromHand::Live { id, text } => {
-                if let Some(call) = waiting.calls.get(&id) {
-                    (call.live)(text);
+                let live = waiting.calls.get(&id).map(|call| call.live.clone());
+                // It may look through the text for long, and calls begin and end meanwhile.
+                drop(waiting);
+                if let Some(live) = live {
+                    (*lock(&live))(text);
                 }
             }
             FromHand::Done { id, outcome } => {
@@ -166,7 +172,7 @@ impl Hands {
             if waiting.gone {
                 return Err(Gone);
             }
-            waiting.calls.insert(id, Call { done, live: Box::new(live) });
+            waiting.calls.insert(id, Call { done, live: Arc::new(Mutex::new(live)) });
         }
         let cancel = Cancel { hands: self, id };
         let call = ToHand::Call { id, tool: tool.to_owned(), input: input.to_owned() };
@@ -280,6 +286,6 @@ impl Drop for Cancel<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,17 +2,21 @@
 //! in a [`Secret`], which nothing prints, and is never part of a task's log. So are the secrets of `[secrets]`, which stand
 //! in the same places under the names of their variables.
 
-use crate::plain_file::{read_start, replace};
+use crate::plain_file::read_start;
+use crate::rooted::{lock_within, replace};
 use crate::settings::Surroundings;
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use quire_core::Secret;
 
 const FILE_BYTES_MAX: usize = 1 << 20;
+/// Longest time for which another command may be storing one.
+const LOCKED_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -67,7 +71,8 @@ impl Keys {
         variable.or_else(|| self.stored.get(name).cloned())
     }
 
-    /// Stores a key in the place of any other of this provider, and returns the file. It is whole at every moment.
+    /// Stores a key in the place of any other of this provider, beside what is stored now, and returns the file. It is whole at
+    /// every moment.
     pub fn store(
         &mut self,
         provider: &str,
@@ -75,12 +80,15 @@ impl Keys {
         surroundings: &Surroundings,
     ) -> Result<PathBuf, KeysError> {
         let path = path(surroundings).ok_or(KeysError::NoPlace)?;
+        let unwritable = |source| KeysError::Unwritable { path: path.clone(), source };
+        // Another command may have stored one since this was read, or be about to.
+        let _held = lock_dir(&path).map_err(unwritable)?;
+        self.stored = Keys::read(surroundings)?.stored;
         self.stored.insert(provider.to_owned(), key);
         let table: BTreeMap<&str, &str> =
             self.stored.iter().map(|(name, key)| (name.as_str(), key.expose())).collect();
         let text = toml::to_string(&table).map_err(|_| KeysError::Format { path: path.clone() })?;
-        write_private(&path, text.as_bytes())
-            .map_err(|source| KeysError::Unwritable { path: path.clone(), source })?;
+        replace(&path, text.as_bytes(), 0o600).map_err(unwritable)?;
         Ok(path)
     }
 }
@@ -89,12 +97,14 @@ fn path(surroundings: &Surroundings) -> Option<PathBuf> {
     surroundings.config_dir().map(|dir| dir.join("keys.toml"))
 }
 
-/// Writes a file that only its owner can read, in a directory that only its owner can enter.
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Makes the file's directory one that only its owner can enter, and holds it locked.
+fn lock_dir(path: &Path) -> io::Result<File> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(0o700))?;
-    replace(path, bytes, 0o600)
+    let dir = File::open(dir)?;
+    lock_within(&dir, LOCKED_MAX)?;
+    Ok(dir)
 }
 
 #[cfg(test)]
@@ -131,6 +141,18 @@ mod tests {
         assert_eq!(found("lab", Some("K"), &[("K", "sk-env")]).as_deref(), Some("sk-env"));
         assert_eq!(found("lab", Some("K"), &[("K", "")]).as_deref(), Some("sk-2"));
         assert_eq!(found("none", Some("K"), &[("OTHER", "x")]), None);
+    }
+
+    /// Each wrote the table that it had read when it began to ask the provider.
+    #[test]
+    fn two_who_store_a_key_at_once_lose_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = surroundings(dir.path(), &[]);
+        let (mut one, mut other) = (Keys::read(&here).unwrap(), Keys::read(&here).unwrap());
+        one.store("lab", Secret::new("sk-1").unwrap(), &here).unwrap();
+        other.store("other", Secret::new("sk-2").unwrap(), &here).unwrap();
+        let all = Keys::read(&here).unwrap();
+        assert_eq!(all.stored.keys().collect::<Vec<_>>(), ["lab", "other"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What came of the command.
@@ -33,30 +34,53 @@ pub struct Once {
     pub folders: Vec<PathBuf>,
 }
 
-/// Makes the directory of a command, after it removed those of killed ones. It is locked until what this returns is dropped.
-pub(crate) fn begin(home: &Path, scratch: &Path) -> io::Result<File> {
-    sweep(home)?;
+/// Makes a directory for one command, which no other has, after it removed those of killed ones. It is locked until the file
+/// that this returns is dropped.
+pub(crate) fn begin(home: &Path) -> Result<(PathBuf, File), EngineError> {
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+    let all = home.join("once");
+    let failed = |why| EngineError::Home { path: all.clone(), why };
+    sweep(home).and_then(|()| std::fs::create_dir_all(&all)).map_err(failed)?;
     loop {
-        std::fs::create_dir_all(scratch)?;
-        let held = File::open(scratch)?;
-        flock(&held, FlockOperation::LockShared)?;
-        // Another command's sweep may have come in between.
-        let there = std::fs::metadata(scratch).map(|meta| (meta.dev(), meta.ino())).ok();
-        let here = held.metadata()?;
-        if there == Some((here.dev(), here.ino())) {
-            return Ok(held);
+        // The page's host has several at once.
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let scratch = all.join(format!("{}-{number}", std::process::id()));
+        match make(&scratch) {
+            Ok(Some(held)) => return Ok((scratch, held)),
+            Ok(None) => {}
+            Err(why) => return Err(failed(why)),
         }
     }
 }
 
-/// Ends and removes what killed commands left.
+/// Makes a directory and locks it; `None` where it is another's, or was taken away for one of a killed command.
+fn make(scratch: &Path) -> io::Result<Option<File>> {
+    match std::fs::create_dir(scratch) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        made => made?,
+    }
+    let held = match File::open(scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        held => held?,
+    };
+    flock(&held, FlockOperation::LockShared)?;
+    // Another command's sweep may have come in between.
+    let there = std::fs::metadata(scratch).map(|meta| (meta.dev(), meta.ino())).ok();
+    let here = held.metadata()?;
+    Ok((there == Some((here.dev(), here.ino()))).then_some(held))
+}
+
+/// Ends and removes what killed commands left. What cannot be removed holds nobody up.
 pub(crate) fn sweep(home: &Path) -> io::Result<()> {
     each(home, &mut |scratch, alive| {
         if alive {
             return Ok(());
         }
-        quire_sandbox::bury(&scratch.join("run"))?;
-        freeze::remove_tree(scratch)
+        let removed = quire_sandbox::bury(&scratch.join("run")).and_then(|()| freeze::remove_tree(scratch));
+        if let Err(error) = removed {
+            tracing::warn!(left = %scratch.display(), %error, "what a killed command left cannot be removed");
+        }
+        Ok(())
     })
 }
 
@@ -89,8 +113,13 @@ fn each(home: &Path, visit: &mut dyn FnMut(&Path, bool) -> io::Result<()>) -> io
     for scratch in all {
         let scratch = scratch?.path();
         let held = match File::open(&scratch) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            held => held?,
+            Ok(held) => held,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(left = %scratch.display(), %error, "what a killed command left cannot be opened");
+                }
+                continue;
+            }
         };
         let alive = flock(&held, FlockOperation::NonBlockingLockExclusive).is_err();
         visit(&scratch, alive)?;
@@ -108,9 +137,8 @@ impl Quire {
         secret: impl Fn(&str) -> Option<Secret>,
         live: impl Fn(String) + Send + Clone + 'static,
     ) -> Result<Once, EngineError> {
-        let scratch = self.home().join("once").join(std::process::id().to_string());
+        let (scratch, _held) = begin(self.home())?;
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
-        let _held = begin(self.home(), &scratch).map_err(failed)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let most = if copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let done = self.once_in(&scratch, (resolved, most), command, secret, live).await;
@@ -179,5 +207,33 @@ impl Quire {
         let binary =
             std::env::current_exe().map_err(|why| EngineError::Home { path: self.home().to_owned(), why })?;
         Ok(ladder::prove(self.home(), &binary)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two accepts of parts on the page had one directory, and each removed the other's sandbox.
+    #[test]
+    fn two_commands_of_one_process_have_a_directory_each() {
+        let home = tempfile::tempdir().unwrap();
+        let (one, held) = begin(home.path()).unwrap();
+        std::fs::write(one.join("mine"), "").unwrap();
+        let (other, _held) = begin(home.path()).unwrap();
+        assert!(one != other && one.join("mine").exists());
+        drop(held);
+        sweep(home.path()).unwrap();
+        assert!(!one.exists() && other.exists());
+    }
+
+    /// One left-over kept every sandbox from starting.
+    #[test]
+    fn what_cannot_be_removed_holds_nobody_up() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("once")).unwrap();
+        std::os::unix::fs::symlink("left", home.path().join("once/left")).unwrap();
+        let (scratch, _held) = begin(home.path()).unwrap();
+        assert!(scratch.is_dir());
     }
 }

@@ -59,6 +59,12 @@ impl Quire {
     ) -> Result<Task, EngineError> {
         let task = block_in_place(|| self.task(id))?;
         let Phase::Waiting(why) = &task.phase else {
+            if model.is_some() {
+                return Err(EngineError::Not {
+                    task: id,
+                    why: "is at work; stop it first, then name the model",
+                });
+            }
             if budget.is_some() {
                 block_in_place(|| self.budget(id, budget, None))?;
             }

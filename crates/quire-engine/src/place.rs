@@ -130,9 +130,21 @@ impl Place {
 
     /// Removes everything but journals.
     pub fn clear(&self) -> io::Result<()> {
-        ["layers", "run", "out", "check"]
-            .iter()
-            .try_for_each(|dir| crate::freeze::remove_tree(&self.0.join(dir)))
+        let all = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            all => all?,
+        };
+        for entry in all {
+            let entry = entry?;
+            let name = entry.file_name();
+            let is_journal = ["accept-", "undo-"].iter().any(|begins| {
+                std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()).starts_with(begins.as_bytes())
+            });
+            if !is_journal {
+                crate::freeze::remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn boot_note(&self, number: u32) -> PathBuf {
@@ -142,4 +154,28 @@ impl Place {
 
 fn boot() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What skills gave, an edited plan and the note of what moved stayed with a task that was dropped.
+    #[test]
+    fn of_a_task_that_is_dropped_the_journals_alone_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::of(home.path(), 1);
+        place.clear().unwrap();
+        for dir in ["layers/0/folder-0", "run/1-0", "given/skills", "moved/0"] {
+            fs::create_dir_all(place.dir().join(dir)).unwrap();
+        }
+        for file in ["accept-0.json", "undo-0.stage", "live.json", "plan-0123.md"] {
+            fs::write(place.dir().join(file), "").unwrap();
+        }
+        place.clear().unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(place.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["accept-0.json", "undo-0.stage"]);
+    }
 }

@@ -1,8 +1,8 @@
 //! Reading a small file that somebody else may have put there: a pipe must not hang quire, a device must not answer, and
-//! a file of any size must not fill the memory. And writing one, whole or not at all.
+//! a file of any size must not fill the memory.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -32,24 +32,6 @@ pub(crate) fn read_start(path: &Path, bytes_max: usize) -> io::Result<Option<Sta
     let whole = bytes.len() <= bytes_max;
     bytes.truncate(bytes_max);
     Ok(Some(Start { file, bytes, whole }))
-}
-
-/// Writes a file in the place of whatever is at `path`; it is whole at every moment, and has these permissions from the first.
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let (dir, name) = path.parent().zip(path.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
-    let beside = dir.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(dir)?.sync_all()
-    })();
-    if written.is_err() {
-        // Whatever went wrong, a key must not lie about in a file that nobody knows of.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 fn regular(metadata: &fs::Metadata) -> io::Result<()> {

@@ -23,8 +23,10 @@ use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
 use quire_sandbox::{StartError, folder_secrets};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -82,6 +84,9 @@ pub enum EngineError {
     /// Somebody wrote into the folder while checks ran on what would be written.
     #[error("The folder of task {task} changed again while the checks ran.")]
     Moving { task: u64 },
+    /// It went on between the look at what would be written and the writing.
+    #[error("Task {task} went on meanwhile.")]
+    Overtaken { task: u64 },
     #[error("Files that can run programs on your machine are among what would be accepted.")]
     Programs { task: u64, paths: Vec<(RelPath, &'static str)> },
     /// Checks that passed on the whole version, or were not run on it.
@@ -170,10 +175,13 @@ pub(crate) type Content = Option<Vec<u8>>;
 
 pub(crate) const CLEARED: &str =
     "ended more than 30 days ago, and what it left beside your folder is cleared away";
+pub(crate) const WRITTEN: &str = "is being written by another process";
 /// How long a sandbox may take to leave a task that is discarded.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
 pub(crate) const COMPARED_BYTES_MAX: u64 = 2 << 20;
+/// Once so much of a version was compared, further files are not.
+const REVIEWED_BYTES_MAX: u64 = 64 << 20;
 
 /// Returns the data directory.
 pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
@@ -211,12 +219,9 @@ impl Quire {
             .map_err(|why| EngineError::Home { path: quire.home.clone(), why })?;
         for one in ended {
             match one.outcome {
-                Ok(outcome) => quire.conclude(one.task, one.number, one.undo, outcome)?,
+                Ok(outcome) => quire.conclude(one.task, one.number, one.undo, outcome),
                 // One folder that is away must not keep all other tasks from their person.
-                Err(error) => {
-                    let why = error.unended().to_string();
-                    quire.unended.push(Unended { task: one.task, undo: one.undo, why });
-                }
+                Err(error) => quire.leave(one.task, one.undo, error.unended().to_string()),
             }
         }
         Ok(quire)
@@ -262,12 +267,15 @@ impl Quire {
     }
 
     pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {
-        let one = |id| match self.task(id) {
-            // What cannot be ended is told of when the home is opened.
-            Err(EngineError::Accept(_)) => Ok(self.store.task(id)?),
+        self.store.tasks()?.into_iter().map(|id| self.task_as_it_is(id)).collect()
+    }
+
+    /// Returns a task, also where its accept or undo cannot be ended: that is told of when the home is opened.
+    pub(crate) fn task_as_it_is(&self, id: u64) -> Result<Task, EngineError> {
+        match self.task(id) {
+            Err(EngineError::Accept(_) | EngineError::Append(_)) => Ok(self.store.task(id)?),
             task => task,
-        };
-        self.store.tasks()?.into_iter().map(one).collect()
+        }
     }
 
     /// Returns a task. Where the log says that it is being written and no process is at it, that is ended first.
@@ -307,6 +315,7 @@ impl Quire {
             match &task.phase {
                 Phase::Discarded => return Err("was discarded"),
                 _ if task.cleared => return Err(CLEARED),
+                _ if task.is_being_written() => return Err(WRITTEN),
                 Phase::Waiting(_) if task.charter.model.is_some() => {
                     events.push(Event::Resumed { model: None })
                 }
@@ -367,7 +376,7 @@ impl Quire {
                 let asking = match task.asking(*question) {
                     _ if task.phase == Phase::Discarded => return Err("was discarded"),
                     _ if task.cleared => return Err(CLEARED),
-                    _ if task.is_being_written() => return Err("is being written by another process"),
+                    _ if task.is_being_written() => return Err(WRITTEN),
                     None => return Err("did not ask that"),
                     Some(asking) => asking,
                 };
@@ -409,6 +418,7 @@ impl Quire {
             };
             match &task.phase {
                 Phase::Working => Ok(vec![]),
+                _ if task.is_being_written() => Err(WRITTEN),
                 Phase::Waiting(_) => match (&task.charter.model, &model) {
                     (None, None) => Err("has no model yet; name one with -m"),
                     _ => Ok(agreed.into_iter().chain([Event::Resumed { model: model.clone() }]).collect()),
@@ -419,7 +429,7 @@ impl Quire {
         })
     }
 
-    /// Drops a task. Its log stays; its sandbox's layers go.
+    /// Drops a task. Its log stays; its sandbox's layers go. What was accepted of it before stays in the folders.
     pub fn discard(&self, id: u64) -> Result<(), EngineError> {
         let mut working = false;
         self.append(id, |task| {
@@ -430,7 +440,10 @@ impl Quire {
             if task.cleared {
                 return Err(CLEARED);
             }
-            if task.last_accept().is_some() {
+            if task.is_being_written() {
+                return Err(WRITTEN);
+            }
+            if task.phase == Phase::Accepted && !task.is_part() {
                 return Err("is in your folder; undo it first, then discard it");
             }
             Ok(vec![Event::Discarded {}])
@@ -457,10 +470,13 @@ impl Quire {
         let mut renames = renames(&entries);
         let gone: HashSet<(u32, RelPath)> =
             renames.iter().map(|((folder, _), from)| (*folder, from.clone())).collect();
-        let mut files = vec![];
+        let (mut files, mut left) = (vec![], REVIEWED_BYTES_MAX);
         for entry in entries.iter().filter(|e| !gone.contains(&(e.folder, e.path.clone()))) {
-            let (was, now) = self.contents(&frozen, entry, COMPARED_BYTES_MAX)?;
+            let (was, now) = self.contents(&frozen, entry, COMPARED_BYTES_MAX.min(left))?;
+            let held = |content: &Content| content.as_ref().map_or(0, Vec::len) as u64;
+            left = left.saturating_sub(held(&was) + held(&now));
             let mut file = FileChange::of(entry, was.as_deref(), now.as_deref());
+            file.linked = is_linked(&task, entry);
             if let Some(from) = renames.remove(&(entry.folder, entry.path.clone())) {
                 file.rename(from);
             }
@@ -496,10 +512,14 @@ impl Quire {
         let frozen = self.frozen(&task)?;
         let mut whole = vec![];
         for entry in load_snapshot(&self.store, &version.snapshot)?.entries {
-            let (was, now) = self.contents(&frozen, &entry, u64::MAX)?;
+            let (was, now) = self.contents_to_diff(&frozen, &entry)?;
             let prefix = match task.charter.folders.len() {
                 1 => String::new(),
-                _ => format!("{}/", entry.folder),
+                _ => {
+                    let folder = task.charter.folders.get(entry.folder as usize);
+                    let name = folder.and_then(|folder| folder.file_name());
+                    name.map_or_else(String::new, |name| format!("{}/", name.to_string_lossy()))
+                }
             };
             let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
             whole.extend(diff::unified(&prefix, &entry, &was, &now));
@@ -507,11 +527,17 @@ impl Quire {
         Ok(whole)
     }
 
-    fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) -> Result<(), EngineError> {
-        self.log_end(id, number, undo, conclusion(number, undo, &outcome))?;
+    fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) {
+        // Where the disk is full, what needs no writing has to be there: to see what could be cleared away.
+        if let Err(error) = self.log_end(id, number, undo, conclusion(number, undo, &outcome)) {
+            return self.leave(id, undo, format!("how it ended cannot be written down: {error}"));
+        }
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });
-        Ok(())
+    }
+
+    fn leave(&mut self, task: u64, undo: bool, why: String) {
+        self.unended.push(Unended { task, undo, why });
     }
 
     /// Connects to the host, which is started where none runs.
@@ -599,9 +625,52 @@ impl Quire {
         Ok((was, now))
     }
 
+    /// Returns the whole of a file's contents, but for those of which a diff says no more than that they differ.
+    fn contents_to_diff(&self, frozen: &[Frozen], entry: &Entry) -> Result<(Content, Content), EngineError> {
+        let bytes = |node: &Option<Node>| match node {
+            Some(Node::File { bytes, .. }) => *bytes,
+            _ => 0,
+        };
+        if bytes(&entry.was).max(bytes(&entry.now)) <= COMPARED_BYTES_MAX {
+            return self.contents(frozen, entry, u64::MAX);
+        }
+        let start = |from: &mut dyn Read| {
+            let mut start = vec![];
+            from.take(diff::BINARY_LOOK_BYTES as u64)
+                .read_to_end(&mut start)
+                .map_err(SnapshotError::Layer)?;
+            Ok::<_, EngineError>(diff::is_binary(&start))
+        };
+        let mut binary = false;
+        if let (Some(Node::File { .. }), Some(base)) = (&entry.was, frozen.get(entry.folder as usize)) {
+            let file = snapshot::old_content(base, &entry.path).map_err(SnapshotError::Layer)?;
+            binary |= file.map(|mut file| start(&mut file)).transpose()?.unwrap_or(false);
+        }
+        let same = matches!((&entry.was, &entry.now),
+            (Some(Node::File { blob: was, .. }), Some(Node::File { blob: now, .. })) if was == now);
+        if let (Some(Node::File { blob, .. }), false) = (&entry.now, same) {
+            binary |= start(&mut self.store.blobs().open(blob)?)?;
+        }
+        match (binary, same) {
+            (false, _) => self.contents(frozen, entry, u64::MAX),
+            (true, true) => Ok((None, None)),
+            // Any two that are no text and not the same.
+            (true, false) => Ok((Some(vec![0]), Some(vec![0, 0]))),
+        }
+    }
+
     pub(crate) fn place(&self, id: u64) -> Place {
         Place::of(&self.home, id)
     }
+}
+
+/// Returns whether the file that a version changes has other names on the person's machine.
+fn is_linked(task: &Task, entry: &Entry) -> bool {
+    let folder = task.charter.folders.get(entry.folder as usize);
+    let at = folder.map(|folder| folder.join(OsStr::from_bytes(entry.path.as_bytes())));
+    let is_file = matches!((&entry.was, &entry.now), (Some(Node::File { .. }), Some(Node::File { .. })));
+    let found = at.filter(|_| is_file).and_then(|at| std::fs::symlink_metadata(at).ok());
+    found.is_some_and(|meta| meta.is_file() && meta.nlink() > 1)
 }
 
 fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {

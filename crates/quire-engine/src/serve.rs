@@ -2,7 +2,7 @@
 //! to it. Nothing outlives a turn, so what ran while the agent worked is not shown; what is accepted is.
 
 use crate::freeze;
-use crate::hands::{Gone, Hands};
+use crate::hands::{Gone, Hands, LETS_GO};
 use crate::keys::Keys;
 use crate::once;
 use crate::quire::{EngineError, Quire};
@@ -16,7 +16,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -100,14 +99,9 @@ impl Quire {
             None if task.snapshot.is_none() => return Err(ServeError::TooEarly(id)),
             None => None,
         };
-        // One process may show several.
-        static SHOWN: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}.{}", std::process::id(), SHOWN.fetch_add(1, Ordering::Relaxed));
-        let scratch = self.home().join("once").join(name);
-        remove(&scratch)?;
-        let failed = |why| EngineError::Home { path: scratch.clone(), why };
         // Who clears up after killed commands leaves what is held.
-        let held = once::begin(self.home(), &scratch).map_err(failed)?;
+        let (scratch, held) = once::begin(self.home())?;
+        let failed = |why| EngineError::Home { path: scratch.clone(), why };
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let work = self.visit(id).map_err(failed)?;
         let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
@@ -248,7 +242,7 @@ impl Stand {
                 // A connection that was just dropped still lets go of it.
                 Err(shared) => {
                     hands = shared;
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(LETS_GO).await;
                 }
             }
         };

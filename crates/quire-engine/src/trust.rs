@@ -131,8 +131,11 @@ pub fn distrust(home: &Path, folder: &Path) -> io::Result<bool> {
     }
 }
 
+/// Its name in the data directory.
+pub(crate) const DIR: &str = "trusted";
+
 fn dir(home: &Path) -> PathBuf {
-    home.join("trusted")
+    home.join(DIR)
 }
 
 fn name(folder: &Path) -> String {

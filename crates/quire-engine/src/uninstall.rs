@@ -1,10 +1,10 @@
 //! What quire keeps on the disk: how much each part takes, and taking all of it away again.
 
 use crate::quire::{EngineError, Quire};
-use crate::rooted::lock_file;
+use crate::rooted::{lock_file, replaced_name};
 use crate::settings::Surroundings;
 use crate::usage::Usage;
-use crate::{Link, desktop, freeze, once, quire};
+use crate::{Link, desktop, facts, freeze, once, quire, trust};
 use quire_core::Task;
 use quire_core::bytes::unescape;
 use rustix::fs::{FlockOperation, flock};
@@ -75,10 +75,12 @@ const OURS: &[&str] = &[
     "once",
     "system",
     "trash",
+    trust::DIR,
     "gc.lock",
     "host.lock",
     "host.log",
     "host.sock",
+    facts::FILE,
     "page.key",
     "page.port",
     "quire-proof-",
@@ -162,7 +164,10 @@ pub async fn uninstall(surroundings: &Surroundings, purge: bool) -> Result<Unins
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         end_sandboxes(&home).map_err(failed)?;
-        let is_ours = |name: &str| OURS.iter().any(|ours| name == *ours || is_family(name, ours));
+        let is_ours = |name: &str| {
+            let name = replaced_name(name).unwrap_or(name);
+            OURS.iter().any(|ours| name == *ours || is_family(name, ours))
+        };
         take(&home, &is_ours, &mut done).map_err(failed)?;
     }
     if let Some(dir) = log.parent().filter(|dir| dir.is_dir() && **dir != home) {
@@ -185,7 +190,7 @@ pub async fn uninstall(surroundings: &Surroundings, purge: bool) -> Result<Unins
 }
 
 /// The files of settings.
-const SETTINGS: &[&str] = &["config.toml", "keys.toml"];
+const SETTINGS: &[&str] = &["config.toml", "hooks.json", "keys.toml"];
 
 /// Returns whether `ours` is the beginning of a name, as in `quire.db-wal`.
 fn is_family(name: &str, ours: &str) -> bool {
@@ -240,5 +245,36 @@ fn entries_or_none(dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
             Ok(vec![])
         }
         found => found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::settings::{self, Options};
+
+    /// Trust, what servers said of models, and hooks were left, and told to be somebody else's.
+    #[tokio::test]
+    async fn a_purge_leaves_nothing_that_quire_made() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        let env = [("QUIRE_HOME", "home"), ("XDG_CONFIG_HOME", "config"), ("HOME", "me")];
+        let env = env.map(|(name, value)| (name.to_owned(), at(value).display().to_string()));
+        let here = Surroundings { env: env.into(), cwd: at("folder") };
+        std::fs::create_dir_all(at("folder/.quire")).unwrap();
+        std::fs::create_dir_all(at("config/quire")).unwrap();
+        let hook = r#"{"hooks":{"Stop":[{"hooks":[{"type":"command","command":"true"}]}]}}"#;
+        std::fs::write(at("folder/.quire/hooks.json"), hook).unwrap();
+        std::fs::write(at("config/quire/hooks.json"), hook).unwrap();
+        let quire = Quire::open(&here).unwrap();
+        let read = settings::read(&Options::default(), Some(&at("folder")), &here).unwrap();
+        read.untrusted.unwrap().trust(quire.home()).unwrap();
+        Facts::default().store(&here).unwrap();
+        std::fs::write(at("home/.models.json.0123456789abcdef"), "killed in the midst").unwrap();
+        drop(quire);
+        let done = uninstall(&here, true).await.unwrap();
+        assert_eq!(done.left, [] as [PathBuf; 0], "{done:?}");
+        assert!(!at("home").exists() && !at("config/quire").exists() && at("folder/.quire").exists());
     }
 }

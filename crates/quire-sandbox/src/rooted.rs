@@ -5,14 +5,16 @@
 //! one name in a directory that is held open. A path string is never trusted twice.
 
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, openat2};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Longest path, in bytes, that is reached below a directory: what one system call takes.
 pub const PATH_MAX: usize = 4000;
@@ -195,12 +197,91 @@ pub fn lock_file(path: &Path) -> io::Result<File> {
     File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
-/// Writes `content` as `dir/name` so that after any crash there is the old file or the new one, whole.
+/// Takes a lock that its holders keep for moments. Waits for it, but not without end: a process may be held in the midst.
+pub fn lock_within(file: &File, most: Duration) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < most => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process holds it locked"));
+            }
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// Writes `content` as `dir/name`, for its owner alone; see [`replace`].
 pub fn replace_file(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let temp = dir.join(format!(".{name}.new"));
-    let mut file = File::create(&temp)?;
-    io::Write::write_all(&mut file, content)?;
-    file.sync_all()?;
-    std::fs::rename(&temp, dir.join(name))?;
-    sync_dir(dir)
+    replace(&dir.join(name), content, 0o600)
+}
+
+/// Writes a file in the place of whatever is at `path`, so that after any crash, and whoever else writes it, there is the old
+/// file or a new one, whole, with these permissions from the first.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let (dir, name) = path.parent().zip(path.file_name()).ok_or(io::ErrorKind::InvalidInput)?;
+    // A name of its own, so that no two writers share a file: the standard library seeds each of these anew.
+    let random = RandomState::new().build_hasher().finish();
+    let beside = dir.join(format!(".{}.{random:016x}", name.to_string_lossy()));
+    let written = (|| {
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&beside)?;
+        io::Write::write_all(&mut file, content)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)?;
+        sync_dir(dir)
+    })();
+    if written.is_err() {
+        // Whatever went wrong, a key must not lie about in a file that nobody knows of.
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Returns the name that a file was to have which [`replace`] wrote when it was killed.
+pub fn replaced_name(name: &str) -> Option<&str> {
+    let (name, random) = name.strip_prefix('.')?.rsplit_once('.')?;
+    (random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two who wrote at once wrote into one file, under one name.
+    #[test]
+    fn who_writes_a_file_at_once_leaves_it_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..4_u8 {
+                let dir = dir.path();
+                scope.spawn(move || {
+                    for round in 1..50_usize {
+                        replace_file(dir, "f", &vec![b'a' + writer; round * 1000]).unwrap();
+                        let found = std::fs::read(dir.join("f")).unwrap();
+                        assert!(!found.is_empty() && found.iter().all(|byte| *byte == found[0]));
+                    }
+                });
+            }
+        });
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["f"]);
+        assert_eq!(replaced_name(".rung.json.0123456789abcdef"), Some("rung.json"));
+        assert_eq!(replaced_name("rung.json"), None);
+    }
+
+    #[test]
+    fn a_lock_is_not_waited_for_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (File::open(dir.path()).unwrap(), File::open(dir.path()).unwrap());
+        lock_within(&one, Duration::ZERO).unwrap();
+        assert_eq!(
+            lock_within(&other, Duration::from_millis(20)).unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
+        drop(one);
+        lock_within(&other, Duration::from_millis(20)).unwrap();
+    }
 }

@@ -85,7 +85,7 @@ pub enum Command {
     /// Take an accept back
     Undo(TaskArgs),
     /// Drop a task; the real folder stays as it is
-    Discard(TaskArgs),
+    Discard(DiscardArgs),
     /// Answer what a task's agent asks you
     #[command(after_help = ANSWER_EXAMPLES)]
     Answer(AnswersArgs),
@@ -237,6 +237,15 @@ impl SettingsArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct DiscardArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Drop the rest of what was accepted in part
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct TaskArgs {
     /// The task's number, as `quire ls` shows it
     #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -320,7 +329,7 @@ pub struct AcceptArgs {
     #[arg(long, value_name = "HUNK", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Write only if the version is still the one with this hash, as `review` shows it
-    #[arg(long, value_name = "HASH")]
+    #[arg(long, value_name = "HASH", value_parser = hash)]
     pub seen: Option<String>,
     /// Also files that can run programs on your machine: hooks, editor tasks, build files
     #[arg(long)]
@@ -385,6 +394,9 @@ pub struct UninstallArgs {
     /// Also settings and keys, and the work of tasks that are not finished or not accepted
     #[arg(long)]
     pub purge: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -462,7 +474,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, Failure> {
         Err(text) if !text.use_stderr() => Ok(Parsed::Text(text)),
         Err(wrong) => {
             let command = first_word(&arguments).map(|at| arguments[at].to_string_lossy().into_owned());
-            Err(wrong_use(&wrong, command.as_deref()))
+            Err(wrong_use(&wrong, command.as_deref(), arguments.iter().any(|argument| argument == "--")))
         }
     }
 }
@@ -476,7 +488,7 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
 fn first_word(arguments: &[OsString]) -> Option<usize> {
     let mut at = 0;
     while let Some(argument) = arguments.get(at) {
-        if WITH_VALUE.iter().any(|option| argument == OsStr::new(option)) {
+        if WITH_VALUE.iter().any(|option| argument == OsStr::new(option)) || ends_with_value(argument) {
             at += 2;
         } else if argument.as_encoded_bytes().starts_with(b"-") && argument != "-" {
             at += 1;
@@ -485,6 +497,22 @@ fn first_word(arguments: &[OsString]) -> Option<usize> {
         }
     }
     None
+}
+
+/// Returns whether the last of several letters behind one dash has its value in the next argument, as in `-bm`.
+fn ends_with_value(argument: &OsStr) -> bool {
+    let letters = argument.to_str().and_then(|text| text.strip_prefix('-')).unwrap_or_default();
+    let has_value = |letter: char| WITH_VALUE.iter().any(|option| *option == format!("-{letter}"));
+    letters.char_indices().find(|(_, letter)| has_value(*letter)).is_some_and(|(at, letter)| {
+        at > 0 && !letters.starts_with('-') && at + letter.len_utf8() == letters.len()
+    })
+}
+
+/// Takes the beginning of a hash, long enough to mean one.
+fn hash(text: &str) -> Result<String, &'static str> {
+    let fine = (6..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fine.then(|| text.to_ascii_lowercase())
+        .ok_or("it is no hash as `quire review` shows it: at least six digits")
 }
 
 fn command_names() -> Vec<String> {
@@ -518,7 +546,7 @@ fn no_command(word: &str) -> Failure {
 }
 
 /// Turns clap's error into one of ours: what was wrong in its words, and where to read on.
-fn wrong_use(wrong: &clap::Error, command: Option<&str>) -> Failure {
+fn wrong_use(wrong: &clap::Error, command: Option<&str>, has_dashes: bool) -> Failure {
     let context = |kind| match wrong.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -544,7 +572,7 @@ fn wrong_use(wrong: &clap::Error, command: Option<&str>) -> Failure {
             format!("Read: {help}"),
         );
     }
-    if command == Some("sandbox") && wrong.kind() == ErrorKind::UnknownArgument {
+    if command == Some("sandbox") && wrong.kind() == ErrorKind::UnknownArgument && !has_dashes {
         let next = "Put `--` before the command: quire sandbox -- CMD...";
         let what = format!("`{}` is no option.", context(ContextKind::InvalidArg).unwrap_or_default());
         return Failure::new(Exit::WrongUse, what, "Nothing was started or changed.", next);

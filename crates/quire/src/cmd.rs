@@ -54,6 +54,11 @@ pub struct Face {
 }
 
 impl Face {
+    /// Returns whether a person can be asked.
+    pub fn can_ask(&self) -> bool {
+        self.err.terminal && !self.json && io::stdin().is_terminal()
+    }
+
     /// Returns whether more than the result is to be said.
     pub fn is_talkative(&self) -> bool {
         !self.quiet && !self.json
@@ -61,23 +66,24 @@ impl Face {
 }
 
 /// Opens what quire keeps, and says where an accept or undo had to be finished or rolled back first.
-pub fn open(face: &Face) -> Result<(Quire, Surroundings), Failure> {
+pub fn open() -> Result<(Quire, Surroundings), Failure> {
     let surroundings = Surroundings::capture();
     let quire = Quire::open(&surroundings)?;
+    say_recovered(&quire);
+    Ok((quire, surroundings))
+}
+
+/// Says what was found half done, whatever is asked for: it concerns the person's files.
+pub fn say_recovered(quire: &Quire) {
     for recovered in quire.recovered() {
         let what = if recovered.undo { "undo" } else { "accept" };
         let how = if recovered.after { "finished" } else { "rolled back" };
-        if !face.json {
-            follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
-        }
+        follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
     }
     for half in quire.unended() {
         let what = if half.undo { "undo" } else { "accept" };
-        if !face.json {
-            follow::say(&format!("Task {}, {what}: {}.", half.task, half.why));
-        }
+        follow::say(&format!("Task {}, {what}: {}.", half.task, half.why));
     }
-    Ok((quire, surroundings))
 }
 
 /// Returns the host's address for a task, with the keys of its models and its secrets handed over, where there are any.
@@ -124,14 +130,15 @@ pub fn say_unset(secrets: &[SecretRule], keys: &Keys, here: &Surroundings, face:
 /// Returns what to say where a task waits for a model to be named.
 pub fn no_model(task: u64, none: &NoModel) -> Failure {
     let example = none.with_key.first().map_or("PROVIDER", String::as_str);
-    Failure::new(
+    let failure = Failure::new(
         Exit::NoModel,
         none.to_string(),
         format!("Task {task} is kept with all its words; your folder has not changed."),
         format!(
             "Name a model (see: quire models): quire resume {task} -m {example}/MODEL. Without one: quire demo"
         ),
-    )
+    );
+    Failure { task: Some(task), ..failure }
 }
 
 /// Returns the home, from which on folders are named.
@@ -167,7 +174,7 @@ const WORDS_BYTES_MAX: u64 = 8 << 20;
 /// not said yes to, a person at the terminal is asked.
 pub fn resolve(options: &Options, surroundings: &Surroundings, face: &Face) -> Result<Resolved, Failure> {
     let mut options = options.clone();
-    let can_ask = face.err.terminal && !face.json && std::io::stdin().is_terminal();
+    let can_ask = face.can_ask();
     let resolved = match settings::resolve(&options, surroundings) {
         Err(SettingsError::Folder(unsure @ FolderError::NeedsConfirmation { .. })) => {
             if !can_ask || !confirm(&clean(&format!("{unsure} Go on?")))? {

@@ -43,6 +43,8 @@ pub struct Failure {
     pub what: String,
     pub safe: String,
     pub next: String,
+    /// The task that is kept all the same, for scripts that made it.
+    pub task: Option<u64>,
 }
 
 impl Failure {
@@ -52,14 +54,17 @@ impl Failure {
         safe: impl Into<String>,
         next: impl Into<String>,
     ) -> Failure {
-        Failure { exit, what: what.into(), safe: safe.into(), next: next.into() }
+        Failure { exit, what: what.into(), safe: safe.into(), next: next.into(), task: None }
     }
 
     /// Returns the lines for stderr, without the last line break: three plain ones, or one of JSON.
     pub fn text(&self, json: bool) -> String {
         if json {
-            let Failure { exit, what, safe, next } = self;
-            let error = json!({"exit": *exit as u8, "what": what, "safe": safe, "next": next});
+            let Failure { exit, what, safe, next, task } = self;
+            let mut error = json!({"exit": *exit as u8, "what": what, "safe": safe, "next": next});
+            if let Some(task) = task {
+                error["task"] = json!(task);
+            }
             return json!({"v": 1, "error": error}).to_string();
         }
         let lines = [format!("quire: {}", self.what), format!("  {}", self.safe), format!("  {}", self.next)];
@@ -163,9 +168,9 @@ impl From<NoModel> for Failure {
     }
 }
 
-/// A result that could not be written to stdout.
+/// Most often a result that could not be written to stdout; where it is anything else, whoever met it says what it was.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure::new(Exit::Trouble, format!("The result could not be written: {error}."), "", "Try again.")
+        Failure::new(Exit::Trouble, format!("quire could not read or write: {error}."), "", "Try again.")
     }
 }

@@ -39,6 +39,8 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
         (&["sandbox"], "The following required arguments were not provided: <CMD>..."),
         (&["allow"], "The following required arguments were not provided: <N>"),
         (&["sandbox", "ls"], "`ls` is no option."),
+        (&["sandbox", "--bogus", "--", "ls"], "Unexpected argument '--bogus' found."),
+        (&["accept", "1", "--seen", "12"], "at least six digits"),
         (&["completions", "tcsh"], "Invalid value 'tcsh' for '<SHELL>'"),
         (&["ask"], "The following required arguments were not provided: <QUESTION>"),
         (&["ask", " "], "Invalid value"),

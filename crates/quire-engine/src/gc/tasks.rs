@@ -18,7 +18,7 @@ impl Clearing<'_> {
     pub fn tasks(&mut self) -> Result<Live, EngineError> {
         let mut live = Live::default();
         for id in self.quire.store().tasks()? {
-            let task = self.quire.task(id)?;
+            let task = self.quire.task_as_it_is(id)?;
             let place = self.quire.place(id);
             let aged = task.is_whole() && self.is_past(task.last_ms);
             if aged && !task.cleared && !self.forget(&task)? {

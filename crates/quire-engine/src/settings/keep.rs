@@ -2,7 +2,8 @@
 //! comments too, stays as it is. Done only for what a person set on the page.
 
 use super::{Options, SettingsError, Surroundings, read};
-use crate::plain_file::{read_start, replace};
+use crate::plain_file::read_start;
+use crate::rooted::replace;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -7,10 +7,10 @@ use crate::layout::one_line;
 use crate::terminal::{clean, print};
 use quire_engine::{Choice, EngineError};
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, Write};
 
 pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let id = args.task.task;
     let mut choice = Choice {
         paths: args.paths.iter().map(|path| path.as_os_str().to_owned()).collect(),
@@ -20,7 +20,7 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         unchecked: args.unchecked,
     };
     let written = match quire.accept(id, &choice) {
-        Err(EngineError::Programs { paths, .. }) if is_asked(face) && assents(&paths)? => {
+        Err(EngineError::Programs { paths, .. }) if face.can_ask() && assents(&paths)? => {
             choice.programs = true;
             quire.accept(id, &choice)?
         }
@@ -36,11 +36,6 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
     }
     print(&text)?;
     Ok(Exit::Done)
-}
-
-/// Whether somebody is there to be asked.
-fn is_asked(face: &Face) -> bool {
-    !face.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 fn assents(paths: &[(quire_core::RelPath, &'static str)]) -> Result<bool, Failure> {

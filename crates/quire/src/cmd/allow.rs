@@ -11,7 +11,7 @@ use quire_core::view;
 use quire_engine::keys::Keys;
 
 pub fn answer(args: &AnswerArgs, allow: bool, face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let id = args.task.task;
     let task = quire.task(id)?;
     if task.phase == Phase::Discarded {

@@ -12,7 +12,7 @@ use quire_core::{Task, view};
 use quire_engine::keys::Keys;
 
 pub fn answer(args: &AnswersArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let id = args.task.task;
     let before = quire.task(id)?;
     if before.phase == Phase::Discarded {
@@ -48,7 +48,7 @@ fn asked_here(task: &Task, face: &Face) -> Result<Vec<Said>, Failure> {
     if open.is_empty() {
         return Err(nothing(format!("Task {id} asks nothing."), "See all tasks: quire ls".to_owned()));
     }
-    if !converse::can(face) {
+    if !face.can_ask() {
         let commands: Vec<String> = open.iter().map(|question| question.answer.clone()).collect();
         return Err(Failure::new(
             Exit::NeedsYou,
@@ -76,6 +76,10 @@ fn read(arguments: &[String], task: &Task) -> Result<Vec<Said>, Failure> {
         match (numbered, open.as_slice()) {
             (Some((number, words)), _) if task.asking(number).is_some() => {
                 Ok((number, Some(words.trim().to_owned()).filter(|words| !words.is_empty())))
+            }
+            // To the only question an answer may well look so.
+            (Some(_), [only]) if arguments.len() == 1 => {
+                Ok((only.question, Some(argument.trim().to_owned())))
             }
             (Some((number, _)), _) => {
                 Err(nothing(format!("Task {id} did not ask question {number}."), which()))

@@ -7,7 +7,7 @@ use crate::error::{Exit, Failure};
 use quire_core::task::Phase;
 
 pub fn compact(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let id = args.task;
     quire.compact(id)?;
     nudge_host(&quire, id)?;

@@ -2,28 +2,24 @@
 //! carried out. Each has a command as well, and nothing but a typed line is an answer.
 
 use crate::cmd::{Face, wait};
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
+use crate::interrupt::Interrupts;
 use crate::layout::framed;
 use crate::terminal::{clean, read_line};
+use quire_core::Hash;
 use quire_core::event::Why;
 use quire_core::task::Phase;
 use quire_core::view::{self, AgentQuestion};
 use quire_engine::Quire;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
-use tokio::signal::unix::{SignalKind, signal};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// The number of a question, and the answer; `None` takes what was assumed.
 pub type Said = (u32, Option<String>);
 
-/// Returns whether a person can be asked here.
-pub fn can(face: &Face) -> bool {
-    face.err.terminal && !face.json && std::io::stdin().is_terminal()
-}
-
 /// Asks what a task that rests waits for. Returns whether it goes on.
 pub fn converse(quire: &Quire, id: u64, face: &Face) -> Result<bool, Failure> {
-    if !can(face) {
+    if !face.can_ask() {
         return Ok(false);
     }
     let task = quire.task(id)?;
@@ -40,7 +36,8 @@ pub fn converse(quire: &Quire, id: u64, face: &Face) -> Result<bool, Failure> {
                 Some("y" | "Y" | "yes") => quire.resume(id, None)?,
                 Some("e" | "E" | "edit") => {
                     if let Some(edited) = edit_plan(quire, id, plan)? {
-                        quire.agree(id, &edited, None)?;
+                        let agreed = quire.agree(id, &edited.text, None);
+                        edited.after(agreed.map_err(Failure::from))?;
                     }
                 }
                 _ => {}
@@ -82,19 +79,56 @@ pub fn plan_text(task: u64, plan: &str, width: usize) -> String {
     format!("Task {task} has a plan. Your folder has not changed.\n\n{}\n", framed(plan.trim(), width, "  "))
 }
 
-/// Lets the person edit a plan in their editor. Returns `None` where the editor failed.
-pub fn edit_plan(quire: &Quire, id: u64, plan: &str) -> Result<Option<String>, Failure> {
+/// A plan as its person edited it. The file stays until the plan is in the log.
+pub struct Edited {
+    pub text: String,
+    path: PathBuf,
+}
+
+impl Edited {
+    /// Removes the file after what came of the plan, or says where the edits are.
+    pub fn after<T>(&self, came: Result<T, Failure>) -> Result<T, Failure> {
+        match came {
+            Ok(done) => {
+                // Left over it does no harm: it goes with the task.
+                let _ = std::fs::remove_file(&self.path);
+                Ok(done)
+            }
+            Err(failure) => Err(Failure { safe: kept(&self.path), ..failure }),
+        }
+    }
+}
+
+fn kept(path: &Path) -> String {
+    format!("Your edits are in {}; editing the plan again goes on from there.", path.display())
+}
+
+/// Lets the person edit a plan in their editor, from where they left it if that came to nothing. Returns `None` where the editor
+/// failed.
+pub fn edit_plan(quire: &Quire, id: u64, plan: &str) -> Result<Option<Edited>, Failure> {
     let dir = quire.home().join("tasks").join(id.to_string());
-    std::fs::create_dir_all(&dir)?;
-    let path = dir.join("plan.md");
-    std::fs::write(&path, clean(&format!("{}\n", plan.trim())))?;
-    let edited = edit(&path);
-    let text = std::fs::read_to_string(&path);
-    std::fs::remove_file(&path)?;
-    if !edited? {
+    // Another plan has another file.
+    let path = dir.join(format!("plan-{}.md", Hash::of(plan.as_bytes()).short()));
+    let failed = |error: std::io::Error| {
+        let what = format!("The plan could not be edited: {error}.");
+        Failure::new(Exit::Trouble, what, kept(&path), format!("Begin with it as it is: quire resume {id}"))
+    };
+    if !path.exists() {
+        std::fs::create_dir_all(&dir).map_err(failed)?;
+        std::fs::write(&path, clean(&format!("{}\n", plan.trim()))).map_err(failed)?;
+    }
+    if !edit(&path).map_err(failed)? {
         return Ok(None);
     }
-    Ok(Some(text?.trim().to_owned()))
+    let text = String::from_utf8(std::fs::read(&path).map_err(failed)?).map_err(|_| {
+        Failure::new(
+            Exit::WrongUse,
+            "The edited plan is not text in UTF-8.",
+            kept(&path),
+            format!("Edit it again: quire resume {id} --edit"),
+        )
+    })?;
+    Ok(Some(Edited { text: text.trim().to_owned(), path }))
 }
 
 /// Runs the person's editor on a file, as git does. Returns whether it ended well.
@@ -115,13 +149,13 @@ fn typed(prompt: &str) -> Result<Option<String>, Failure> {
     let mut err = std::io::stderr();
     let _ = write!(err, "{prompt}").and_then(|()| err.flush());
     wait(async {
-        let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut interrupts = Interrupts::begin()?;
         let (sender, line) = tokio::sync::oneshot::channel();
         // A thread of its own, which may go on reading when nobody waits for it any more.
         std::thread::spawn(move || sender.send(read_line()));
         tokio::select! {
             line = line => Ok(line.unwrap_or(Ok(None))?),
-            _ = interrupts.recv() => {
+            () = interrupts.next() => {
                 let _ = writeln!(std::io::stderr());
                 Ok(None)
             }

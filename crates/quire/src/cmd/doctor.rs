@@ -1,6 +1,6 @@
 //! `quire doctor`: what works on this machine, each thing proved by doing it.
 
-use crate::cmd::{Face, wait};
+use crate::cmd::{Face, say_recovered, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
 use quire_engine::conventions::{self, Told};
@@ -44,6 +44,7 @@ pub fn doctor(face: &Face, fix: bool) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     match &quire {
         Ok(quire) => {
+            say_recovered(quire);
             let whole = quire.store().check();
             let says = |()| format!("{} reads and writes, every page of it", quire.home().display());
             rows.push(Row::of(
@@ -74,7 +75,13 @@ pub fn doctor(face: &Face, fix: bool) -> Result<Exit, Failure> {
             },
         }),
     }
-    rows.push(models_row(&surroundings)?);
+    // What is wrong with the settings is a finding as well, and the rest is looked at all the same.
+    rows.push(models_row(&surroundings).unwrap_or_else(|failure| Row {
+        name: "models",
+        works: false,
+        says: failure.what,
+        next: failure.next,
+    }));
     rows.push(folder_row(&surroundings));
     for row in rows.iter().rev().filter(|row| !row.works) {
         exit = match row.name {

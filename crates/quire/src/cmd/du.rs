@@ -14,7 +14,7 @@ use std::path::Path;
 const ROWS_MAX: usize = 8;
 
 pub fn du(face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let shares = quire.usage(&here)?;
     if face.json {
         let all: u64 = shares.iter().map(|share| share.bytes).sum();

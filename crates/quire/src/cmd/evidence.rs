@@ -22,8 +22,12 @@ pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Fa
     let (task, diff) = (quire.task(id)?, quire.diff(id)?);
     let unwritten = |error: io::Error| {
         let next = "Name a folder that is not there yet, in a place where you may write";
+        let exit = match error.kind() {
+            io::ErrorKind::AlreadyExists => Exit::WrongUse,
+            _ => Exit::Trouble,
+        };
         Failure::new(
-            Exit::Trouble,
+            exit,
             format!("The evidence cannot be written to {}: {error}.", dir.display()),
             "Task and folder are as they were.",
             next.to_owned(),
@@ -46,8 +50,11 @@ pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Fa
         files.extend(checks(quire, version)?);
         files.extend(pictures(quire, version)?);
     }
-    for (name, content) in &files {
-        fs::write(dir.join(name), content).map_err(unwritten)?;
+    let written = files.iter().try_for_each(|(name, content)| fs::write(dir.join(name), content));
+    if let Err(error) = written {
+        // Made here, and in the way of the next try.
+        let _ = fs::remove_dir_all(dir);
+        return Err(unwritten(error));
     }
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     if face.json {

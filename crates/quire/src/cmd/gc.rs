@@ -9,7 +9,7 @@ use quire_engine::gc::{Cleared, KEPT};
 use serde_json::json;
 
 pub fn gc(args: &GcArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let cleared = quire.clear(args.dry_run)?;
     if face.json {
         let days = KEPT.as_secs() / (24 * 3600);

@@ -15,7 +15,7 @@ use quire_core::view::{count, first_line, hook_text, reached_text, size};
 const WORDS_MAX: usize = 100;
 
 pub fn log(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let events = quire.events(args.task, 0)?;
     if face.json {
         for logged in &events {
@@ -127,7 +127,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
                 0 => String::new(),
                 calls => format!(", {}", count(calls as u64, "call")),
             };
-            let tokens = thousands(reply.usage.input + reply.usage.output);
+            let tokens = thousands(reply.usage.input.saturating_add(reply.usage.output));
             let said = if reply.text.trim().is_empty() {
                 String::new()
             } else {

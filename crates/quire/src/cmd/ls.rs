@@ -16,7 +16,7 @@ use std::path::Path;
 const QUESTIONS_MAX: usize = 3;
 
 pub fn ls(face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let tasks = quire.tasks()?;
     let rows = view::rows(&tasks, follow::now_ms());
     let spent = quire.spent()?;
@@ -44,7 +44,11 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
     }
     // After a reboot nothing drives what is at work until a command asks for it.
     if !at_work.is_empty() {
-        let keys = Keys::read(&here)?;
+        // The list is told; a task that wants the key waits for its person and says so.
+        let keys = Keys::read(&here).unwrap_or_else(|error| {
+            follow::say(&error.to_string());
+            Keys::default()
+        });
         wait(async {
             for task in at_work {
                 to_host(&quire, task, &keys, &here).await?;
@@ -96,7 +100,10 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
         out.push('\n');
         let indent = " ".repeat(number + 5);
         if let Some(ports) = listening.get(&row.task) {
-            out.push_str(&format!("{indent}{}\n", cut(&listening_text(ports), look.width - number - 5)));
+            out.push_str(&format!(
+                "{indent}{}\n",
+                cut(&listening_text(ports), look.width.saturating_sub(number + 5))
+            ));
         }
         for question in row.questions.iter().take(QUESTIONS_MAX) {
             let (text, commands) = (one_line(&question.text), one_line(&question.commands()));

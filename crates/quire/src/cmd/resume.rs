@@ -1,7 +1,7 @@
 //! `quire resume N`: lets a task that waits go on, and returns at once.
 
 use crate::cli::ResumeArgs;
-use crate::cmd::converse::edit_plan;
+use crate::cmd::converse::{Edited, edit_plan};
 use crate::cmd::{Face, open, print_state, to_host, wait};
 use crate::error::{Exit, Failure};
 use quire_core::event::Why;
@@ -11,7 +11,7 @@ use quire_engine::Quire;
 use quire_engine::keys::Keys;
 
 pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let id = args.task.task;
     let task = quire.task(id)?;
     let keys = Keys::read(&here)?;
@@ -39,15 +39,19 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
         }
     }
     let edited = edited_plan(args, &task, &quire)?;
-    let (model, plan) = (args.model.as_deref(), edited.as_deref());
-    let task = wait(quire.carry_on(id, budget, model, plan, &keys, &here))??;
+    let (model, plan) = (args.model.as_deref(), edited.as_ref().map(|edited| edited.text.as_str()));
+    let went_on = wait(quire.carry_on(id, budget, model, plan, &keys, &here))?.map_err(Failure::from);
+    let task = match &edited {
+        Some(edited) => edited.after(went_on),
+        None => went_on,
+    }?;
     wait(to_host(&quire, &task, &keys, &here))??;
     print_state(&task, &format!("Task {id} goes on. Follow it: quire watch {id}"), face)?;
     Ok(Exit::Done)
 }
 
 /// Returns the plan as its person edited it, where they want to.
-fn edited_plan(args: &ResumeArgs, task: &Task, quire: &Quire) -> Result<Option<String>, Failure> {
+fn edited_plan(args: &ResumeArgs, task: &Task, quire: &Quire) -> Result<Option<Edited>, Failure> {
     if !args.edit {
         return Ok(None);
     }
@@ -63,7 +67,8 @@ fn edited_plan(args: &ResumeArgs, task: &Task, quire: &Quire) -> Result<Option<S
     let next = format!("Try again, or say what should be different: quire revise {id} \"...\"");
     match edited {
         None => Err(wrong("The editor did not end well, so the plan stays as it was.".to_owned(), next)),
-        Some(plan) if plan.is_empty() => {
+        Some(edited) if edited.text.is_empty() => {
+            edited.after(Ok(()))?;
             Err(wrong("The plan was emptied, so nothing begins.".to_owned(), next))
         }
         plan => Ok(plan),

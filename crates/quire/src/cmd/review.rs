@@ -41,12 +41,14 @@ const SIDE_LINES_MAX: usize = 6;
 const LOOK_MAX: usize = 20;
 
 pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let id = args.task.task;
     if args.diff {
         let diff = quire.diff(id)?;
         if face.json {
-            print_json(json!({"task": id, "diff": String::from_utf8_lossy(&diff)}))?;
+            let text = String::from_utf8_lossy(&diff);
+            let lossy = matches!(text, std::borrow::Cow::Owned(_));
+            print_json(json!({"task": id, "diff": text, "lossy": lossy}))?;
         } else if face.out.terminal {
             pager::show(&painted_diff(&clean(&String::from_utf8_lossy(&diff)), &face.out), &face.out)?;
         } else {
@@ -331,8 +333,10 @@ fn foot(review: &Review) -> String {
         rows.push((assumed.answer.clone(), "confirm or change what it assumed".to_owned()));
     }
     rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned()));
-    if review.taken == Taken::No {
-        rows.push((format!("quire discard {id}"), "drop it".to_owned()));
+    match review.taken {
+        Taken::No => rows.push((format!("quire discard {id}"), "drop it".to_owned())),
+        Taken::Part => rows.push((format!("quire discard {id} --yes"), "leave the rest".to_owned())),
+        Taken::Whole | Taken::Earlier => {}
     }
     let widest = rows.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
     let rows = rows.iter().map(|(command, does)| format!("{}   {does}\n", pad(command, widest)));

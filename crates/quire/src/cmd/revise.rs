@@ -8,7 +8,7 @@ use quire_engine::keys::Keys;
 
 pub fn revise(args: &ReviseArgs, face: &Face) -> Result<Exit, Failure> {
     let words = words(&args.words)?;
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let id = args.task.task;
     let keys = Keys::read(&here)?;
     let task = wait(quire.revise(id, &words, &keys, &here))??;

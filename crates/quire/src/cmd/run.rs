@@ -28,7 +28,7 @@ pub fn begin(
 ) -> Result<Exit, Failure> {
     // Before anything is opened: a wrong setting or folder leaves nothing behind.
     let resolved = resolve(options, &Surroundings::capture(), face)?;
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let keys = Keys::read(&here)?;
     say_unset(&resolved.settings.secrets, &keys, &here, face);
     let task = wait(quire.begin(&resolved, words, &keys, &here))??;

@@ -1,7 +1,7 @@
 //! `quire sandbox -- CMD`: runs one command on a copy of the machine and shows what it would change.
 
 use crate::cli::SandboxArgs;
-use crate::cmd::{Face, resolve, say_unset, wait};
+use crate::cmd::{Face, follow, resolve, say_recovered, say_unset, wait};
 use crate::error::{Exit, Failure};
 use crate::terminal::{clean, print};
 use quire_core::Entry;
@@ -19,6 +19,7 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
     let surroundings = Surroundings::capture();
     let resolved = resolve(&args.settings.options(), &surroundings, face)?;
     let quire = Quire::open(&surroundings)?;
+    say_recovered(&quire);
     let words: Vec<String> =
         args.command.iter().map(|word| quoted(word.as_bytes())).collect::<Option<_>>().ok_or_else(|| {
             Failure::new(
@@ -42,11 +43,9 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
             })
         ))?;
     } else {
-        print(&format!(
-            "{}\n{}",
-            clean(once.output.trim_end()),
-            clean(&changes(&once, &resolved.settings.sandbox.net))
-        ))?;
+        // The command's own words are the result; quire's go where they are told from them.
+        print(&clean(&once.output))?;
+        follow::say(clean(&changes(&once, &resolved.settings.sandbox.net)).trim_end());
     }
     Ok(if once.exit == Some(0) { Exit::Done } else { Exit::Failed })
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub fn serve(args: &ServeArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     wait(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut end = signal(SignalKind::terminate())?;
@@ -32,15 +32,15 @@ pub fn serve(args: &ServeArgs, face: &Face) -> Result<Exit, Failure> {
         };
         let ready = || told(&stand, args.task.task, address, face);
         let ended = tokio::select! {
-            ended = stand.run(Some(listener), ready, live) => Some(ended),
-            _ = interrupt.recv() => None,
-            _ = end.recv() => None,
-            _ = hang_up.recv() => None,
+            ended = stand.run(Some(listener), ready, live) => Ok(ended),
+            _ = interrupt.recv() => Err(Exit::Interrupted),
+            _ = end.recv() => Err(Exit::Done),
+            _ = hang_up.recv() => Err(Exit::Done),
         };
         stand.end().await?;
         match ended {
-            Some(error) => Err(error.into()),
-            None => Ok(Exit::Done),
+            Ok(error) => Err(error.into()),
+            Err(exit) => Ok(exit),
         }
     })?
 }

@@ -1,7 +1,7 @@
 //! `quire trust`: shows what a folder brings of its own (settings that allow more, hooks), and lets it take effect.
 
 use crate::cli::TrustArgs;
-use crate::cmd::{Face, print_json};
+use crate::cmd::{Face, follow, print_json, say_recovered};
 use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, confirm, print};
@@ -10,7 +10,6 @@ use quire_engine::settings::{self, Options, Surroundings};
 use quire_engine::trust::{Wants, distrust};
 use quire_engine::{EngineError, Quire};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::path::Path;
 
 pub fn trust(args: &TrustArgs, face: &Face) -> Result<Exit, Failure> {
@@ -26,6 +25,7 @@ pub fn trust(args: &TrustArgs, face: &Face) -> Result<Exit, Failure> {
     })?;
     // Made where there is none yet, because trust is kept in it.
     let quire = Quire::open(&here)?;
+    say_recovered(&quire);
     let failed = |why| EngineError::Home { path: quire.home().to_owned(), why };
     if args.remove {
         let was = distrust(quire.home(), &folder).map_err(failed)?;
@@ -42,10 +42,9 @@ pub fn trust(args: &TrustArgs, face: &Face) -> Result<Exit, Failure> {
     };
     if !args.yes {
         if !face.json {
-            print(&list(&wants))?;
+            follow::say(list(&wants).trim_end());
         }
-        let can_ask = face.err.terminal && !face.json && std::io::stdin().is_terminal();
-        if !can_ask || !confirm("Let it take effect, in tasks that begin from now on?")? {
+        if !face.can_ask() || !confirm("Let it take effect, in tasks that begin from now on?")? {
             return Err(Failure::new(
                 Exit::NeedsYou,
                 "The folder is not trusted.",

@@ -8,7 +8,7 @@ use crate::terminal::{clean, print};
 use serde_json::json;
 
 pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, _) = open(face)?;
+    let (quire, _) = open()?;
     let id = args.task;
     let written = quire.undo(id)?;
     if face.json {

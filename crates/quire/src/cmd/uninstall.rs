@@ -10,7 +10,6 @@ use quire_engine::settings::Surroundings;
 use quire_engine::uninstall::{Uninstalled, uninstall as remove};
 use quire_engine::{EngineError, Quire, quire};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// Open tasks that are named; `quire ls` has them all.
@@ -23,14 +22,15 @@ pub fn uninstall(args: &UninstallArgs, face: &Face) -> Result<Exit, Failure> {
     if !open.is_empty() && !args.purge {
         return Err(would_lose(&open));
     }
-    let can_ask = face.err.terminal && !face.json && std::io::stdin().is_terminal();
-    if can_ask && !confirm(&clean(&question(&home, &open, args.purge)))? {
-        return Err(Failure::new(
-            Exit::NeedsYou,
-            "Nothing was removed.",
-            "All is as it was.",
-            "See: quire du",
-        ));
+    // Where nothing is, there is nothing to be asked.
+    let is_there = home.exists() || here.config_dir().is_some_and(|dir| dir.exists());
+    if is_there && !args.yes {
+        let question = question(&home, &open, args.purge);
+        if !face.can_ask() || !confirm(&clean(&format!("{question}?")))? {
+            let again = if args.purge { "quire uninstall --purge --yes" } else { "quire uninstall --yes" };
+            let next = format!("To see what there is: quire du. If you mean it: {again}");
+            return Err(Failure::new(Exit::NeedsYou, format!("{question}."), "Nothing was removed.", next));
+        }
     }
     let done = wait(remove(&here, args.purge))??;
     let binary = std::env::current_exe().ok();
@@ -82,7 +82,7 @@ fn question(home: &Path, open: &[Task], purge: bool) -> String {
             view::count(n as u64, "task")
         ),
     };
-    format!("{what} ({})?", home.display())
+    format!("{what} ({})", home.display())
 }
 
 fn text(done: &Uninstalled, binary: Option<&Path>) -> String {

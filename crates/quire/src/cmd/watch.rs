@@ -9,7 +9,7 @@ use quire_core::task::Phase;
 use quire_engine::keys::Keys;
 
 pub fn watch(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let mut task = quire.task(args.task)?;
     if task.phase != Phase::Working {
         if !converse(&quire, task.id, face)? {

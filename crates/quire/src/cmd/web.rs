@@ -16,7 +16,7 @@ pub fn web(args: &WebArgs, face: &Face) -> Result<Exit, Failure> {
     if args.install {
         return install(face);
     }
-    let (quire, here) = open(face)?;
+    let (quire, here) = open()?;
     let at = wait(async { quire.link().await?.page(&here).await.map_err(quire_engine::EngineError::from) })??;
     let address = format!("http://127.0.0.1:{}/enter#t={}", at.port, at.token);
     if face.json {
@@ -25,7 +25,8 @@ pub fn web(args: &WebArgs, face: &Face) -> Result<Exit, Failure> {
     }
     if !args.print && has_a_screen(&here) && opened(&address, &here) {
         if face.is_talkative() {
-            follow::say("The page is open in your browser.");
+            // Whether a browser came up nobody can see from here.
+            follow::say(&format!("The page opens in your browser; if not: {address}"));
         }
         return Ok(Exit::Done);
     }

@@ -8,6 +8,7 @@ use quire_core::merge::Overlap;
 use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::freeze::FreezeError;
+use quire_engine::store::AppendError;
 use quire_engine::{EngineError, ServeError};
 
 /// Columns of one side's line that are shown where two do not fit.
@@ -27,8 +28,8 @@ impl From<EngineError> for Failure {
             EngineError::Not { task, .. } => {
                 (Exit::WrongUse, NOTHING, format!("See where it stands: quire ls; quire log {task}"))
             }
-            EngineError::Seen { task, .. } => (
-                Exit::FolderChanged,
+            EngineError::Seen { task, .. } | EngineError::Overtaken { task } => (
+                Exit::NeedsYou,
                 "Nothing was written.",
                 format!("Look at it as it is now: quire review {task}"),
             ),
@@ -94,6 +95,12 @@ impl From<EngineError> for Failure {
             EngineError::Link(_) | EngineError::Host(_) => {
                 (Exit::Trouble, LOG, "Run it in view to see why: quire host".to_owned())
             }
+            EngineError::Append(AppendError::Conflict { .. } | AppendError::Illegal(_)) => (
+                Exit::WrongUse,
+                "Nothing was changed by this.",
+                "Another command changed the task at the same moment. See where it stands: quire ls"
+                    .to_owned(),
+            ),
             EngineError::Open(_)
             | EngineError::Read(_)
             | EngineError::Append(_)

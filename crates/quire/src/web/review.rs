@@ -9,9 +9,9 @@ use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, quoting};
 use crate::web::{Page, changes, icons, lock, result, story};
 use maud::{Markup, html};
+use quire_core::Task;
 use quire_core::event::Listing;
 use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, reviewed_text, sentence};
-use quire_core::{Phase, Task};
 use std::collections::HashMap;
 
 /// Paths under "Look here first"; more than these nobody looks at one by one.
@@ -282,7 +282,7 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
     let at = format!("/tasks/{}", task.id);
     let folder = view::short_folder(&task.charter.folders[0], crate::cmd::home().as_deref());
     let count = view::count(review.files.len() as u64, "file");
-    let is_now = matches!(task.phase, Phase::Ready | Phase::Accepted);
+    let is_now = task.is_at_rest();
     html! {
         div.accept role="region" aria-label="Decision" { div {
             @if review.files.is_empty() {
@@ -299,6 +299,7 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                         }
                     }
                 }
+                @if review.taken == Taken::Part { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Leave the rest" }, &[])) }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
                 @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
                 @if review.fails() && review.taken == Taken::No {

@@ -54,7 +54,7 @@ fn what_is_uninstalled_leaves_no_trace() {
     let model = Model::saying(vec![shell("echo two > a; touch /etc/made"), say("Done.")]);
     stage.use_model(&model, Wire::Chat);
     stage.file("a", "one\n");
-    let nothing = stage.quire(&["uninstall"]).exits(0);
+    let nothing = stage.quire(&["uninstall", "--yes"]).exits(0);
     assert!(nothing.out.contains("nothing of quire's"), "{}", nothing.out);
     let before = all(stage.base());
     stage.quire(&["change it"]).exits(0);
@@ -65,12 +65,14 @@ fn what_is_uninstalled_leaves_no_trace() {
     stage.quire(&["review", "1"]).exits(0);
     stage.quire(&["accept", "1"]).exits(0);
     let settings = stage.base().join("config/quire/config.toml");
-    let done = stage.json(&["uninstall"]);
+    let asks = ["Remove all that quire keeps", "Nothing was removed", "quire uninstall --yes"];
+    stage.quire(&["uninstall"]).exits(3).tells(&asks);
+    let done = stage.json(&["uninstall", "--yes"]);
     assert_eq!(done["uninstalled"]["kept"][0], settings.to_str().unwrap(), "{done}");
     assert!(done["binary"].is_string());
     assert_eq!(all(stage.base()), before, "only the folder's own file changed");
     assert_eq!(fs::read_to_string(stage.folder.join("a")).unwrap(), "two\n");
-    stage.quire(&["uninstall", "--purge"]).exits(0);
+    stage.quire(&["uninstall", "--purge", "--yes"]).exits(0);
     assert!(!settings.exists() && !settings.parent().unwrap().exists());
     let bare = before.into_iter().filter(|path| !path.starts_with(stage.base().join("config/quire")));
     assert_eq!(all(stage.base()), bare.collect());
@@ -87,7 +89,7 @@ fn a_purge_takes_what_was_not_accepted_and_what_runs_and_nothing_of_anybody_else
     model.wait_for(0, 1);
     stage.quire(&["uninstall"]).exits(3).tells(&["1 (working: wait)"]);
     fs::write(stage.data().join("mine.txt"), "not quire's").unwrap();
-    let done = stage.quire(&["uninstall", "--purge"]).exits(0);
+    let done = stage.quire(&["uninstall", "--purge", "--yes"]).exits(0);
     assert!(
         done.out.contains("not quire's") && done.out.contains("The program itself is left: rm '"),
         "{}",

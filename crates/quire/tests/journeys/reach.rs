@@ -251,8 +251,8 @@ fn a_project_may_only_narrow_the_network() {
     assert!(model.asked().last().is_some_and(|asked| asked.body.contains("There is no network.")));
     let other =
         stage.quire(&["sandbox", "--net", "registries", "--", "curl", "-sS", "http://docs.example.org/"]);
-    assert!(other.out.contains("refused: docs.example.org:80 (not on this task's list)"), "{}", other.out);
-    assert!(other.out.contains("To let it: --net registries,docs.example.org"), "{}", other.out);
+    assert!(other.err.contains("refused: docs.example.org:80 (not on this task's list)"), "{}", other.err);
+    assert!(other.err.contains("To let it: --net registries,docs.example.org"), "{}", other.err);
 }
 
 /// One small package of each, from the registries that this machine is set to, and a repository from a host that is named.

@@ -30,7 +30,7 @@ fn get(address: &str) -> String {
 #[track_caller]
 fn leave(stage: &Stage, running: Running) {
     running.signal(libc::SIGINT);
-    running.end().exits(0);
+    running.end().exits(130);
     assert_eq!(fs::read_dir(stage.data().join("once")).unwrap().count(), 0);
 }
 
