@@ -124,7 +124,7 @@ fn journey(stage: &Stage, wire: Wire) {
             },
         ));
     now().assert_is(&part, "after an accept of a part");
-    stage.quire(&["discard", "1"]).exits(2).tells(&["quire undo 1"]);
+    stage.quire(&["discard", "1"]).exits(3).tells(&["quire undo 1"]);
     stage.quire(&["undo", "1"]).exits(0);
     now().assert_is(&before, "after undo of a part");
 
