@@ -335,7 +335,7 @@ fn foot(review: &Review) -> String {
     rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned()));
     match review.taken {
         Taken::No => rows.push((format!("quire discard {id}"), "drop it".to_owned())),
-        Taken::Part => rows.push((format!("quire discard {id} --yes"), "leave the rest".to_owned())),
+        Taken::Part => rows.push((format!("quire discard {id}"), "leave the rest".to_owned())),
         Taken::Whole | Taken::Earlier => {}
     }
     let widest = rows.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
@@ -591,6 +591,7 @@ pub mod tests {
             ○ wrong, src/tax.rs:3: It rounds twice.
     LOOK    gone.txt  is deleted
             run.sh  can now be run as a program
+            pic.png  is no text, or too large: taken without a look inside
             bad\x1b[31m\xff.txt  its name holds a control character (U+001B), and 1…
             .git  2 paths changed, which Accept does not take
     CHECKS  ⚑ cargo test  passes, but: the agent changed tests/tax.rs
@@ -686,6 +687,7 @@ pub mod tests {
     quire accept 3 --seen b40cd7704fee   take exactly this
     quire undo 3                         take back what is in your folder
     quire revise 3 "..."                 ask for changes
+    quire discard 3                      leave the rest
     "#);
     }
 
