@@ -89,6 +89,10 @@ fn main() -> ExitCode {
     let outcomes = work(&stage);
     let stopped = stage.command(&["host", "--stop"]).status().is_ok_and(|status| status.success());
     let mut changed = before.0.changed();
+    if !changed.is_empty() {
+        // The host that was stopped may be seen for a moment more, and to look takes longer than that.
+        changed = before.0.changed();
+    }
     if facts::fingerprint(&home) != before.1 {
         changed.push(format!("the person's home: was\n{}is\n{}", before.1, facts::fingerprint(&home)));
     }
