@@ -210,9 +210,9 @@ fn k05_what_a_folder_brings_counts_only_once_it_is_trusted_and_as_it_was_seen() 
         let told = stage.quire(&["trust"]);
         assert_eq!(told.code, Some(3), "{told:?}");
         assert!(
-            told.out.contains(".quire/hooks.json: at the start runs `touch made-by-hook` in the sandbox"),
+            told.err.contains(".quire/hooks.json: at the start runs `touch made-by-hook` in the sandbox"),
             "{}",
-            told.out
+            told.err
         );
         prints(&stage, &["trust", "--yes"], &["Trusted, as long as these files stay as they are."]);
         prints(&stage, &["trust"], &["nothing here that is not trusted already"]);
