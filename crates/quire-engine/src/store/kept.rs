@@ -83,7 +83,12 @@ impl Kept {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let new = dir.join("fold.new");
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
-        file?.write_all(&bytes)?;
+        let written = file.and_then(|mut file| file.write_all(&bytes));
+        if let Err(full) = written {
+            // What the disk has left is for what must not be lost.
+            let _ = fs::remove_file(&new);
+            return Err(full);
+        }
         fs::rename(&new, dir.join("fold"))
     }
 }
