@@ -5,7 +5,7 @@
 //! It has a conversation of its own, and the same budget. Whatever keeps it from an answer is a fact that is shown, and holds
 //! nothing up.
 
-use super::{LOOK, Stage, Task};
+use super::{ASK, LOOK, Stage, Task};
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Model, Reviewer};
@@ -114,9 +114,10 @@ impl Task {
         self.reviewing.looks.as_ref()
     }
 
-    /// It reads text: pictures cost much, and what is seen is the agent's to look at.
+    /// It reads text, and asks nobody: pictures cost much, and what is seen is the agent's to look at.
     pub fn reviewer_tools(&self) -> Arc<[ToolSpec]> {
-        self.tools.iter().filter(|tool| tool.reads && tool.name != LOOK).cloned().collect()
+        let is_its = |tool: &&ToolSpec| tool.reads && ![ASK, LOOK].contains(&tool.name.as_str());
+        self.tools.iter().filter(is_its).cloned().collect()
     }
 
     fn reviewer_worst(&self) -> Worst {
