@@ -40,6 +40,8 @@ pub(crate) struct Seen {
     pub title: String,
     /// What its console says of errors, and what it could not load.
     pub errors: Vec<String>,
+    /// Hosts from which it would load something; nothing of that is there.
+    pub elsewhere: Vec<String>,
     pub shots: Vec<Shot>,
     /// Pages when it is printed.
     pub pages: Option<u64>,
@@ -65,6 +67,7 @@ pub(crate) struct Browser {
     /// Where a page's files come from.
     root: PathBuf,
     errors: BTreeSet<String>,
+    elsewhere: BTreeSet<String>,
     loaded: bool,
 }
 
@@ -97,6 +100,13 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            "--disable-default-apps",
+            "--disable-domain-reliability",
+            "--disable-client-side-phishing-detection",
+            "--disable-features=OptimizationHints,OptimizationGuideModelDownloading,MediaRouter,Translate",
+            // It calls home whatever it is told, and a person would be asked about that: this leads nowhere, and what is
+            // on this machine goes past it.
+            "--proxy-server=http://127.0.0.1:9",
             "--hide-scrollbars",
             "--mute-audio",
             "--no-zygote",
@@ -129,6 +139,7 @@ impl Browser {
             _home: home,
             root: root.to_owned(),
             errors: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             loaded: false,
         };
         let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?;
@@ -165,6 +176,7 @@ impl Browser {
     /// Opens `address` and returns what it looks like at these widths; `prints`: and on how many pages.
     pub(crate) fn look(&mut self, address: &str, widths: &[u32], prints: bool) -> io::Result<Seen> {
         self.errors.clear();
+        self.elsewhere.clear();
         self.loaded = false;
         self.window(widths.first().copied().unwrap_or(1280))?;
         let opened = self.ask("Page.navigate", json!({ "url": address }))?;
@@ -205,7 +217,8 @@ impl Browser {
         if self.errors.len() > ERRORS_MAX {
             errors.push(format!("and {} more", self.errors.len() - ERRORS_MAX));
         }
-        Ok(Seen { title, errors, shots, pages })
+        let elsewhere = self.elsewhere.iter().take(ERRORS_MAX).cloned().collect();
+        Ok(Seen { title, errors, elsewhere, shots, pages })
     }
 
     fn window(&mut self, width: u32) -> io::Result<()> {
@@ -299,11 +312,13 @@ impl Browser {
             "Log.entryAdded" if about["entry"]["level"] == "error" => {
                 let entry = &about["entry"];
                 let url = entry["url"].as_str().unwrap_or_default();
+                let elsewhere = elsewhere(url);
                 // A browser asks for it whether a page names it or not.
-                if !url.ends_with("/favicon.ico") && !is_elsewhere(url) {
+                if elsewhere.is_none() && !url.ends_with("/favicon.ico") {
                     let text = entry["text"].as_str().unwrap_or_default();
                     self.errors.insert(format!("{text}{}", place(Some(url), entry["lineNumber"].as_u64())));
                 }
+                self.elsewhere.extend(elsewhere);
             }
             "Fetch.requestPaused" => {
                 let url = about["request"]["url"].as_str().unwrap_or_default();
@@ -349,12 +364,12 @@ fn gone() -> io::Error {
     io::Error::other("the browser ended, perhaps for lack of memory")
 }
 
-/// What is not here cannot be told from what the network does not let through.
-fn is_elsewhere(url: &str) -> bool {
-    let host = url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.is_some_and(|host| {
-        !(host == "localhost" || host.ends_with(".localhost") || host.starts_with("127."))
-    })
+/// Returns the host that an address leads to, where that is not this machine: what is not there now may be there for a person.
+fn elsewhere(url: &str) -> Option<String> {
+    let host = url::Url::parse(url).ok()?.host_str()?.to_owned();
+    let is_here =
+        host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || host == "[::1]";
+    (!is_here).then_some(host)
 }
 
 /// Returns ` (app.js, line 3)`.
@@ -445,7 +460,7 @@ mod tests {
             ("http://localhost:8000/x", false),
             ("http://folder.localhost/x", false),
         ] {
-            assert_eq!(is_elsewhere(url), elsewhere, "{url}");
+            assert_eq!(super::elsewhere(url).is_some(), elsewhere, "{url}");
         }
     }
 }

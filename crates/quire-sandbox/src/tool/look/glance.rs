@@ -136,6 +136,9 @@ fn page(address: &str, root: &Path, request: &Request) -> io::Result<Report> {
         0 => lines.push("no errors on the console".to_owned()),
         _ => lines.extend(seen.errors.iter().map(|error| format!("error: {error}"))),
     }
+    if !seen.elsewhere.is_empty() {
+        lines.push(format!("not loaded, because it comes from elsewhere: {}", seen.elsewhere.join(", ")));
+    }
     if let Some(pages) = seen.pages {
         lines.push(format!("printed: {pages} {}", if pages == 1 { "page" } else { "pages" }));
     }
