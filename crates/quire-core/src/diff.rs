@@ -94,6 +94,19 @@ pub fn names(folder: u32, path: &RelPath, was: &[u8], now: &[u8]) -> Vec<String>
     ids(folder, path, &changes(&was, &now), &was, &now)
 }
 
+/// Returns the names of the hunks between two contents that hold any of those lines of the later one, by index from 0; where
+/// there are none, those that end there.
+pub fn touching(folder: u32, path: &RelPath, was: &[u8], now: &[u8], these: &Range<usize>) -> Vec<String> {
+    let (was, now) = (lines(was), lines(now));
+    let changes = changes(&was, &now);
+    let ids = ids(folder, path, &changes, &was, &now);
+    let holds = |change: &Change| match these.is_empty() || change.now.is_empty() {
+        true => change.now.start <= these.end && these.start <= change.now.end,
+        false => change.now.start < these.end && these.start < change.now.end,
+    };
+    changes.iter().zip(ids).filter(|(change, _)| holds(change)).map(|(_, id)| id).collect()
+}
+
 /// Returns `was` with only those of its hunks done that `wanted` names.
 pub fn take(folder: u32, path: &RelPath, was: &[u8], now: &[u8], wanted: &BTreeSet<String>) -> Vec<u8> {
     let (was, now) = (lines(was), lines(now));

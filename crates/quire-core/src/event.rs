@@ -5,6 +5,7 @@ use crate::bytes::{Hash, RelPath};
 use crate::charter::{Charter, CheckSpec, Model};
 use crate::message::{Fault, Outcome, Reply, ToolSpec, Usage};
 use crate::money::{Usd, Worst};
+use crate::note::About;
 use serde::{Deserialize, Serialize};
 
 /// Place of an event in its task's log, from 1.
@@ -199,6 +200,27 @@ pub enum Event {
     },
     /// Words of the person's, after the first.
     Said {
+        words: String,
+    },
+    /// A remark of the person's, kept until it is sent; the model is not told of it yet.
+    Noted {
+        /// Absent: the whole version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<About>,
+        words: String,
+    },
+    /// The person took back a note that was not sent; notes are numbered from 1.
+    NoteDropped {
+        note: u32,
+    },
+    /// Those notes were sent, as `words`, which hold each of them.
+    NotesSent {
+        notes: Vec<u32>,
+        words: String,
+    },
+    /// The task is to stand on its folders as they are when they are copied again, because the person went on working in what
+    /// its version changes; `words` tell the agent what they did.
+    Refit {
         words: String,
     },
     /// What was reached, or refused, since the last such event; it is told with whatever is told next.

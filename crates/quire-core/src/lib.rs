@@ -15,6 +15,7 @@ pub mod merge;
 pub mod message;
 pub mod money;
 pub mod net;
+pub mod note;
 pub mod prompt;
 pub mod sealed;
 pub mod secret;

@@ -8,11 +8,14 @@ mod instruct;
 mod kept;
 mod loops;
 mod needed;
+mod noted;
 mod notes;
 mod planning;
 mod proving;
 mod questions;
 mod reaches;
+mod refit;
+mod reply;
 mod reviewer;
 mod spend;
 mod transcript;
@@ -21,6 +24,7 @@ mod version;
 pub use accepts::{Accept, AcceptState};
 pub use instruct::{INSTRUCTIONS_BYTES_MAX, paths_of};
 pub use needed::Needed;
+pub use noted::{Note, NoteState};
 pub use notes::{LOOK, Look};
 pub(crate) use questions::questions_of;
 pub use questions::{ASK, Asking, ask_spec};
@@ -33,7 +37,7 @@ use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
 use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, Why};
-use crate::message::{FaultKind, Outcome, PromptItem, Reply, Stop, ToolSpec, Usage};
+use crate::message::{FaultKind, Outcome, PromptItem, Reply, ToolSpec, Usage};
 use crate::net;
 use compact::Compaction;
 use hooks::Hooks;
@@ -75,6 +79,10 @@ pub struct Task {
     /// Of the instructions within the folder, those that stand in the conversation as it is now.
     instructed: Arc<BTreeSet<String>>,
     pub bases: Option<Arc<[Base]>>,
+    /// They are to be copied anew before anything runs on them.
+    copies_anew: bool,
+    /// The first so many accepts are part of what the folders were copied with.
+    pub accepts_in_base: usize,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
     /// What the model has been told and has said, up to the last request; after a compaction, what is left of it.
@@ -112,6 +120,10 @@ pub struct Task {
     /// What the agent asked the person, in order.
     asked_of_person: Arc<Vec<Asking>>,
     planning: Planning,
+    /// What its person remarked, in order: the place is the note's number, from 1.
+    pub notes: Arc<Vec<Note>>,
+    /// The agent was asked once more what became of those that were sent last.
+    notes_reminded: bool,
     pub needed: Needed,
     /// All connections so far, counted together; bounded.
     pub reached: Arc<Vec<Connection>>,
@@ -191,9 +203,6 @@ pub struct Refusal {
     pub why: &'static str,
 }
 
-/// Empty replies in a row after which a person is asked.
-const SILENCES_MAX: u32 = 3;
-
 /// Destinations that are counted one by one over a whole task.
 const REACHED_MAX: usize = 256;
 
@@ -225,6 +234,8 @@ impl Task {
             conventions: Arc::default(),
             instructed: Arc::default(),
             bases: None,
+            copies_anew: false,
+            accepts_in_base: 0,
             copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
@@ -248,6 +259,8 @@ impl Task {
             reaches: Arc::default(),
             asked_of_person: Arc::default(),
             planning: Planning::default(),
+            notes: Arc::default(),
+            notes_reminded: false,
             needed: Needed::default(),
             reached: Arc::default(),
             usage: Usage::default(),
@@ -319,7 +332,7 @@ impl Task {
             Event::Hooking { point } => self.may_hook(*point),
             Event::Hooked { point, runs } => self.may_have_hooked(*point, runs),
             Event::Frozen { bases } => only_if(
-                working && self.bases.is_none() && bases.len() == self.charter.folders.len(),
+                working && !self.is_frozen() && bases.len() == self.charter.folders.len(),
                 "frozen once, each folder",
             ),
             Event::Asked { heard, worst } => {
@@ -387,7 +400,7 @@ impl Task {
             ),
             Event::Called { call: n } => only_if(
                 working
-                    && self.bases.is_some()
+                    && self.is_frozen()
                     && !self.waits_for_hooks()
                     && matches!(call(*n), Some(CallState::Owed)),
                 "a call runs once, on a frozen base",
@@ -404,7 +417,7 @@ impl Task {
                     && self.may_seal()
                     && !self.waits_for_hooks()
                     && *layer == self.layer
-                    && self.bases.is_some(),
+                    && self.is_frozen(),
                 "sealed in its turn",
             ),
             Event::Restored { layer } | Event::Moved { layer, .. } => {
@@ -439,6 +452,10 @@ impl Task {
                 "what is presented was sealed and checked",
             ),
             Event::Said { .. } => only_if(!self.is_being_written(), "the folder is being written"),
+            Event::Noted { about, words } => self.may_note(about.as_ref(), words),
+            Event::NoteDropped { note } => self.may_drop_note(*note),
+            Event::NotesSent { notes, words } => self.may_send_notes(notes, words),
+            Event::Refit { words } => self.may_refit(words),
             Event::Reached { .. } => Ok(()),
             Event::ReachAsked { reach, host, port } => only_if(
                 working
@@ -509,7 +526,10 @@ impl Task {
             Event::Instructed { paths, text } => self.instruct(paths, text),
             Event::Hooking { point } => self.begin_hooks(*point),
             Event::Hooked { point, runs } => self.hear_hooks(*point, runs),
-            Event::Frozen { bases } => self.bases = Some(bases.as_slice().into()),
+            Event::Frozen { bases } => {
+                self.bases = Some(bases.as_slice().into());
+                self.copies_anew = false;
+            }
             Event::Asked { worst, .. } => {
                 self.asked = true;
                 self.tell();
@@ -645,13 +665,13 @@ impl Task {
                 }));
                 self.phase = Phase::Ready;
                 self.press_no_more();
+                self.end_notes();
             }
-            Event::Said { words } => {
-                self.loops = Loops::default();
-                self.words.push(words.as_str().into());
-                self.unheard.push(words.clone());
-                self.turn_goes_on();
-            }
+            Event::Said { words } => self.hear_person(words),
+            Event::Noted { about, words } => self.note(about.clone(), words),
+            Event::NoteDropped { note } => self.drop_note(*note),
+            Event::NotesSent { notes, words } => self.send_notes(notes, words),
+            Event::Refit { words } => self.refit(words),
             Event::QuestionsAsked { call, questions } => self.ask_person(*call, questions),
             Event::QuestionAnswered { question, answer } => self.hear_answer_to(*question, answer),
             Event::Planned {} | Event::Answered {} => self.drop_layers(),
@@ -729,46 +749,6 @@ impl Task {
         self.tools.iter().any(|t| t.name == tool && t.reads)
     }
 
-    fn hear(&mut self, reply: &Reply) {
-        self.asked = false;
-        self.renew_hooks();
-        self.step += 1;
-        self.usage.add(reply.usage);
-        self.spending.settle(reply.usage);
-        self.count_input(reply.usage, self.transcript.len());
-        self.fits();
-        let reply = Arc::new(reply.clone());
-        // A recorded reply has no items of any wire's, and is part of the conversation all the same.
-        if !reply.items.is_empty() || !reply.is_empty() {
-            self.transcript.push(Arc::new(PromptItem::Model(reply.clone())));
-        }
-        if !reply.text.trim().is_empty() {
-            self.last_text = reply.text.as_str().into();
-        }
-        self.cut = if reply.stop == Stop::Length { self.cut + 1 } else { 0 };
-        self.silences = if reply.is_empty() || reply.stop == Stop::Length { self.silences + 1 } else { 0 };
-        if !reply.calls.is_empty() {
-            let calls = vec![CallState::Owed; reply.calls.len()];
-            self.reply = Some(OpenReply { reply, judged: false, calls });
-            self.stage = Stage::Calls;
-            return;
-        }
-        self.stage = match &reply.stop {
-            Stop::Refused(why) => Stage::Stuck(Why::Refused(why.clone())),
-            _ if self.silences >= SILENCES_MAX => Stage::Stuck(Why::Silence),
-            Stop::Length => {
-                self.notice("Your reply was cut at the output limit. Go on from there, in smaller parts.");
-                Stage::Ask
-            }
-            Stop::Done if reply.is_empty() => {
-                self.notice("Your reply was empty. Go on with the task, or say in words how it ended.");
-                Stage::Ask
-            }
-            Stop::Done if !self.unheard.is_empty() => Stage::Ask,
-            Stop::Done => Stage::Seal,
-        };
-    }
-
     /// After the last outcome of a step.
     fn end_calls(&mut self) {
         let Some(open) = &self.reply else { return };
@@ -802,6 +782,13 @@ impl Task {
                 self.end_calls();
             }
         }
+    }
+
+    fn hear_person(&mut self, words: &str) {
+        self.loops = Loops::default();
+        self.words.push(words.into());
+        self.unheard.push(words.to_owned());
+        self.turn_goes_on();
     }
 
     /// New words of the person's: what rests begins its next turn, and what is about to end does not.

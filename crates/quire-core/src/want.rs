@@ -68,7 +68,7 @@ pub fn want(task: &Task) -> Vec<Want> {
     if task.system.is_none() {
         owed.push(Want::Equip);
     }
-    if task.bases.is_none() {
+    if !task.is_frozen() {
         owed.push(Want::Freeze);
     }
     if let Some(why) = task.owed_halt() {
@@ -102,7 +102,7 @@ pub fn want(task: &Task) -> Vec<Want> {
         Stage::Ask => owed.push(task.over_budget(&task.worst()).map_or(Want::Ask, Want::Pause)),
         Stage::Calls => owed.extend(calls(task)),
         Stage::Snap => owed.push(Want::Snap),
-        Stage::Seal if task.bases.is_none() => {}
+        Stage::Seal if !task.is_frozen() => {}
         // The turn is over; what it would have made of an answer is not known.
         Stage::Seal if task.pressing().next().is_some() => owed.push(Want::Pause(Why::Reach)),
         Stage::Present if task.failed_for_want() => owed.push(Want::Pause(Why::Reach)),
@@ -124,7 +124,7 @@ fn calls(task: &Task) -> Vec<Want> {
     let asks = |n: usize| open.reply.calls[n].tool == ASK;
     let owed = open.calls.iter().enumerate().filter(|(_, state)| matches!(state, CallState::Owed));
     // What is asked needs no copy of the folders.
-    let owed = owed.map(|(n, _)| n).filter(|n| asks(*n) || task.bases.is_some());
+    let owed = owed.map(|(n, _)| n).filter(|n| asks(*n) || task.is_frozen());
     let owed = owed.map(|n| if asks(n) { Want::Question(n as u32) } else { Want::Call(n as u32) });
     match task.has_hooked_calls() {
         false => owed.collect(),

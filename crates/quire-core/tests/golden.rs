@@ -10,11 +10,14 @@ use quire_core::event::{
 };
 use quire_core::message::{Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
+use quire_core::note::{About, Anchor, Place};
 use quire_core::*;
 
 fn samples() -> Vec<Event> {
     let hash = Hash::of(b"golden");
     let path = RelPath::new(b"caf\xe9/a b.txt".as_slice()).unwrap();
+    let anchor = Anchor { hunk: Some("4d5c9535".into()), ..Anchor::of(b"a\nb\nc\n", 2, 1).unwrap() };
+    let noted = About { folder: 0, path: path.clone(), place: Some(Place::Lines(anchor)) };
     let fault =
         Fault { kind: FaultKind::Busy, message: "https://example.org answers 503".into(), status: Some(503) };
     let outcome = Outcome {
@@ -255,6 +258,10 @@ fn samples() -> Vec<Event> {
         Event::Checked { check: 1, proof: new_tests },
         Event::Presented { version: 1, snapshot: hash },
         Event::Said { words: "smaller heading".into() },
+        Event::Noted { about: Some(noted), words: "round once".into() },
+        Event::NoteDropped { note: 1 },
+        Event::Refit { words: "I changed a.txt, too.".into() },
+        Event::NotesSent { notes: vec![1, 2], words: "Note 1 ...".into() },
         Event::Paused { why: Why::Loop },
         Event::Paused { why: Why::Trouble(Trouble::Disk, "No space is left.".into()) },
         Event::Restored { layer: 0 },
@@ -367,6 +374,10 @@ fn file(event: &Event) -> &'static str {
         Event::ReviewerReplied { .. } => "reviewer_replied",
         Event::ReviewerLooked { .. } => "reviewer_looked",
         Event::ReviewFailed { .. } => "review_failed",
+        Event::Noted { .. } => "noted",
+        Event::Refit { .. } => "refit",
+        Event::NoteDropped { .. } => "note_dropped",
+        Event::NotesSent { .. } => "notes_sent",
         Event::Paused { .. } => "paused",
         Event::Restored { .. } => "restored",
         Event::Shifted { .. } => "shifted",

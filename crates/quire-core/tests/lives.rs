@@ -367,7 +367,7 @@ impl World {
 
     fn say(&mut self, events: Vec<Event>) {
         for event in events {
-            if let Event::Said { words } = &event {
+            if let Event::Said { words } | Event::NotesSent { words, .. } | Event::Refit { words } = &event {
                 self.said.push(words.clone());
             }
             let logged = Logged { seq: self.store.seq + 1, at_ms: 0, event };
@@ -440,7 +440,15 @@ impl World {
                 Phase::Ready if talk < 2 => {
                     talk += 1;
                     let words = format!("word {}", self.said.len());
-                    self.say(vec![Event::Said { words }]);
+                    match self.log.len() % 3 {
+                        0 => self.say(vec![Event::Said { words }]),
+                        1 => self.say(vec![Event::Refit { words }]),
+                        _ => {
+                            self.say(vec![Event::Noted { about: None, words: "a note".into() }]);
+                            let (notes, words) = self.store.notes_told(Some(&words)).expect("a note");
+                            self.say(vec![Event::NotesSent { notes, words }]);
+                        }
+                    }
                 }
                 Phase::Ready if talk < 3 && self.answer_a_question() => talk += 1,
                 Phase::Ready => return self.end(),

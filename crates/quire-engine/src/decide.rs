@@ -111,7 +111,8 @@ impl Quire {
         let only: Vec<Part> =
             choice.paths.iter().map(|path| path_of(&task, path)).collect::<Result<_, _>>()?;
         let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
-        for accept in task.accepts.iter().filter(|a| a.state == AcceptState::Done) {
+        let own = task.accepts.iter().skip(task.accepts_in_base);
+        for accept in own.filter(|a| a.state == AcceptState::Done) {
             if accept.is_whole() {
                 earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
             }
@@ -392,7 +393,7 @@ fn edited(error: AcceptError) -> AcceptError {
 
 /// Returns the part of a task that a person means by `path`: relative to the task's folder, with the folder's name before it
 /// where there are several, or absolute.
-fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
+pub(crate) fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
     let path = Path::new(path);
     let outside = || EngineError::Outside { path: path.to_owned() };
     let found = if path.is_absolute() {

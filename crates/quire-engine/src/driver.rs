@@ -425,7 +425,7 @@ impl Driver {
                 });
             }
             Want::Ask => {
-                if task.bases.is_some() {
+                if task.is_frozen() {
                     self.make_sandbox();
                 }
                 let leave = self.leave.clone();

@@ -28,15 +28,31 @@ impl Quire {
         block_in_place(|| self.task(task))
     }
 
-    /// Says something to a task, finds it a model where it has none, and returns it as it then is.
+    /// Says something to a task, or only sends its notes, finds it a model where it has none, and returns it as it then is.
     pub async fn revise(
         &self,
         id: u64,
-        words: &str,
+        words: Option<&str>,
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Task, EngineError> {
         block_in_place(|| self.say(id, words))?;
+        self.with_a_model(id, keys, here).await
+    }
+
+    /// Sends the agent on to fit its version around what the person did meanwhile, and returns the task as it then is.
+    pub async fn fit_around(
+        &self,
+        id: u64,
+        words: Option<&str>,
+        keys: &Keys,
+        here: &Surroundings,
+    ) -> Result<Task, EngineError> {
+        block_in_place(|| self.fit(id, words))?;
+        self.with_a_model(id, keys, here).await
+    }
+
+    async fn with_a_model(&self, id: u64, keys: &Keys, here: &Surroundings) -> Result<Task, EngineError> {
         let task = block_in_place(|| self.task(id))?;
         if task.charter.model.is_some() {
             return Ok(task);

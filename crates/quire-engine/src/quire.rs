@@ -96,6 +96,9 @@ pub enum EngineError {
     Unchecked { task: u64, why: String },
     #[error("`{}` is not in a folder of this task.", path.display())]
     Outside { path: PathBuf },
+    /// What a note was to be put on.
+    #[error("{what}.")]
+    NoPlaceFor { task: u64, what: String },
     /// The task is kept, and waits for one.
     #[error("{none}")]
     NoModel { task: u64, none: NoModel },
@@ -308,10 +311,16 @@ impl Quire {
         Ok(self.store.events(id, after)?)
     }
 
-    /// Says something to a task: the next turn of one that rests, more words for one that works.
-    pub fn say(&self, id: u64, words: &str) -> Result<(), EngineError> {
+    /// Says something to a task: the next turn of one that rests, more words for one that works. Notes that were not sent go
+    /// with it; without words there has to be one.
+    pub fn say(&self, id: u64, words: Option<&str>) -> Result<(), EngineError> {
         self.append(id, |task| {
-            let mut events = vec![Event::Said { words: words.to_owned() }];
+            let said = match (task.notes_told(words), words) {
+                (Some((notes, words)), _) => Event::NotesSent { notes, words },
+                (None, Some(words)) => Event::Said { words: words.to_owned() },
+                (None, None) => return Err("has no note that is not sent"),
+            };
+            let mut events = vec![said];
             match &task.phase {
                 Phase::Discarded => return Err("was discarded"),
                 _ if task.cleared => return Err(CLEARED),
@@ -502,7 +511,8 @@ impl Quire {
         let moved = moved.iter().map(|path| Moved { path: shown(path), system: live::is_system(path) });
         let moved = moved.collect();
         let drift = self.drift(&task)?;
-        Ok(Review { left_out, in_git, moved, drift, ..Review::of(&task, &version, files) })
+        let notes = self.notes(id)?;
+        Ok(Review { left_out, in_git, moved, drift, notes, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff.
@@ -556,7 +566,7 @@ impl Quire {
     }
 
     /// Appends what `events` makes of the task as it stands; a task that moved on meanwhile is looked at again.
-    fn append(
+    pub(crate) fn append(
         &self,
         id: u64,
         mut events: impl FnMut(&Task) -> Result<Vec<Event>, &'static str>,

@@ -29,6 +29,15 @@ Examples:
   quire ask \"which months lost money, and why?\"
   quire ask -C ~/shop \"where is the discount computed?\" > answer.txt";
 
+const NOTE_EXAMPLES: &str = "\
+Examples:
+  quire note 3 \"shorter, please\"                     on the whole
+  quire note 3 src/tax.rs:88 \"round only once\"       on a line of the version
+  quire note 3 --hunk 4d5c9535 \"why is this?\"        on a change
+  quire note 3 index.html --element h1 --quote \"Our bread\" \"smaller\"
+  quire note 3                                       the notes, and what became of each
+  quire send 3                                       send those that were not sent";
+
 const ANSWER_EXAMPLES: &str = "\
 Examples:
   quire answer 3 \"the blue one\"       the only question that is open
@@ -78,7 +87,12 @@ pub enum Command {
     Review(ReviewArgs),
     /// Try what was made in a browser, from a fresh sandbox of it
     Serve(ServeArgs),
-    /// Ask for changes to what was done
+    /// Leave a note on what was done, for `send`; without words, list the notes
+    #[command(after_help = NOTE_EXAMPLES)]
+    Note(NoteArgs),
+    /// Send a task's notes: its next version follows
+    Send(TaskArgs),
+    /// Ask for changes to what was done; notes that were not sent go with it
     Revise(ReviseArgs),
     /// Write the version, or part of it, into the real folder
     Accept(AcceptArgs),
@@ -314,8 +328,32 @@ pub struct ReviseArgs {
     #[command(flatten)]
     pub task: TaskArgs,
     /// What should be different; `-` reads it from stdin
-    #[arg(value_name = "WORDS", value_parser = words)]
-    pub words: String,
+    #[arg(value_name = "WORDS", value_parser = words, required_unless_present = "fit")]
+    pub words: Option<String>,
+    /// Let it fit around what you changed in your folder meanwhile
+    #[arg(long)]
+    pub fit: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NoteArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// What the note is on [default: the whole], then its words; `-` reads them from stdin
+    #[arg(value_names = ["FILE[:LINE]", "WORDS"], num_args = 0..=2)]
+    pub note: Vec<OsString>,
+    /// On a change, by the name that `review` shows
+    #[arg(long, value_name = "HUNK", conflicts_with = "element")]
+    pub hunk: Option<String>,
+    /// On an element of the page FILE, by its CSS selector
+    #[arg(long, value_name = "SELECTOR")]
+    pub element: Option<String>,
+    /// The text that the element shows, by which it is found again
+    #[arg(long, value_name = "TEXT", requires = "element")]
+    pub quote: Option<String>,
+    /// Take a note back that was not sent
+    #[arg(long, value_name = "NOTE", conflicts_with_all = ["note", "hunk", "element"])]
+    pub drop: Option<u32>,
 }
 
 #[derive(Debug, Args)]

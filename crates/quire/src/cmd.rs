@@ -18,6 +18,7 @@ pub mod host;
 pub mod log;
 pub mod ls;
 pub mod models;
+pub mod note;
 pub mod resume;
 pub mod review;
 pub mod revise;

@@ -5,8 +5,6 @@ use crate::error::{Exit, Failure};
 use clap::error::ErrorKind;
 
 const COMMANDS: &[(&str, &str)] = &[
-    ("note", "Say all of it at once: quire revise N \"...\""),
-    ("send", "Say all of it at once: quire revise N \"...\""),
     ("rewind", "Say what should be different: quire revise N \"...\""),
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),

@@ -63,6 +63,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Log(args) => cmd::log::log(&args, &face),
         Command::Review(args) => cmd::review::review(&args, &face),
         Command::Revise(args) => cmd::revise::revise(&args, &face),
+        Command::Note(args) => cmd::note::note(&args, &face),
+        Command::Send(args) => cmd::revise::send(&args, &face),
         Command::Accept(args) => cmd::accept::accept(&args, &face),
         Command::Allow(args) => cmd::allow::answer(&args, true, &face),
         Command::Deny(args) => cmd::allow::answer(&args, false, &face),

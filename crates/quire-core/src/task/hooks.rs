@@ -149,7 +149,7 @@ impl Task {
 
     pub(super) fn may_hook(&self, point: Point) -> Result<(), &'static str> {
         let can = self.phase == Phase::Working
-            && self.bases.is_some()
+            && self.is_frozen()
             && self.system.is_some()
             && self.owed_point() == Some(point);
         if can { Ok(()) } else { Err("hooks run at their point, on a frozen base") }

@@ -52,7 +52,7 @@ impl Task {
         }
         needed.reaches += u32::from(matches!(event, Event::ReachAsked { .. }));
         let replans = match event {
-            Event::Said { .. } => before.planned,
+            Event::Said { .. } | Event::NotesSent { .. } => before.planned,
             Event::QuestionAnswered { .. } => before.planned && self.phase == Phase::Working,
             _ => false,
         };

@@ -103,7 +103,7 @@ impl Progress {
                 self.fallbacks = charter.fallback_models.iter().map(Model::title).collect();
                 self.begin(logged.at_ms);
             }
-            Event::Said { words } => {
+            Event::Said { words } | Event::NotesSent { words, .. } | Event::Refit { words } => {
                 if self.now.is_none() {
                     self.begin(logged.at_ms);
                 }
@@ -311,7 +311,9 @@ impl Progress {
             | Event::AcceptFailed { .. }
             | Event::Undoing { .. }
             | Event::Undone { .. }
-            | Event::UndoFailed { .. } => {}
+            | Event::UndoFailed { .. }
+            | Event::Noted { .. }
+            | Event::NoteDropped { .. } => {}
         }
         lines
     }

@@ -10,7 +10,7 @@ use crate::event::{Apart, Before, Connection, Conventions, Proof};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Reviewed, Serving, StandIn, Task, Version};
 use crate::view::looked::{LookRow, not_looked};
-use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark};
+use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark, NoteRow};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -69,6 +69,9 @@ pub struct Review {
     /// What its agent assumed, because nobody answered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<AgentQuestion>,
+    /// What its person remarked, and what became of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<NoteRow>,
     /// How often it needed its person.
     pub needed_you: Needed,
     /// What the task reached or tried to, all its turns together.
@@ -133,7 +136,7 @@ impl Review {
             stand_ins: task.stand_ins().to_vec(),
             tokens: task.spending().tokens,
             cost: Cost::of(task),
-            brief: Brief::of(&version.summary, &checks),
+            brief: Brief::of(&task.without_notes(version), &checks),
             reviewer: version.reviewed.as_deref().cloned(),
             not_looked: not_looked(&files, &looked),
             looked,
@@ -148,6 +151,7 @@ impl Review {
             drift: vec![],
             serving: version.serving.as_deref().cloned(),
             assumed: view::assumed(task),
+            notes: vec![],
             needed_you: task.needed,
             reached: task.reached.to_vec(),
             seen: version.snapshot,

@@ -184,6 +184,12 @@ fn told(event: &Event, calls: &[Call]) -> String {
             format!("presented version {version}, {}", snapshot.short())
         }
         Event::Said { words: said } => format!("said: {}", words(said)),
+        Event::Noted { words: said, .. } => format!("noted: {}", words(said)),
+        Event::Refit { words: said } => format!("to fit around the person's files: {}", words(said)),
+        Event::NoteDropped { note } => format!("note {note} taken back"),
+        Event::NotesSent { notes, words: said } => {
+            format!("sent {}: {}", count(notes.len() as u64, "note"), words(said))
+        }
         Event::Reached { connections } => {
             let text = reached_text(connections).unwrap_or_default();
             if connections.iter().all(|row| row.refused.is_some()) { text } else { format!("reached {text}") }

@@ -1,7 +1,7 @@
 //! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff.
 
 use crate::cli::ReviewArgs;
-use crate::cmd::{Face, evidence, follow, listening, listening_text, open, print_json};
+use crate::cmd::{Face, evidence, follow, listening, listening_text, note, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, ends, framed, one_line, pad, thousands, wrap};
 use crate::pager;
@@ -12,8 +12,8 @@ use quire_core::event::Listing;
 use quire_core::merge::Overlap;
 use quire_core::task::StandIn;
 use quire_core::view::{
-    Brief, CheckRow, ClaimRow, Fate, FileChange, LookRow, Review, Shape, Taken, assumed_text, needed_text,
-    reached_text, reviewed_text, sentence, size,
+    Brief, CheckRow, ClaimRow, Fate, FileChange, Fit, LookRow, Review, Shape, Standing, Taken, assumed_text,
+    count, needed_text, reached_text, reviewed_text, sentence, size,
 };
 use serde_json::json;
 use std::io::Write;
@@ -111,6 +111,13 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     for (n, line) in assumed.lines().enumerate() {
         let head = if n == 0 { "ASSUMED " } else { "        " };
         out.push_str(&format!("{head}{line}\n"));
+    }
+    if !review.notes.is_empty() {
+        let rows = note::table(&review.notes, false, width - 8);
+        for (n, line) in rows.lines().enumerate() {
+            let head = if n == 0 { "NOTES   " } else { "        " };
+            out.push_str(&format!("{head}{line}\n"));
+        }
     }
     let heading = if review.assumed.is_empty() { "ASSUMED" } else { "       " };
     for (heading, lines) in [(heading, &review.brief.assumed), ("OPEN   ", &review.brief.not_done)] {
@@ -332,7 +339,13 @@ fn foot(review: &Review) -> String {
     if let Some(assumed) = review.assumed.first() {
         rows.push((assumed.answer.clone(), "confirm or change what it assumed".to_owned()));
     }
-    rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned()));
+    if review.drift.iter().any(|row| row.fit != Fit::Merges) {
+        rows.push((format!("quire revise {id} --fit"), "let it fit around yours".to_owned()));
+    }
+    match review.notes.iter().filter(|note| note.state == Standing::Draft).count() as u64 {
+        0 => rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned())),
+        drafts => rows.push((format!("quire send {id}"), format!("send {}", count(drafts, "note")))),
+    }
     match review.taken {
         Taken::No => rows.push((format!("quire discard {id}"), "drop it".to_owned())),
         Taken::Part => rows.push((format!("quire discard {id}"), "leave the rest".to_owned())),
@@ -528,6 +541,7 @@ pub mod tests {
                 waits: false,
                 answer: "quire answer 3 2=\"...\"".into(),
             }],
+            notes: vec![],
             needed_you: Needed { questions: 1, revisions: 2, ..Needed::default() },
             stand_ins: vec![],
             looked: vec![LookRow {

@@ -1,16 +1,28 @@
-//! `quire revise N "..."`: says what should be different, which begins the next turn, or is heard in the one at work.
+//! `quire revise N "..."`: says what should be different, which begins the next turn, or is heard in the one at work. Notes that
+//! were not sent go with it; `quire send N` sends them alone. With `--fit` the agent brings its version and what the person did in
+//! their folder meanwhile together.
 
-use crate::cli::ReviseArgs;
+use crate::cli::{ReviseArgs, TaskArgs};
 use crate::cmd::follow::{self, Past};
 use crate::cmd::{Face, open, wait, words};
 use crate::error::{Exit, Failure};
 use quire_engine::keys::Keys;
 
 pub fn revise(args: &ReviseArgs, face: &Face) -> Result<Exit, Failure> {
-    let words = words(&args.words)?;
+    let words = args.words.as_deref().map(words).transpose()?;
+    say(args.task.task, words.as_deref(), args.fit, face)
+}
+
+pub fn send(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
+    say(args.task, None, false, face)
+}
+
+fn say(id: u64, words: Option<&str>, fit: bool, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open()?;
-    let id = args.task.task;
     let keys = Keys::read(&here)?;
-    let task = wait(quire.revise(id, &words, &keys, &here))??;
+    let task = match fit {
+        true => wait(quire.fit_around(id, words, &keys, &here))??,
+        false => wait(quire.revise(id, words, &keys, &here))??,
+    };
     follow::follow(&quire, &task, &keys, &here, Past::Shown, &follow::end, face)
 }

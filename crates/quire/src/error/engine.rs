@@ -71,6 +71,9 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 format!("Mend that, or take it without: quire accept {task} ... --unchecked"),
             ),
+            EngineError::NoPlaceFor { task, .. } => {
+                (Exit::WrongUse, NOTHING, format!("See what there is: quire review {task}"))
+            }
             EngineError::Outside { .. } => (
                 Exit::WrongUse,
                 "Nothing was written.",
@@ -198,7 +201,8 @@ impl From<AcceptError> for Failure {
         let (safe, next) = match &error {
             AcceptError::Drift(_) => (
                 "Nothing was written; your edits are as you made them.",
-                "See both sides: quire review N; take what fits: quire accept N PATH... --only HUNK,...",
+                "See both sides: quire review N; let it fit around yours: quire revise N --fit; or take what fits: quire accept N PATH... \
+                 --only HUNK,...",
             ),
             AcceptError::Edited(_) => (
                 "Nothing was written; your edits are as you made them.",

@@ -185,7 +185,7 @@ async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
 async fn revise(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
     let (words, here) = (words(fields)?, page.here());
     let keys = Keys::read(&here)?;
-    let task = page.quire.revise(id, &words, &keys, &here).await?;
+    let task = page.quire.revise(id, Some(&words), &keys, &here).await?;
     page.quire.hand_over(&task, &keys, &here).await?;
     Ok(of(id))
 }

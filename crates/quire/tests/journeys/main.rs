@@ -17,6 +17,7 @@ mod kill;
 mod life;
 mod look;
 mod model;
+mod notes;
 mod page;
 mod part;
 mod peers;

@@ -152,3 +152,59 @@ fn j10_files_that_run_things_need_a_yes_of_their_own() {
             && logged[1].to_string().contains("\"programs\":true")
     );
 }
+
+#[test]
+fn what_does_not_fit_is_fitted_by_the_agent_around_the_persons_files() {
+    let stage = Stage::set();
+    let first = "sed -i 's/^2$/two/; s/^11$/eleven/' a.txt; echo n > new.txt; rm gone.txt";
+    let look = "cat a.txt other.txt; cat gone.txt; true";
+    let model = Model::saying(vec![
+        shell(first),
+        say("Two lines are words."),
+        shell(look),
+        shell(
+            "sed -i 's/^two$/zwei (two)/' a.txt; cp ../gone-was gone.txt 2>/dev/null || echo kept and edited > gone.txt",
+        ),
+        say("Yours and mine are both in it."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", NUMBERS);
+    stage.file("other.txt", "old\n");
+    stage.file("gone.txt", "kept\n");
+    stage.quire(&["change two lines"]).exits(0);
+    stage.quire(&["revise", "1", "--fit"]).exits(2).tells(&["fits your folder as it is"]);
+    // The person goes on: in the same line, in a file that the agent deletes, and in one that it never touched.
+    let mine = NUMBERS.replace("\n2\n", "\nzwei\n");
+    stage.file("a.txt", &mine);
+    stage.file("other.txt", "new\n");
+    stage.file("gone.txt", "kept and edited\n");
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["accept", "1"]).exits(7).tells(&["quire revise N --fit"]);
+    assert!(stage.quire(&["review", "1"]).exits(0).out.contains("quire revise 1 --fit"));
+    stage.quire(&["revise", "1", "--fit", "mine counts"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "nothing is written by it");
+    let asked = model.asked();
+    let told = asked[2].words.last().unwrap().clone();
+    for part in [
+        "mine counts",
+        "a.txt\nWhat I did to it",
+        "-2\n+zwei",
+        "gone.txt\nWhat I did to it",
+        "+kept and edited",
+    ] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    assert!(!told.contains("other.txt"), "what only they changed is simply there: {told}");
+    let saw = asked[3].results.last().unwrap();
+    assert!(saw.contains("two") && saw.contains("new") && !saw.contains("old"), "{saw}");
+    // Now it stands on the person's files: nothing drifts, and the difference is to those.
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert!(review["drift"].is_null(), "{review}");
+    assert!(stage.quire(&["review", "1", "--diff"]).exits(0).out.contains("-zwei\n+zwei (two)\n"));
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(text(&stage), mine.replace("\nzwei\n", "\nzwei (two)\n").replace("11", "eleven"));
+    assert_eq!(fs::read_to_string(stage.folder.join("other.txt")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(stage.folder.join("gone.txt")).unwrap(), "kept and edited\n");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after the undo");
+}
