@@ -308,6 +308,10 @@ pub enum Event {
         why: String,
     },
     Discarded {},
+    /// The log up to here is another place's, where the task had that number: from here on it is a record.
+    Imported {
+        task: u64,
+    },
     /// Long after it was accepted, what the task left in quire's data was cleared away: it can no longer be undone or gone on
     /// with.
     Cleared {},
@@ -456,6 +460,9 @@ pub struct Apart {
     pub ignored: Listing,
     /// Paths below `.git`, likewise.
     pub git: Listing,
+    /// Commands that would install on the machine what was installed inside; read from what the package managers keep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installed: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

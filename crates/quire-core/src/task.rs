@@ -4,6 +4,7 @@
 mod accepts;
 mod compact;
 mod hooks;
+mod imported;
 mod instruct;
 mod kept;
 mod loops;
@@ -83,6 +84,7 @@ pub struct Task {
     copies_anew: bool,
     /// The first so many accepts are part of what the folders were copied with.
     pub accepts_in_base: usize,
+    imported: Option<u64>,
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
     /// What the model has been told and has said, up to the last request; after a compaction, what is left of it.
@@ -236,6 +238,7 @@ impl Task {
             bases: None,
             copies_anew: false,
             accepts_in_base: 0,
+            imported: None,
             copies_all: false,
             transcript: vec![],
             unheard: vec![words.clone()],
@@ -321,6 +324,7 @@ impl Task {
         if self.cleared {
             return Err("what the task left was cleared away");
         }
+        self.may_follow_record(event)?;
         let working = self.phase == Phase::Working;
         let call =
             |call: u32| self.reply.as_ref().filter(|r| r.judged).and_then(|r| r.calls.get(call as usize));
@@ -456,6 +460,7 @@ impl Task {
             Event::NoteDropped { note } => self.may_drop_note(*note),
             Event::NotesSent { notes, words } => self.may_send_notes(notes, words),
             Event::Refit { words } => self.may_refit(words),
+            Event::Imported { .. } => Ok(()),
             Event::Reached { .. } => Ok(()),
             Event::ReachAsked { reach, host, port } => only_if(
                 working
@@ -672,6 +677,7 @@ impl Task {
             Event::NoteDropped { note } => self.drop_note(*note),
             Event::NotesSent { notes, words } => self.send_notes(notes, words),
             Event::Refit { words } => self.refit(words),
+            Event::Imported { task } => self.become_record(*task),
             Event::QuestionsAsked { call, questions } => self.ask_person(*call, questions),
             Event::QuestionAnswered { question, answer } => self.hear_answer_to(*question, answer),
             Event::Planned {} | Event::Answered {} => self.drop_layers(),

@@ -173,6 +173,7 @@ fn worked_ms(task: &Task, now_ms: u64) -> u64 {
 
 pub fn mark(task: &Task) -> Mark {
     match &task.phase {
+        phase if task.imported_from().is_some() && *phase != Phase::Discarded => Mark::Answered,
         Phase::Working if asks(task) => Mark::NeedsYou,
         Phase::Working => Mark::Working,
         Phase::Waiting(Why::Person | Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. }) => {
@@ -196,6 +197,9 @@ fn asks(task: &Task) -> bool {
 pub fn state(task: &Task) -> String {
     if task.is_being_written() {
         return "being written".to_owned();
+    }
+    if let (Some(number), false) = (task.imported_from(), task.phase == Phase::Discarded) {
+        return format!("a record of task {number} elsewhere");
     }
     match &task.phase {
         Phase::Working if asks(task) => "needs you: asks, and works on".to_owned(),

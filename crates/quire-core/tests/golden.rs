@@ -16,6 +16,7 @@ use quire_core::*;
 fn samples() -> Vec<Event> {
     let hash = Hash::of(b"golden");
     let path = RelPath::new(b"caf\xe9/a b.txt".as_slice()).unwrap();
+    let installed = Apart { installed: vec!["sudo apt install jq".into()], ..Apart::default() };
     let anchor = Anchor { hunk: Some("4d5c9535".into()), ..Anchor::of(b"a\nb\nc\n", 2, 1).unwrap() };
     let noted = About { folder: 0, path: path.clone(), place: Some(Place::Lines(anchor)) };
     let fault =
@@ -248,10 +249,16 @@ fn samples() -> Vec<Event> {
         Event::Sealed {
             layer: 0,
             snapshot: hash,
-            apart: Apart { outside: listing, ignored: Listing::default(), git: Listing::default() },
+            apart: Apart {
+                outside: listing,
+                ignored: Listing::default(),
+                git: Listing::default(),
+                installed: vec![],
+            },
             checks: vec![],
         },
         Event::Sealed { layer: 1, snapshot: hash, apart: Apart::default(), checks: vec![found_check] },
+        Event::Sealed { layer: 1, snapshot: hash, apart: installed, checks: vec![] },
         Event::Checked { check: 0, proof: proof.clone() },
         Event::Checked { check: 1, proof: failed },
         Event::Checked { check: 1, proof: unable },
@@ -260,6 +267,7 @@ fn samples() -> Vec<Event> {
         Event::Said { words: "smaller heading".into() },
         Event::Noted { about: Some(noted), words: "round once".into() },
         Event::NoteDropped { note: 1 },
+        Event::Imported { task: 7 },
         Event::Refit { words: "I changed a.txt, too.".into() },
         Event::NotesSent { notes: vec![1, 2], words: "Note 1 ...".into() },
         Event::Paused { why: Why::Loop },
@@ -362,6 +370,7 @@ fn file(event: &Event) -> &'static str {
         Event::Returned { .. } => "returned",
         Event::Snapped { .. } => "snapped",
         Event::Sealed { checks, .. } if !checks.is_empty() => "sealed_found",
+        Event::Sealed { apart, .. } if !apart.installed.is_empty() => "sealed_installed",
         Event::Sealed { .. } => "sealed",
         Event::Checked { proof, .. } if proof.before.is_some() => "checked_before",
         Event::Checked { proof, .. } if proof.unable.is_some() => "checked_unable",
@@ -375,6 +384,7 @@ fn file(event: &Event) -> &'static str {
         Event::ReviewerLooked { .. } => "reviewer_looked",
         Event::ReviewFailed { .. } => "review_failed",
         Event::Noted { .. } => "noted",
+        Event::Imported { .. } => "imported",
         Event::Refit { .. } => "refit",
         Event::NoteDropped { .. } => "note_dropped",
         Event::NotesSent { .. } => "notes_sent",

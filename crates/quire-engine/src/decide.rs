@@ -8,7 +8,7 @@
 use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Outcome, Report, part};
 use crate::live;
 use crate::once;
-use crate::quire::{CLEARED, EngineError, Quire, WRITTEN};
+use crate::quire::{CLEARED, EngineError, Quire, WRITTEN, is_own};
 use crate::snapshot;
 use crate::store::{AppendError, Writer};
 use crate::work::load_snapshot;
@@ -101,6 +101,7 @@ impl Quire {
         if task.is_being_written() {
             return Err(EngineError::Not { task: id, why: WRITTEN });
         }
+        is_own(&task)?;
         let version = self.reviewable(&task)?;
         if !task.is_at_rest() {
             return Err(EngineError::Not {
@@ -178,7 +179,7 @@ impl Quire {
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
     pub fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
-        if task.is_being_written() || !task.is_at_rest() {
+        if task.is_being_written() || !task.is_at_rest() || task.imported_from().is_some() {
             return Ok(vec![]);
         }
         let all = Choice { programs: true, ..Choice::default() };
@@ -276,6 +277,7 @@ impl Quire {
 
     fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
         let task = self.task(id)?;
+        is_own(&task)?;
         if task.cleared {
             return Err(EngineError::Not { task: id, why: CLEARED });
         }

@@ -29,12 +29,14 @@ pub mod models;
 pub mod nearest;
 mod notes;
 mod once;
+pub mod parcel;
 mod person;
 mod place;
 mod plain_file;
 pub mod quire;
 pub mod raise;
 mod reach;
+mod search;
 mod serve;
 pub mod settings;
 mod shown;
@@ -58,9 +60,11 @@ pub use host::{OpenPage, PageAt};
 pub use link::{Followed, Heard, Link};
 pub use notes::On;
 pub use once::Once;
+pub use parcel::{Parcel, ParcelError};
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use quire_sandbox::{Proof, Rung};
+pub use search::Hit;
 pub use serve::{ServeError, Stand};
 
 /// Returns what would hold each bound of a sandbox, in pairs of the bound and its means, in words. Puts this process

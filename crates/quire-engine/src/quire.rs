@@ -574,6 +574,9 @@ impl Quire {
         loop {
             let task = self.store.task(id)?;
             let events = events(&task).map_err(|why| EngineError::Not { task: id, why })?;
+            if events != [Event::Discarded {}] {
+                is_own(&task)?;
+            }
             if events.is_empty() {
                 return Ok(());
             }
@@ -601,7 +604,9 @@ impl Quire {
     }
 
     pub(crate) fn frozen(&self, task: &Task) -> Result<Vec<Frozen>, EngineError> {
-        let bases = task.bases.iter().flat_map(|bases| bases.iter());
+        // What another place's task stood on did not come with it.
+        let own = task.bases.iter().filter(|_| task.imported_from().is_none());
+        let bases = own.flat_map(|bases| bases.iter());
         Ok(bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect::<Result<_, _>>()?)
     }
 
@@ -613,6 +618,9 @@ impl Quire {
         most: u64,
     ) -> Result<(Content, Content), EngineError> {
         let was = match &entry.was {
+            Some(Node::File { blob, bytes, .. }) if *bytes <= most && frozen.is_empty() => {
+                self.store.blobs().get(blob).ok()
+            }
             Some(Node::File { bytes, .. }) if *bytes <= most => {
                 let base = frozen.get(entry.folder as usize);
                 let file = base.map(|base| snapshot::old_content(base, &entry.path)).transpose();
@@ -681,6 +689,17 @@ fn is_linked(task: &Task, entry: &Entry) -> bool {
     let is_file = matches!((&entry.was, &entry.now), (Some(Node::File { .. }), Some(Node::File { .. })));
     let found = at.filter(|_| is_file).and_then(|at| std::fs::symlink_metadata(at).ok());
     found.is_some_and(|meta| meta.is_file() && meta.nlink() > 1)
+}
+
+/// Refuses what would go on with a task of another place. Dropping one needs no more than what [`Quire::discard`] does.
+pub(crate) fn is_own(task: &Task) -> Result<(), EngineError> {
+    match task.imported_from() {
+        None => Ok(()),
+        Some(_) => Err(EngineError::Not {
+            task: task.id,
+            why: "is a record of another place's task; it can be read",
+        }),
+    }
 }
 
 fn conclusion(accept: u32, undo: bool, outcome: &Outcome) -> Event {

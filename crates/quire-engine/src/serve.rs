@@ -5,7 +5,7 @@ use crate::freeze;
 use crate::hands::{Gone, Hands, LETS_GO};
 use crate::keys::Keys;
 use crate::once;
-use crate::quire::{EngineError, Quire};
+use crate::quire::{EngineError, Quire, is_own};
 use crate::settings::Surroundings;
 use crate::work::{Undone, Work};
 use quire_core::charter::Charter;
@@ -89,6 +89,7 @@ impl Quire {
         if task.phase == Phase::Discarded {
             return Err(EngineError::Not { task: id, why: "was discarded" }.into());
         }
+        is_own(&task)?;
         let last = task.versions.len() as u32;
         let number = version.or((last > 0).then_some(last));
         let version = match number {

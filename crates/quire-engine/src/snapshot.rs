@@ -8,6 +8,7 @@
 //! the folders. [`apart`] lists them.
 
 mod differ;
+mod installed;
 mod restore;
 
 pub use restore::{lay, restore, upon};
@@ -18,6 +19,7 @@ use crate::holes::Sparse;
 use crate::rooted::{Kind, Print, below};
 use crate::stack::{Found, Stack};
 use differ::{Class, Differ, Difference};
+use installed::Installed;
 use quire_core::bytes::escape;
 use quire_core::change::LinkTarget;
 use quire_core::event::{Apart, Listing, Part};
@@ -339,19 +341,22 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
                 Class::Folder => {}
             }
         })?;
-        each_upper(layers, &format!("ignored-{index}"), &mut |dir, path| {
+        each_upper(layers, &format!("ignored-{index}"), &mut |dir, path, _| {
             ignored.add(format!("{index}/{}/{path}", escape(dir.as_os_str().as_bytes())));
         })?;
     }
-    each_upper(layers, "machine", &mut |mount, path| {
+    let mut installed = Installed::default();
+    each_upper(layers, "machine", &mut |mount, path, read| {
         let whole = mount.join(OsStr::from_bytes(path.as_bytes()));
+        installed.see(&whole, read, &mut || read_some(File::open(&whole).ok()?));
         let noise = NOISE.iter().any(|dir| whole.starts_with(dir))
             || whole.components().any(|c| matches!(c.as_os_str().as_bytes(), b".cache" | b"__pycache__"));
         if !noise {
             outside.add(escape(whole.as_os_str().as_bytes()));
         }
     })?;
-    Ok(Apart { outside: outside.list(), ignored: ignored.list(), git: git.list() })
+    let installed = installed.commands();
+    Ok(Apart { outside: outside.list(), ignored: ignored.list(), git: git.list(), installed })
 }
 
 /// The first paths by name, and how many there are.
@@ -375,8 +380,19 @@ impl First {
     }
 }
 
+/// Told of a path below another, with what reads it where it is a file.
+type Visit<'a> = &'a mut dyn FnMut(&Path, &RelPath, &mut dyn FnMut() -> Option<Vec<u8>>);
+
+/// Returns what a list of packages holds; nothing of one that is larger than any.
+fn read_some(file: File) -> Option<Vec<u8>> {
+    const BYTES_MAX: u64 = 8 << 20;
+    let mut content = vec![];
+    file.take(BYTES_MAX + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= BYTES_MAX).then_some(content)
+}
+
 /// Visits every file, link and deletion in the upper directories `LAYER/kind/NAME`, each with the path that NAME stands for.
-fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelPath)) -> io::Result<()> {
+fn each_upper(layers: &[PathBuf], kind: &str, visit: Visit<'_>) -> io::Result<()> {
     let mut names = BTreeSet::new();
     for layer in layers {
         match std::fs::read_dir(layer.join(kind)) {
@@ -398,8 +414,8 @@ fn each_upper(layers: &[PathBuf], kind: &str, visit: &mut dyn FnMut(&Path, &RelP
             for name in stack.names(&place, stack.height())? {
                 match stack.enter(&place, &name)? {
                     Some(found) if found.print.kind == Kind::Dir => open.push(found.place()),
-                    Some(found) => visit(&dir, &found.path),
-                    None => visit(&dir, &below(place.path.as_ref(), &name)?),
+                    Some(found) => visit(&dir, &found.path, &mut || read_some(stack.content(&found).ok()?)),
+                    None => visit(&dir, &below(place.path.as_ref(), &name)?, &mut || None),
                 }
             }
         }

@@ -85,6 +85,8 @@ const OURS: &[&str] = &[
     "page.port",
     "quire-proof-",
     "rung.json",
+    "search.db",
+    "search.db-journal",
 ];
 
 impl Quire {
@@ -115,7 +117,7 @@ impl Quire {
                 }
                 "blobs" => Kind::Contents,
                 "system" => Kind::System,
-                name if name.starts_with("quire.db") => Kind::Store,
+                name if name.starts_with("quire.db") || name.starts_with("search.db") => Kind::Store,
                 name if name.starts_with("host.log") => Kind::HostLog,
                 _ => Kind::Other,
             };

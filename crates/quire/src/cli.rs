@@ -77,8 +77,8 @@ pub enum Command {
     /// Answer a question about the folder; changes nothing, and prints the answer alone
     #[command(after_help = ASK_EXAMPLES)]
     Ask(AskArgs),
-    /// List the tasks
-    Ls,
+    /// List the tasks, or search in all of them
+    Ls(LsArgs),
     /// Follow a task
     Watch(TaskArgs),
     /// Show the events of a task
@@ -131,6 +131,10 @@ pub enum Command {
     Gc(GcArgs),
     /// Show what takes how much of the disk
     Du,
+    /// Write a whole task as one file, with secrets masked
+    Export(ExportArgs),
+    /// Read such a file back, as a record
+    Import(ImportArgs),
     /// Take away all that quire made
     Uninstall(UninstallArgs),
     /// Print completions for a shell
@@ -264,6 +268,42 @@ pub struct TaskArgs {
     /// The task's number, as `quire ls` shows it
     #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub task: u64,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct LsArgs {
+    /// Only tasks in which all of these words stand: said by you or the agent, or in what changed
+    #[arg(value_name = "WORDS")]
+    pub words: Vec<String>,
+    /// Only tasks on this folder, or one below it
+    #[arg(short = 'C', value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Only tasks that stand there
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<StateArg>,
+}
+
+/// The groups of `ls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StateArg {
+    NeedsYou,
+    Working,
+    Done,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// A file that is not there yet
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ pub mod discard;
 pub mod doctor;
 pub mod du;
 pub mod evidence;
+pub mod export;
 pub mod follow;
 pub mod gc;
 pub mod host;

@@ -8,8 +8,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("rewind", "Say what should be different: quire revise N \"...\""),
     ("fork", "Start a second task on the folder: quire \"TASK\""),
     ("compare", "Read each of them: quire review N"),
-    ("export", "Print the events of a task: quire log N --json"),
-    ("import", "Print the events of a task: quire log N --json"),
     ("exec", "Start a task and wait for its end: quire run --json \"TASK\""),
 ];
 

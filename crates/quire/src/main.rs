@@ -47,7 +47,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         out: Look::of_stdout(no_color),
         err: Look::of_stderr(no_color),
     };
-    match cli.command.unwrap_or(Command::Ls) {
+    match cli.command.unwrap_or_else(|| Command::Ls(Default::default())) {
         Command::Completions(args) => cmd::completions::completions(&args),
         Command::Host(args) => cmd::host::host(&args, &face),
         Command::Sandbox(args) => cmd::sandbox::sandbox(&args, &face),
@@ -57,7 +57,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(args) => cmd::run::run(&args, &face),
         Command::Ask(args) => cmd::ask::ask(&args, &face),
         Command::Answer(args) => cmd::answer::answer(&args, &face),
-        Command::Ls => cmd::ls::ls(&face),
+        Command::Ls(args) => cmd::ls::ls(&args, &face),
         Command::Compact(args) => cmd::compact::compact(&args, &face),
         Command::Watch(args) => cmd::watch::watch(&args, &face),
         Command::Log(args) => cmd::log::log(&args, &face),
@@ -75,6 +75,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Resume(args) => cmd::resume::resume(&args, &face),
         Command::Gc(args) => cmd::gc::gc(&args, &face),
         Command::Du => cmd::du::du(&face),
+        Command::Export(args) => cmd::export::export(&args, &face),
+        Command::Import(args) => cmd::export::import(&args, &face),
         Command::Uninstall(args) => cmd::uninstall::uninstall(&args, &face),
         Command::Web(args) => cmd::web::web(&args, &face),
         Command::Demo(args) => cmd::demo::demo(&args, &face),

@@ -313,6 +313,7 @@ impl Progress {
             | Event::Undone { .. }
             | Event::UndoFailed { .. }
             | Event::Noted { .. }
+            | Event::Imported { .. }
             | Event::NoteDropped { .. } => {}
         }
         lines

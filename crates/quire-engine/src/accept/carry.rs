@@ -20,6 +20,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// Most paths that are made durable one by one.
+const FEW_MAX: usize = 64;
+
 /// Told before each effect, with a word for it.
 pub type Watch<'a> = &'a mut dyn FnMut(&'static str);
 
@@ -189,6 +192,9 @@ impl Carry<'_> {
                     attributes::carry_over(dir, old, made.as_fd())?;
                 }
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io)?;
+                if self.is_few() {
+                    made.sync_all()?;
+                }
             }
         }
         Ok(())
@@ -455,12 +461,41 @@ impl Carry<'_> {
         Ok(())
     }
 
-    /// Makes everything in the touched folders durable: one sync for each, whatever the number of files.
+    /// Whether single files were made and moved, and few of them: each was made durable when it was written, so that only their
+    /// directories are left.
+    fn is_few(&self) -> bool {
+        let single = |o: &Operation| o.how != How::Mode && o.new.iter().all(|item| item.what != What::Dir);
+        self.journal.operations.len() <= FEW_MAX && self.journal.operations.iter().all(single)
+    }
+
+    /// Makes everything that was done durable. Where it is much, the touched folders' file systems are synced as a whole, which is
+    /// one wait whatever the number of files, but also for whatever else is being written there.
     fn sync(&self) -> Result<(), AcceptError> {
+        if self.is_few() && self.sync_directories().is_ok() {
+            return Ok(());
+        }
         let touched: BTreeSet<u32> = self.journal.operations.iter().map(|o| o.folder).collect();
         for folder in touched {
             if let Some(root) = self.roots.get(folder as usize) {
                 rustix::fs::syncfs(root).map_err(io::Error::from)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Carry<'_> {
+    fn sync_directories(&self) -> Result<(), AcceptError> {
+        let mut synced = BTreeSet::new();
+        for operation in &self.journal.operations {
+            if synced.insert((operation.folder, operation.path.parent())) {
+                let dir = match self.root(operation)?.parent(&operation.path) {
+                    Err(e) if gone(&e) => continue, // with all that was in it
+                    dir => dir?,
+                };
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let dir = rustix::fs::openat(&dir, ".", flags, Mode::empty()).map_err(io::Error::from)?;
+                rustix::fs::fsync(&dir).map_err(io::Error::from)?;
             }
         }
         Ok(())

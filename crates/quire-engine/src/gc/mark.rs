@@ -23,7 +23,9 @@ pub struct Live {
 impl Live {
     /// Adds all that a task needs. `dir` is its own directory.
     pub fn add(&mut self, store: &Store, task: &Task, dir: &Path) -> Result<(), EngineError> {
-        let bases = task.bases.iter().flat_map(|bases| bases.iter());
+        // The numbers of another place's copies mean nothing here.
+        let own = task.bases.iter().filter(|_| task.imported_from().is_none());
+        let bases = own.flat_map(|bases| bases.iter());
         self.bases.extend(bases.map(|base| (base.id, base.delta)));
         for logged in store.events(task.id, 0)? {
             let snapshots: Vec<Hash> = match &logged.event {

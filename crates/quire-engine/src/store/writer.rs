@@ -26,6 +26,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AppendError>>;
 
 pub(super) enum Request {
     Create { first: Vec<Event>, reply: Reply<Created> },
+    Import { log: Vec<Logged>, reply: Reply<Created> },
     Append { task: u64, expect: Seq, by: Writer, events: Vec<Event>, reply: Reply<Seq> },
     Take { task: u64, reply: Reply<(u64, Seq)> },
 }
@@ -55,6 +56,7 @@ impl Batch {
             |events: Vec<Event>| events.into_iter().map(|event| Logged { seq: 0, at_ms: 0, event }).collect();
         match request {
             Request::Create { first, reply } => Batch { what: What::Create(reply), events: logged(first) },
+            Request::Import { log, reply } => Batch { what: What::Create(reply), events: log },
             Request::Append { task, expect, by, events, reply } => {
                 Batch { what: What::Append { task, expect, by, reply }, events: logged(events) }
             }
@@ -224,7 +226,8 @@ impl Work<'_> {
         };
         let task = self.fold(id, before.clone(), &mut batch.events)?;
         let reserved = batch.events.iter().rev().find_map(|logged| logged.event.reserves());
-        if let (Some(needs), Some(limit)) = (reserved, task.charter.limits.day_usd) {
+        let limit = task.charter.limits.day_usd.filter(|_| task.imported_from().is_none());
+        if let (Some(needs), Some(limit)) = (reserved, limit) {
             let all = spending::sums_with(self.database, self.tx, before.as_deref(), &task, self.at_ms)?;
             if needs > Usd::ZERO && all.spent.plus(all.held) > limit {
                 let held = all.held.minus(needs);
@@ -243,7 +246,9 @@ impl Work<'_> {
         for logged in events {
             log::write(self.database, self.tx, id, logged)?;
         }
-        spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
+        if task.imported_from().is_none() {
+            spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
+        }
         let written = Written { task: id, epoch: task.epoch, seq: task.seq };
         self.tasks.insert(id, task);
         Ok(written)
@@ -253,7 +258,10 @@ impl Work<'_> {
         let mut task = before;
         for logged in events {
             logged.seq = task.as_ref().map_or(1, |task| task.seq + 1);
-            logged.at_ms = self.at_ms;
+            // Only what is imported happened before.
+            if logged.at_ms == 0 {
+                logged.at_ms = self.at_ms;
+            }
             match &mut task {
                 Some(task) => Arc::make_mut(task).apply(logged)?,
                 None => task = Some(Arc::new(Task::open(id as u64, logged)?)),

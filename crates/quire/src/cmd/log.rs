@@ -186,6 +186,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Said { words: said } => format!("said: {}", words(said)),
         Event::Noted { words: said, .. } => format!("noted: {}", words(said)),
         Event::Refit { words: said } => format!("to fit around the person's files: {}", words(said)),
+        Event::Imported { task } => format!("a record of task {task} of another place"),
         Event::NoteDropped { note } => format!("note {note} taken back"),
         Event::NotesSent { notes, words: said } => {
             format!("sent {}: {}", count(notes.len() as u64, "note"), words(said))

@@ -1,23 +1,43 @@
 //! `quire ls`: the tasks; those that need a person first.
 
+use crate::cli::{LsArgs, StateArg};
 use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json, to_host, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
-use quire_core::view::{self, TaskRow};
+use quire_core::view::{self, Group, TaskRow};
 use quire_core::{Phase, Task, Usd};
-use quire_engine::Port;
 use quire_engine::keys::Keys;
+use quire_engine::{Hit, Port};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
 
 /// Questions of one task that are shown; --json has them all.
 const QUESTIONS_MAX: usize = 3;
+/// Places of one task at which words were found that are shown.
+const PLACES_MAX: usize = 3;
 
-pub fn ls(face: &Face) -> Result<Exit, Failure> {
+pub fn ls(args: &LsArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open()?;
-    let tasks = quire.tasks()?;
+    let mut tasks = quire.tasks()?;
+    let hits = quire.search(&args.words.join(" "))?;
+    if !args.words.is_empty() {
+        tasks.retain(|task| hits.iter().any(|hit| hit.task == task.id));
+    }
+    if let Some(folder) = &args.folder {
+        let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+        tasks.retain(|task| task.charter.folders.iter().any(|its| its.starts_with(&folder)));
+    }
+    if let Some(state) = args.state {
+        let group = match state {
+            StateArg::NeedsYou => Group::NeedsYou,
+            StateArg::Working => Group::Working,
+            StateArg::Done => Group::Done,
+        };
+        tasks.retain(|task| view::mark(task).group() == group);
+    }
+    let is_filtered = !args.words.is_empty() || args.folder.is_some() || args.state.is_some();
     let rows = view::rows(&tasks, follow::now_ms());
     let spent = quire.spent()?;
     let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
@@ -28,15 +48,23 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
             if let Some(ports) = listening.get(&row.task) {
                 json["listening"] = json!(ports);
             }
+            if !args.words.is_empty() {
+                json["found"] = json!(hits.iter().filter(|hit| hit.task == row.task).collect::<Vec<_>>());
+            }
             json
         });
         print_json(json!({"tasks": rows.collect::<Vec<_>>(), "day_cost_usd": spent.dollars()}))?;
     } else if rows.is_empty() {
-        if !face.quiet {
+        if is_filtered {
+            follow::say("There is no such task. See all: quire ls");
+        } else if !face.quiet {
             follow::say("There is no task yet. Start one in its folder: quire \"TASK\"");
         }
     } else {
         let mut table = text(&rows, &listening, home().as_deref(), &face.out);
+        if !hits.is_empty() {
+            table.push_str(&found(&hits, &face.out));
+        }
         if spent > Usd::ZERO {
             table.push_str(&format!("\nIn the last 24 hours: {spent}.\n"));
         }
@@ -57,6 +85,25 @@ pub fn ls(face: &Face) -> Result<Exit, Failure> {
         })??;
     }
     Ok(Exit::Done)
+}
+
+/// Returns where the words stand, the best place of each task first.
+fn found(hits: &[Hit], look: &Look) -> String {
+    let mut out = String::from("\nFOUND\n");
+    let width = if look.terminal { look.width } else { 120 };
+    let mut told: HashMap<u64, usize> = HashMap::new();
+    for hit in hits {
+        let so_far = told.entry(hit.task).or_default();
+        *so_far += 1;
+        if *so_far <= PLACES_MAX {
+            let place = if hit.place.is_empty() { hit.kind.clone() } else { one_line(&hit.place) };
+            out.push_str(&format!(
+                "{}\n",
+                cut(&format!(" {}  {place}: {}", hit.task, one_line(&hit.text)), width)
+            ));
+        }
+    }
+    out
 }
 
 /// Returns the table. Only on a terminal are titles cut to fit.

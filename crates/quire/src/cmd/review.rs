@@ -158,6 +158,11 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
     }
+    for (n, command) in review.apart.installed.iter().enumerate() {
+        let head = if n == 0 { "INSTALL " } else { "        " };
+        let line = format!("not taken; the same on your machine: {}", one_line(command));
+        out.push_str(&format!("{head}{}\n", wrap(&line, width, "        ").trim()));
+    }
     for StandIn { model, instead_of, why } in &review.stand_ins {
         let told = format!("{model} stood in for {instead_of}: {}", sentence(why));
         out.push_str(&format!("MODEL   {}\n", wrap(&one_line(&told), width, "        ").trim()));
@@ -574,6 +579,7 @@ pub mod tests {
                 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
                 git: Listing { paths: vec!["0/.git/index".into()], total: 2 },
+                installed: vec!["sudo apt install jq".into()],
             },
             seen: Hash::of(b"seen"),
             taken: Taken::No,

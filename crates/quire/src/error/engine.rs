@@ -9,7 +9,7 @@ use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::freeze::FreezeError;
 use quire_engine::store::AppendError;
-use quire_engine::{EngineError, ServeError};
+use quire_engine::{EngineError, ParcelError, ServeError};
 
 /// Columns of one side's line that are shown where two do not fit.
 const SIDE_COLUMNS: usize = 40;
@@ -116,6 +116,27 @@ impl From<EngineError> for Failure {
             ),
         };
         Failure::new(exit, what, safe, next)
+    }
+}
+
+impl From<ParcelError> for Failure {
+    fn from(error: ParcelError) -> Failure {
+        let what = sentence(&error.to_string());
+        match error {
+            ParcelError::Engine(error) => error.into(),
+            ParcelError::There { .. } => {
+                Failure::new(Exit::WrongUse, what, NOTHING, "Name a file that is not there yet.")
+            }
+            ParcelError::File { .. } => {
+                Failure::new(Exit::WrongUse, what, NOTHING, "Name a file that can be used.")
+            }
+            ParcelError::Broken { .. } => Failure::new(
+                Exit::WrongUse,
+                what,
+                "Nothing of it was taken.",
+                "Have it written anew: quire export N FILE",
+            ),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod cost;
 mod fallback;
 mod folders;
 mod full_disk;
+mod history;
 mod keys;
 mod kill;
 mod life;

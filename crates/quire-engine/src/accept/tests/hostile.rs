@@ -119,3 +119,131 @@ fn j28_times_of_the_future_are_set_to_now() {
         assert!(modified <= SystemTime::now(), "{path}");
     }
 }
+
+/// Somebody puts a link to elsewhere in the place of a directory that is written into, before each effect in turn: nothing behind it
+/// is ever touched, and the rest is as before or as after.
+#[test]
+fn a_directory_that_becomes_a_link_leads_nowhere() {
+    for moment in 0.. {
+        let case = case();
+        let outside = case.temp.path().join("outside");
+        for name in ["x", "y", "new"] {
+            put(&outside, name, "theirs");
+        }
+        let theirs = tree_of(&outside);
+        let entries = case.prepare(
+            |f| {
+                put(f, "a", "a");
+                put(f, "d/x", "x");
+                put(f, "d/y", "y");
+            },
+            |f| {
+                put(f, "a", "agent's");
+                put(f, "d/x", "agent's");
+                put(f, "d/e/new", "agent's");
+                fs::remove_file(f.join("d/y")).unwrap();
+            },
+        );
+        let mut seen = 0;
+        let done = carry_out(case.plan(1, &entries).unwrap(), case.store.blobs(), &mut |_| {
+            if seen == moment {
+                fs::rename(case.folder.join("d"), case.temp.path().join("moved")).unwrap();
+                symlink(&outside, case.folder.join("d")).unwrap();
+            }
+            seen += 1;
+        });
+        assert_eq!(tree_of(&outside), theirs, "moment {moment}");
+        if moment >= seen {
+            done.unwrap();
+            break;
+        }
+        let a = fs::read(case.folder.join("a")).unwrap();
+        let expected: &[u8] = if done.is_ok() { b"agent's" } else { b"a" };
+        assert_eq!(a, expected, "moment {moment}: {done:?}");
+        // What was moved away has each file as it was or as it became.
+        let x = fs::read(case.temp.path().join("moved/x")).unwrap();
+        assert!(x == b"x" || x == b"agent's", "moment {moment}");
+        recover(&case.desk.home).unwrap();
+        assert_eq!(tree_of(&outside), theirs, "moment {moment}, after recovery");
+    }
+}
+
+/// The folder goes elsewhere in the midst: it is as before or as after there, and nothing is made at its old place.
+#[test]
+fn a_folder_that_vanishes_is_never_half() {
+    for moment in 0.. {
+        let case = to_die_in();
+        let (before, after) = (tree_of(&case.folder), tree_of(&case.wanted));
+        let entries = case.entries();
+        let elsewhere = case.temp.path().join("elsewhere");
+        let mut seen = 0;
+        let done = carry_out(case.plan(1, &entries).unwrap(), case.store.blobs(), &mut |_| {
+            if seen == moment {
+                fs::rename(&case.folder, &elsewhere).unwrap();
+            }
+            seen += 1;
+        });
+        if moment >= seen {
+            done.unwrap();
+            break;
+        }
+        assert!(!case.folder.exists(), "moment {moment}");
+        assert_eq!(
+            tree_of(&elsewhere),
+            if done.is_ok() { after } else { before },
+            "moment {moment}: {done:?}"
+        );
+    }
+}
+
+fn agents(path: &str, blobs: &Blobs) -> Entry {
+    let blob = blobs.put(&[b"agent's"]).unwrap()[0];
+    let now = Some(Node::File { blob, bytes: 7, mode: 0o644 });
+    Entry { folder: 0, path: RelPath::new(path).unwrap(), was: None, now }
+}
+
+/// Two names of a version that are one on the person's disk. Here they are one to begin with, which is what such a disk makes of them
+/// when the second is moved in.
+#[test]
+fn names_that_collide_are_told_and_nothing_is_written() {
+    let case = case();
+    put(&case.folder, "a", "a");
+    let before = tree_of(&case.folder);
+    let twice = agents("other", case.store.blobs());
+    let e = case.accept(1, &[twice.clone(), twice]).unwrap_err();
+    assert!(matches!(e, AcceptError::Drift(d) if d[0].what == Drifted::Appeared));
+    assert_eq!(tree_of(&case.folder), before);
+}
+
+/// The same on a disk that makes no difference between large and small letters. Needs root, and a kernel that has such disks.
+#[test]
+fn names_that_collide_on_a_folding_disk_are_told_and_nothing_is_written() {
+    let case = case();
+    let image = case.temp.path().join("disk");
+    fs::write(&image, vec![0; 8 << 20]).unwrap();
+    let ran = |program: &str, arguments: &[&OsStr]| {
+        Command::new(program).args(arguments).output().is_ok_and(|ended| ended.status.success())
+    };
+    let folding = ["-q", "-O", "casefold", "-E", "encoding=utf8"].map(OsStr::new);
+    let made = ran("mkfs.ext4", &[&folding[..], &[image.as_os_str()]].concat())
+        && ran("mount", &[OsStr::new("-o"), OsStr::new("loop"), image.as_os_str(), case.folder.as_os_str()]);
+    if !made {
+        eprintln!("no disk here on which names collide: not tried");
+        return;
+    }
+    let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        fs::remove_dir(case.folder.join("lost+found")).unwrap();
+        let dir = case.folder.join("d");
+        fs::create_dir(&dir).unwrap();
+        assert!(ran("chattr", &[OsStr::new("+F"), dir.as_os_str()]));
+        put(&dir, "readme", "person's");
+        let before = tree_of(&case.folder);
+        for names in [&["d/README"][..], &["d/other", "d/OTHER"]] {
+            let entries: Vec<Entry> = names.iter().map(|name| agents(name, case.store.blobs())).collect();
+            assert!(case.accept(1, &entries).is_err(), "{names:?}");
+            assert_eq!(tree_of(&case.folder), before, "{names:?}");
+        }
+    }));
+    assert!(ran("umount", &[case.folder.as_os_str()]));
+    said.unwrap();
+}
