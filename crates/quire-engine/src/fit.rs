@@ -1,7 +1,7 @@
 //! "Let it fit around mine": where the person went on working in the very files that a version changes, its agent is sent on. Its
 //! copy then stands on their folders as they are, and it is told what they did to each file that its own version hides.
 
-use crate::quire::{COMPARED_BYTES_MAX, EngineError, Quire};
+use crate::quire::{COMPARED_BYTES_MAX, Content, EngineError, Quire};
 use crate::rooted::Rooted;
 use quire_core::view::{DriftRow, Fit};
 use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot, Task, diff};
@@ -63,11 +63,7 @@ impl Quire {
     }
 
     /// Returns a file as the task started from it, and as the person has it now; `None` where that is no file that is compared.
-    fn persons(
-        &self,
-        task: &Task,
-        row: &DriftRow,
-    ) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), EngineError> {
+    fn persons(&self, task: &Task, row: &DriftRow) -> Result<(Content, Content), EngineError> {
         let frozen = self.frozen(task)?;
         let was = self.file_in(&frozen, &Snapshot::default(), row.folder, &row.path)?;
         let read = || -> std::io::Result<Vec<u8>> {

@@ -116,7 +116,7 @@ impl Quire {
         let frozen = self.frozen(task)?;
         let views: Vec<_> =
             task.charter.folders.iter().zip(&frozen).map(|(at, base)| base.view(at)).collect();
-        Ok(masked::masks(&views, &hidden(&task.charter.sandbox.hide, self.home()), vec![]))
+        Ok(masked::masks(&views, &hidden(&task.charter.sandbox.hide, self.home()), &[]))
     }
 
     /// Reads a task back as a record, under a new number.

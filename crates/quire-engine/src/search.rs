@@ -153,7 +153,7 @@ impl Quire {
         let (Ok(snapshot), Ok(frozen)) = (load_snapshot(self.store(), snapshot), self.frozen(task)) else {
             return Ok(vec![]);
         };
-        let masks = Masks::new([]);
+        let masks = Masks::new([], []);
         let mut room = VERSION_BYTES_MAX;
         let mut changes = vec![];
         for entry in &snapshot.entries {

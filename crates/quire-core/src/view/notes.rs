@@ -223,11 +223,13 @@ mod tests {
         }
     }
 
+    type Row<'a> = (Option<About>, NoteState, Option<&'a [u8]>, &'a str);
+
     #[test]
     fn a_note_says_where_it_is_now_and_what_state_it_is_in() {
         let sent = NoteState::Sent { after: 1 };
         let answer = |said: &str| NoteState::Ended { after: 1, version: 2, answer: true, said: said.into() };
-        let rows: &[(Option<About>, NoteState, Option<&[u8]>, &str)] = &[
+        let rows: &[Row<'_>] = &[
             (None, NoteState::Draft, None, "the whole | not sent"),
             (
                 Some(on_line(4)),

@@ -620,6 +620,7 @@ pub mod tests {
               line 2
     APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
             in ignored folders, not taken: 0/target
+    INSTALL not taken; the same on your machine: sudo apt install jq
     TOLD    instructions of /home/ada/code/AGENTS.md
     REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org
             (3 connections, 1.2 MB down, 4.0 kB up); refused:
