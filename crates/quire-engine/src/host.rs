@@ -493,7 +493,7 @@ impl Host {
             return Some(secret.clone());
         }
         let surroundings = stored_by(charter);
-        Keys::read(&surroundings).ok()?.secret(name, &surroundings)
+        stored(&surroundings)?.secret(name, &surroundings)
     }
 
     /// Returns the key that a face gave for the task, else the stored one of its person.
@@ -502,14 +502,13 @@ impl Host {
             return Some(key.clone()).filter(|_| model.key_env.is_some());
         }
         let surroundings = stored_by(charter);
-        let stored = Keys::read(&surroundings);
-        stored.ok()?.find(&model.provider, model.key_env.as_deref(), &surroundings)
+        stored(&surroundings)?.find(&model.provider, model.key_env.as_deref(), &surroundings)
     }
 
     /// Returns the stored key in the place of a refused one, and from then on uses it for the task; `None` where it is the same.
     fn other_key(&self, task: u64, charter: &Charter, model: &Model, refused: &Secret) -> Option<Secret> {
         let surroundings = stored_by(charter);
-        let stored = Keys::read(&surroundings).ok()?;
+        let stored = stored(&surroundings)?;
         let other = stored.find(&model.provider, model.key_env.as_deref(), &surroundings)?;
         if other == *refused {
             return None;
@@ -602,6 +601,11 @@ impl Host {
             }
         }
     }
+}
+
+/// Returns the stored keys. That they cannot be read is told in the log: the task will only say that there is none.
+fn stored(surroundings: &Surroundings) -> Option<Keys> {
+    Keys::read(surroundings).inspect_err(|error| tracing::warn!(%error, "stored keys are not used")).ok()
 }
 
 /// Returns where the person of a task keeps what is stored.

@@ -535,6 +535,9 @@ mod tests {
       Not done: negative amounts.
       Not done: the letter
       Assumed: 2. this year's (Which rate, the one of this year or the one of the y…
+      Review: lab/eyes found 2 things, 1 still open
+      ○ wrong, src/tax.rs:3: It rounds twice.
+      ○ not looked at: index.html
       ⚑ cargo test  passes, but: the agent changed tests/tax.rs
       ✗ make lint  fails (exit 2)
 
@@ -552,6 +555,9 @@ mod tests {
     Task 3 is ready. Nothing changed.
 
       There was nothing to mend.
+      Review: lab/eyes found 2 things, 1 still open
+      ○ wrong, src/tax.rs:3: It rounds twice.
+      ○ not looked at: index.html
 
       Ask for more   quire revise 3 "..."
     "#);
