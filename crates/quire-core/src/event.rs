@@ -3,7 +3,7 @@
 
 use crate::bytes::{Hash, RelPath};
 use crate::charter::{Charter, CheckSpec, Model};
-use crate::message::{Fault, Outcome, Reply, ToolSpec, Usage};
+use crate::message::{Attachment, Fault, Outcome, Reply, ToolSpec, Usage};
 use crate::money::{Usd, Worst};
 use crate::note::About;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub enum Event {
     Opened {
         charter: Box<Charter>,
         words: String,
+    },
+    /// What the person handed over with these words.
+    Attached {
+        files: Vec<Attachment>,
     },
     /// A driver took the task over. Whatever was begun and not answered is lost by this.
     Taken {

@@ -23,6 +23,8 @@ pub struct Prompt {
 pub enum PromptItem {
     /// Words of the person's, or a notice of quire's (which says so).
     Words(String),
+    /// Pictures that the person handed over.
+    Pictures(Vec<Attachment>),
     /// A reply, to be sent back as it came.
     Model(Arc<Reply>),
     /// An outcome for each call of the reply before, in the order of the calls.
@@ -124,6 +126,18 @@ pub struct Outcome {
 pub struct Image {
     /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
     pub media_type: String,
+    pub blob: Hash,
+}
+
+/// A file that a person handed over. It belongs to no folder of the task's, and lies beside them where only reading is allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// A file's name without its directory, unlike any other of the task's.
+    pub name: String,
+    pub bytes: u64,
+    /// Absent for what is no picture that models can be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
     pub blob: Hash,
 }
 

@@ -2,6 +2,7 @@
 //! an impossible state can neither be reached nor be stored; what is owed next is derived by [`crate::want()`].
 
 mod accepts;
+mod attached;
 mod compact;
 mod hooks;
 mod imported;
@@ -19,6 +20,7 @@ mod refit;
 mod reply;
 mod reviewer;
 mod spend;
+mod standing;
 mod transcript;
 mod version;
 
@@ -32,14 +34,17 @@ pub use questions::{ASK, Asking, ask_spec};
 pub use reaches::{REACHES_OPEN_MAX, Reach};
 pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
+pub use standing::Phase;
+pub(crate) use standing::{CallState, OpenReply, Stage};
 pub use version::{PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
 use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, Why};
-use crate::message::{FaultKind, Outcome, PromptItem, Reply, ToolSpec, Usage};
+use crate::message::{FaultKind, Outcome, PromptItem, ToolSpec, Usage};
 use crate::net;
+use attached::Attached;
 use compact::Compaction;
 use hooks::Hooks;
 use loops::Loops;
@@ -77,6 +82,7 @@ pub struct Task {
     pub weak: Option<String>,
     /// What of person and folder the model was told.
     pub conventions: Arc<Conventions>,
+    attached: Attached,
     /// Of the instructions within the folder, those that stand in the conversation as it is now.
     instructed: Arc<BTreeSet<String>>,
     pub bases: Option<Arc<[Base]>>,
@@ -151,52 +157,6 @@ pub struct Task {
     loops: Loops,
 }
 
-/// Where a task stands, as a person sees it.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Phase {
-    Working,
-    /// For a person; `resume` goes on.
-    Waiting(Why),
-    /// A version is there to be reviewed.
-    Ready,
-    /// A version or a part of one is in the real folder.
-    Accepted,
-    Discarded,
-}
-
-/// Where a turn stands.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) enum Stage {
-    Ask,
-    Calls,
-    Snap,
-    Seal,
-    Check,
-    Review,
-    Present,
-    Stuck(Why),
-}
-
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct OpenReply {
-    pub reply: Arc<Reply>,
-    pub judged: bool,
-    pub calls: Vec<CallState>,
-}
-
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) enum CallState {
-    Owed,
-    Begun,
-    Done(Arc<Outcome>),
-}
-
-impl CallState {
-    fn went_well(&self) -> bool {
-        matches!(self, CallState::Done(outcome) if outcome.ok)
-    }
-}
-
 /// An event that cannot follow. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} cannot follow: {why}")]
@@ -234,6 +194,7 @@ impl Task {
             rung: String::new(),
             weak: None,
             conventions: Arc::default(),
+            attached: Attached::default(),
             instructed: Arc::default(),
             bases: None,
             copies_anew: false,
@@ -330,6 +291,7 @@ impl Task {
             |call: u32| self.reply.as_ref().filter(|r| r.judged).and_then(|r| r.calls.get(call as usize));
         match event {
             Event::Opened { .. } => Err("a task is opened once"),
+            Event::Attached { files } => self.may_attach(files),
             Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
             Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
             Event::Instructed { paths, text } => self.may_instruct(paths, text),
@@ -517,6 +479,7 @@ impl Task {
     fn follow(&mut self, event: &Event) {
         match event {
             Event::Opened { .. } => {}
+            Event::Attached { files } => self.attach(files),
             Event::Taken { epoch } => {
                 self.epoch = *epoch;
                 self.lose_what_was_begun();

@@ -49,6 +49,10 @@ pub fn head(system: &str, tools: &[ToolSpec]) -> Size {
 pub fn item(item: &PromptItem) -> Size {
     match item {
         PromptItem::Words(text) => words(text),
+        PromptItem::Pictures(files) => {
+            let names: u64 = files.iter().map(|file| escaped(&file.name) + FORM).sum();
+            Size::of_bytes(FORM + names).plus(pictures(files.len()))
+        }
         PromptItem::Model(reply) => {
             let items: u64 = reply.items.iter().map(|item| item.get().len() as u64 + FORM).sum();
             // What goes to another wire, or came on a tape, is text and calls.
@@ -68,6 +72,10 @@ pub fn words(text: &str) -> Size {
     Size::of_bytes(escaped(text) + FORM)
 }
 
+fn pictures(many: usize) -> Size {
+    Size { most: many as u64 * PICTURE_TOKENS, likely: many as u64 * 2_000 }
+}
+
 /// Returns the size of outcomes.
 pub fn results<'r>(results: impl Iterator<Item = &'r ToolResult>) -> Size {
     results.map(result).fold(Size::default(), Size::plus)
@@ -76,8 +84,7 @@ pub fn results<'r>(results: impl Iterator<Item = &'r ToolResult>) -> Size {
 pub fn result(result: &ToolResult) -> Size {
     let outcome = &result.outcome;
     let text = Size::of_bytes(escaped(&outcome.text) + escaped(&result.id) + escaped(&result.tool) + FORM);
-    let pictures = outcome.images.len() as u64;
-    text.plus(Size { most: pictures * PICTURE_TOKENS, likely: pictures * 2_000 })
+    text.plus(pictures(outcome.images.len()))
 }
 
 /// Returns how many bytes `text` has within JSON.

@@ -8,7 +8,7 @@ use quire_core::event::{
     Apart, Base, Before, Connection, Conventions, HookRun, Listing, Part, Point, Proof, Question, Refused,
     Skill, Trouble, Verdict, Why,
 };
-use quire_core::message::{Fault, FaultKind, Image, Stop};
+use quire_core::message::{Attachment, Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
 use quire_core::note::{About, Anchor, Place};
 use quire_core::*;
@@ -175,6 +175,17 @@ fn samples() -> Vec<Event> {
         Event::ReviewerReplied { reply: by_name.clone() },
         Event::ReviewerLooked { outcomes: vec![Outcome::said("1\tx")] },
         Event::ReviewFailed { why: "nobody answers there".into(), spent: true },
+        Event::Attached {
+            files: vec![
+                Attachment {
+                    name: "plan.png".into(),
+                    bytes: 1_200,
+                    media_type: Some("image/png".into()),
+                    blob: hash,
+                },
+                Attachment { name: "notes.txt".into(), bytes: 12, media_type: None, blob: hash },
+            ],
+        },
         Event::Hooking { point: Point::Before(2) },
         Event::Hooked {
             point: Point::Words(0),
@@ -346,6 +357,7 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",
+        Event::Attached { .. } => "attached",
         Event::Equipped { .. } => "equipped",
         Event::Instructed { .. } => "instructed",
         Event::Frozen { .. } => "frozen",

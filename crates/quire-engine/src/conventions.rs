@@ -16,9 +16,8 @@ pub(crate) fn gather(reader: Reader<'_>, given: &Path, rung: Rung) -> (String, C
     if let Err(error) = freeze::remove_tree(given) {
         tracing::warn!(%error, "what was given to a task could not be removed");
     }
-    let inside = if rung == Rung::Copy { given } else { Path::new(GIVEN_INSIDE) };
     let (text, mut conventions, found) = look(reader);
-    let (skills, left_out) = skills::give(found, reader, given, inside);
+    let (skills, left_out) = skills::give(found, reader, given, given_inside(given, rung));
     conventions.skills = skills;
     conventions.left_out.extend(left_out);
     let more = conventions.left_out.len().saturating_sub(LEFT_OUT_MAX);
@@ -27,6 +26,11 @@ pub(crate) fn gather(reader: Reader<'_>, given: &Path, rung: Rung) -> (String, C
         conventions.left_out.push(format!("and {more} more; see them all: quire doctor"));
     }
     (text, conventions)
+}
+
+/// Returns where sandboxes show what is in `given`.
+pub(crate) fn given_inside(given: &Path, rung: Rung) -> &Path {
+    if rung == Rung::Copy { given } else { Path::new(GIVEN_INSIDE) }
 }
 
 fn look(reader: Reader<'_>) -> (String, Conventions, Vec<skills::Found>) {

@@ -413,7 +413,7 @@ impl Driver {
             | Want::Pause(_) => {}
             Want::Equip => {
                 self.jobs.spawn(async move {
-                    let equip = tokio::task::spawn_blocking(move || work.equip(&task.charter)).await;
+                    let equip = tokio::task::spawn_blocking(move || work.equip(&task)).await;
                     let _ = done.send((Want::Equip, equip.unwrap_or_else(|e| Err(failed(&e)))));
                 });
             }

@@ -1,6 +1,7 @@
 //! The doing: store, driver, snapshots, checks, accept and undo, settings, host. Knows no terminal and no HTML.
 
 pub mod accept;
+pub mod attached;
 pub mod blob;
 mod check;
 pub mod conventions;

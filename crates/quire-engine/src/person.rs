@@ -2,6 +2,7 @@
 //! host, and the host is told. In one place, so that a command and the page do the same. They are called from a runtime of
 //! several threads, which a wait for the store's commit must not hold up.
 
+use crate::attached;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::models::find_model;
@@ -10,20 +11,23 @@ use crate::settings::{self, Options, Resolved, Settings, Surroundings};
 use quire_core::charter::Model;
 use quire_core::event::Why;
 use quire_core::{Phase, Task, Usd};
+use std::path::PathBuf;
 use tokio::task::block_in_place;
 
 impl Quire {
-    /// Opens a task on the model that the settings name or that is found, and returns it. Where there is none, the task
-    /// waits for one, and the error names it.
+    /// Opens a task with `files` handed over, on the model that the settings name or that is found, and returns it. Where there is
+    /// none, the task waits for one, and the error names it.
     pub async fn begin(
         &self,
         resolved: &Resolved,
         words: &str,
+        files: &[PathBuf],
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Task, EngineError> {
+        let files = block_in_place(|| attached::read(files, &here.cwd, self.store().blobs()))?;
         let found = find_model(&resolved.settings, keys, here).await;
-        let task = block_in_place(|| self.open_task(resolved, found.as_ref().ok().cloned(), words))?;
+        let task = block_in_place(|| self.open_task(resolved, found.as_ref().ok().cloned(), words, files))?;
         found.map_err(|none| EngineError::NoModel { task, none })?;
         block_in_place(|| self.task(task))
     }

@@ -2,6 +2,7 @@
 //! short append to it; long work is the host's. What a person decides about a version is in `decide.rs`.
 
 use crate::accept::{self, AcceptError, Outcome};
+use crate::attached::AttachError;
 use crate::blob::BlobError;
 use crate::database::{DiskError, DiskKind, OpenError};
 use crate::freeze::{self, FreezeError, Frozen};
@@ -18,6 +19,7 @@ use quire_core::bytes::escape;
 use quire_core::change::renames::renames;
 use quire_core::charter::{Model, Purpose};
 use quire_core::event::Seq;
+use quire_core::message::Attachment;
 use quire_core::task::AcceptState;
 use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
@@ -113,6 +115,8 @@ pub enum EngineError {
     #[error(transparent)]
     Freeze(#[from] FreezeError),
     #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error(transparent)]
     Link(#[from] LinkError),
     #[error(transparent)]
     Host(#[from] host::HostError),
@@ -136,6 +140,7 @@ impl EngineError {
             EngineError::Open(OpenError::Disk(error))
             | EngineError::Append(AppendError::Disk(error))
             | EngineError::Blob(BlobError::Disk(error))
+            | EngineError::Attach(AttachError::Blob(BlobError::Disk(error)))
             | EngineError::Snapshot(SnapshotError::Blob(BlobError::Disk(error))) => full(error),
             EngineError::Snapshot(SnapshotError::Layer(error)) => io(error),
             _ => false,
@@ -263,10 +268,12 @@ impl Quire {
         resolved: &Resolved,
         model: Option<Model>,
         words: &str,
+        files: Vec<Attachment>,
     ) -> Result<u64, EngineError> {
+        let attached = (!files.is_empty()).then_some(Event::Attached { files });
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
-        Ok(self.store.create([opened].into_iter().chain(waits).collect()).wait()?.task)
+        Ok(self.store.create([opened].into_iter().chain(attached).chain(waits).collect()).wait()?.task)
     }
 
     pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {

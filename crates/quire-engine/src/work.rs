@@ -24,7 +24,7 @@ use quire_core::event::{Apart, Base, HookRun, Point, Proof, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
 use quire_core::task::{Version, ask_spec, paths_of};
-use quire_core::{Call, Event, Hash, Outcome, Prompt, PromptItem, Snapshot, Task, prompt};
+use quire_core::{Call, Event, Hash, Outcome, Prompt, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
 use quire_sandbox::tool::Eyes;
@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+mod handed;
 mod pictures;
 mod prove;
 mod reviewer;
@@ -125,7 +126,8 @@ impl Work {
     }
 
     /// What the model is told once.
-    pub fn equip(&self, charter: &Charter) -> Result<Event, Undone> {
+    pub fn equip(&self, task: &Task) -> Result<Event, Undone> {
+        let charter = &task.charter;
         let model = charter.model.as_ref().ok_or(Why::NoModel)?;
         let surroundings =
             Surroundings { env: charter.env.iter().cloned().collect(), cwd: charter.folders[0].clone() };
@@ -139,11 +141,13 @@ impl Work {
         let standing = self.standing()?;
         let mut tools = quire_sandbox::tool::specs(model.edits, model.images);
         tools.push(ask_spec());
-        let (instructions, conventions) = conventions::gather(reader, &self.place.given(), standing.rung);
+        let given = self.place.given();
+        let (instructions, mut conventions) = conventions::gather(reader, &given, standing.rung);
         let mut system = prompt::system(charter, &instructions, &conventions.skills);
         if let Some(lacks) = Eyes::of(&|program| on_path(charter, program)).told() {
             system.push_str(&format!("\n\n{lacks}"));
         }
+        system.extend(self.hand_over(task, &given, standing.rung, &mut conventions)?);
         if let Some(told) = standing.rung.told() {
             system.push_str(&format!("\n\n{told}"));
         }
@@ -268,17 +272,6 @@ impl Work {
             return Ok(ask(Some(other)).await);
         }
         Ok(asked)
-    }
-
-    fn images(&self, prompt: &Prompt) -> Result<HashMap<Hash, Vec<u8>>, BlobError> {
-        let mut images = HashMap::new();
-        for item in &prompt.items {
-            let PromptItem::Results(results) = &**item else { continue };
-            for image in results.iter().flat_map(|result| &result.outcome.images) {
-                images.insert(image.blob, self.store.blobs().get(&image.blob)?);
-            }
-        }
-        Ok(images)
     }
 
     /// Returns the turn's sandbox, started where there is none.

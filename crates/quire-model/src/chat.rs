@@ -18,7 +18,7 @@ use crate::wire::{
     raw, text,
 };
 use quire_core::charter::Wire;
-use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
+use quire_core::message::{Call, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -44,6 +44,14 @@ struct Body<'a> {
     max_completion_tokens: Option<u64>,
 }
 
+/// A tool's outcome: most of what a long conversation is made of, and so written without a detour.
+#[derive(Serialize)]
+struct Said<'a> {
+    content: &'a str,
+    role: &'static str,
+    tool_call_id: &'a str,
+}
+
 impl Dialect for Chat {
     fn path(&self) -> &'static str {
         "chat/completions"
@@ -61,21 +69,22 @@ impl Dialect for Chat {
         raw(&json!({ "role": "user", "content": text }))
     }
 
+    fn pictures(&self, text: &str, pictures: &[(&Image, String)]) -> Raw {
+        let parts = std::iter::once(json!({ "type": "text", "text": text }));
+        let parts = parts.chain(pictures.iter().map(|(image, base64)| part(image, base64)));
+        raw(&json!({ "role": "user", "content": parts.collect::<Vec<_>>() }))
+    }
+
     fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw> {
         let mut items = Vec::new();
         let mut pictures = Vec::new();
         for result in results {
-            let content = &result.outcome.text;
-            items.push(raw(&json!({ "role": "tool", "tool_call_id": result.id, "content": content })));
-            for (image, base64) in ask.pictures(&result.outcome.images) {
-                let url = format!("data:{};base64,{base64}", image.media_type);
-                pictures.push(json!({ "type": "image_url", "image_url": { "url": url } }));
-            }
+            items.push(raw(&Said { content: &result.outcome.text, role: "tool", tool_call_id: &result.id }));
+            pictures.extend(ask.pictures(&result.outcome.images));
         }
         // A tool's message may hold text only.
         if !pictures.is_empty() {
-            pictures.insert(0, json!({ "type": "text", "text": "Images from the tool results above:" }));
-            items.push(raw(&json!({ "role": "user", "content": pictures })));
+            items.push(self.pictures("Images from the tool results above:", &pictures));
         }
         items
     }
@@ -120,6 +129,11 @@ impl Dialect for Chat {
     fn reading(&self, nth: usize) -> Box<dyn Reading> {
         Box::new(Answer { nth, ..Answer::default() })
     }
+}
+
+fn part(image: &Image, base64: &str) -> Value {
+    let url = format!("data:{};base64,{base64}", image.media_type);
+    json!({ "type": "image_url", "image_url": { "url": url } })
 }
 
 /// Returns the messages with a word of the model's wherever a person's follows a tool's.

@@ -13,7 +13,7 @@ use crate::wire::{
     Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, joined, name_apart, object, parse, raw, text,
 };
 use quire_core::charter::Wire;
-use quire_core::message::{Call, FaultKind, Item, Reply, Stop, ToolResult, Usage};
+use quire_core::message::{Call, FaultKind, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -31,6 +31,16 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<Value>,
     messages: Vec<Raw>,
+}
+
+/// A tool's outcome: most of what a long conversation is made of, and so written without a detour.
+#[derive(Serialize)]
+struct Returned<'a> {
+    content: Vec<Raw>,
+    is_error: bool,
+    tool_use_id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 impl Dialect for Messages {
@@ -55,26 +65,28 @@ impl Dialect for Messages {
     }
 
     fn words(&self, text: &str) -> Raw {
-        user(vec![json!({ "type": "text", "text": text })])
+        user(&[text_block(text)])
+    }
+
+    fn pictures(&self, text: &str, pictures: &[(&Image, String)]) -> Raw {
+        let parts = pictures.iter().map(|(image, base64)| part(image, base64));
+        user(&std::iter::once(text_block(text)).chain(parts).collect::<Vec<_>>())
     }
 
     fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw> {
         let block = |result: &ToolResult| {
-            let mut content = vec![json!({ "type": "text", "text": result.outcome.text })];
             // An empty text is refused; an empty list of content is not.
-            content.retain(|part| !text(part, "text").trim().is_empty());
-            for (image, base64) in ask.pictures(&result.outcome.images) {
-                let source = json!({ "type": "base64", "media_type": image.media_type, "data": base64 });
-                content.push(json!({ "type": "image", "source": source }));
-            }
-            json!({
-                "type": "tool_result",
-                "tool_use_id": plain_id(&result.id),
-                "is_error": !result.outcome.ok,
-                "content": content,
+            let said = Some(result.outcome.text.as_str()).filter(|text| !text.trim().is_empty());
+            let pictures = ask.pictures(&result.outcome.images);
+            let pictures = pictures.iter().map(|(image, base64)| part(image, base64));
+            raw(&Returned {
+                content: said.map(text_block).into_iter().chain(pictures).collect(),
+                is_error: !result.outcome.ok,
+                tool_use_id: &plain_id(&result.id),
+                kind: "tool_result",
             })
         };
-        if results.is_empty() { vec![] } else { vec![user(results.iter().map(block).collect())] }
+        if results.is_empty() { vec![] } else { vec![user(&results.iter().map(block).collect::<Vec<_>>())] }
     }
 
     fn translated(&self, reply: &Reply) -> Vec<Raw> {
@@ -124,10 +136,25 @@ const USER: &str = r#"{"role":"user","content":["#;
 const USER_END: &str = "}]}";
 
 /// Returns a user's message. Written by hand so that its last bytes are known, where a mark may have to go.
-fn user(content: Vec<Value>) -> Raw {
-    let blocks: Vec<String> = content.iter().map(Value::to_string).collect();
+fn user(content: &[Raw]) -> Raw {
+    let blocks: Vec<&str> = content.iter().map(|block| block.get()).collect();
     let message = format!("{USER}{}]}}", blocks.join(","));
     RawValue::from_string(message).unwrap_or_else(|_| raw(&json!({ "role": "user", "content": content })))
+}
+
+fn text_block(text: &str) -> Raw {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        text: &'a str,
+        #[serde(rename = "type")]
+        kind: &'static str,
+    }
+    raw(&Text { text, kind: "text" })
+}
+
+fn part(image: &Image, base64: &str) -> Raw {
+    let source = json!({ "type": "base64", "media_type": image.media_type, "data": base64 });
+    raw(&json!({ "type": "image", "source": source }))
 }
 
 /// Returns an assistant's message of `blocks`, or `None` where there are none: the API refuses an empty one.

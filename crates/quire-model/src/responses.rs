@@ -12,7 +12,7 @@ use crate::wire::{
     Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, parse, raw, text,
 };
 use quire_core::charter::Wire;
-use quire_core::message::{Call, Item, Reply, Stop, ToolResult, Usage};
+use quire_core::message::{Call, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -43,6 +43,15 @@ struct Body<'a> {
     max_output_tokens: Option<u64>,
 }
 
+/// A tool's outcome: most of what a long conversation is made of, and so written without a detour.
+#[derive(Serialize)]
+struct Returned<'a> {
+    call_id: &'a str,
+    output: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
 impl Dialect for Responses {
     fn path(&self) -> &'static str {
         "responses"
@@ -66,24 +75,27 @@ impl Dialect for Responses {
         )
     }
 
+    fn pictures(&self, text: &str, pictures: &[(&Image, String)]) -> Raw {
+        let part = |(image, base64): &(&Image, String)| {
+            let url = format!("data:{};base64,{base64}", image.media_type);
+            json!({ "type": "input_image", "image_url": url, "detail": "auto" })
+        };
+        let parts = std::iter::once(json!({ "type": "input_text", "text": text }));
+        let parts: Vec<Value> = parts.chain(pictures.iter().map(part)).collect();
+        raw(&json!({ "type": "message", "role": "user", "content": parts }))
+    }
+
     fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw> {
         let mut items = Vec::new();
         let mut pictures = Vec::new();
         for result in results {
-            let output = &result.outcome.text;
-            items.push(raw(
-                &json!({ "type": "function_call_output", "call_id": result.id, "output": output }),
-            ));
-            for (image, base64) in ask.pictures(&result.outcome.images) {
-                let url = format!("data:{};base64,{base64}", image.media_type);
-                pictures.push(json!({ "type": "input_image", "image_url": url, "detail": "auto" }));
-            }
+            let (call_id, output) = (&result.id, &result.outcome.text);
+            items.push(raw(&Returned { call_id, output, kind: "function_call_output" }));
+            pictures.extend(ask.pictures(&result.outcome.images));
         }
         // An output that is a list is newer than many servers; a message after it is understood by all.
         if !pictures.is_empty() {
-            pictures
-                .insert(0, json!({ "type": "input_text", "text": "Images from the tool results above:" }));
-            items.push(raw(&json!({ "type": "message", "role": "user", "content": pictures })));
+            items.push(self.pictures("Images from the tool results above:", &pictures));
         }
         items
     }

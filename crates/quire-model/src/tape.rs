@@ -147,6 +147,9 @@ fn find(content: &str, path: &str, prompt: &Prompt) -> Result<Recorded, Trouble>
 pub(crate) fn words(item: &PromptItem) -> String {
     match item {
         PromptItem::Words(text) => text.clone(),
+        PromptItem::Pictures(files) => {
+            files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>().join("\n")
+        }
         PromptItem::Model(reply) => reply.text.clone(),
         PromptItem::Results(results) => {
             results.iter().map(|result| result.outcome.text.as_str()).collect::<Vec<_>>().join("\n")

@@ -9,7 +9,7 @@ use crate::sse::Event;
 use crate::{Glimpse, chat, messages, responses};
 use base64::Engine;
 use quire_core::charter::{Model, Wire};
-use quire_core::message::{Image, Prompt, PromptItem, Reply, ToolResult};
+use quire_core::message::{Attachment, Image, Prompt, PromptItem, Reply, ToolResult};
 use quire_core::{Call, Hash};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
@@ -73,6 +73,9 @@ pub(crate) trait Dialect: Send + Sync {
 
     /// Returns the item that stands for the person's words.
     fn words(&self, text: &str) -> Raw;
+
+    /// Returns the item that stands for pictures of the person's, each with its content in base64, after `text`.
+    fn pictures(&self, text: &str, pictures: &[(&Image, String)]) -> Raw;
 
     /// Returns the items that stand for the outcomes of calls.
     fn results(&self, ask: &Ask, results: &[ToolResult]) -> Vec<Raw>;
@@ -139,6 +142,7 @@ pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
     for item in &ask.prompt.items {
         match item.as_ref() {
             PromptItem::Words(text) => items.push(dialect.words(text)),
+            PromptItem::Pictures(files) => items.extend(handed_over(dialect, ask, files)),
             PromptItem::Model(reply) => {
                 by_another = reply.wire != dialect.wire() || !ask.model.said(reply);
                 if by_another {
@@ -161,6 +165,16 @@ pub(crate) fn items(dialect: &dyn Dialect, ask: &Ask) -> Vec<Raw> {
         }
     }
     items
+}
+
+/// Returns the pictures that a person handed over, as far as the model sees any.
+fn handed_over(dialect: &dyn Dialect, ask: &Ask, files: &[Attachment]) -> Option<Raw> {
+    let image = |file: &Attachment| Some(Image { media_type: file.media_type.clone()?, blob: file.blob });
+    let images: Vec<Image> = files.iter().filter_map(image).collect();
+    let pictures = ask.pictures(&images);
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let text = format!("Handed over by the person: {}", names.join(", "));
+    (!pictures.is_empty()).then(|| dialect.pictures(&text, &pictures))
 }
 
 /// Returns `value` as JSON text.

@@ -171,6 +171,9 @@ pub struct RunArgs {
     /// The model to use
     #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
     pub model: Option<String>,
+    /// A picture, document or other file to hand over with the task
+    #[arg(short = 'i', value_name = "FILE")]
+    pub file: Vec<PathBuf>,
     /// A command that quire runs itself when the agent is done; it must exit with 0
     #[arg(long, value_name = "CMD", value_parser = words)]
     pub check: Vec<String>,

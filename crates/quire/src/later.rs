@@ -16,7 +16,6 @@ const ATTEMPTS: &str = "Start the task once for each attempt: quire run -b \"TAS
 /// Command, option, what helps.
 const OPTIONS: &[(&str, &str, &str)] = &[
     ("run", "-n", ATTEMPTS),
-    ("run", "-i", "Put the file into the folder and name it in the task"),
     ("accept", "--commit", "Accept, then commit with git"),
     ("accept", "--branch", "Accept, then commit with git"),
 ];

@@ -68,7 +68,6 @@ fn what_a_later_version_has_is_named_as_that() {
         vec!["fix it", "-n3"],
         vec!["-n", "3", "fix it"],
         vec!["fix it", "-m", "a/b", "-m", "c/d"],
-        vec!["fix it", "-i", "a.png"],
         vec!["accept", "1", "--commit"],
         vec!["accept", "1", "--branch", "x"],
     ];

@@ -315,6 +315,10 @@ impl Task {
         for item in self.transcript.iter().chain(&open) {
             match &**item {
                 PromptItem::Words(words) => text.push_str(&format!("\n\nPERSON: {}", ends(words, each * 4))),
+                PromptItem::Pictures(files) => {
+                    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+                    text.push_str(&format!("\n\nPERSON handed over: {}", ends(&names.join(", "), each)));
+                }
                 PromptItem::Model(reply) => {
                     text.push_str(&format!("\n\nAGENT: {}", ends(&reply.text, each)));
                     for call in &reply.calls {

@@ -144,7 +144,8 @@ impl Task {
         let items = self.transcript.iter().skip(from).map(|item| weigh::item(item));
         let results = self.open_results();
         let news = self.asides.iter().chain(&self.unheard).map(|words| weigh::words(words));
-        items.chain(news).fold(known, Size::plus).plus(weigh::results(results.iter()))
+        let pictures = self.pictures().map(|pictures| weigh::item(&pictures));
+        items.chain(news).chain(pictures).fold(known, Size::plus).plus(weigh::results(results.iter()))
     }
 
     /// Returns the model that is asked next, with the room for its reply: twice as much after each that was cut, up to

@@ -26,6 +26,7 @@ impl Task {
         self.compaction.told = self.words.len();
         let unheard = self.asides.drain(..).chain(self.unheard.drain(..));
         self.transcript.extend(unheard.map(|words| Arc::new(PromptItem::Words(words))));
+        self.show_pictures();
     }
 
     /// Returns the outcomes of the last reply's calls, which the model has not been told yet.

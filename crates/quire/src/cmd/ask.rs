@@ -6,5 +6,5 @@ use crate::cmd::{Face, follow, words};
 use crate::error::{Exit, Failure};
 
 pub fn ask(args: &AskArgs, face: &Face) -> Result<Exit, Failure> {
-    begin(&words(&args.question)?, &args.options(), false, &follow::end, face)
+    begin(&words(&args.question)?, &[], &args.options(), false, &follow::end, face)
 }

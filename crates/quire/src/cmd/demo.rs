@@ -234,7 +234,7 @@ fn journey(
         output_tokens: None,
         price: None,
     };
-    let id = play.quire.open_task(&resolved, Some(model), sample.words)?;
+    let id = play.quire.open_task(&resolved, Some(model), sample.words, vec![])?;
     play.follow(id, told)?;
 
     let quire = &play.quire;

@@ -77,6 +77,10 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Opened { charter, words: said } => {
             format!("opened on {}: {}", charter.folders[0].display(), words(said))
         }
+        Event::Attached { files } => {
+            let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+            format!("handed over: {}", words(&names.join(", ")))
+        }
         Event::Taken { epoch } => format!("taken by driver {epoch}"),
         Event::Equipped { tools, rung, conventions, .. } => {
             let told = conventions.told().map_or_else(String::new, |told| format!("; {told}"));

@@ -12,15 +12,17 @@ use quire_engine::Quire;
 use quire_engine::keys::Keys;
 use quire_engine::settings::{Options, Surroundings};
 use serde_json::json;
+use std::path::PathBuf;
 
 pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
     let finish: Finish = if args.accept_if_checks_pass { &accepted_if_proved } else { &follow::end };
-    begin(&words(&args.task)?, &args.options(), args.background, finish, face)
+    begin(&words(&args.task)?, &args.file, &args.options(), args.background, finish, face)
 }
 
-/// Opens a task and follows it, or in the background does not.
+/// Opens a task with files handed over, and follows it, or in the background does not.
 pub fn begin(
     words: &str,
+    files: &[PathBuf],
     options: &Options,
     background: bool,
     finish: Finish<'_>,
@@ -31,7 +33,7 @@ pub fn begin(
     let (quire, here) = open()?;
     let keys = Keys::read(&here)?;
     say_unset(&resolved.settings.secrets, &keys, &here, face);
-    let task = wait(quire.begin(&resolved, words, &keys, &here))??;
+    let task = wait(quire.begin(&resolved, words, files, &keys, &here))??;
     let id = task.id;
     if background {
         wait(to_host(&quire, &task, &keys, &here))??;

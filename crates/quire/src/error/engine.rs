@@ -7,6 +7,7 @@ use crate::terminal::clean;
 use quire_core::merge::Overlap;
 use quire_core::view::size;
 use quire_engine::accept::{AcceptError, Drifted};
+use quire_engine::attached::AttachError;
 use quire_engine::freeze::FreezeError;
 use quire_engine::store::AppendError;
 use quire_engine::{EngineError, ParcelError, ServeError};
@@ -74,6 +75,11 @@ impl From<EngineError> for Failure {
             EngineError::NoPlaceFor { task, .. } => {
                 (Exit::WrongUse, NOTHING, format!("See what there is: quire review {task}"))
             }
+            EngineError::Attach(AttachError::Unreadable { .. } | AttachError::TooMuch { .. }) => (
+                Exit::WrongUse,
+                NOTHING,
+                "Name a file that you can read; what is larger belongs into the folder.".to_owned(),
+            ),
             EngineError::Outside { .. } => (
                 Exit::WrongUse,
                 "Nothing was written.",
@@ -108,6 +114,7 @@ impl From<EngineError> for Failure {
             | EngineError::Read(_)
             | EngineError::Append(_)
             | EngineError::Blob(_)
+            | EngineError::Attach(AttachError::Blob(_))
             | EngineError::Snapshot(_)
             | EngineError::Home { .. } => (
                 Exit::Trouble,

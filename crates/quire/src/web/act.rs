@@ -73,7 +73,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     };
     let resolved = settings::resolve(&options, &here)?;
     let keys = Keys::read(&here)?;
-    let task = page.quire.begin(&resolved, &words, &keys, &here).await;
+    let task = page.quire.begin(&resolved, &words, &[], &keys, &here).await;
     let task = match task {
         Ok(task) => task,
         // It is kept, and its page says what it waits for.

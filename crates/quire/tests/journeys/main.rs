@@ -3,6 +3,7 @@
 
 mod answer;
 mod ask;
+mod attached;
 mod background;
 mod bad_input;
 mod browser;
@@ -10,6 +11,7 @@ mod checks;
 mod conventions;
 mod cost;
 mod fallback;
+mod first_steps;
 mod folders;
 mod full_disk;
 mod history;

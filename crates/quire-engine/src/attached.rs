@@ -1,0 +1,171 @@
+//! Files that a person hands over with a task: read into the store before it is opened, so that nothing that becomes of them
+//! later matters, and laid out for its sandboxes beside the folders.
+
+use crate::blob::{BlobError, Blobs};
+use crate::plain_file;
+use quire_core::bytes::escape;
+use quire_core::message::Attachment;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The most that one file may hold, and all together.
+const BYTES_MAX: usize = 64 << 20;
+/// The largest picture that models are shown.
+const PICTURE_BYTES_MAX: usize = 5 << 20;
+const FILES_MAX: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    #[error("`{}` cannot be handed over: {why}.", path.display())]
+    Unreadable { path: PathBuf, why: io::Error },
+    #[error("`{}` cannot be handed over: with it there are more than 64 files or 64 MiB.", path.display())]
+    TooMuch { path: PathBuf },
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
+/// Reads the files at `paths`, below `cwd` where they are relative, into the store. Nothing is stored where one cannot be read.
+pub fn read(paths: &[PathBuf], cwd: &Path, blobs: &Blobs) -> Result<Vec<Attachment>, AttachError> {
+    let (mut files, mut contents) = (Vec::<Attachment>::new(), vec![]);
+    let mut left = BYTES_MAX;
+    for path in paths {
+        let unreadable = |why| AttachError::Unreadable { path: path.clone(), why };
+        let start = plain_file::read_start(&cwd.join(path), left).map_err(unreadable)?;
+        let start = start.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+        if !start.whole || files.len() == FILES_MAX {
+            return Err(AttachError::TooMuch { path: path.clone() });
+        }
+        left -= start.bytes.len();
+        files.push(Attachment {
+            name: name_apart(path, &files),
+            bytes: start.bytes.len() as u64,
+            media_type: picture_type(&start.bytes).map(str::to_owned),
+            blob: quire_core::Hash::of(&start.bytes),
+        });
+        contents.push(start.bytes);
+    }
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    for (file, blob) in files.iter_mut().zip(blobs.put(&contents)?) {
+        file.blob = blob;
+    }
+    Ok(files)
+}
+
+/// Returns a file's name, unlike those of `others`.
+fn name_apart(path: &Path, others: &[Attachment]) -> String {
+    let name = path.file_name().map_or_else(|| "file".to_owned(), |name| escape(name.as_bytes()));
+    let is_free = |name: &String| others.iter().all(|other| other.name != *name);
+    let numbered = (2..).map(|n| format!("{n}-{name}"));
+    std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
+}
+
+/// Returns the type of a picture that models are shown, told by its first bytes.
+fn picture_type(bytes: &[u8]) -> Option<&'static str> {
+    let kinds: [(&[u8], &str); 3] =
+        [(b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif")];
+    let webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
+    let kind = kinds.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| *kind);
+    kind.or(webp.then_some("image/webp")).filter(|_| bytes.len() <= PICTURE_BYTES_MAX)
+}
+
+/// Lays `files` out in `given`, which sandboxes show at `inside`, and returns what the model is told of them; nothing where there
+/// are none.
+pub(crate) fn lay_out(
+    files: &[Attachment],
+    blobs: &Blobs,
+    given: &Path,
+    inside: &Path,
+) -> Result<Option<String>, AttachError> {
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let dir = given.join("attached");
+    let failed = |why| AttachError::Unreadable { path: dir.clone(), why };
+    fs::create_dir_all(&dir).map_err(failed)?;
+    // A task that runs as somebody else reads them too.
+    for dir in [given, &dir] {
+        fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    let mut told = String::from(
+        "\n\nFiles that the person handed over with the task. They lie outside the folder and can only be read:",
+    );
+    for file in files {
+        let path = dir.join(&file.name);
+        fs::write(&path, blobs.get(&file.blob)?).map_err(failed)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed)?;
+        let kind = file.media_type.as_ref().map_or_else(String::new, |kind| format!("{kind}, "));
+        let shown = inside.join("attached").join(&file.name);
+        told.push_str(&format!("\n- {} ({kind}{} bytes)", shown.display(), file.bytes));
+    }
+    Ok(Some(told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn files_get_names_apart_and_pictures_are_known_by_their_bytes() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("data")).unwrap();
+        let rows: [(&str, &[u8], &str, Option<&str>); 8] = [
+            ("a.png", b"\x89PNG\r\n\x1a\nrest", "a.png", Some("image/png")),
+            ("b/a.png", b"not one", "2-a.png", None),
+            ("c/a.png", b"\xff\xd8\xff", "3-a.png", Some("image/jpeg")),
+            ("gif", b"GIF89a", "gif", Some("image/gif")),
+            ("w", b"RIFF\0\0\0\0WEBP", "w", Some("image/webp")),
+            ("w2", b"RIFF\0\0\0\0WAVE", "w2", None),
+            ("empty", b"", "empty", None),
+            ("with a\nline", b"x", "with a\\nline", None),
+        ];
+        for (path, bytes, ..) in &rows {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let paths: Vec<PathBuf> = rows.iter().map(|(path, ..)| path.into()).collect();
+        let files = read(&paths, home.path(), store.blobs()).unwrap();
+        for ((path, bytes, name, kind), file) in rows.iter().zip(&files) {
+            assert_eq!((file.name.as_str(), file.media_type.as_deref()), (*name, *kind), "{path}");
+            assert_eq!(
+                (file.bytes, store.blobs().get(&file.blob).unwrap()),
+                (bytes.len() as u64, bytes.to_vec())
+            );
+        }
+        let given = home.path().join("given");
+        let told = lay_out(&files, store.blobs(), &given, Path::new("/in")).unwrap().unwrap();
+        assert!(
+            told.contains("\n- /in/attached/a.png (image/png, 12 bytes)\n- /in/attached/2-a.png (7 bytes)"),
+            "{told}"
+        );
+        assert_eq!(fs::read(given.join("attached/2-a.png")).unwrap(), b"not one");
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_much_is_refused_and_nothing_is_stored() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("data")).unwrap();
+        fs::write(home.path().join("fine"), "fine").unwrap();
+        fs::File::create(home.path().join("large")).unwrap().set_len(BYTES_MAX as u64 + 1).unwrap();
+        fs::File::create(home.path().join("picture")).unwrap().set_len(BYTES_MAX as u64).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, home.path().join("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let rows = [
+            (vec!["fine", "absent"], "`absent` cannot be handed over"),
+            (vec!["fine", "."], "`.` cannot be handed over: it is not a regular file."),
+            (vec!["pipe"], "`pipe` cannot be handed over: it is not a regular file."),
+            (vec!["large"], "more than 64 files or 64 MiB"),
+            (vec!["fine", "picture"], "more than 64 files or 64 MiB"),
+            (vec!["fine"; 65], "more than 64 files or 64 MiB"),
+        ];
+        for (paths, says) in rows {
+            let paths: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
+            let error = read(&paths, home.path(), store.blobs()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert!(!store.blobs().has(&quire_core::Hash::of(b"fine")).unwrap());
+    }
+}

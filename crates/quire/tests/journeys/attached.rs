@@ -1,0 +1,77 @@
+//! Files that a person hands over: pictures are shown to models that see them, everything can be read inside, and nothing of it
+//! gets into the folder by itself.
+
+use crate::model::{Model, Wire, say, shell};
+use crate::stage::{Stage, can_make_users};
+use std::fs;
+
+/// One white pixel.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc\xf8\x0f\0\x01\x01\x01\0\xb18\xf6\x14\0\0\0\0IEND\xaeB`\x82";
+/// It in base64, as far as its first bytes reach.
+const SHOWN: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
+
+fn journey(stage: &Stage, wire: Wire) {
+    let model = Model::new(|asked| match asked.answered {
+        0 => {
+            let at =
+                asked.body.split("\\n- ").find_map(|line| line.split_once("notes.txt").map(|(dir, _)| dir));
+            let at = at.expect("the model is told where they lie");
+            shell(&format!("cat {at}notes.txt > copy; wc -c < {at}plan.png >> copy; echo x > {at}notes.txt"))
+        }
+        _ => say("Both are read."),
+    });
+    stage.configure(&model, wire, "models.gpt-lab.images = true\nmodels.lab-model.images = true\n");
+    let outside = stage.base().join("for you");
+    fs::create_dir_all(&outside).expect("a directory");
+    fs::write(outside.join("plan.png"), PNG).expect("a picture");
+    fs::write(outside.join("notes.txt"), "buy milk\n").expect("notes");
+    stage.own(stage.base());
+    let (png, notes) = (outside.join("plan.png"), outside.join("notes.txt"));
+    let (png, notes) = (png.to_str().expect("a path"), notes.to_str().expect("a path"));
+
+    stage
+        .quire(&["run", "-i", "no such file", "look"])
+        .exits(2)
+        .tells(&["`no such file` cannot be handed over"]);
+    stage
+        .quire(&["run", "-i", png, "-i", notes, "look at both"])
+        .exits(0)
+        .tells(&["You hand over plan.png, notes.txt"]);
+    let asked = model.asked();
+    assert!(asked[0].body.contains(SHOWN), "{}", asked[0].body);
+    assert_eq!(asked[1].items[..asked[0].items.len()], asked[0].items, "what was told stays as it was");
+    assert!(asked[1].results[0].contains("Read-only file system"), "{:?}", asked[1].results);
+    stage.quire(&["accept", "1"]).exits(0);
+    let copied = fs::read_to_string(stage.folder.join("copy")).expect("what the task made of it");
+    assert_eq!(copied, format!("buy milk\n{}\n", PNG.len()));
+    assert_eq!(fs::read_dir(&stage.folder).expect("the folder").count(), 1, "nothing else came into it");
+
+    // A model that sees no pictures has the file; its person hears of that. A death of the host changes nothing.
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "-m", "lab/blind", "-i", png, "-i", notes, "look at both"]).exits(0);
+    model.wait_for(0, 2);
+    stage.host().kill();
+    model.let_go();
+    stage.quire(&["watch", "2"]).exits(0).tells(&["plan.png: lab/blind is not known to see pictures"]);
+    let asked = model.asked();
+    let last = asked.last().expect("a request");
+    assert!(!last.body.contains(SHOWN) && last.body.contains("plan.png (image/png, "), "{}", last.body);
+    assert!(last.results[0].contains("Read-only file system"), "{:?}", last.results);
+}
+
+#[test]
+fn over_responses() {
+    journey(&Stage::set(), Wire::Responses);
+}
+
+#[test]
+fn over_chat() {
+    journey(&Stage::set(), Wire::Chat);
+}
+
+#[test]
+fn over_messages_as_an_ordinary_user() {
+    if can_make_users() {
+        journey(&Stage::for_user(), Wire::Messages);
+    }
+}
