@@ -191,14 +191,9 @@ pub async fn run(
     let mut bound = inode(&path);
     let host = Arc::new(Host::new(store, home, page));
     let mut mark = host.store.mark()?;
-    for task in host.store.tasks()? {
-        if host.lacks_key(task) {
-            // The face that started this host, or follows the task, has it and hands it over first.
-            host.look_at_later(task);
-        } else {
-            host.look_at(task);
-        }
-    }
+    // Beside other work: whoever started this host waits to be heard, however many logs there are to read.
+    let (looker, tasks) = (host.clone(), host.store.tasks()?);
+    drop(tokio::task::spawn_blocking(move || tasks.into_iter().for_each(|task| looker.find(task))));
     // Beside other work: the first sandbox waits for it.
     std::thread::spawn(hands::delegated);
     let mut retire = host.retire.subscribe();
@@ -343,6 +338,16 @@ impl Host {
         match lock_of(&self.driven).get(&task) {
             Some(nudge) => nudge.notify_one(),
             None => self.look_at_later(task),
+        }
+    }
+
+    /// Looks at a task that is there when the host starts.
+    fn find(self: &Arc<Host>, task: u64) {
+        if self.lacks_key(task) {
+            // The face that started this host, or follows the task, has it and hands it over first.
+            self.look_at_later(task);
+        } else {
+            self.look_at(task);
         }
     }
 

@@ -93,7 +93,7 @@ pub struct Unanswered {
 /// The most that is read of an answer that is no stream, and of an error.
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// The most that is read of a stream: far above any model's longest answer.
-const STREAM_BYTES_MAX: usize = 256 << 20;
+const STREAM_BYTES_MAX: usize = 64 << 20;
 
 impl Client {
     /// Returns a client that has done nothing yet.

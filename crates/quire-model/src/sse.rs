@@ -13,10 +13,10 @@ pub(crate) struct Event {
 }
 
 /// The most bytes that one event may take; a line without end must not fill the memory.
-const EVENT_BYTES_MAX: usize = 64 << 20;
+const EVENT_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
-#[error("one event of the stream is longer than 64 MiB")]
+#[error("one event of the stream is longer than 16 MiB")]
 pub(crate) struct TooLong;
 
 /// Takes chunks, gives events.

@@ -508,6 +508,15 @@ fn base_url(text: &str) -> Result<String, Refusal> {
             "a name and password do not belong into an address, which is logged; use key_env".to_owned(),
         ));
     }
+    let names = url.split_once('?').map_or("", |(_, query)| query).split('&');
+    let mut names = names.map(|field| field.split('=').next().unwrap_or(field).to_lowercase());
+    if names
+        .any(|name| ["key", "token", "secret", "passw", "sig", "auth"].iter().any(|part| name.contains(part)))
+    {
+        return Err(Problem(
+            "a key does not belong into an address, which is logged; use key_env".to_owned(),
+        ));
+    }
     for end in ["/responses", "/chat/completions", "/messages"] {
         if url.ends_with(end) {
             return Err(Problem(format!("leave `{end}` out, the wire adds it")));

@@ -158,6 +158,10 @@ fn a_wrong_file_is_told_with_file_line_and_nearest_key() {
             "line 2: `providers.lab.base_url`: a name and password do not belong into an address, which is logged; use key_env.",
         ),
         (
+            "[providers.lab]\nbase_url = 'http://a/v1?api-version=2&Api-Key=sk-123'",
+            "line 2: `providers.lab.base_url`: a key does not belong into an address, which is logged; use key_env.",
+        ),
+        (
             "[providers.lab]\nkey_env = 'sk-123'",
             "line 2: `providers.lab.key_env`: it must be the name of a variable, never the key itself.",
         ),

@@ -87,3 +87,44 @@ fn pico(usd: Usd) -> i64 {
 fn usd(pico: i64) -> Usd {
     Usd(u64::try_from(pico).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each row: the hour of the clock, and what counts of 10, 100, 1,000 and 10,000 spent in hours 1,000, 1,001, 1,024 and
+    /// 1,025, where a tenth of each is held besides.
+    #[test]
+    fn an_hour_counts_until_a_whole_day_lies_behind_it() {
+        let home = tempfile::tempdir().unwrap();
+        let database = Database::open(home.path()).unwrap();
+        let conn = database.connect().unwrap();
+        conn.execute_batch("INSERT INTO task (id, opened_ms) VALUES (1, 0)").unwrap();
+        for (hour, spent) in [(1_000, 10), (1_001, 100), (1_024, 1_000), (1_025, 10_000)] {
+            let sql = "INSERT INTO spending (task, hour, spent, held) VALUES (1, ?, ?, ?)";
+            conn.execute(sql, (hour, spent, spent / 10)).unwrap();
+        }
+        let rows = [
+            // A clock that was put back: what is to come counts too, so that it makes no room.
+            (900, 11_110),
+            (1_000, 11_110),
+            // Of the first hour its last minutes are within 24 hours.
+            (1_024, 11_110),
+            (1_025, 11_100),
+            (1_026, 11_000),
+            (1_048, 11_000),
+            (1_049, 10_000),
+            (1_050, 0),
+        ];
+        for (hour, spent) in rows {
+            for minute in [0, 59] {
+                let all = sums(&database, &conn, hour * HOUR_MS + minute * 60_000).unwrap();
+                assert_eq!(
+                    all,
+                    Spent { spent: Usd(spent), held: Usd(spent / 10) },
+                    "hour {hour}, minute {minute}"
+                );
+            }
+        }
+    }
+}

@@ -337,6 +337,26 @@ fn formats() -> Vec<Row> {
         }),
         as_sse("data over several lines", |whole| whole.replace("data: {", "data: {\ndata: ")),
         as_sse("a line that is no JSON", |whole| format!("data: {{\"oops\n\n{whole}")),
+        as_sse("JSON that nests a hundred thousand times", |whole| {
+            let deep = "[".repeat(100_000);
+            format!("data: {deep}\n\ndata: {{\"novel\":{deep}{}}}\n\n{whole}", "]".repeat(100_000))
+        }),
+        row("an event that is no text", go_on(1), |speech| {
+            vec![stream([b"data: \xff\xfe\x00\x80\n\n".to_vec(), speech.whole().into_bytes()].concat())]
+        }),
+        row("a line without end", wait(Broken, "longer than 16 MiB"), |speech| {
+            vec![stream([speech.start().into_bytes(), b"data: ".to_vec(), vec![b'x'; 17 << 20]].concat())]
+        }),
+        row("something that speaks no HTTP", go_on(2), |speech| {
+            vec![
+                Play { bytes: b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), then: Then::Close },
+                stream(speech.whole()),
+            ]
+        }),
+        row("a header without end", go_on(2), |speech| {
+            let bytes = [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 2 << 20]].concat();
+            vec![Play { bytes, then: Then::Close }, stream(speech.whole())]
+        }),
         row("events and fields of unknown kinds", go_on(1), |speech| {
             let odd = match speech.0 {
                 Wire::Chat => json!({ "choices": [], "novel": { "a": [1] } }),

@@ -3,12 +3,12 @@
 use crate::facts::fingerprint;
 use crate::stage::{Live, Stage, quoted, runs, runs_line, until};
 use quire_sandbox::protocol::{FromHand, ToHand};
-use quire_sandbox::{FolderView, Rung, StartError, landlock_version, layer, prove};
+use quire_sandbox::{FolderView, GIVEN_INSIDE, Rung, Spec, StartError, landlock_version, layer, prove};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -97,6 +97,7 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("other_users_are_had", On::Full, crate::install::other_users_are_had),
     ("the_system_is_writable", On::Tree, crate::install::the_system_is_writable),
     ("outputs_come_out", On::Tree, outputs_come_out),
+    ("what_is_given_is_read_and_not_written", On::Every, what_is_given_is_read_and_not_written),
     ("tools_work_inside", On::Tree, crate::tools::tools_work_inside),
     ("the_rung_is_proved", On::Every, the_rung_is_proved),
     ("sockets_without_a_file_stay_within", On::Full, sockets_without_a_file_stay_within),
@@ -111,6 +112,27 @@ pub const ALL: &[(&str, On, Test)] = &[
 
 /// Not tests, but what a test starts as a process of its own.
 pub const HELPERS: &[(&str, Test)] = &[("hold", hold)];
+
+/// Skills, and files that a person hands over.
+fn what_is_given_is_read_and_not_written(stage: &Stage) {
+    let given = stage.base.join("data/given");
+    let script = given.join("skills/letters/greet");
+    fs::create_dir_all(script.parent().unwrap()).unwrap();
+    fs::write(&script, "#!/bin/sh\necho Dear\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let before = fingerprint(&given);
+    let live = Live::start(&Spec { given: Some(given.clone()), ..stage.spec.clone() }).unwrap();
+    let inside = if stage.rung == Rung::Copy { given.clone() } else { GIVEN_INSIDE.into() };
+    let inside = quoted(&inside);
+    assert_eq!(live.yes(&format!("{inside}/skills/letters/greet")), "Dear");
+    for change in
+        ["echo x >> skills/letters/greet", "touch new", "rm -r skills", "mv skills other", "chmod 0 skills"]
+    {
+        live.no(&format!("cd {inside} && {change}"));
+    }
+    drop(live);
+    assert_eq!(fingerprint(&given), before);
+}
 
 fn nothing_real_changes(stage: &Stage) {
     let elsewhere = stage.base.join("elsewhere");

@@ -5,6 +5,8 @@ use crate::stage::{Stage, can_make_users};
 use quire_core::Event;
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 fn stages() -> Vec<Stage> {
     let mut stages = vec![Stage::set()];
@@ -235,6 +237,76 @@ fn k05_what_a_folder_brings_counts_only_once_it_is_trusted_and_as_it_was_seen() 
         assert_eq!(runs.count(), 0);
         prints(&stage, &["trust", "--remove"], &["No longer trusted."]);
     }
+}
+
+#[test]
+fn at_a_terminal_trust_is_asked_for() {
+    let stage = Stage::set();
+    stage.file(".quire/hooks.json", &hooks(&[("Stop", "", "touch made-by-hook")]));
+    let asks = "at the end of a turn runs `touch made-by-hook` in the sandbox\nLet it take effect";
+    for (typed, says) in
+        [("\n", "The folder is not trusted."), ("no\n", "not trusted."), ("y\n", "Trusted, as long as")]
+    {
+        let shown = stage.at_a_terminal("trust", typed);
+        assert!(shown.contains(asks) && shown.contains(says), "{typed:?}: {shown}");
+    }
+    assert!(stage.at_a_terminal("trust", "").contains("nothing here that is not trusted already"));
+}
+
+/// Each hook stands still when it runs for the first time, until the host is killed in its midst. What was begun is not run again;
+/// the call that it stood before is not run either, and the model is told.
+#[test]
+fn a_hook_runs_once_however_its_host_dies() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.results.last() {
+        Some(last) if last.contains("[exit 0") => say("Done."),
+        _ => shell("echo ran >> ran"),
+    });
+    stage.use_model(&model, Wire::Chat);
+    let events = ["SessionStart", "PreToolUse", "PostToolUse", "Stop"];
+    let command =
+        |event| format!("n=$(grep -c {event} hooked); echo {event} >> hooked; [ \"$n\" -gt 0 ] || sleep 300");
+    let all: Vec<_> = events.iter().map(|event| (*event, "", command(event))).collect();
+    let all: Vec<_> =
+        all.iter().map(|(event, matcher, command)| (*event, *matcher, command.as_str())).collect();
+    put(&stage, "config/quire/hooks.json", &hooks(&all));
+    stage.file("hooked", "");
+    let follower = stage.start(&["task one"]);
+    for event in events {
+        let late = Instant::now() + Duration::from_secs(60);
+        while !written(&stage.data().join("tasks/1/layers"), "hooked").contains(event) {
+            assert!(Instant::now() < late, "no hook ran at {event}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stage.host().kill();
+    }
+    follower.end().exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let read = |name: &str| fs::read_to_string(stage.folder.join(name)).unwrap();
+    assert_eq!(read("ran"), "ran\n");
+    assert_eq!(model.asked().last().unwrap().results.len(), 2);
+    assert!(
+        model.asked().last().unwrap().results[0]
+            .contains("Not run: quire was stopped while a hook ran before it")
+    );
+    let begun =
+        stage.log(1).into_iter().filter(|logged| matches!(logged.event, Event::Hooking { .. })).count();
+    assert_eq!(read("hooked").lines().count(), begun, "{}", read("hooked"));
+    for event in events {
+        let times = if event == "PreToolUse" { 2 } else { 1 };
+        assert_eq!(read("hooked").matches(event).count(), times, "{}", read("hooked"));
+    }
+}
+
+/// Returns what is written in the file of that name, wherever it lies below `dir`; nothing where there is none yet.
+fn written(dir: &Path, name: &str) -> String {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let found = entries.map(|entry| match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        true => written(&entry.path(), name),
+        false if entry.file_name() == name => fs::read_to_string(entry.path()).unwrap_or_default(),
+        false => String::new(),
+    });
+    found.collect()
 }
 
 #[test]

@@ -76,6 +76,31 @@ fn a_task_waits_for_room_that_another_holds() {
     assert_eq!((model.asked().len(), spent), (2, json!(0.004)), "each cost what it cost");
 }
 
+/// A host that is killed leaves its request open, and nobody knows what became of it: all that was reserved for it is spent, so that
+/// a home in which hosts die again and again never spends more than its day's budget.
+#[test]
+fn what_a_killed_host_had_reserved_counts_as_spent() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.configure(&model, Wire::Chat, &format!("{PRICED}[budget]\nday_usd = 0.18\n"));
+    model.hold_from(0);
+    stage.quire(&["run", "-b", "first"]).exits(0);
+    model.wait_for(0, 1);
+    stage.host().kill();
+    // Its next driver would ask again, and has no room for that; nor has any other task.
+    stage.quire(&["watch", "1"]).exits(3).tells(&["budget.day_usd"]);
+    stage.quire(&["run", "second"]).exits(3).tells(&["budget.day_usd"]);
+    let all = stage.json(&["ls"]);
+    let first = all["tasks"].as_array().unwrap().iter().find(|row| row["task"] == 1).unwrap();
+    assert_eq!(
+        (&first["guessed_requests"], &first["state"]),
+        (&json!(1), &json!("needs you: $0.18 a day used up"))
+    );
+    let spent = all["day_cost_usd"].as_f64().unwrap();
+    assert!(spent > 0.05 && spent <= 0.18 && first["cost_usd"] == all["day_cost_usd"], "{all}");
+    assert_eq!(model.asked().len(), 1);
+}
+
 #[test]
 fn a_stream_that_breaks_off_counts_as_spent() {
     let stage = Stage::set();

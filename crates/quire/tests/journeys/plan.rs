@@ -138,24 +138,6 @@ fn an_editor_that_fails_or_empties_the_plan_begins_nothing() {
     }
 }
 
-/// Runs quire at a terminal, where `typed` is typed.
-fn at_a_terminal(stage: &Stage, arguments: &str, typed: &str) -> String {
-    use std::io::Write;
-    let quire = stage.command(&[]);
-    let mut script = std::process::Command::new("script");
-    script.args(["-qec", &format!("'{}' {arguments}", quire.get_program().display()), "/dev/null"]);
-    script.env_clear().current_dir(&stage.folder).env("TERM", "dumb");
-    script.envs(quire.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-    let mut child = script.spawn().expect("script(1) is there");
-    // Kept open until the end: its end would be a Ctrl-D.
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(typed.as_bytes()).expect("typed");
-    let out = child.wait_with_output().expect("an end");
-    drop(stdin);
-    String::from_utf8_lossy(&out.stdout).replace('\r', "")
-}
-
 #[test]
 fn at_a_terminal_it_is_asked_where_it_is_followed() {
     let stage = Stage::set();
@@ -170,7 +152,7 @@ fn at_a_terminal_it_is_asked_where_it_is_followed() {
         say("The list is there."),
     ]);
     stage.use_model(&model, Wire::Responses);
-    let shown = at_a_terminal(&stage, "run --plan 'make a list'", "y\nAda's\n\n");
+    let shown = stage.at_a_terminal("run --plan 'make a list'", "y\nAda's\n\n");
     assert!(shown.contains("  │ 1. Write a list.\n") && shown.contains("Begin with this plan?"), "{shown}");
     assert!(shown.contains("The agent asks, 1:\n│ Whose list?\n"), "{shown}");
     assert!(shown.contains("Task 1 is ready. 1 file, +1."), "{shown}");
@@ -181,7 +163,7 @@ fn at_a_terminal_it_is_asked_where_it_is_followed() {
     );
     // Anything but a yes leaves it as it is.
     stage.quire(&["discard", "1"]).exits(0);
-    let shown = at_a_terminal(&stage, "run --plan 'make a list'", "no\n");
+    let shown = stage.at_a_terminal("run --plan 'make a list'", "no\n");
     assert!(shown.contains("quire resume 2 --edit"), "{shown}");
     assert_eq!(stage.state(2), "needs you: a plan to look at");
 }

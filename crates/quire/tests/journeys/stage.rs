@@ -225,6 +225,23 @@ impl Stage {
         Running { what: format!("quire {arguments:?}"), child, out: gather(out), err: gather(err) }
     }
 
+    /// Runs quire at a terminal, where `typed` is typed, and returns what is shown there.
+    pub fn at_a_terminal(&self, arguments: &str, typed: &str) -> String {
+        let quire = self.command(&[]);
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("'{}' {arguments}", quire.get_program().display()), "/dev/null"]);
+        script.env_clear().current_dir(&self.folder).env("TERM", "dumb");
+        script.envs(quire.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().expect("script(1) is there");
+        // Kept open until the end: its end would be a Ctrl-D.
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(typed.as_bytes()).expect("typed");
+        let out = child.wait_with_output().expect("an end");
+        drop(stdin);
+        String::from_utf8_lossy(&out.stdout).replace('\r', "")
+    }
+
     /// Returns the object that `arguments` with `--json` print.
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
