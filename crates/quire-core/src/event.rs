@@ -107,6 +107,36 @@ pub enum Event {
     },
     /// The person wants the conversation to be made short before the model is asked again.
     CompactWanted {},
+    /// The person takes the task back to where it stood after a step: files and conversation. What they said since is told again.
+    Rewound {
+        step: u32,
+    },
+    /// A model that is not told which model made what is asked which of several attempts it would take.
+    Suggesting {
+        worst: Worst,
+    },
+    Suggested {
+        /// The attempts, in the order in which they were shown.
+        shown: Vec<u64>,
+        text: String,
+        usage: Usage,
+    },
+    SuggestFailed {
+        fault: Fault,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        spent: bool,
+    },
+    /// One of several tasks that try the same side by side; `first` is the first of them, `number` counts from 1.
+    Attempt {
+        first: u64,
+        number: u32,
+        of: u32,
+    },
+    /// All before this is the log of the task `from`, up to the end of a step; from here on this is a task of its own.
+    Forked {
+        from: u64,
+        step: u32,
+    },
     /// The model was told that its last steps are the same `steps` steps, `times` times in a row.
     Looped {
         steps: u32,
@@ -295,6 +325,20 @@ pub enum Event {
     Accepted {
         accept: u32,
     },
+    /// What an accept meant for git, in the repository of one folder; without an accept only a branch was made.
+    Committed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accept: Option<u32>,
+        folder: u32,
+        /// The commit of what was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        branch: Option<String>,
+        /// The agent's own last commit, at `refs/quire/TASK`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        brought: Option<String>,
+    },
     /// Rolled back; the folders are as before.
     AcceptFailed {
         accept: u32,
@@ -331,9 +375,10 @@ impl Event {
     pub fn reserves(&self) -> Option<Usd> {
         match self {
             Event::Asked { worst, .. } => worst.as_ref()?.cost,
-            Event::AskedAgain { worst } | Event::Compacting { worst } | Event::ReviewerAsked { worst } => {
-                worst.cost
-            }
+            Event::AskedAgain { worst }
+            | Event::Compacting { worst }
+            | Event::ReviewerAsked { worst }
+            | Event::Suggesting { worst } => worst.cost,
             _ => None,
         }
     }
@@ -631,6 +676,10 @@ pub enum Why {
     Question,
     /// A plan is there to be agreed to.
     Plan,
+    /// The person took it back to a step, or began it there.
+    Rewound {
+        step: u32,
+    },
     Steps,
     Time,
     /// The next request might cost more than is left for the task.

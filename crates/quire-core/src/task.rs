@@ -3,6 +3,8 @@
 
 mod accepts;
 mod attached;
+mod calls;
+mod checkpoints;
 mod compact;
 mod hooks;
 mod imported;
@@ -21,10 +23,13 @@ mod reply;
 mod reviewer;
 mod spend;
 mod standing;
+mod suggest;
 mod transcript;
+mod turns;
 mod version;
 
-pub use accepts::{Accept, AcceptState};
+pub use accepts::{Accept, AcceptState, InRepository};
+pub use checkpoints::{Checkpoint, Line, Span};
 pub use instruct::{INSTRUCTIONS_BYTES_MAX, paths_of};
 pub use needed::Needed;
 pub use noted::{Note, NoteState};
@@ -36,7 +41,8 @@ pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
 pub use standing::Phase;
 pub(crate) use standing::{CallState, OpenReply, Stage};
-pub use version::{PlanStep, Sealed, Serving, Version};
+pub use suggest::{Shown, Suggestion, suggested};
+pub use version::{Attempt, PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;
 use crate::change::Snapshot;
@@ -45,6 +51,7 @@ use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, W
 use crate::message::{FaultKind, Outcome, PromptItem, ToolSpec, Usage};
 use crate::net;
 use attached::Attached;
+use checkpoints::Checkpoints;
 use compact::Compaction;
 use hooks::Hooks;
 use loops::Loops;
@@ -116,6 +123,9 @@ pub struct Task {
     /// Its files and contents are gone from quire's data.
     pub cleared: bool,
     pub plan: Vec<PlanStep>,
+    /// Where it is one of several.
+    pub attempt: Option<Attempt>,
+    pub suggestion: Option<Suggestion>,
     /// What the model was told of as changed on the real machine.
     pub shifted: Arc<BTreeSet<String>>,
     /// How the model said that its result can be tried.
@@ -138,6 +148,7 @@ pub struct Task {
     pub usage: Usage,
     spending: Spending,
     compaction: Compaction,
+    checkpoints: Checkpoints,
     hooks: Hooks,
     reviewing: Reviewing,
     /// The last ledger, where the conversation was made short.
@@ -167,9 +178,6 @@ pub struct Refusal {
 
 /// Destinations that are counted one by one over a whole task.
 const REACHED_MAX: usize = 256;
-
-const INTERRUPTED: &str = "Interrupted: quire was stopped while this ran. It may have happened, wholly or in part: look before \
-                           you repeat it. Commands that ran in the background have ended.";
 
 impl Task {
     /// Returns the task that `first`, the first event of its log, opens.
@@ -216,6 +224,8 @@ impl Task {
             accepts: vec![],
             cleared: false,
             plan: vec![],
+            attempt: None,
+            suggestion: None,
             shifted: Arc::default(),
             serving: None,
             looks: vec![],
@@ -230,6 +240,7 @@ impl Task {
             usage: Usage::default(),
             spending: Spending::default(),
             compaction: Compaction::default(),
+            checkpoints: Checkpoints::default(),
             hooks: Hooks::default(),
             reviewing: Reviewing::default(),
             ledger: None,
@@ -348,6 +359,16 @@ impl Task {
                 only_if(working && self.compaction.begun, "only a ledger that was asked for can fail to come")
             }
             Event::CompactWanted {} => Ok(()),
+            Event::Rewound { step } => self.may_go_back(*step),
+            Event::Forked { from, step } => self.may_begin_in(*from, *step),
+            Event::Suggesting { worst } => self.may_suggest(worst),
+            Event::Suggested { .. } | Event::SuggestFailed { .. } => {
+                only_if(!working && self.spending.is_open(), "a suggestion was asked for")
+            }
+            Event::Attempt { number, of, .. } => only_if(
+                self.attempt.is_none() && (1..=*of).contains(number),
+                "a task is one attempt among several",
+            ),
             Event::Looped { steps, times } => {
                 let counts = *steps > 0 && *times > 0;
                 only_if(
@@ -465,6 +486,7 @@ impl Task {
                 )
             }
             Event::Accepting { .. }
+            | Event::Committed { .. }
             | Event::Accepted { .. }
             | Event::AcceptFailed { .. }
             | Event::Undoing { .. }
@@ -531,6 +553,18 @@ impl Task {
                 self.lose_compaction(true);
             }
             Event::CompactWanted {} => self.want_compaction(),
+            Event::Rewound { step } => self.go_back(*step),
+            Event::Forked { from, step } => self.begin_in(*from, *step),
+            Event::Suggesting { worst } => self.begin_spending(Some(*worst), self.suggest_price()),
+            Event::Suggested { shown, text, usage } => {
+                self.usage.add(*usage);
+                self.spending.settle(*usage);
+                self.suggestion = Some(Suggestion { task: suggested(text, shown), text: text.as_str().into() });
+            }
+            Event::SuggestFailed { spent, .. } => self.end_spending(*spent),
+            Event::Attempt { first, number, of } => {
+                self.attempt = Some(Attempt { first: *first, number: *number, of: *of });
+            }
             Event::Budgeted { task_usd, day_usd } => self.set_budget(*task_usd, *day_usd),
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
@@ -558,12 +592,14 @@ impl Task {
                 self.place_looks(*snapshot);
                 self.stage = Stage::Ask;
                 self.note_step();
+                self.note_checkpoint(self.step, None);
             }
             Event::Sealed { layer, snapshot, apart, checks } => {
                 (self.layer, self.layer_used, self.rests) = (layer + 1, false, false);
+                self.checkpoints.seal(self.id, *layer);
                 self.snapshot = Some(*snapshot);
                 let sealed = Sealed {
-                    layer: *layer,
+                    line: self.line().clone(),
                     snapshot: *snapshot,
                     apart: Arc::new(apart.clone()),
                     checks: self.charter.checks.iter().chain(checks).cloned().collect(),
@@ -590,6 +626,7 @@ impl Task {
             Event::Moved { rung, weak, .. } => {
                 self.rung = rung.clone();
                 self.weak = weak.clone();
+                self.line_moved();
                 self.notice(&format!(
                     "The machine now gives another kind of copy to work in: {rung}. The folder is as it was; what was installed \
                      or changed outside it is gone, and the folder may lie at another path."
@@ -620,18 +657,20 @@ impl Task {
                 let sealed = self.sealed.as_ref().expect("may() saw it");
                 self.versions.push(Arc::new(Version {
                     number: *version,
+                    again: None,
                     snapshot: *snapshot,
                     summary: self.last_text.clone(),
                     apart: sealed.apart.clone(),
                     checks: sealed.checks.clone(),
                     proofs: sealed.proofs.clone(),
                     reviewed: self.reviewed(),
-                    layer: sealed.layer,
+                    line: sealed.line.clone(),
                     serving: self.serving.clone(),
                     looks: self.looks.clone(),
                     at_ms: self.last_ms,
                 }));
                 self.phase = Phase::Ready;
+                self.note_checkpoint(self.step, Some(*version));
                 self.press_no_more();
                 self.end_notes();
             }
@@ -683,6 +722,7 @@ impl Task {
                 self.grant();
             }
             Event::Accepting { .. }
+            | Event::Committed { .. }
             | Event::Accepted { .. }
             | Event::AcceptFailed { .. }
             | Event::Undoing { .. }
@@ -718,100 +758,10 @@ impl Task {
         self.tools.iter().any(|t| t.name == tool && t.reads)
     }
 
-    /// After the last outcome of a step.
-    fn end_calls(&mut self) {
-        let Some(open) = &self.reply else { return };
-        if !open.judged || open.calls.iter().any(|call| !matches!(call, CallState::Done(_))) {
-            return;
-        }
-        if self.stage != Stage::Calls || !self.calls_are_hooked() {
-            return;
-        }
-        let reply = open.reply.clone();
-        self.note_calls();
-        if reply.calls.iter().all(|call| self.reads(&call.tool)) && !self.take_hooked() {
-            self.stage = Stage::Ask;
-            self.note_step();
-        } else {
-            self.stage = Stage::Snap;
-        }
-    }
-
-    /// What was begun and not answered may have happened: a question is asked again, a call never runs again by itself.
-    fn lose_what_was_begun(&mut self) {
-        (self.asked, self.reviewing.asked) = (false, false);
-        self.spending.lose();
-        self.lose_compaction(false);
-        self.lose_hooks();
-        if let Some(open) = &self.reply {
-            let begun = open.calls.iter().enumerate().filter(|(_, call)| matches!(call, CallState::Begun));
-            let begun: Vec<u32> = begun.map(|(place, _)| place as u32).collect();
-            begun.into_iter().for_each(|place| self.refuse_call(place, INTERRUPTED));
-            if self.stage == Stage::Calls {
-                self.end_calls();
-            }
-        }
-    }
-
     fn hear_person(&mut self, words: &str) {
         self.loops = Loops::default();
         self.words.push(words.into());
         self.unheard.push(words.to_owned());
         self.turn_goes_on();
-    }
-
-    /// New words of the person's: what rests begins its next turn, and what is about to end does not.
-    fn turn_goes_on(&mut self) {
-        if matches!(self.phase, Phase::Ready | Phase::Accepted) {
-            self.turn += 1;
-            self.begin_turn();
-        } else if matches!(self.stage, Stage::Check | Stage::Present)
-            || self.stage == Stage::Review && !self.reviewing.asked
-            || self.stage == Stage::Seal && self.pressing().next().is_some()
-        {
-            self.stage = Stage::Ask;
-        }
-    }
-
-    /// Whether the sandbox is to end: with the turn, or while the person is waited for.
-    fn may_seal(&self) -> bool {
-        match self.stage {
-            Stage::Seal => !self.keeps_nothing(),
-            Stage::Ask => self.rests_unsealed(),
-            _ => false,
-        }
-    }
-
-    /// Returns whether the task rests for an answer with a sandbox that may have been written in. An answer that comes while
-    /// that is sealed changes nothing: no request may leave, whose calls would need another.
-    pub(crate) fn rests_unsealed(&self) -> bool {
-        self.rests && self.layer_used
-    }
-
-    fn begin_turn(&mut self) {
-        self.phase = Phase::Working;
-        self.stage = Stage::Ask;
-        self.return_to_named_model();
-        self.check_rounds_used = 0;
-        self.forget_review();
-        self.looks.clear();
-        self.grant();
-    }
-
-    /// A person's word grants the charter's limits anew.
-    fn grant(&mut self) {
-        self.steps_granted = self.step.saturating_add(self.charter.limits.steps);
-        self.time_granted_ms = self.worked_ms.saturating_add(self.charter.limits.time_ms);
-        self.tokens_granted =
-            self.charter.limits.tokens.map(|most| self.spending.tokens.saturating_add(most));
-        self.silences = 0;
-        self.grant_hooks();
-        self.loops = Loops::default();
-    }
-
-    fn set_call(&mut self, call: u32, state: CallState) {
-        if let Some(open) = &mut self.reply {
-            open.calls[call as usize] = state;
-        }
     }
 }

@@ -3,6 +3,7 @@
 
 mod ask;
 mod claims;
+mod compare;
 mod cost;
 mod drift;
 mod looked;
@@ -11,9 +12,11 @@ mod notes;
 mod progress;
 mod reach;
 mod review;
+mod steps;
 
 pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text};
 pub use claims::{Brief, ClaimRow};
+pub use compare::{AttemptRow, FileRow, differing};
 pub use cost::{Cost, unpriced_text};
 pub use drift::{DriftRow, Fit};
 pub use looked::LookRow;
@@ -22,9 +25,10 @@ pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{
-    CheckRow, Fate, FileChange, InGit, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile,
+    CheckRow, Fate, FileChange, GitRow, InGit, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile,
     reviewed_text,
 };
+pub use steps::{StepRow, steps};
 
 use crate::bytes::{escape, unescape};
 use crate::event::{HookRun, Trouble, Why};
@@ -176,9 +180,15 @@ pub fn mark(task: &Task) -> Mark {
         phase if task.imported_from().is_some() && *phase != Phase::Discarded => Mark::Answered,
         Phase::Working if asks(task) => Mark::NeedsYou,
         Phase::Working => Mark::Working,
-        Phase::Waiting(Why::Person | Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. }) => {
-            Mark::Paused
-        }
+        Phase::Waiting(
+            Why::Person
+            | Why::Rewound { .. }
+            | Why::Steps
+            | Why::Time
+            | Why::Money
+            | Why::Tokens
+            | Why::Day { .. },
+        ) => Mark::Paused,
         Phase::Waiting(_) => Mark::NeedsYou,
         Phase::Ready if task.answer().is_some() => Mark::Answered,
         Phase::Ready => Mark::Ready,
@@ -205,6 +215,7 @@ pub fn state(task: &Task) -> String {
         Phase::Working if asks(task) => "needs you: asks, and works on".to_owned(),
         Phase::Working => "working".to_owned(),
         Phase::Waiting(Why::Person) => "paused".to_owned(),
+        Phase::Waiting(Why::Rewound { step }) => format!("stands after step {step}"),
         Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
         Phase::Ready if task.answer().is_some() => "answered".to_owned(),
         Phase::Ready => {
@@ -229,6 +240,7 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Person => "paused",
         Why::Reach | Why::Question => "asks, and waits",
         Why::Plan => "a plan to look at",
+        Why::Rewound { step } => return format!("stands after step {step}"),
         Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
         Why::Money => return format!("{} used up", limits.task_usd.unwrap_or_default()),
@@ -289,6 +301,12 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("Name one (see: {models}): {resume} -m PROVIDER/MODEL. Without one: quire demo"),
         ),
         Why::Person => ("It was paused.".to_owned(), format!("Go on: {resume}")),
+        Why::Rewound { step } => (
+            format!("It stands after step {step}, files and conversation."),
+            format!(
+                "Say what should be different: quire revise {id} \"...\". Or let it go on from there: {resume}"
+            ),
+        ),
         Why::Reach => {
             let asked = questions(task);
             let texts: Vec<&str> = asked.iter().map(|question| question.text.as_str()).collect();

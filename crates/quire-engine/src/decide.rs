@@ -37,12 +37,14 @@ pub struct Choice {
     pub programs: bool,
     /// Without running checks on a part, or on what was merged.
     pub unchecked: bool,
+    /// Commit it on HEAD's branch too.
+    pub commit: bool,
 }
 
 /// What would be written.
-struct Proposal {
-    task: Task,
-    version: Arc<Version>,
+pub(crate) struct Proposal {
+    pub task: Task,
+    pub version: Arc<Version>,
     only: Vec<Part>,
     /// A snapshot of what was chosen, where it is not just what `only` names.
     taken: Option<Hash>,
@@ -78,6 +80,9 @@ impl Quire {
             _ => self.store().blobs().put(&[&built.to_blob()])?.pop(),
         };
         let files: Vec<(u32, RelPath)> = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
+        if choice.commit {
+            self.may_commit(task, &built, None)?;
+        }
         let number = task.accepts.len() as u32;
         let begin = Event::Accepting {
             accept: number,
@@ -92,11 +97,12 @@ impl Quire {
         self.begin_writing(task, begin)?;
         let report = self.carry(task, number, false, plan)?;
         let rows = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
-        Ok(Written { checks: rows.collect(), ..written(task, number, false, &report, files) })
+        let git = self.accepted_in_git(&proposal, number, &built, choice.commit);
+        Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files) })
     }
 
     /// Works out what was chosen; nothing is written.
-    fn propose(&self, id: u64, choice: &Choice) -> Result<Proposal, EngineError> {
+    pub(crate) fn propose(&self, id: u64, choice: &Choice) -> Result<Proposal, EngineError> {
         let task = self.task(id)?;
         if task.is_being_written() {
             return Err(EngineError::Not { task: id, why: WRITTEN });
@@ -132,7 +138,7 @@ impl Quire {
         let whole = changed.entries.clone();
         if !only.is_empty() {
             // Ignored paths are taken when named, from the layers: a version does not have them.
-            let layers = self.place(id).layers_below(version.layer + 1);
+            let layers = self.place(id).layers(&version.line);
             let found =
                 snapshot::ignored(&frozen, &task.charter.folders, &layers, &only, self.store().blobs())?;
             if !found.made.is_empty() {
@@ -200,7 +206,7 @@ impl Quire {
         }
     }
 
-    fn plan(&self, proposal: &Proposal) -> Result<accept::Plan, EngineError> {
+    pub(crate) fn plan(&self, proposal: &Proposal) -> Result<accept::Plan, EngineError> {
         let task = &proposal.task;
         let frozen = self.frozen(task)?;
         let base = |folder: u32, path: &RelPath| {
@@ -220,7 +226,7 @@ impl Quire {
     }
 
     /// Whether it is what the person saw, where they said what that was.
-    fn is_as_seen(
+    pub(crate) fn is_as_seen(
         &self,
         proposal: &Proposal,
         built: &Snapshot,
@@ -298,7 +304,8 @@ impl Quire {
             EngineError::Accept(error) => EngineError::Accept(edited(error)),
             other => other,
         })?;
-        Ok(written(&task, number, true, &report, kept))
+        let git = self.undone_in_git(&task, number);
+        Ok(Written { git, ..written(&task, number, true, &report, kept) })
     }
 
     /// Appends the beginning of an accept or undo that was worked out for `task`. What was logged since then stops it only where
@@ -356,7 +363,7 @@ impl Quire {
 
 impl Proposal {
     /// Returns what of the folders is to be as it says: what was chosen, with what was merged in its place.
-    fn built(&self, merged: &[Entry]) -> Snapshot {
+    pub(crate) fn built(&self, merged: &[Entry]) -> Snapshot {
         let merged: HashMap<(u32, &RelPath), &Entry> =
             merged.iter().map(|m| ((m.folder, &m.path), m)).collect();
         let built = |e: &Entry| merged.get(&(e.folder, &e.path)).map_or(e, |merged| *merged).clone();
@@ -432,7 +439,15 @@ fn written(task: &Task, accept: u32, undo: bool, report: &Report, merged: Vec<(u
         },
     };
     let files = report.written.iter().map(file).collect();
-    Written { task: task.id, accept, undo, files, checks: vec![], folders: task.charter.folders.clone() }
+    Written {
+        task: task.id,
+        accept,
+        undo,
+        files,
+        checks: vec![],
+        git: vec![],
+        folders: task.charter.folders.clone(),
+    }
 }
 
 /// Waits for what starts sandboxes, on the runtime that this thread belongs to or on one of its own.

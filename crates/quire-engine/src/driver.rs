@@ -81,8 +81,13 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
     }
     driver.write_rest().await;
     if ended.is_ok() && driver.task.phase == Phase::Discarded {
-        let place = driver.work.place.clone();
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || place.clear()).await {
+        let (place, store, id) = (driver.work.place.clone(), driver.work.store.clone(), driver.task.id);
+        let clear = move || match crate::rewind::lent(&store) {
+            Ok(lent) => place.clear(lent.contains(&id)),
+            // What clears up next looks again.
+            Err(_) => place.clear(true),
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(clear).await {
             tracing::warn!(task = driver.task.id, %error, "what a discarded task left stays on the disk");
         }
     }
@@ -372,7 +377,9 @@ impl Driver {
             return Err(Ended::Fenced);
         }
         let news = self.work.store.events(self.work.task, self.committed)?;
-        let stopped = news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
+        let back = news.iter().any(|n| matches!(n.event, Event::Rewound { .. }));
+        let stopped =
+            back || news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
         self.committed = fresh.seq;
         self.work.reach.heed(&fresh.reaches);
         self.task = fresh;
@@ -380,6 +387,13 @@ impl Driver {
         let kept = std::mem::take(&mut self.kept);
         if stopped {
             self.stop_running().await;
+        }
+        if back {
+            self.work.go_back();
+            if self.task.phase == Phase::Working {
+                self.open_layer().await;
+            }
+            return Ok(());
         }
         kept.into_iter().for_each(|event| self.answer(event));
         Ok(())

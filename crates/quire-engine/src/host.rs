@@ -369,7 +369,8 @@ impl Host {
             Ok(Phase::Working) => self.drive(task),
             // Discarded while no host was there to clear up after it.
             Ok(Phase::Discarded) => {
-                if let Err(error) = Place::of(&self.home, task).clear() {
+                let is_free = crate::rewind::lent(&self.store).is_ok_and(|lent| !lent.contains(&task));
+                if is_free && let Err(error) = Place::of(&self.home, task).clear(false) {
                     tracing::warn!(task, %error, "what a discarded task left stays on the disk");
                 }
             }

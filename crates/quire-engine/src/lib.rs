@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod attached;
+mod attempts;
 pub mod blob;
 mod check;
 pub mod conventions;
@@ -13,6 +14,7 @@ mod facts;
 mod fit;
 pub mod freeze;
 pub mod gc;
+mod git;
 pub mod glimpse;
 mod hands;
 mod holes;
@@ -20,6 +22,7 @@ mod hooks;
 pub mod host;
 mod hostlog;
 mod ignores;
+mod in_git;
 mod instructions;
 pub mod keys;
 pub mod ladder;
@@ -37,6 +40,7 @@ mod plain_file;
 pub mod quire;
 pub mod raise;
 mod reach;
+mod rewind;
 mod search;
 mod serve;
 pub mod settings;
@@ -50,12 +54,15 @@ mod tracked;
 pub mod trust;
 pub mod uninstall;
 mod usage;
+mod versions;
 mod work;
 
 // Layers are the sandbox's to lay out, and so to read.
 use quire_sandbox::{rooted, stack};
 
+pub use attempts::Comparison;
 pub use decide::Choice;
+pub use git::GitError;
 pub use glimpse::Glimpse;
 pub use host::{OpenPage, PageAt};
 pub use link::{Followed, Heard, Link};
@@ -65,6 +72,7 @@ pub use parcel::{Parcel, ParcelError};
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use quire_sandbox::{Proof, Rung};
+pub use rewind::Point;
 pub use search::Hit;
 pub use serve::{ServeError, Stand};
 

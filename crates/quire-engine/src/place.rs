@@ -12,6 +12,7 @@
 
 use crate::rooted::replace_file;
 use crate::stack::Stack;
+use quire_core::task::Span;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,27 +38,36 @@ impl Place {
         self.0.join("layers").join(number.to_string())
     }
 
-    /// Returns the layers below `number`, newest first: as few as show them all.
-    pub fn layers_below(&self, number: u32) -> Vec<PathBuf> {
+    /// Returns the layers of a line, newest first: as few as show them all. Those of other tasks lie where they were made.
+    pub fn layers(&self, line: &[Span]) -> Vec<PathBuf> {
         let mut layers = vec![];
-        for n in (0..number).rev() {
-            let all = self.squashed(n);
-            if all.is_dir() {
-                layers.push(all);
-                break;
+        for span in line.iter().rev() {
+            let place = self.beside(span.task);
+            for n in (span.from..span.to).rev() {
+                // What a line has below a layer never changes.
+                let all = place.squashed(n);
+                if all.is_dir() {
+                    layers.push(all);
+                    return layers;
+                }
+                layers.extend(Some(place.layer(n)).filter(|layer| layer.is_dir()));
             }
-            layers.extend(Some(self.layer(n)).filter(|layer| layer.is_dir()));
         }
         layers
     }
 
-    /// Makes the layers below `number`, which are sealed, one where they have become many. `under` is what they stand on, as
-    /// for [`quire_sandbox::squash()`]. A crash leaves it undone.
-    pub fn squash_below(&self, number: u32, under: &dyn Fn(&Path) -> io::Result<Stack>) -> io::Result<()> {
-        let layers = self.layers_below(number);
-        if layers.len() <= LAYERS_MAX {
+    fn beside(&self, task: u64) -> Place {
+        Place(self.0.with_file_name(task.to_string()))
+    }
+
+    /// Makes the layers of a line one where they have become many and the last is the task's own. `under` is what they stand
+    /// on, as for [`quire_sandbox::squash()`]. A crash leaves it undone.
+    pub fn squash(&self, line: &[Span], under: &dyn Fn(&Path) -> io::Result<Stack>) -> io::Result<()> {
+        let layers = self.layers(line);
+        let last = line.last().filter(|last| self.beside(last.task).0 == self.0);
+        let Some(number) = last.map(|last| last.to).filter(|_| layers.len() > LAYERS_MAX) else {
             return Ok(());
-        }
+        };
         let new = self.0.join("layers/new");
         crate::freeze::remove_tree(&new)?;
         let made = quire_sandbox::squash(&layers, &new, under)
@@ -112,6 +122,11 @@ impl Place {
         }
     }
 
+    /// Returns whether the layer was begun.
+    pub fn has_begun(&self, number: u32) -> bool {
+        self.boot_note(number).exists()
+    }
+
     /// Notes that the layer is begun, or whole, in this boot. The note is on the disk when this returns: it must not be
     /// lost with what it warns of.
     pub fn begin_layer(&self, number: u32) -> io::Result<()> {
@@ -128,8 +143,8 @@ impl Place {
         crate::freeze::remove_tree(&self.0.join("layers"))
     }
 
-    /// Removes everything but journals.
-    pub fn clear(&self) -> io::Result<()> {
+    /// Removes everything but journals, and but the layers where other tasks stand on them.
+    pub fn clear(&self, lends: bool) -> io::Result<()> {
         let all = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             all => all?,
@@ -140,7 +155,8 @@ impl Place {
             let is_journal = ["accept-", "undo-"].iter().any(|begins| {
                 std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()).starts_with(begins.as_bytes())
             });
-            if !is_journal {
+            let is_lent = lends && ["layers", "given"].iter().any(|lent| name == *lent);
+            if !is_journal && !is_lent {
                 crate::freeze::remove_tree(&entry.path())?;
             }
         }
@@ -165,14 +181,14 @@ mod tests {
     fn of_a_task_that_is_dropped_the_journals_alone_stay() {
         let home = tempfile::tempdir().unwrap();
         let place = Place::of(home.path(), 1);
-        place.clear().unwrap();
+        place.clear(false).unwrap();
         for dir in ["layers/0/folder-0", "run/1-0", "given/skills", "moved/0"] {
             fs::create_dir_all(place.dir().join(dir)).unwrap();
         }
         for file in ["accept-0.json", "undo-0.stage", "live.json", "plan-0123.md"] {
             fs::write(place.dir().join(file), "").unwrap();
         }
-        place.clear().unwrap();
+        place.clear(false).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(place.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();

@@ -10,6 +10,7 @@ use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
 use crate::models::NoModel;
 use crate::place::Place;
+use crate::rewind::Point;
 use crate::settings::{Resolved, SettingsError, Surroundings};
 use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
@@ -74,6 +75,8 @@ pub enum EngineError {
     Append(AppendError),
     #[error("Task {task} {why}.")]
     Not { task: u64, why: &'static str },
+    #[error("Task {task} has no {}.", match point { Point::Step(step) => format!("step {step} to go back to"), Point::Version(version) => format!("version {version}") })]
+    NoSuchPoint { task: u64, point: Point },
     /// The version is another one than the person saw.
     #[error("Task {task} has changed since you saw it; its version is now {now}.")]
     Seen { task: u64, now: Hash },
@@ -104,6 +107,8 @@ pub enum EngineError {
     /// The task is kept, and waits for one.
     #[error("{none}")]
     NoModel { task: u64, none: NoModel },
+    #[error("It cannot be committed: {0}.")]
+    Git(#[from] crate::git::GitError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -467,10 +472,11 @@ impl Quire {
         if !working {
             let begun = Instant::now();
             // The sandbox of a turn that ended just now may still be leaving, or its driver be clearing up as well.
-            let mut cleared = self.place(id).clear();
+            let lends = self.lent()?.contains(&id);
+            let mut cleared = self.place(id).clear(lends);
             while cleared.is_err() && begun.elapsed() < LEAVING_MAX {
                 std::thread::sleep(Duration::from_millis(20));
-                cleared = self.place(id).clear();
+                cleared = self.place(id).clear(lends);
             }
             cleared.map_err(|why| EngineError::Home { path: self.home.clone(), why })?;
         }
@@ -522,9 +528,12 @@ impl Quire {
         Ok(Review { left_out, in_git, moved, drift, notes, ..Review::of(&task, &version, files) })
     }
 
-    /// Returns the last version's changes as one unified diff.
-    pub fn diff(&self, id: u64) -> Result<Vec<u8>, EngineError> {
+    /// Returns the last version's changes as one unified diff; those since an earlier one where that is named.
+    pub fn diff(&self, id: u64, since: Option<u32>) -> Result<Vec<u8>, EngineError> {
         let task = self.task(id)?;
+        if let Some(since) = since {
+            return self.diff_since(&task, since);
+        }
         let version = self.reviewable(&task)?;
         let frozen = self.frozen(&task)?;
         let mut whole = vec![];
@@ -542,6 +551,15 @@ impl Quire {
             whole.extend(diff::unified(&prefix, &entry, &was, &now));
         }
         Ok(whole)
+    }
+
+    /// Returns the last version as a person reviews it who has seen version `since`: only what changed from there.
+    pub fn review_since(&self, id: u64, since: u32) -> Result<Review, EngineError> {
+        let task = self.task(id)?;
+        let files = self.changes_since(&task, since)?;
+        let files =
+            files.iter().map(|(entry, was, now)| FileChange::of(entry, was.as_deref(), now.as_deref()));
+        Ok(Review { files: files.collect(), since: Some(since), ..self.review(id)? })
     }
 
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) {

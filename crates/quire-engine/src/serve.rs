@@ -105,7 +105,7 @@ impl Quire {
         let failed = |why| EngineError::Home { path: scratch.clone(), why };
         std::fs::create_dir_all(scratch.join("out")).map_err(failed)?;
         let work = self.visit(id).map_err(failed)?;
-        let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| version.layer)).await {
+        let hands = match work.stand(&task, &scratch, version.as_ref().map(|version| &version.line)).await {
             Ok(hands) => hands,
             Err(why) => {
                 remove(&scratch)?;

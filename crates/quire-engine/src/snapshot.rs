@@ -112,6 +112,17 @@ fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(
     Ok((uppers.upon(base.stack()?), count))
 }
 
+/// Returns the layers' view of a folder, and the files below its `.git` that they have otherwise than the base.
+pub fn git_changes(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(Stack, Vec<Found>)> {
+    let (whole, uppers) = folder_stack(base, layers, index)?;
+    let lower = base.stack()?;
+    let mut changes = vec![];
+    Differ::new(base, &whole, uppers, &lower).run(&[Class::Git], &mut |difference| {
+        changes.extend(difference.now.filter(|now| now.print.kind == Kind::File));
+    })?;
+    Ok((whole, changes))
+}
+
 /// Changes in ignored directories.
 #[derive(Debug, Default)]
 pub struct Ignored {

@@ -174,6 +174,11 @@ impl Store {
         self.ask(|reply| Request::Import { log, reply })
     }
 
+    /// Opens a task whose log is that of `from` up to the end of a step, if that is still there to be gone on with.
+    pub fn fork(&self, from: u64, step: u32) -> Receipt<Created> {
+        self.ask(|reply| Request::Fork { from, step, reply })
+    }
+
     /// Appends `events`, all or none, if the log of `task` ends at `expect` and its fold lets them follow. Returns the
     /// place of the last.
     pub fn append(&self, task: u64, expect: Seq, by: Writer, events: Vec<Event>) -> Receipt<Seq> {

@@ -23,7 +23,7 @@ use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Apart, Base, HookRun, Point, Proof, Trouble, Why};
 use quire_core::message::{Fault, FaultKind, Image, Reply};
 use quire_core::secret::Masks;
-use quire_core::task::{Version, ask_spec, paths_of};
+use quire_core::task::{Line, Version, ask_spec, paths_of};
 use quire_core::{Call, Event, Hash, Outcome, Prompt, Snapshot, Task, prompt};
 use quire_model::{MayRepeat, Unanswered};
 use quire_sandbox::protocol::HandOutcome;
@@ -40,6 +40,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 mod handed;
+mod lay;
 mod pictures;
 mod prove;
 mod reviewer;
@@ -285,11 +286,11 @@ impl Work {
         if let Some(hands) = &*hands {
             return Ok(hands.clone());
         }
-        let (place, layer) = (self.place.clone(), task.layer);
+        let (place, layer, line) = (self.place.clone(), task.layer, task.line().clone());
         let (id, frozen, folders) = (self.task, self.frozen(task)?, task.charter.folders.clone());
         let begin = move || {
             // The stack is right as it is, only higher.
-            if let Err(error) = place.squash_below(layer, &|part| under(part, &frozen, &folders)) {
+            if let Err(error) = place.squash(&line, &|part| under(part, &frozen, &folders)) {
                 tracing::warn!(task = id, %error, "the task's layers could not be made one");
             }
             place.begin_layer(layer).map_err(disk)
@@ -297,7 +298,7 @@ impl Work {
         blocking(begin).await?;
         let way = self.way(task)?;
         let spec =
-            self.spec(task, self.place.layer(task.layer), self.place.layers_below(task.layer), way.as_ref())?;
+            self.spec(task, self.place.layer(task.layer), self.place.layers(task.line()), way.as_ref())?;
         let started = Arc::new(self.start(spec, way).await?);
         let (mut ports, show) = (started.ports(), self.show.clone());
         tokio::spawn(async move {
@@ -360,7 +361,7 @@ impl Work {
             layers,
             skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
-            given: Some(self.place.given()).filter(|given| given.is_dir()),
+            given: Some(Place::of(&self.home, task.first()).given()).filter(|given| given.is_dir()),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),
@@ -505,7 +506,7 @@ impl Work {
 
     async fn snapshot(self: &Arc<Work>, task: &Task) -> Result<(Hash, Snapshot), Undone> {
         let frozen = self.frozen(task)?;
-        let layers = self.place.layers_below(task.layer + 1);
+        let layers = self.layers_now(task);
         let work = self.clone();
         blocking(move || {
             let mut seen = lock(&work.seen);
@@ -523,7 +524,7 @@ impl Work {
         // What is accepted is read whole: a store into a mapped page need not show in a file's times.
         *lock(&self.seen) = Seen::default();
         let (snapshot, changed) = self.snapshot(task).await?;
-        let (frozen, layers) = (self.frozen(task)?, self.place.layers_below(task.layer + 1));
+        let (frozen, layers) = (self.frozen(task)?, self.layers_now(task));
         let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;
         let checks = self.find_checks(task, changed).await?;
         Ok(Event::Sealed { layer: task.layer, snapshot, apart, checks })
@@ -563,7 +564,7 @@ impl Work {
         built: &Snapshot,
         scratch: &Path,
     ) -> Result<Vec<(CheckSpec, Proof)>, Undone> {
-        let layers = self.place.layers_below(version.layer + 1);
+        let layers = self.place.layers(&version.line);
         let (work, folders, built, sealed) =
             (self.clone(), task.charter.folders.clone(), built.clone(), layers.clone());
         let (laid, made) = (scratch.join("laid"), scratch.join("built"));
@@ -613,34 +614,6 @@ impl Work {
         load_snapshot(&self.store, id).map_err(blob_trouble)
     }
 
-    /// Makes the layer of this turn ready, which a sandbox of a dead host may still hold; `Some` where a power cut spoiled it and it was made anew.
-    pub async fn open_layer(self: &Arc<Work>, task: &Task) -> Result<Option<Event>, Undone> {
-        let work = self.clone();
-        blocking(move || work.place.bury().map_err(disk)).await?;
-        if task.bases.is_none() {
-            return Ok(None);
-        }
-        let standing = self.standing()?;
-        if !task.rung.is_empty() && task.rung != standing.rung.to_string() {
-            return self.move_to(task, standing).await.map(Some);
-        }
-        if !self.place.is_torn(task.layer).map_err(disk)? {
-            self.settle_left(task).await?;
-            return Ok(None);
-        }
-        let (frozen, layer, work) = (self.frozen(task)?, self.place.layer(task.layer), self.clone());
-        let (snapshot, number) = (task.snapshot, task.layer);
-        blocking(move || {
-            freeze::remove_tree(&layer).map_err(disk)?;
-            if let Some(id) = snapshot {
-                work.lay_out(&id, &frozen, &work.place.layers_below(number), &layer)?;
-            }
-            work.place.begin_layer(number).map_err(disk)
-        })
-        .await?;
-        Ok(Some(Event::Restored { layer: number }))
-    }
-
     /// Returns what changed on the real machine, of what the task sees of it as it is, and was not told yet.
     pub fn shifted(&self, task: &Task) -> Option<Event> {
         // Where that cannot be told, nothing depends on it: review tells it too.
@@ -650,70 +623,17 @@ impl Work {
         (!paths.is_empty()).then_some(Event::Shifted { paths })
     }
 
-    /// Brings what a killed host left in working copies into the layer.
-    async fn settle_left(self: &Arc<Work>, task: &Task) -> Result<(), Undone> {
-        let layer = self.place.layer(task.layer);
-        if !quire_sandbox::has_left(&layer) {
-            return Ok(());
-        }
-        let spec = self.spec(task, layer, self.place.layers_below(task.layer), None)?;
-        blocking(move || quire_sandbox::settle_left(&spec).map_err(disk)).await
-    }
-
-    /// Puts the task onto another rung than its layers were made on: what they show of the folders becomes one layer in the
-    /// new form. The rest of the machine is as it is.
-    async fn move_to(self: &Arc<Work>, task: &Task, standing: Standing) -> Result<Event, Undone> {
-        self.settle_left(task).await?;
-        let (frozen, work, number) = (self.frozen(task)?, self.clone(), task.layer);
-        let rung = standing.rung;
-        blocking(move || {
-            let layers = work.place.layers_below(number + 1);
-            let seen = &mut Seen::default();
-            let (_, now) =
-                snapshot::snapshot(&frozen, &layers, seen, work.store.blobs()).map_err(snapshot_trouble)?;
-            let moved = work.place.dir().join("moved");
-            freeze::remove_tree(&moved).map_err(disk)?;
-            std::fs::create_dir_all(&moved).map_err(disk)?;
-            // Below the open layer, so that what was sealed shows it too.
-            let made = moved.join("0");
-            let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
-            snapshot::restore(&now, &frozen, &made, owner, work.store.blobs()).map_err(snapshot_trouble)?;
-            layer::note_marks(&made, rung.marks()).map_err(disk)?;
-            // At once, so that whoever dies here leaves the old ones or the new.
-            let all = work.place.dir().join("layers");
-            std::fs::create_dir_all(&all).map_err(disk)?;
-            let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
-            rustix::fs::renameat_with(cwd, &moved, cwd, &all, exchange).map_err(|e| disk(e.into()))?;
-            freeze::remove_tree(&moved).map_err(disk)?;
-            work.place.begin_layer(number).map_err(disk)
-        })
-        .await?;
-        Ok(Event::Moved { layer: number, rung: rung.to_string(), weak: standing.weak })
-    }
-
-    /// Fills `layer` so that, above `sealed`, the folders are as in a snapshot.
-    fn lay_out(&self, id: &Hash, frozen: &[Frozen], sealed: &[PathBuf], layer: &Path) -> Result<(), Undone> {
-        let rung = self.standing()?.rung;
-        let owner = rung.shifts_owners().then_some(quire_sandbox::INSIDE_BASE);
-        let (snapshot, blobs) = (self.load_snapshot(id)?, self.store.blobs());
-        let (_, sealed) =
-            snapshot::snapshot(frozen, sealed, &mut Seen::default(), blobs).map_err(snapshot_trouble)?;
-        let snapshot = snapshot::upon(snapshot, &sealed);
-        snapshot::restore(&snapshot, frozen, layer, owner, blobs).map_err(snapshot_trouble)?;
-        layer::note_marks(layer, rung.marks()).map_err(disk)
-    }
-
-    /// Starts a fresh sandbox that the task never hears of, in the directory `scratch`: of the sealed layers up to `layer`,
+    /// Starts a fresh sandbox that the task never hears of, in the directory `scratch`: of the sealed layers of `line`,
     /// or, where there is none, of the last snapshot.
     pub async fn stand(
         self: &Arc<Work>,
         task: &Task,
         scratch: &Path,
-        layer: Option<u32>,
+        line: Option<&Line>,
     ) -> Result<Hands, Undone> {
-        let layers = self.place.layers_below(layer.map_or(task.layer, |layer| layer + 1));
+        let layers = self.place.layers(line.unwrap_or(task.line()));
         let top = scratch.join("layer");
-        if let (None, Some(id)) = (layer, task.snapshot) {
+        if let (None, Some(id)) = (line, task.snapshot) {
             let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }

@@ -6,6 +6,7 @@ use crate::later;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use quire_core::charter::Purpose;
+use quire_engine::Point;
 use quire_engine::nearest::nearest;
 use quire_engine::settings::Options;
 use std::ffi::{OsStr, OsString};
@@ -43,6 +44,12 @@ Examples:
   quire answer 3 \"the blue one\"       the only question that is open
   quire answer 3 1=blue 2=\"at nine\"   several, by their numbers
   quire answer 3 1=                    what the agent assumed is right";
+
+const REWIND_EXAMPLES: &str = "\
+Examples:
+  quire rewind 3            list the steps of task 3
+  quire rewind 3 --to 7     back to where it stood after step 7
+  quire rewind 3 --to v2    back to its version 2";
 
 /// An agent does a task in a private copy of this machine; your folder changes only when you accept.
 ///
@@ -94,6 +101,13 @@ pub enum Command {
     Send(TaskArgs),
     /// Ask for changes to what was done; notes that were not sent go with it
     Revise(ReviseArgs),
+    /// Take a task back to where it stood after a step: files and conversation
+    #[command(after_help = REWIND_EXAMPLES)]
+    Rewind(RewindArgs),
+    /// Begin another task where one stood after a step
+    Fork(ForkArgs),
+    /// Show attempts at the same thing side by side
+    Compare(CompareArgs),
     /// Write the version, or part of it, into the real folder
     Accept(AcceptArgs),
     /// Take an accept back
@@ -168,12 +182,15 @@ pub struct RunArgs {
     pub task: String,
     #[command(flatten)]
     pub settings: SettingsArgs,
-    /// The model to use
+    /// The model to use; given several times, one attempt with each
     #[arg(short = 'm', value_name = "PROVIDER/MODEL")]
-    pub model: Option<String>,
+    pub model: Vec<String>,
     /// A picture, document or other file to hand over with the task
     #[arg(short = 'i', value_name = "FILE")]
     pub file: Vec<PathBuf>,
+    /// So many attempts side by side, to choose from; what the budget allows is for all of them
+    #[arg(short = 'n', value_name = "ATTEMPTS", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub attempts: Option<u32>,
     /// A command that quire runs itself when the agent is done; it must exit with 0
     #[arg(long, value_name = "CMD", value_parser = words)]
     pub check: Vec<String>,
@@ -196,15 +213,22 @@ pub struct RunArgs {
     #[arg(short = 'b')]
     pub background: bool,
     /// Accept it when it is ready, if every check passes and nothing needs your look
-    #[arg(long, conflicts_with = "background")]
+    #[arg(long, conflicts_with_all = ["background", "attempts"])]
     pub accept_if_checks_pass: bool,
 }
 
 impl RunArgs {
+    /// Returns the model of each attempt: the named ones in turn; `None` is the settings' own.
+    pub fn attempts(&self) -> Vec<Option<String>> {
+        let named = self.model.len();
+        let all = self.attempts.map_or(named.max(1), |attempts| (attempts as usize).max(named));
+        (0..all).map(|n| self.model.get(n % named.max(1)).cloned()).collect()
+    }
+
     /// Returns what was typed, as the settings take it.
     pub fn options(&self) -> Options {
         Options {
-            model: self.model.clone(),
+            model: self.model.first().cloned(),
             checks: self.check.clone(),
             steps: self.max_steps,
             time: self.max_time.clone(),
@@ -349,8 +373,11 @@ pub struct ReviewArgs {
     /// Print the plain unified diff
     #[arg(long)]
     pub diff: bool,
+    /// Only what changed since that version
+    #[arg(long, value_name = "V", value_parser = clap::value_parser!(u32).range(1..))]
+    pub since: Option<u32>,
     /// Write what quire saw into a new folder, as files to send on
-    #[arg(long, value_name = "DIR", conflicts_with = "diff")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["diff", "since"])]
     pub evidence: Option<PathBuf>,
 }
 
@@ -400,6 +427,46 @@ pub struct NoteArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// The attempts; of one, all that began with it
+    #[arg(value_name = "N", required = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub tasks: Vec<u64>,
+    /// Also ask a model which one it would take; it is not told which model made what. Costs as any request
+    #[arg(long, conflicts_with = "diff")]
+    pub suggest: bool,
+    /// Print what the second has otherwise than the first, as a plain unified diff
+    #[arg(long, num_args = 2, value_names = ["A", "B"], value_parser = clap::value_parser!(u64).range(1..))]
+    pub diff: Vec<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct RewindArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The step, or a version as v2 [default: list them]
+    #[arg(long, value_name = "STEP", value_parser = point)]
+    pub to: Option<Point>,
+}
+
+#[derive(Debug, Args)]
+pub struct ForkArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// The step, or a version as v2 [default: list them]
+    #[arg(long, value_name = "STEP", value_parser = point)]
+    pub at: Option<Point>,
+}
+
+fn point(text: &str) -> Result<Point, String> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+    let point = match text.strip_prefix(['v', 'V']) {
+        Some(version) => number(version).map(Point::Version),
+        None => number(text).map(Point::Step),
+    };
+    point.ok_or_else(|| "it is neither a step's number nor a version like v2".to_owned())
+}
+
+#[derive(Debug, Args)]
 pub struct AcceptArgs {
     #[command(flatten)]
     pub task: TaskArgs,
@@ -418,6 +485,12 @@ pub struct AcceptArgs {
     /// Do not run the checks on a part of the version, or on what was merged with your edits
     #[arg(long)]
     pub unchecked: bool,
+    /// Also commit what is written, and nothing else, with the agent's summary as its message
+    #[arg(long)]
+    pub commit: bool,
+    /// Commit it on a new branch instead of writing it into the folder
+    #[arg(long, value_name = "NAME", conflicts_with = "commit")]
+    pub branch: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -534,8 +607,20 @@ pub enum Parsed {
 }
 
 /// Options that have a value in the next argument, those of later versions too: the value is not the task.
-const WITH_VALUE: [&str; 11] =
-    ["-C", "-c", "-m", "--add-dir", "--check", "--max-steps", "--max-time", "-n", "-i", "--budget", "--net"];
+const WITH_VALUE: [&str; 12] = [
+    "--branch",
+    "-C",
+    "-c",
+    "-m",
+    "--add-dir",
+    "--check",
+    "--max-steps",
+    "--max-time",
+    "-n",
+    "-i",
+    "--budget",
+    "--net",
+];
 
 /// Returns what `arguments` (without the program's name) ask for.
 pub fn parse(arguments: &[OsString]) -> Result<Parsed, Failure> {
@@ -632,11 +717,6 @@ fn wrong_use(wrong: &clap::Error, command: Option<&str>, has_dashes: bool) -> Fa
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    if let Some(argument) = context(ContextKind::InvalidArg)
-        && let Some(later) = later::option(command.unwrap_or_default(), argument, wrong.kind())
-    {
-        return later;
-    }
     if wrong.kind() == ErrorKind::InvalidSubcommand
         && let Some(word) = context(ContextKind::InvalidSubcommand)
         && let Some(later) = later::command(word)
@@ -678,7 +758,10 @@ fn wrong_value<'a>(wrong: &clap::Error, context: &impl Fn(ContextKind) -> Option
     match argument {
         "<N>" => Some(format!("`{value}` is no task's number.")),
         "--max-steps <N>" => Some(format!("`--max-steps` takes a whole number above 0, not `{value}`.")),
-        "--version <V>" => Some(format!("`{value}` is no version's number.")),
+        "--to <STEP>" | "--at <STEP>" => {
+            Some(format!("`{value}` is neither a step's number nor a version like v2."))
+        }
+        "--version <V>" | "--since <V>" => Some(format!("`{value}` is no version's number.")),
         "--port <P>" => Some(format!("`--port` takes a port from 1 to 65535, not `{value}`.")),
         "<TASK>" => Some("The task is empty.".to_owned()),
         _ => None,
@@ -721,7 +804,7 @@ mod tests {
             let cli = parsed(arguments).unwrap();
             let Some(Command::Run(run)) = cli.command else { panic!("{arguments:?}") };
             assert_eq!(
-                (run.task.as_str(), run.model.as_deref(), cli.face.json),
+                (run.task.as_str(), run.model.first().map(String::as_str), cli.face.json),
                 ("fix the test", Some("ollama/x"), true)
             );
         }

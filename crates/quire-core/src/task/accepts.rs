@@ -14,7 +14,17 @@ pub struct Accept {
     pub ignored: Option<Hash>,
     /// A snapshot of what was taken, where that is not just what `only` names.
     pub taken: Option<Hash>,
+    /// What of it is in git.
+    pub git: Vec<InRepository>,
     pub state: AcceptState,
+}
+
+/// What an accept left in the repository of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct InRepository {
+    pub folder: u32,
+    pub commit: Option<String>,
+    pub brought: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,6 +90,10 @@ impl Task {
                     && self.versions.iter().any(|version| version.snapshot == *snapshot),
                 "only a version that was presented can be accepted",
             ),
+            Event::Committed { accept, .. } => only_if(
+                accept.is_none_or(|accept| is(accept, AcceptState::Done)),
+                "only what was accepted is committed",
+            ),
             Event::Accepted { accept } | Event::AcceptFailed { accept, .. } => {
                 only_if(is(*accept, AcceptState::Begun), "no such accept was begun")
             }
@@ -108,8 +122,15 @@ impl Task {
                 only: only.clone(),
                 ignored: *ignored,
                 taken: *taken,
+                git: vec![],
                 state: AcceptState::Begun,
             }),
+            Event::Committed { accept, folder, commit, brought, .. } => {
+                if let Some(accept) = accept.and_then(|accept| self.accepts.get_mut(accept as usize)) {
+                    let (commit, brought) = (commit.clone(), brought.clone());
+                    accept.git.push(InRepository { folder: *folder, commit, brought });
+                }
+            }
             Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),
             Event::AcceptFailed { accept, .. } => self.set_accept(*accept, AcceptState::Failed),
             Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),

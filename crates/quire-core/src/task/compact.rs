@@ -62,6 +62,8 @@ STATE: what is done and proved, with the commands that show it; facts that were 
 OPEN: what is still to do, in order, and what you were doing just now.
 Be exact: copy names, paths, numbers and error texts as they are. The person's own words are kept beside it, so do not repeat them.";
 
+const CUT_SHORT: &str = "[quire] The conversation before this point was too long and is cut short.";
+
 const SYSTEM: &str = "You keep the ledger of a long piece of work that an agent does for a person. You are shown what was said and \
 done; from your ledger alone the agent will go on.";
 
@@ -158,9 +160,9 @@ impl Task {
 
     /// Returns what the model is told in the place of all that it was told before.
     fn compact_text(&self, ledger: &str) -> String {
-        let mut text = String::from(
-            "[quire] The conversation before this point was too long and is cut short. What follows is all of it that there is: \
-             everything that the person said, in their own words, and a ledger of the work.",
+        let mut text = format!(
+            "{CUT_SHORT} What follows is all of it that there is: everything that the person said, in their own words, and a \
+             ledger of the work.",
         );
         for words in self.words.iter().take(self.compaction.told) {
             text.push_str(&format!("\n\nThe person said:\n{words}"));
@@ -361,6 +363,7 @@ impl Task {
 
     pub(super) fn compact(&mut self, text: &str, tail: u32) {
         let from = self.transcript.len() - tail as usize;
+        self.leave_conversation();
         self.transcript.drain(..from);
         self.transcript.insert(0, Arc::new(PromptItem::Words(text.to_owned())));
         if tail == 0 {
@@ -369,8 +372,7 @@ impl Task {
         }
         // What was told of directories within the folder is gone with the rest; it is told again where calls work there.
         self.instructed = Arc::default();
-        let ledger = text.split_once("\n\nThe ledger:\n").map_or(text, |(_, ledger)| ledger);
-        self.ledger = Some(ledger.into());
+        self.ledger = Some(ledger_of(text).into());
         self.spending.forget_count();
         let compaction = &mut self.compaction;
         compaction.times += 1;
@@ -428,10 +430,25 @@ impl Task {
         Arc::make_mut(&mut self.compaction.touched).extend(paths);
     }
 
+    /// The conversation is one of before again.
+    pub(super) fn compaction_back(&mut self, told: usize) {
+        let (times, touched) = (self.compaction.times, self.compaction.touched.clone());
+        self.compaction = Compaction { times, touched, told, ..Compaction::default() };
+        self.ledger = match self.transcript.first().map(|item| &**item) {
+            Some(PromptItem::Words(text)) if text.starts_with(CUT_SHORT) => Some(ledger_of(text).into()),
+            _ => None,
+        };
+    }
+
     /// Returns how often the conversation was made short.
     pub fn compactions(&self) -> u32 {
         self.compaction.times
     }
+}
+
+/// Returns the ledger in what the model is told of a conversation that was cut short.
+fn ledger_of(text: &str) -> &str {
+    text.split_once("\n\nThe ledger:\n").map_or(text, |(_, ledger)| ledger)
 }
 
 /// Returns the beginning and the end of a text, at most about `most` bytes.

@@ -45,7 +45,7 @@ impl Task {
         let awaited = self.awaited().count() as u32;
         let needed = &mut self.needed;
         match &self.phase {
-            Phase::Waiting(Why::Person | Why::Plan | Why::Reach) => {}
+            Phase::Waiting(Why::Person | Why::Plan | Why::Reach | Why::Rewound { .. }) => {}
             Phase::Waiting(Why::Question) if before.worked => needed.questions += awaited,
             Phase::Waiting(_) if before.worked => needed.pauses += 1,
             _ => {}

@@ -75,6 +75,7 @@ impl Task {
     pub(super) fn drop_layers(&mut self) {
         // Another number, so that no sandbox made late for this turn can serve the next.
         self.layer += 1;
+        self.checkpoints.line = [].into();
         (self.snapshot, self.sealed) = (None, None);
         (self.layer_used, self.rests) = (false, false);
         self.stage = Stage::Ask;

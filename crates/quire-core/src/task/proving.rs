@@ -32,6 +32,7 @@ impl Task {
                 failed.join("\n")
             ));
             self.stage = Stage::Ask;
+            self.note_checkpoint(self.step, None);
         } else {
             self.end_checks();
         }

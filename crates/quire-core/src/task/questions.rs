@@ -208,6 +208,7 @@ impl Task {
         let settles = !waited && asking.holds().is_some_and(same);
         asking.answer = Some(answer.into());
         let told = format!("The person answers question {question} ({}): {answer}", asking.question.text);
+        self.checkpoints.answered(told.clone());
         if settles {
             self.asides.push(format!("[quire] {told}"));
             return;
@@ -258,6 +259,13 @@ impl Task {
             (None, None) => format!("You asked the person: {} They gave no answer.", asking.question.text),
         };
         self.asked_of_person.iter().map(|asking| format!("\n\n{}", told(asking))).collect()
+    }
+
+    /// Nobody need answer any more what was asked since there were only `known` questions.
+    pub(super) fn take_back_questions(&mut self, known: usize) {
+        for asking in Arc::make_mut(&mut self.asked_of_person).iter_mut().skip(known) {
+            (asking.presses, asking.passed) = (false, true);
+        }
     }
 
     /// Returns whether `text` holds every answer, word for word.

@@ -43,11 +43,13 @@ impl Task {
         let Some(asked) = Arc::make_mut(&mut self.reaches).get_mut(reach as usize) else { return };
         asked.allow = Some(allow);
         let to = net::address(&asked.host, asked.port);
-        self.notice(&if allow {
+        let told = if allow {
             format!("The person now allows {to}.")
         } else {
             format!("The person denies {to}: do without it, and do not try it again.")
-        });
+        };
+        self.notice(&told);
+        self.checkpoints.answered(told);
         let checks = matches!(self.stage, Stage::Check | Stage::Present);
         if self.phase == Phase::Waiting(Why::Reach) {
             if self.pressing().next().is_none() {

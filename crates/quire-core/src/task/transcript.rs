@@ -11,7 +11,8 @@ impl Task {
             system: self.system.clone().unwrap_or_else(|| "".into()),
             tools: self.tools.clone(),
             items: self.transcript.clone(),
-            cache_key: format!("quire-{}-{}", self.id, self.opened_ms),
+            // What a task that began in another one asks begins as that one's requests did.
+            cache_key: format!("quire-{}-{}", self.first(), self.opened_ms),
             replies: self.step,
         }
     }

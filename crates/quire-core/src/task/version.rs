@@ -1,15 +1,18 @@
 //! What a turn leaves behind it: the files as they stood, what was proved of them, and how they can be tried.
 
+use super::Line;
 use crate::bytes::Hash;
 use crate::charter::CheckSpec;
 use crate::event::{Apart, Proof};
+use crate::message::Call;
 use crate::task::{Look, Reviewed};
 use std::sync::Arc;
 
 /// What the end of a sandbox left: what checks run on.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Sealed {
-    pub layer: u32,
+    /// The sealed layers that hold it.
+    pub line: Line,
     pub snapshot: Hash,
     pub apart: Arc<Apart>,
     /// The charter's checks, then those that quire found.
@@ -22,6 +25,8 @@ pub struct Sealed {
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Version {
     pub number: u32,
+    /// The earlier one that it is again, because its person went back to that.
+    pub again: Option<u32>,
     pub snapshot: Hash,
     /// The model's own words at the end of the turn.
     pub summary: Arc<str>,
@@ -32,12 +37,20 @@ pub struct Version {
     pub proofs: Vec<Arc<Proof>>,
     /// What a reviewer says of it, where one was asked.
     pub reviewed: Option<Arc<Reviewed>>,
-    /// Sealed layers up to this one hold the version.
-    pub layer: u32,
+    /// The sealed layers that hold it.
+    pub line: Line,
     pub serving: Option<Arc<Serving>>,
     /// What the agent looked at while it was made.
     pub looks: Vec<Arc<Look>>,
     pub at_ms: u64,
+}
+
+/// A task's place among those that try the same side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Attempt {
+    pub first: u64,
+    pub number: u32,
+    pub of: u32,
 }
 
 /// A line of the model's plan.
@@ -46,6 +59,18 @@ pub struct PlanStep {
     pub step: String,
     /// `pending`, `doing` or `done`.
     pub status: String,
+}
+
+impl PlanStep {
+    /// Returns the plan that a call writes down, if it is one.
+    pub(super) fn of_call(call: &Call) -> Option<Vec<PlanStep>> {
+        #[derive(serde::Deserialize)]
+        struct Plan {
+            steps: Vec<PlanStep>,
+        }
+        let plan = (call.tool == "plan").then(|| serde_json::from_str::<Plan>(&call.input).ok());
+        Some(plan??.steps)
+    }
 }
 
 /// How a version can be tried in a browser, as the model says it.

@@ -274,6 +274,16 @@ impl Progress {
                 lines.extend(self.flush());
                 lines.push(line(LineMark::Done, "Made the conversation shorter".to_owned()));
             }
+            Event::Rewound { step } => {
+                lines.extend(self.flush());
+                self.running.clear();
+                self.now = None;
+                lines.push(line(LineMark::Said, format!("You take it back to step {step}")));
+            }
+            Event::Forked { from, step } => {
+                lines.extend(self.flush());
+                lines.push(line(LineMark::Said, format!("Begins in task {from}, after step {step}")));
+            }
             Event::Looped { .. } => {
                 lines.extend(self.flush());
                 lines.push(line(LineMark::Failed, "It repeats itself; told so".to_owned()));
@@ -310,9 +320,14 @@ impl Progress {
             | Event::AskedAgain { .. }
             | Event::CompactFailed { .. }
             | Event::CompactWanted {}
+            | Event::Attempt { .. }
+            | Event::Suggesting { .. }
+            | Event::Suggested { .. }
+            | Event::SuggestFailed { .. }
             | Event::Budgeted { .. }
             | Event::Accepting { .. }
             | Event::Accepted { .. }
+            | Event::Committed { .. }
             | Event::AcceptFailed { .. }
             | Event::Undoing { .. }
             | Event::Undone { .. }

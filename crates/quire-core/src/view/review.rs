@@ -22,6 +22,12 @@ pub struct Review {
     pub mark: Mark,
     pub state: String,
     pub version: u32,
+    /// The earlier version that it is again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<u32>,
+    /// The changes are those since this version, and not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u32>,
     pub worked_ms: u64,
     pub tokens: u64,
     #[serde(flatten)]
@@ -132,6 +138,8 @@ impl Review {
             mark: view::mark(task),
             state: view::state(task),
             version: version.number,
+            again: version.again,
+            since: None,
             worked_ms: task.worked_ms,
             stand_ins: task.stand_ins().to_vec(),
             tokens: task.spending().tokens,
@@ -633,8 +641,57 @@ pub struct Written {
     /// Checks that ran again, on what was written; empty where it is what they had run on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckRow>,
+    /// What was done in git beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub git: Vec<GitRow>,
     #[serde(skip)]
     pub folders: Vec<PathBuf>,
+}
+
+/// What was done in git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GitRow {
+    Committed {
+        commit: String,
+        branch: String,
+    },
+    /// Nothing of it was new to HEAD.
+    Nothing,
+    /// Not in the commit, because git ignores them.
+    Ignored(Vec<RelPath>),
+    /// The agent's own commits, that many.
+    Brought {
+        reference: String,
+        commits: u64,
+    },
+    TakenBack(String),
+    /// Others came after it, or HEAD is elsewhere.
+    Stays(String),
+    Failed(String),
+}
+
+impl GitRow {
+    pub fn text(&self) -> String {
+        let short = |commit: &str| commit.get(..10).unwrap_or(commit).to_owned();
+        match self {
+            GitRow::Committed { commit, branch } => format!("Committed to {branch} as {}.", short(commit)),
+            GitRow::Nothing => "Nothing to commit: HEAD has all of it.".to_owned(),
+            GitRow::Ignored(paths) => {
+                let paths: Vec<String> = paths.iter().take(5).map(RelPath::to_string).collect();
+                format!("Not committed, because git ignores it: {}.", paths.join(", "))
+            }
+            GitRow::Brought { reference, commits } => {
+                format!("The agent made {}: git log {reference}.", view::count(*commits, "commit"))
+            }
+            GitRow::TakenBack(commit) => format!("The commit {} is taken back.", short(commit)),
+            GitRow::Stays(commit) => format!(
+                "The commit {0} stays, because it is not the last one on your branch. To take it back: git revert {0}",
+                short(commit)
+            ),
+            GitRow::Failed(why) => format!("git: {why}."),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -570,6 +570,7 @@ fn what_was_written_is_said() {
                 merged: path.starts_with("mine"),
             })
             .collect(),
+        git: vec![],
         checks: vec![],
         folders: folders.iter().map(Into::into).collect(),
     };

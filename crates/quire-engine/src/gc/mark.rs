@@ -24,8 +24,9 @@ impl Live {
     /// Adds all that a task needs. `dir` is its own directory.
     pub fn add(&mut self, store: &Store, task: &Task, dir: &Path) -> Result<(), EngineError> {
         // The numbers of another place's copies mean nothing here.
-        let own = task.bases.iter().filter(|_| task.imported_from().is_none());
-        let bases = own.flat_map(|bases| bases.iter());
+        let own = task.imported_from().is_none();
+        let before = task.checkpoints().filter_map(|checkpoint| checkpoint.bases.as_ref());
+        let bases = task.bases.iter().chain(before).filter(|_| own).flat_map(|bases| bases.iter());
         self.bases.extend(bases.map(|base| (base.id, base.delta)));
         for logged in store.events(task.id, 0)? {
             let snapshots: Vec<Hash> = match &logged.event {

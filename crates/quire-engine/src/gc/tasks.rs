@@ -17,6 +17,7 @@ impl Clearing<'_> {
     /// Clears tasks away and returns what the others need.
     pub fn tasks(&mut self) -> Result<Live, EngineError> {
         let mut live = Live::default();
+        let lent = self.quire.lent()?;
         for id in self.quire.store().tasks()? {
             let task = self.quire.task_as_it_is(id)?;
             let place = self.quire.place(id);
@@ -26,7 +27,9 @@ impl Clearing<'_> {
                 continue;
             }
             let failed = |why| EngineError::Home { path: place.dir().to_owned(), why };
-            if aged || task.cleared || task.phase == Phase::Discarded {
+            if lent.contains(&id) && (aged || task.cleared || task.phase == Phase::Discarded) {
+                // Others stand on its layers; the rest can go once they do no more.
+            } else if aged || task.cleared || task.phase == Phase::Discarded {
                 self.drop_task(id, &place).map_err(failed)?;
             } else {
                 live.add(self.quire.store(), &task, place.dir())?;

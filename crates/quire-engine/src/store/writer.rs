@@ -10,9 +10,10 @@ use super::{log, spending};
 use crate::blob::Index;
 use crate::database::{Database, DatabaseError, DiskKind};
 use quire_core::event::Seq;
-use quire_core::{Event, Logged, Refusal, Task, Usd};
+use quire_core::{Event, Logged, Phase, Refusal, Task, Usd};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -29,6 +30,7 @@ pub(super) enum Request {
     Import { log: Vec<Logged>, reply: Reply<Created> },
     Append { task: u64, expect: Seq, by: Writer, events: Vec<Event>, reply: Reply<Seq> },
     Take { task: u64, reply: Reply<(u64, Seq)> },
+    Fork { from: u64, step: u32, reply: Reply<Created> },
 }
 
 /// A request in work. Its events stand as they will be written, so that folding and writing them copies nothing.
@@ -41,6 +43,7 @@ enum What {
     Create(Reply<Created>),
     Append { task: u64, expect: Seq, by: Writer, reply: Reply<Seq> },
     Take { task: u64, reply: Reply<(u64, Seq)> },
+    Fork { from: u64, step: u32, reply: Reply<Created> },
 }
 
 /// Where a batch came to stand.
@@ -63,20 +66,24 @@ impl Batch {
             Request::Take { task, reply } => {
                 Batch { what: What::Take { task, reply }, events: logged(vec![Event::Taken { epoch: 0 }]) }
             }
+            Request::Fork { from, step, reply } => Batch {
+                what: What::Fork { from, step, reply },
+                events: logged(vec![Event::Forked { from, step }]),
+            },
         }
     }
 
     fn task(&self) -> Option<u64> {
         match self.what {
             What::Create(_) => None,
-            What::Append { task, .. } | What::Take { task, .. } => Some(task),
+            What::Append { task, .. } | What::Take { task, .. } | What::Fork { from: task, .. } => Some(task),
         }
     }
 
     /// Tells the one who asked; nobody may be there any more to hear it.
     fn answer(self, answer: Result<Written, AppendError>) {
         match self.what {
-            What::Create(reply) => {
+            What::Create(reply) | What::Fork { reply, .. } => {
                 let _ = reply.send(answer.map(|at| Created { task: at.task as u64, seq: at.seq }));
             }
             What::Append { reply, .. } => {
@@ -223,6 +230,7 @@ impl Work<'_> {
                 batch.events[0].event = Event::Taken { epoch: before.epoch + 1 };
                 (id, Some(before))
             }
+            What::Fork { from, step, .. } => return self.judge_fork(from, step, &mut batch.events),
         };
         let task = self.fold(id, before.clone(), &mut batch.events)?;
         let reserved = batch.events.iter().rev().find_map(|logged| logged.event.reserves());
@@ -235,6 +243,37 @@ impl Work<'_> {
             }
         }
         Ok(Judged { id, opens: before.is_none(), before, task })
+    }
+
+    /// Puts the other task's events before the one that makes them another's. They are that one's spending, so nothing of it is
+    /// counted again.
+    fn judge_fork(&self, from: u64, step: u32, events: &mut Vec<Logged>) -> Result<Judged, AppendError> {
+        let (from, before) = self.task(from)?;
+        let gone = before.cleared || before.phase == Phase::Discarded;
+        let Some(to) = before.checkpoint(step).filter(|_| !gone) else {
+            let why = "a task begins in another that can be gone on with, after a step of it";
+            return Err(Refusal { seq: before.seq, why }.into());
+        };
+        let id = self.next_id()?;
+        let mut copied: Vec<Logged> = vec![];
+        let (mut task, mut refused) = (None::<Task>, None);
+        log::read(self.database, self.tx, from, 0, |logged| {
+            if logged.seq <= to.seq && refused.is_none() {
+                let folded = match &mut task {
+                    Some(task) => task.apply(&logged),
+                    None => Task::open(id as u64, &logged).map(|opened| task = Some(opened)),
+                };
+                refused = folded.err();
+                copied.push(logged);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(refusal) = refused {
+            return Err(refusal.into());
+        }
+        let task = self.fold(id, task.map(Arc::new), events)?;
+        events.splice(0..0, copied);
+        Ok(Judged { id, opens: true, before: None, task })
     }
 
     /// Writes a judged batch. After an error the transaction must not be committed: half of the batch may stand in it.

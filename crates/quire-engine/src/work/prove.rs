@@ -84,7 +84,7 @@ impl Work {
         let found = number as usize >= task.charter.checks.len();
         let ground = Ground {
             snapshot: sealed.snapshot,
-            below: self.place.layers_below(sealed.layer + 1),
+            below: self.place.layers(&sealed.line),
             apart: sealed.apart.clone(),
             scratch: self.place.dir().join("check"),
             run: None,

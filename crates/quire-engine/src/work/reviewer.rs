@@ -63,10 +63,10 @@ impl Work {
     }
 
     async fn look_up_all(self: &Arc<Work>, task: &Task) -> Result<Event, Undone> {
-        let (layer, reply) = task
+        let (line, reply) = task
             .sealed
             .as_ref()
-            .map(|sealed| sealed.layer)
+            .map(|sealed| sealed.line.clone())
             .zip(task.reviewer_looks())
             .ok_or_else(unsealed)?;
         let tools = task.reviewer_tools();
@@ -74,7 +74,7 @@ impl Work {
         let (scratch, masks) = (self.place.dir().join("look"), self.masks(task).await?);
         freeze::remove_tree(&scratch).map_err(disk)?;
         std::fs::create_dir_all(scratch.join("out")).map_err(disk)?;
-        let hands = self.stand(task, &scratch, Some(layer)).await?;
+        let hands = self.stand(task, &scratch, Some(&line)).await?;
         let mut outcomes = vec![];
         for call in &reply.calls {
             if !names.contains(call.tool.as_str()) {

@@ -56,8 +56,8 @@ pub const CASES: &[Case] = &[
     elsewhere(
         "J11",
         "git_run_over_the_agents_files",
-        "quire runs no git",
-        "crates/quire/tests/house.rs::j11_quire_runs_no_git",
+        "quire runs git in one place, told to start nothing",
+        "crates/quire/tests/house.rs::j11_git_is_run_in_one_place_that_starts_nothing",
     ),
     not_here(
         "J14",

@@ -5,6 +5,7 @@ use crate::cmd::{Face, home, open, print_json, review};
 use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, print};
+use quire_core::view::GitRow;
 use quire_engine::{Choice, EngineError};
 use serde_json::json;
 use std::io::{BufRead, Write};
@@ -18,7 +19,23 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         seen: args.seen.clone(),
         programs: args.with_programs,
         unchecked: args.unchecked,
+        commit: args.commit,
     };
+    if let Some(name) = &args.branch {
+        let rows = match quire.branch(id, name, &choice) {
+            Err(EngineError::Programs { paths, .. }) if face.can_ask() && assents(&paths)? => {
+                choice.programs = true;
+                quire.branch(id, name, &choice)?
+            }
+            rows => rows?,
+        };
+        if face.json {
+            print_json(json!({"task": id, "git": rows}))?;
+        } else {
+            print(&format!("{}Your folder has not changed.\n", git_text(&rows)))?;
+        }
+        return Ok(Exit::Done);
+    }
     let written = match quire.accept(id, &choice) {
         Err(EngineError::Programs { paths, .. }) if face.can_ask() && assents(&paths)? => {
             choice.programs = true;
@@ -31,11 +48,17 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut text = clean(&format!("{} Undo: quire undo {id}\n", written.text(home().as_deref())));
+    text.push_str(&git_text(&written.git));
     if !written.checks.is_empty() {
         text.push_str(&review::checks(&written.checks, &face.out, face.out.width.clamp(40, 120)));
     }
     print(&text)?;
     Ok(Exit::Done)
+}
+
+/// Returns what was done in git, a line each.
+pub fn git_text(rows: &[GitRow]) -> String {
+    rows.iter().map(|row| format!("{}\n", one_line(&row.text()))).collect()
 }
 
 fn assents(paths: &[(quire_core::RelPath, &'static str)]) -> Result<bool, Failure> {

@@ -69,6 +69,21 @@ pub fn follow(
     }
 }
 
+/// Hands a task to the host and follows it until it rests; what came of it is not shown. Returns false where its person left first.
+pub fn attend(
+    quire: &Quire,
+    id: u64,
+    keys: &Keys,
+    here: &Surroundings,
+    face: &Face,
+) -> Result<bool, Failure> {
+    let until = wait(async {
+        let link = to_host(quire, &quire.task(id)?, keys, here).await?;
+        until_rest(quire, link, id, Past::Shown, face).await
+    })??;
+    Ok(matches!(until, Until::Rest))
+}
+
 /// How following ended.
 enum Until {
     Rest,
@@ -142,6 +157,7 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
             }
             let what = match why {
                 Why::Person => format!("Task {id} is paused."),
+                Why::Rewound { step } => format!("Task {id} stands after step {step}."),
                 _ => format!("Task {id} {}: {}", standing(why), told.what),
             };
             Err(Failure::new(exit_of(why), what, told.safe, told.next))
@@ -222,6 +238,7 @@ fn exit_of(why: &Why) -> Exit {
         | Why::Reach
         | Why::Question
         | Why::Plan
+        | Why::Rewound { .. }
         | Why::Steps
         | Why::Time
         | Why::Money

@@ -43,6 +43,7 @@ fn why_words(why: &Why) -> String {
         Why::Person => "by a person".to_owned(),
         Why::Reach | Why::Question => "for an answer".to_owned(),
         Why::Plan => "for a word on the plan".to_owned(),
+        Why::Rewound { step } => format!("it was taken back to step {step}"),
         Why::Steps => "all steps are used".to_owned(),
         Why::Time => "all time is used".to_owned(),
         Why::Money | Why::Day { .. } => "all money is used".to_owned(),
@@ -120,6 +121,16 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Looped { steps, times } => {
             format!("told the model that it goes round: {}, {times} times", count((*steps).into(), "step"))
         }
+        Event::Rewound { step } => format!("taken back to where it stood after step {step}"),
+        Event::Forked { from, step } => {
+            format!("all above is of task {from}, up to step {step}; from here on it is a task of its own")
+        }
+        Event::Suggesting { worst } => {
+            format!("a model is asked which attempt it would take{}", reserved(Some(worst)))
+        }
+        Event::Suggested { text, .. } => format!("a model suggests: {}", words(text)),
+        Event::SuggestFailed { fault, .. } => format!("no suggestion: {}", words(&fault.message)),
+        Event::Attempt { first, number, of } => format!("attempt {number} of {of}, beside task {first}"),
         Event::CompactWanted {} => "the conversation is to be cut short".to_owned(),
         Event::Budgeted { task_usd, day_usd } => {
             let task = task_usd.map(|usd| format!("{usd} for the task"));
@@ -227,6 +238,14 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Accepting { accept, snapshot, only, .. } => {
             let part = if only.is_empty() { "all".to_owned() } else { count(only.len() as u64, "path") };
             format!("accept {accept} begun: {part} of {}", snapshot.short())
+        }
+        Event::Committed { commit, branch, brought, .. } => {
+            let commit = commit
+                .as_deref()
+                .map(|commit| format!("committed as {commit} on {}", branch.as_deref().unwrap_or("HEAD")));
+            let brought =
+                brought.as_deref().map(|brought| format!("its own commits brought, up to {brought}"));
+            commit.into_iter().chain(brought).collect::<Vec<_>>().join("; ")
         }
         Event::Accepted { accept } => format!("accept {accept} done"),
         Event::AcceptFailed { accept, why } => format!("accept {accept} rolled back: {}", words(why)),

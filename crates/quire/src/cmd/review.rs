@@ -44,7 +44,7 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open()?;
     let id = args.task.task;
     if args.diff {
-        let diff = quire.diff(id)?;
+        let diff = quire.diff(id, args.since)?;
         if face.json {
             let text = String::from_utf8_lossy(&diff);
             let lossy = matches!(text, std::borrow::Cow::Owned(_));
@@ -64,7 +64,10 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
         // There is no version; what there is, is shown where a task that rests is looked at.
         return follow::end(&quire, id, face);
     }
-    let review = quire.review(id)?;
+    let review = match args.since {
+        Some(version) => quire.review_since(id, version)?,
+        None => quire.review(id)?,
+    };
     let ports = match task.phase {
         Phase::Working => listening(&quire)?.remove(&id),
         _ => None,
@@ -89,7 +92,8 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
 pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     let width = look.width.clamp(40, 120);
     let left = format!("{}  {}", review.task, one_line(&review.title));
-    let short = format!("{}, version {}, {}", review.state, review.version, took(review.worked_ms));
+    let again = review.again.map(|again| format!(" (version {again} again)")).unwrap_or_default();
+    let short = format!("{}, version {}{again}, {}", review.state, review.version, took(review.worked_ms));
     let long = format!("{short}, {}", review.cost.with_tokens(review.tokens));
     // The title is worth more than the tokens, and a line of its own.
     let fits = |right: &&String| columns(&left) + 2 + columns(right) <= width;
@@ -179,6 +183,9 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     if let Some(needed) = needed_text(&review.needed_you) {
         out.push_str(&format!("NEEDED  you {needed}\n"));
     }
+    if let Some(since) = review.since {
+        out.push_str(&format!("\nWhat changed since version {since}:\n"));
+    }
     let mut close = false;
     for file in &review.files {
         // Files of which there are no lines to show stand close together.
@@ -189,7 +196,10 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         out.push_str(&change(file, folders, look));
     }
     if review.files.is_empty() {
-        out.push_str("\nNothing in the folder changed.\n");
+        out.push_str(match review.since {
+            Some(_) => "\nNothing.\n",
+            None => "\nNothing in the folder changed.\n",
+        });
     }
     out.push('\n');
     out.push_str(&look.paint(DIM, &foot(review)));
@@ -514,6 +524,8 @@ pub mod tests {
             mark: Mark::Ready,
             state: "says done, but 1 of 2 checks failed".into(),
             version: 1,
+            again: None,
+            since: None,
             worked_ms: 125_000,
             tokens: 48_210,
             cost: Cost::default(),

@@ -7,14 +7,19 @@ use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, print};
 use quire_core::Phase;
-use quire_core::view::Written;
-use quire_engine::Quire;
+use quire_core::charter::Model;
+use quire_core::view::{AttemptRow, Mark, Written};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{Options, Surroundings};
+use quire_engine::{EngineError, Quire};
 use serde_json::json;
 use std::path::PathBuf;
 
 pub fn run(args: &RunArgs, face: &Face) -> Result<Exit, Failure> {
+    let attempts = args.attempts();
+    if attempts.len() > 1 {
+        return side_by_side(args, &attempts, face);
+    }
     let finish: Finish = if args.accept_if_checks_pass { &accepted_if_proved } else { &follow::end };
     begin(&words(&args.task)?, &args.file, &args.options(), args.background, finish, face)
 }
@@ -41,6 +46,72 @@ pub fn begin(
         return Ok(Exit::Done);
     }
     follow::follow(&quire, &task, &keys, &here, Past::Shown, finish, face)
+}
+
+/// Opens several attempts, follows them one after the other while all of them work, and shows them side by side.
+fn side_by_side(args: &RunArgs, attempts: &[Option<String>], face: &Face) -> Result<Exit, Failure> {
+    if args.accept_if_checks_pass {
+        return Err(Failure::new(
+            Exit::WrongUse,
+            "Which of several attempts is accepted is for you to say.",
+            "Nothing was started or changed.",
+            "Leave out --accept-if-checks-pass",
+        ));
+    }
+    let words = words(&args.task)?;
+    let here = Surroundings::capture();
+    let resolved = resolve(&args.options(), &here, face)?;
+    let (quire, here) = open()?;
+    let keys = Keys::read(&here)?;
+    say_unset(&resolved.settings.secrets, &keys, &here, face);
+    let files = quire_engine::attached::read(&args.file, &here.cwd, quire.store().blobs());
+    let files = files.map_err(EngineError::from)?;
+    let mut models = vec![];
+    for named in attempts {
+        let settings = quire_engine::settings::resolve(
+            &Options { model: named.clone().or(args.options().model), ..args.options() },
+            &here,
+        )?;
+        models.push(wait(quire_engine::models::find_model(&settings.settings, &keys, &here))?);
+    }
+    let models: Vec<Option<Model>> = models.into_iter().map(Result::ok).collect();
+    let ids = quire.open_attempts(&resolved, &models, &words, &files)?;
+    for id in &ids {
+        let task = quire.task(*id)?;
+        wait(to_host(&quire, &task, &keys, &here))??;
+    }
+    if args.background {
+        let numbers: Vec<String> = ids.iter().map(u64::to_string).collect();
+        if face.json {
+            print_json(json!({"attempts": ids}))?;
+        } else {
+            let all = numbers.join(", ");
+            print(&format!("Tasks {all} are at work. Compare them: quire compare {}\n", ids[0]))?;
+        }
+        return Ok(Exit::Done);
+    }
+    for (n, id) in ids.iter().enumerate() {
+        if face.is_talkative() {
+            follow::say(&format!("Attempt {} of {}, task {id}:", n + 1, ids.len()));
+        }
+        if !follow::attend(&quire, *id, &keys, &here, face)? {
+            return Ok(Exit::Interrupted);
+        }
+    }
+    let compared = quire.compare(&[ids[0]])?;
+    if face.json {
+        print_json(json!({"attempts": ids, "compare": compared}))?;
+    } else {
+        print(&crate::cmd::compare::text(&compared, &face.out))?;
+    }
+    let passes =
+        |row: &AttemptRow| row.checks.iter().all(|check| check.passed != Some(false) || check.as_before);
+    let waits = compared.attempts.iter().any(|row| matches!(row.mark, Mark::NeedsYou | Mark::Paused));
+    Ok(match compared.attempts.iter().any(|row| row.mark == Mark::Ready && passes(row)) {
+        true => Exit::Done,
+        false if waits => Exit::NeedsYou,
+        false => Exit::Failed,
+    })
 }
 
 /// Shows what came of a task, and accepts it unless something in it needs a person. Scripts read both in one object.

@@ -1,7 +1,7 @@
 //! `quire undo N`: takes an accept back, and says file by file what went back, each read again to be sure.
 
 use crate::cli::TaskArgs;
-use crate::cmd::{Face, home, open, print_json};
+use crate::cmd::{Face, accept, home, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, one_line, pad};
 use crate::terminal::{clean, print};
@@ -21,6 +21,7 @@ pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
     for (name, file) in names.iter().zip(&written.files) {
         text.push_str(&format!("  {}  {}\n", pad(name, widest), file.what(true)));
     }
+    text.push_str(&accept::git_text(&written.git));
     if quire.task(id)?.last_accept().is_some() {
         text.push_str(&format!("What you accepted before that stays. Take that back too: quire undo {id}\n"));
     }

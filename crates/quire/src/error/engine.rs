@@ -10,7 +10,7 @@ use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::attached::AttachError;
 use quire_engine::freeze::FreezeError;
 use quire_engine::store::AppendError;
-use quire_engine::{EngineError, ParcelError, ServeError};
+use quire_engine::{EngineError, GitError, ParcelError, ServeError};
 
 /// Columns of one side's line that are shown where two do not fit.
 const SIDE_COLUMNS: usize = 40;
@@ -28,6 +28,21 @@ impl From<EngineError> for Failure {
             EngineError::NoPlace => (Exit::WrongUse, NOTHING, "Set HOME.".to_owned()),
             EngineError::Not { task, .. } => {
                 (Exit::WrongUse, NOTHING, format!("See where it stands: quire ls; quire log {task}"))
+            }
+            EngineError::Git(error) => {
+                let next = match error {
+                    GitError::NoGit => "Install git, or accept without --commit",
+                    GitError::Nobody => {
+                        "Say who you are: git config user.name NAME, git config user.email ADDRESS"
+                    }
+                    GitError::UnderWay(_) => "End that first, or accept without --commit",
+                    GitError::BranchIsThere(_) | GitError::BranchName(_) => "Choose another name",
+                    _ => "Accept without --commit, then commit with git",
+                };
+                (Exit::WrongUse, "Nothing was written.", next.to_owned())
+            }
+            EngineError::NoSuchPoint { task, .. } => {
+                (Exit::WrongUse, NOTHING, format!("See its steps and versions: quire rewind {task}"))
             }
             EngineError::Seen { task, .. } | EngineError::Overtaken { task } => (
                 Exit::NeedsYou,

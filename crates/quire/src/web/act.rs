@@ -170,6 +170,7 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
         seen: Some(seen.to_owned()),
         programs: fields.filled("programs").is_some(),
         unchecked: fields.filled("unchecked").is_some(),
+        commit: false,
     })
 }
 

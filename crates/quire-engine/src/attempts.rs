@@ -1,0 +1,148 @@
+//! Several attempts at one thing: tasks of their own that know of each other.
+
+use crate::keys::Keys;
+use crate::quire::{EngineError, Quire};
+use crate::settings::{Resolved, Surroundings};
+use crate::work::load_snapshot;
+use quire_core::charter::Model;
+use quire_core::message::{Attachment, Fault};
+use quire_core::task::{Attempt, Shown, Suggestion, suggested};
+use quire_core::view::{AttemptRow, FileRow, differing};
+use quire_core::{Event, Hash, Task};
+use serde::Serialize;
+use std::collections::HashMap;
+use tokio::task::block_in_place;
+
+/// Attempts side by side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    pub attempts: Vec<AttemptRow>,
+    /// Files that are not the same in all; a letter for each attempt.
+    pub files: Vec<FileRow>,
+    /// Files that all changed in the same way.
+    pub same: usize,
+    /// They did not all begin with the same state of the folder.
+    pub bases_differ: bool,
+}
+
+impl Quire {
+    /// Opens one task for each of `models`, all with the same words. What they may cost altogether is what one may, shared equally.
+    pub fn open_attempts(
+        &self,
+        resolved: &Resolved,
+        models: &[Option<Model>],
+        words: &str,
+        files: &[Attachment],
+    ) -> Result<Vec<u64>, EngineError> {
+        let of = models.len() as u32;
+        let mut resolved = resolved.clone();
+        let limits = &mut resolved.settings.limits;
+        limits.task_usd = limits.task_usd.map(|usd| usd.part(of.into()));
+        let mut ids: Vec<u64> = vec![];
+        for (number, model) in (1u32..).zip(models) {
+            let id = self.open_task(&resolved, model.clone(), words, files.to_vec())?;
+            let first = *ids.first().unwrap_or(&id);
+            self.append(id, |_| Ok(vec![Event::Attempt { first, number, of }]))?;
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    /// Compares attempts: those that are named, or where only one is, all that began with it.
+    pub fn compare(&self, named: &[u64]) -> Result<Comparison, EngineError> {
+        let tasks = match named {
+            [one] => self.beside(&self.task(*one)?)?,
+            more => more.iter().map(|id| self.task(*id)).collect::<Result<_, _>>()?,
+        };
+        let mut versions = vec![];
+        for task in &tasks {
+            let snapshot = task.version().map(|version| load_snapshot(self.store(), &version.snapshot));
+            versions.push(snapshot.transpose()?);
+        }
+        let count = |n: usize| versions[n].as_ref().map_or(0, |version| version.entries.len());
+        let attempts = tasks.iter().enumerate().map(|(n, task)| AttemptRow::of(task, count(n))).collect();
+        let made: Vec<usize> = (0..tasks.len()).filter(|n| versions[*n].is_some()).collect();
+        let bases_differ = made.iter().any(|n| tasks[*n].bases != tasks[made[0]].bases);
+        let (files, same) = differing(&versions);
+        Ok(Comparison { attempts, files, same, bases_differ })
+    }
+
+    /// Returns what is otherwise in one attempt's version than in another's, as one unified diff.
+    pub fn diff_of(&self, from: u64, to: u64) -> Result<Vec<u8>, EngineError> {
+        let (from, to) = (self.task(from)?, self.task(to)?);
+        if from.bases != to.bases {
+            let why = "began with another state of the folder, so they can only be read one by one";
+            return Err(EngineError::Not { task: to.id, why });
+        }
+        let sides = (self.reviewable(&from)?, self.reviewable(&to)?);
+        self.diff_between(&from, &sides.0.snapshot, &sides.1.snapshot)
+    }
+
+    /// Asks a model which of the attempts it would take: the one that reviews, else the first task's own. It is told of none which
+    /// model made it, and they are shown in an order that says nothing. Returns none where no model answers.
+    pub async fn suggest(
+        &self,
+        named: &[u64],
+        keys: &Keys,
+        here: &Surroundings,
+    ) -> Result<Result<Suggestion, Fault>, EngineError> {
+        let compared = block_in_place(|| self.compare(named))?;
+        let (mut shown, mut names) = (vec![], vec![]);
+        for row in compared.attempts.iter().filter(|row| row.version.is_some()) {
+            let task = block_in_place(|| self.task(row.task))?;
+            let diff = block_in_place(|| self.diff(row.task, None))?;
+            let summary = task.version().map_or(String::new(), |version| version.summary.to_string());
+            let checks =
+                row.checks.iter().map(|check| format!("`{}` {}", check.command, check.outcome)).collect();
+            names.extend(task.models().flat_map(|model| [model.provider.clone(), model.name.clone()]));
+            shown.push(Shown {
+                task: row.task,
+                summary,
+                checks,
+                diff: String::from_utf8_lossy(&diff).into_owned(),
+            });
+        }
+        shown.sort_by_key(|shown| Hash::of(shown.diff.as_bytes()).0);
+        let payer = block_in_place(|| self.task(compared.attempts[0].task))?;
+        let Some((model, prompt)) = payer.suggest_request(&shown, &names).filter(|_| shown.len() > 1) else {
+            let why = "has not two attempts with a version yet, of which a model could suggest one";
+            return Err(EngineError::Not { task: payer.id, why });
+        };
+        let worst = payer.suggest_worst(&model, &prompt);
+        let begun = |task: &Task| match task.phase {
+            quire_core::Phase::Working => Err("is at work; compare it when it rests"),
+            _ => Ok(vec![Event::Suggesting { worst }]),
+        };
+        block_in_place(|| self.append(payer.id, begun))?;
+        let key = keys.find(&model.provider, model.key_env.as_deref(), here);
+        let client = quire_model::Client::new();
+        let no = || -> quire_model::Leave { Box::pin(async { false }) };
+        let key = key.as_ref().map(|key| key.expose());
+        let asked = client.ask_within(&model, key, &prompt, &HashMap::new(), &|_| {}, &no).await;
+        let (event, came) = match asked {
+            Ok(reply) => {
+                let order: Vec<u64> = shown.iter().map(|shown| shown.task).collect();
+                let suggestion =
+                    Suggestion { task: suggested(&reply.text, &order), text: reply.text.as_str().into() };
+                (Event::Suggested { shown: order, text: reply.text, usage: reply.usage }, Ok(suggestion))
+            }
+            Err(unanswered) => {
+                let (fault, spent) = (unanswered.fault, unanswered.charged);
+                (Event::SuggestFailed { fault: fault.clone(), spent }, Err(fault))
+            }
+        };
+        block_in_place(|| self.append(payer.id, |_| Ok(vec![event.clone()])))?;
+        Ok(came)
+    }
+
+    /// Returns the attempts that began with a task, and those that were begun in one of them.
+    fn beside(&self, task: &Task) -> Result<Vec<Task>, EngineError> {
+        let Some(Attempt { first, .. }) = task.attempt else {
+            let first = task.first();
+            let all = self.tasks()?.into_iter().filter(|other| other.first() == first);
+            return Ok(all.collect());
+        };
+        let is_one = |other: &Task| other.attempt.is_some_and(|attempt| attempt.first == first);
+        Ok(self.tasks()?.into_iter().filter(is_one).collect())
+    }
+}

@@ -1,0 +1,167 @@
+//! git in a person's repository: what an accept commits, and what an agent committed. Everything goes through [`Repo::git`],
+//! which runs git so that nothing the repository or its settings name is started: no hook, no filter, no monitor, no signer,
+//! no transport but that of files. git's own refusal of other people's repositories stands.
+
+mod bring;
+mod commit;
+
+pub use commit::{Committed, Mode};
+
+use quire_core::RelPath;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    #[error("git is not installed")]
+    NoGit,
+    #[error("{} is in no git repository", .0.display())]
+    NoRepository(PathBuf),
+    #[error("a {0} is under way in the repository")]
+    UnderWay(&'static str),
+    #[error("`{path}` goes through the filter `{filter}` of the repository, which quire does not run")]
+    Filter { path: RelPath, filter: String },
+    #[error("`{path}` lies in the submodule `{submodule}`")]
+    Submodule { path: RelPath, submodule: String },
+    #[error("there is a branch `{0}` already")]
+    BranchIsThere(String),
+    #[error("`{0}` cannot be a branch's name")]
+    BranchName(String),
+    #[error("git does not know who you are: user.name and user.email are not set")]
+    Nobody,
+    #[error("git {command} failed: {said}")]
+    Failed { command: String, said: String },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// Given to git with each command, so that it starts no program but its own.
+const NOTHING_ELSE: &[&str] = &[
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.sshCommand=false",
+    "core.askPass=false",
+    "core.editor=false",
+    "core.pager=cat",
+    "core.alternateRefsCommand=true",
+    "credential.helper=",
+    "commit.gpgSign=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=false",
+    "fetch.fsckObjects=true",
+    "fetch.writeCommitGraph=false",
+    "protocol.allow=never",
+    "protocol.file.allow=always",
+];
+
+/// The repository around a folder.
+pub struct Repo {
+    folder: PathBuf,
+    top: PathBuf,
+    /// Where the folder lies in it, with a slash at the end; empty at its top.
+    prefix: Vec<u8>,
+    dir: PathBuf,
+    /// As many zeros as the name of an object has signs.
+    zeros: String,
+}
+
+impl Repo {
+    /// Opens the repository that a folder lies in.
+    pub fn around(folder: &Path) -> Result<Repo, GitError> {
+        let (top, dir) = (PathBuf::new(), PathBuf::new());
+        let mut repo = Repo { folder: folder.to_owned(), top, prefix: vec![], dir, zeros: "0".repeat(40) };
+        let none = |error| match error {
+            GitError::Failed { said, .. } if said.contains("not a git repository") => {
+                GitError::NoRepository(folder.to_owned())
+            }
+            other => other,
+        };
+        repo.prefix = line(repo.git(&["rev-parse", "--show-prefix"], &[], b"").map_err(none)?);
+        let path = |said: Vec<u8>| PathBuf::from(OsStr::from_bytes(&line(said)));
+        if repo.say(&["rev-parse", "--show-object-format"], &[], b"")? == "sha256" {
+            repo.zeros = "0".repeat(64);
+        }
+        repo.top = path(repo.git(&["rev-parse", "--show-toplevel"], &[], b"")?);
+        repo.dir = path(repo.git(&["rev-parse", "--absolute-git-dir"], &[], b"")?);
+        Ok(repo)
+    }
+
+    /// Runs git and returns its stdout.
+    fn git(&self, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {
+        git_in(&self.folder, arguments, env, input)
+    }
+
+    /// Returns the one line that git says, as text.
+    fn say(&self, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<String, GitError> {
+        Ok(String::from_utf8_lossy(&line(self.git(arguments, env, input)?)).into_owned())
+    }
+
+    /// Returns the commit that `name` is, where it is one.
+    fn commit_of(&self, name: &str) -> Option<String> {
+        let name = format!("{name}^{{commit}}");
+        self.say(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name], &[], b"").ok()
+    }
+
+    /// Returns a path as git names it, from the top.
+    fn named(&self, path: &RelPath) -> Vec<u8> {
+        [self.prefix.as_slice(), path.as_bytes()].concat()
+    }
+}
+
+fn git_in(dir: &Path, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {
+    let mut command = Command::new("git");
+    for (name, _) in std::env::vars_os() {
+        if name.as_bytes().starts_with(b"GIT_") {
+            command.env_remove(name);
+        }
+    }
+    for setting in NOTHING_ELSE {
+        command.args(["-c", setting]);
+    }
+    command
+        .arg("--no-pager")
+        .args(arguments)
+        .current_dir(dir)
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_NO_LAZY_FETCH", "1")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .envs(env.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => GitError::NoGit,
+        _ => error.into(),
+    })?;
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let input = input.to_owned();
+    // It may answer before it has read everything.
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let ended = child.wait_with_output()?;
+    // What was not read is told by how it ended.
+    let _ = writer.join();
+    if ended.status.success() {
+        return Ok(ended.stdout);
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim();
+    let command = arguments.first().copied().unwrap_or_default().to_owned();
+    Err(GitError::Failed { command, said: said.to_owned() })
+}
+
+fn line(mut output: Vec<u8>) -> Vec<u8> {
+    while output.last() == Some(&b'\n') {
+        output.pop();
+    }
+    output
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Committing what was accepted, path by path, beside whatever the person has in their index, and taking that back.
+
+use super::{GitError, Repo, git_in};
+use quire_core::RelPath;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What a path is to be in the commit; `None`: it is not to be there.
+pub type File = Option<(Mode, Vec<u8>)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Plain,
+    Program,
+    Link,
+}
+
+impl Mode {
+    fn text(self) -> &'static str {
+        match self {
+            Mode::Plain => "100644",
+            Mode::Program => "100755",
+            Mode::Link => "120000",
+        }
+    }
+}
+
+/// A commit that quire made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    pub commit: String,
+    /// The branch that it is on, or `HEAD` where there is none.
+    pub branch: String,
+    /// Paths that git ignores, and that are not in it.
+    pub ignored: Vec<RelPath>,
+}
+
+/// Mode and object, as git has them.
+type Noted = (String, String);
+
+/// What may be under way in a repository, by the file that says so.
+const UNDER_WAY: &[(&str, &str)] = &[
+    ("MERGE_HEAD", "merge"),
+    ("CHERRY_PICK_HEAD", "cherry-pick"),
+    ("REVERT_HEAD", "revert"),
+    ("rebase-merge", "rebase"),
+    ("rebase-apply", "rebase"),
+    ("BISECT_LOG", "bisection"),
+];
+
+impl Repo {
+    /// Says why these paths cannot be committed, before anything is written.
+    pub fn may_commit(&self, paths: &[RelPath], branch: Option<&str>) -> Result<(), GitError> {
+        if let Some(name) = branch {
+            let reference = format!("refs/heads/{name}");
+            if name.starts_with('-') || self.git(&["check-ref-format", &reference], &[], b"").is_err() {
+                return Err(GitError::BranchName(name.to_owned()));
+            }
+            if self.commit_of(&reference).is_some() {
+                return Err(GitError::BranchIsThere(name.to_owned()));
+            }
+        } else if let Some((_, what)) = UNDER_WAY.iter().find(|(file, _)| self.dir.join(file).exists()) {
+            return Err(GitError::UnderWay(what));
+        }
+        self.git(&["var", "GIT_COMMITTER_IDENT"], &[], b"").map_err(|error| match error {
+            GitError::Failed { .. } => GitError::Nobody,
+            other => other,
+        })?;
+        let asked: Vec<u8> = paths.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect();
+        let answers = self.git(&["check-attr", "-z", "--stdin", "filter"], &[], &asked)?;
+        let fields: Vec<&[u8]> = answers.split(|byte| *byte == 0).collect();
+        for answer in fields.chunks_exact(3) {
+            let filter = String::from_utf8_lossy(answer[2]).into_owned();
+            if !["unspecified", "unset", "set"].contains(&filter.as_str())
+                && let Some(path) = RelPath::new(answer[0])
+            {
+                return Err(GitError::Filter { path, filter });
+            }
+        }
+        let index = self.noted(&[])?;
+        for path in paths {
+            let name = self.named(path);
+            let inside = |(at, (mode, _)): (&Vec<u8>, &Noted)| {
+                mode == "160000" && name.starts_with(at) && name.get(at.len()) == Some(&b'/')
+            };
+            if let Some((at, _)) = index.iter().find(|one| inside(*one)) {
+                let submodule = String::from_utf8_lossy(at).into_owned();
+                return Err(GitError::Submodule { path: path.clone(), submodule });
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits `files` on top of HEAD: on its branch, or on a new one. Of the index only what the person had as in HEAD follows.
+    /// `scratch` is a directory of quire's own. `None`: HEAD has all of it.
+    pub fn commit(
+        &self,
+        files: &[(RelPath, File)],
+        message: &str,
+        branch: Option<&str>,
+        scratch: &Path,
+    ) -> Result<Option<Committed>, GitError> {
+        std::fs::create_dir_all(scratch)?;
+        let index = scratch.join("index");
+        let env = [("GIT_INDEX_FILE", index.as_os_str())];
+        let head = self.commit_of("HEAD");
+        match &head {
+            Some(head) => self.git(&["read-tree", head], &env, b"")?,
+            None => self.git(&["read-tree", "--empty"], &env, b"")?,
+        };
+        let before = self.noted(&env)?;
+        let ignored = self.ignored(files, &env)?;
+        let kept: Vec<&(RelPath, File)> = files.iter().filter(|(path, _)| !ignored.contains(path)).collect();
+        let objects = self.objects(&kept, scratch)?;
+        let mut after: BTreeMap<Vec<u8>, Option<Noted>> = BTreeMap::new();
+        for ((path, file), object) in kept.iter().zip(objects) {
+            let noted = file.as_ref().zip(object).map(|((mode, _), object)| (mode.text().to_owned(), object));
+            after.insert(self.named(path), noted);
+        }
+        self.note(&after, &env)?;
+        let tree = self.say(&["write-tree"], &env, b"")?;
+        let old = head
+            .as_ref()
+            .and_then(|head| self.say(&["rev-parse", &format!("{head}^{{tree}}")], &[], b"").ok());
+        if old.as_ref() == Some(&tree) {
+            return Ok(None);
+        }
+        let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
+        arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
+        let commit = self.say(&arguments, &[], message.as_bytes())?;
+        let (reference, expected) = match branch {
+            Some(name) => (format!("refs/heads/{name}"), self.zeros.as_str()),
+            None => ("HEAD".to_owned(), head.as_deref().unwrap_or(&self.zeros)),
+        };
+        self.git(&["update-ref", "-m", "quire accept", &reference, &commit, expected], &[], b"")?;
+        if branch.is_none() {
+            self.follow(&before, &after)?;
+        }
+        let on = match branch {
+            Some(name) => name.to_owned(),
+            None => {
+                self.say(&["symbolic-ref", "--quiet", "--short", "HEAD"], &[], b"").unwrap_or("HEAD".into())
+            }
+        };
+        Ok(Some(Committed { commit, branch: on, ignored }))
+    }
+
+    /// Takes a commit back that is still the last one on HEAD's branch. Returns false where others came after it, or HEAD is
+    /// elsewhere: then it stays.
+    pub fn take_back(&self, commit: &str) -> Result<bool, GitError> {
+        if self.commit_of("HEAD").as_deref() != Some(commit) {
+            return Ok(false);
+        }
+        let parent = self.commit_of(&format!("{commit}^"));
+        let arguments =
+            ["diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--no-ext-diff", commit];
+        let raw = self.git(&arguments, &[], b"")?;
+        let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
+        let (mut before, mut after) = (HashMap::new(), BTreeMap::new());
+        for pair in fields.chunks_exact(2) {
+            let head = String::from_utf8_lossy(pair[0]).into_owned();
+            let words: Vec<&str> = head.trim_start_matches(':').split(' ').collect();
+            let [old_mode, new_mode, old, new, _] = words[..] else { continue };
+            let noted =
+                |mode: &str, object: &str| (mode != "000000").then(|| (mode.to_owned(), object.to_owned()));
+            if let Some(new) = noted(new_mode, new) {
+                before.insert(pair[1].to_vec(), new);
+            }
+            after.insert(pair[1].to_vec(), noted(old_mode, old));
+        }
+        match &parent {
+            Some(parent) => {
+                self.git(&["update-ref", "-m", "quire undo", "HEAD", parent, commit], &[], b"")?
+            }
+            None => self.git(&["update-ref", "-m", "quire undo", "-d", "HEAD", commit], &[], b"")?,
+        };
+        self.follow(&before, &after)?;
+        Ok(true)
+    }
+
+    /// Returns what an index has, by path from the top; what is in conflict is left out.
+    fn noted(&self, env: &[(&str, &OsStr)]) -> Result<HashMap<Vec<u8>, Noted>, GitError> {
+        let listed = git_in(&self.top, &["ls-files", "-s", "-z"], env, b"")?;
+        let one = |row: &[u8]| -> Option<(Vec<u8>, Noted)> {
+            let tab = row.iter().position(|byte| *byte == b'\t')?;
+            let head = std::str::from_utf8(&row[..tab]).ok()?;
+            let words: Vec<&str> = head.split(' ').collect();
+            let [mode, object, "0"] = words[..] else { return None };
+            Some((row[tab + 1..].to_vec(), (mode.to_owned(), object.to_owned())))
+        };
+        Ok(listed.split(|byte| *byte == 0).filter_map(one).collect())
+    }
+
+    /// Writes entries into an index, those that go first.
+    fn note(
+        &self,
+        entries: &BTreeMap<Vec<u8>, Option<Noted>>,
+        env: &[(&str, &OsStr)],
+    ) -> Result<(), GitError> {
+        let mut rows = vec![];
+        let gone = entries.iter().filter(|(_, noted)| noted.is_none());
+        let here = entries.iter().filter(|(_, noted)| noted.is_some());
+        for (path, noted) in gone.chain(here) {
+            let (mode, object) = match noted {
+                Some((mode, object)) => (mode.as_str(), object.as_str()),
+                None => ("0", self.zeros.as_str()),
+            };
+            rows.extend_from_slice(format!("{mode} {object}\t").as_bytes());
+            rows.extend_from_slice(path);
+            rows.push(0);
+        }
+        if !rows.is_empty() {
+            self.git(&["update-index", "--add", "--remove", "--replace", "-z", "--index-info"], env, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the person's index from `before` to `after`, where it is as `before` says; what they staged themselves stays.
+    fn follow(
+        &self,
+        before: &HashMap<Vec<u8>, Noted>,
+        after: &BTreeMap<Vec<u8>, Option<Noted>>,
+    ) -> Result<(), GitError> {
+        let index = self.noted(&[])?;
+        let is_same = |path: &Vec<u8>| index.get(path) == before.get(path);
+        let rows =
+            after.iter().filter(|(path, _)| is_same(path)).map(|(path, noted)| (path.clone(), noted.clone()));
+        self.note(&rows.collect(), &[])
+    }
+
+    /// Returns those of the paths that git ignores and does not keep.
+    fn ignored(&self, files: &[(RelPath, File)], env: &[(&str, &OsStr)]) -> Result<Vec<RelPath>, GitError> {
+        let asked: Vec<u8> = files
+            .iter()
+            .filter(|(_, file)| file.is_some())
+            .flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat())
+            .collect();
+        if asked.is_empty() {
+            return Ok(vec![]);
+        }
+        match self.git(&["check-ignore", "-z", "--stdin"], env, &asked) {
+            Ok(ignored) => Ok(ignored.split(|byte| *byte == 0).filter_map(RelPath::new).collect()),
+            // It says so with its exit code where there are none.
+            Err(GitError::Failed { said, .. }) if said == "it says nothing" => Ok(vec![]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores the contents and returns the names that git gives them.
+    fn objects(&self, files: &[&(RelPath, File)], scratch: &Path) -> Result<Vec<Option<String>>, GitError> {
+        let mut names = vec![];
+        let mut spooled = vec![];
+        for (n, (path, file)) in files.iter().enumerate() {
+            let Some((mode, content)) = file else {
+                names.push(None);
+                continue;
+            };
+            // Ends of lines may be other ones in the repository, as its attributes say; no program has a part in that.
+            let turns = *mode != Mode::Link && content.windows(2).any(|two| two == b"\r\n");
+            if turns {
+                let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+                names.push(Some(self.say(
+                    &["hash-object", "-w", "--stdin", "--path", &path],
+                    &[],
+                    content,
+                )?));
+                continue;
+            }
+            let spool = scratch.join(format!("content-{n}"));
+            std::fs::write(&spool, content)?;
+            spooled.push((names.len(), spool));
+            names.push(None);
+        }
+        let list: Vec<u8> = spooled
+            .iter()
+            .flat_map(|(_, spool)| [spool.as_os_str().as_encoded_bytes(), b"\n"].concat())
+            .collect();
+        if !list.is_empty() {
+            let said = self.git(&["hash-object", "-w", "--no-filters", "--stdin-paths"], &[], &list)?;
+            let said = String::from_utf8_lossy(&said).into_owned();
+            for ((place, _), object) in spooled.iter().zip(said.lines()) {
+                names[*place] = Some(object.to_owned());
+            }
+        }
+        Ok(names)
+    }
+}

@@ -1,0 +1,252 @@
+//! A person's repositories of every kind, with what must stay as it was, and programs planted wherever git would start one.
+
+use super::*;
+use crate::git::commit::{File, Mode};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+struct Case {
+    temp: tempfile::TempDir,
+    folder: PathBuf,
+}
+
+impl Case {
+    /// A folder in which `script` was run; what git needs of a person is there.
+    fn made(script: &str) -> Case {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let case = Case { temp, folder };
+        case.sh("git init -q -b main . && git config user.name Ada && git config user.email ada@example.org");
+        case.sh(script);
+        case
+    }
+
+    fn sh(&self, script: &str) -> String {
+        self.sh_in(&self.folder, script)
+    }
+
+    fn sh_in(&self, dir: &Path, script: &str) -> String {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(dir);
+        for (name, value) in [
+            ("HOME", self.temp.path().to_str().unwrap()),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_AUTHOR_NAME", "Ada"),
+            ("GIT_AUTHOR_EMAIL", "ada@example.org"),
+            ("GIT_COMMITTER_NAME", "Ada"),
+            ("GIT_COMMITTER_EMAIL", "ada@example.org"),
+            ("GIT_ALLOW_PROTOCOL", "file"),
+        ] {
+            command.env(name, value);
+        }
+        let ended = command.output().unwrap();
+        assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap().trim_end().to_owned()
+    }
+
+    fn commit(
+        &self,
+        folder: &Path,
+        files: &[(&str, File)],
+        branch: Option<&str>,
+    ) -> Result<Option<Committed>, GitError> {
+        let files: Vec<(RelPath, File)> =
+            files.iter().map(|(path, file)| (RelPath::new(path.as_bytes()).unwrap(), file.clone())).collect();
+        let paths: Vec<RelPath> = files.iter().map(|(path, _)| path.clone()).collect();
+        let repo = Repo::around(folder)?;
+        repo.may_commit(&paths, branch)?;
+        for (path, file) in &files {
+            let at = folder.join(OsStr::from_bytes(path.as_bytes()));
+            match file {
+                Some((_, content)) if branch.is_none() => {
+                    fs::create_dir_all(at.parent().unwrap()).unwrap();
+                    fs::write(&at, content).unwrap();
+                    let mode = if matches!(file, Some((Mode::Program, _))) { 0o755 } else { 0o644 };
+                    fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+                }
+                None if branch.is_none() => fs::remove_file(at).unwrap(),
+                _ => {}
+            }
+        }
+        repo.commit(&files, "Change it\n\nBecause.\n", branch, &self.temp.path().join("scratch"))
+    }
+}
+
+fn file(content: &str) -> File {
+    Some((Mode::Plain, content.as_bytes().to_vec()))
+}
+
+const BEGUN: &str = "echo a > a.txt; echo b > b.txt; echo gone > gone.txt; git add .; git commit -qm first";
+
+#[test]
+fn what_is_committed_is_what_was_accepted_and_nothing_of_the_persons_moves() {
+    // Staged, not staged, stashed: each of the person's.
+    let case = Case::made(&format!(
+        "{BEGUN}; echo stash >> b.txt; git stash -q; echo staged > staged.txt; git add staged.txt; echo more >> b.txt; git branch other"
+    ));
+    let kept = |case: &Case| {
+        case.sh("git stash list; git rev-parse other; git diff --cached --name-status; cat b.txt; git reflog show stash")
+    };
+    let (before, first) = (kept(&case), case.sh("git rev-parse HEAD"));
+    let files = [
+        ("a.txt", file("A\n")),
+        ("deep/new.sh", Some((Mode::Program, b"new\n".to_vec()))),
+        ("gone.txt", None),
+    ];
+    let made = case.commit(&case.folder, &files, None).unwrap().unwrap();
+    assert_eq!(made.branch, "main");
+    assert_eq!(
+        case.sh("git show --format='%an: %s' --name-status HEAD"),
+        "Ada: Change it\n\nM\ta.txt\nA\tdeep/new.sh\nD\tgone.txt"
+    );
+    assert_eq!(case.sh("git ls-tree HEAD deep/new.sh | cut -c1-6"), "100755");
+    assert_eq!(kept(&case), before);
+    assert_eq!(case.sh("git status --porcelain"), " M b.txt\nA  staged.txt");
+    // Again: HEAD has all of it.
+    let again = [("a.txt", file("A\n"))];
+    assert_eq!(case.commit(&case.folder, &again, None).unwrap(), None);
+    // Taken back, while it is the last; not once another is on top.
+    let repo = Repo::around(&case.folder).unwrap();
+    assert!(repo.take_back(&made.commit).unwrap());
+    assert_eq!(case.sh("git rev-parse HEAD"), first);
+    assert_eq!(kept(&case), before);
+    assert!(!repo.take_back(&made.commit).unwrap());
+    let on_top = case.commit(&case.folder, &[("a.txt", file("A2\n"))], None).unwrap().unwrap();
+    case.sh("git commit -qm on-top");
+    assert!(!repo.take_back(&on_top.commit).unwrap());
+}
+
+#[test]
+fn every_kind_of_repository_takes_a_commit_or_says_why_not() {
+    type Row<'a> = (&'a str, String, &'a str, &'a str, Result<&'a str, &'a str>);
+    let sub = "git init -q ../sub && (cd ../sub && echo s > s.txt && git add . && git -c user.name=x -c user.email=x@x commit -qm s) && git -c protocol.file.allow=always submodule -q add ../sub sub && git commit -qm sub";
+    // name, script, folder, path to commit, its content in the commit or why not
+    let rows: Vec<Row> = vec![
+        ("no commit yet", String::new(), ".", "a.txt", Ok("A\n")),
+        ("a subfolder", format!("mkdir s; {BEGUN}"), "s", "a.txt", Ok("A\n")),
+        (
+            "a worktree",
+            format!("{BEGUN}; git worktree add -q ../tree -b side"),
+            "../tree",
+            "a.txt",
+            Ok("A\n"),
+        ),
+        ("detached", format!("{BEGUN}; git checkout -q --detach"), ".", "a.txt", Ok("A\n")),
+        (
+            "a sparse checkout",
+            format!("mkdir in out; echo i > in/i; echo o > out/o; {BEGUN}; git sparse-checkout set in"),
+            ".",
+            "in/i",
+            Ok("A\n"),
+        ),
+        ("ends of lines", format!("echo '*.txt text' > .gitattributes; {BEGUN}"), ".", "a.txt", Ok("A\n")),
+        ("beside a submodule", format!("{BEGUN}; {sub}"), ".", "a.txt", Ok("A\n")),
+        ("in a submodule", format!("{BEGUN}; {sub}"), ".", "sub/s.txt", Err("in the submodule `sub`")),
+        (
+            "LFS",
+            format!("echo '*.bin filter=lfs diff=lfs -text' > .gitattributes; {BEGUN}"),
+            ".",
+            "a.bin",
+            Err("the filter `lfs`"),
+        ),
+        (
+            "a merge",
+            format!("{BEGUN}; git rev-parse HEAD > .git/MERGE_HEAD"),
+            ".",
+            "a.txt",
+            Err("a merge is under way"),
+        ),
+        ("nobody", format!("{BEGUN}; git config user.name ''"), ".", "a.txt", Err("who you are")),
+        ("no repository", "rm -rf .git".to_owned(), ".", "a.txt", Err("no git repository")),
+    ];
+    for (name, script, folder, path, expected) in rows {
+        let case = Case::made(&script);
+        let folder = case.folder.join(folder);
+        let content = if name == "ends of lines" { "A\r\n" } else { "A\n" };
+        let made = case.commit(&folder, &[(path, file(content))], None);
+        match expected {
+            Ok(expected) => {
+                let made = made.unwrap_or_else(|error| panic!("{name}: {error}")).unwrap();
+                let shown = case.sh_in(&folder, &format!("git cat-file -p {}:./{path}", made.commit));
+                assert_eq!(format!("{shown}\n"), expected, "{name}");
+                assert_eq!(case.sh_in(&folder, "git status --porcelain -- ."), "", "{name}");
+                if name == "a sparse checkout" {
+                    assert_eq!(
+                        case.sh("git cat-file -p HEAD:out/o"),
+                        "o",
+                        "{name}: what is not checked out stays"
+                    );
+                }
+                let repo = Repo::around(&folder).unwrap();
+                assert!(repo.take_back(&made.commit).unwrap(), "{name}");
+            }
+            Err(expected) => {
+                let error = made.expect_err(name).to_string();
+                assert!(error.contains(expected), "{name}: {error}");
+            }
+        }
+    }
+    let case = Case::made(&format!("echo '*.log' > .gitignore; {BEGUN}"));
+    let made =
+        case.commit(&case.folder, &[("a.txt", file("A\n")), ("x.log", file("l"))], None).unwrap().unwrap();
+    assert_eq!(made.ignored, [RelPath::new(b"x.log".as_slice()).unwrap()]);
+    let before = case.sh("git status --porcelain; git rev-parse HEAD main; cat a.txt");
+    let side = case.commit(&case.folder, &[("a.txt", file("B\n"))], Some("side")).unwrap().unwrap();
+    assert_eq!(case.sh("git rev-parse side"), side.commit);
+    assert_eq!(case.sh("git status --porcelain; git rev-parse HEAD main; cat a.txt"), before);
+    for (name, why) in [("side", "already"), ("-x", "name"), ("a..b", "name")] {
+        let error = case.commit(&case.folder, &[("a.txt", file("C\n"))], Some(name)).unwrap_err().to_string();
+        assert!(error.contains(why), "{name}: {error}");
+    }
+}
+
+/// Wherever git would start a program because a repository says so, there is one that leaves a mark.
+#[test]
+fn nothing_that_a_repository_names_is_run() {
+    let case = Case::made(BEGUN);
+    let mark = case.temp.path().join("ran");
+    let trap = case.temp.path().join("trap");
+    fs::write(&trap, format!("#!/bin/sh\necho \"$0 $@\" >> {}\ncat\nexit 0\n", mark.display())).unwrap();
+    fs::set_permissions(&trap, fs::Permissions::from_mode(0o755)).unwrap();
+    let trap = trap.display();
+    for hook in [
+        "reference-transaction",
+        "pre-commit",
+        "commit-msg",
+        "post-commit",
+        "post-index-change",
+        "post-rewrite",
+        "pre-auto-gc",
+        "post-checkout",
+    ] {
+        case.sh(&format!("cp {trap} .git/hooks/{hook}"));
+    }
+    for (name, value) in [
+        ("core.fsmonitor", ""),
+        ("core.sshCommand", ""),
+        ("core.pager", ""),
+        ("core.editor", ""),
+        ("gpg.program", ""),
+        ("gpg.ssh.program", ""),
+        ("diff.external", ""),
+        ("diff.t.textconv", ""),
+        ("filter.t.clean", ""),
+        ("filter.t.smudge", ""),
+        ("filter.t.process", ""),
+        ("merge.t.driver", ""),
+        ("uploadpack.packObjectsHook", ""),
+        ("core.alternateRefsCommand", ""),
+        ("credential.helper", "!"),
+    ] {
+        case.sh(&format!("git config {name} '{value}{trap}'"));
+    }
+    case.sh("git config commit.gpgSign true; git config core.hooksPath .git/hooks; git config submodule.recurse true");
+    case.sh("echo '*.txt diff=t merge=t' > .gitattributes");
+    fs::remove_file(&mark).ok();
+    let made =
+        case.commit(&case.folder, &[("a.txt", file("A\n")), ("gone.txt", None)], None).unwrap().unwrap();
+    case.commit(&case.folder, &[("b.txt", file("B\n"))], Some("side")).unwrap().unwrap();
+    assert!(Repo::around(&case.folder).unwrap().take_back(&made.commit).unwrap());
+    assert!(!mark.exists(), "{}", fs::read_to_string(&mark).unwrap_or_default());
+}

@@ -1,0 +1,192 @@
+//! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
+
+use crate::decide::{Choice, Proposal};
+use crate::git::{self, GitError, Mode, Repo};
+use crate::quire::{EngineError, Quire};
+use crate::store::Writer;
+use quire_core::task::Version;
+use quire_core::view::{GitRow, first_line};
+use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
+use std::path::PathBuf;
+
+impl Quire {
+    /// Commits what was chosen on a new branch of the folder's repository, on top of HEAD; the folder stays as it is.
+    pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Vec<GitRow>, EngineError> {
+        let proposal = self.propose(id, choice)?;
+        let plan = self.plan(&proposal)?;
+        let built = proposal.built(plan.merged());
+        self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
+        drop(plan);
+        let Proposal { task, version, .. } = &proposal;
+        self.may_commit(task, &built, Some(name))?;
+        let mut rows = vec![];
+        for folder in folders_of(&built) {
+            rows.extend(self.commit_in(task, version, None, folder, &built, Some(name))?);
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn may_commit(
+        &self,
+        task: &Task,
+        built: &Snapshot,
+        branch: Option<&str>,
+    ) -> Result<(), EngineError> {
+        for folder in folders_of(built) {
+            let paths: Vec<RelPath> = of(built, folder).map(|entry| entry.path.clone()).collect();
+            let at = &task.charter.folders[folder as usize];
+            Repo::around(at)?.may_commit(&paths, branch)?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was accepted where that is wanted, and brings what the agent committed. The files are written, so what fails here
+    /// is told and no failure.
+    pub(crate) fn accepted_in_git(
+        &self,
+        proposal: &Proposal,
+        accept: u32,
+        built: &Snapshot,
+        commit: bool,
+    ) -> Vec<GitRow> {
+        let Proposal { task, version, .. } = proposal;
+        let mut rows = vec![];
+        let told = |error: EngineError| match error {
+            EngineError::Git(error) => vec![GitRow::Failed(error.to_string())],
+            other => vec![GitRow::Failed(other.to_string())],
+        };
+        for folder in folders_of(built).into_iter().filter(|_| commit) {
+            rows.extend(
+                self.commit_in(task, version, Some(accept), folder, built, None).unwrap_or_else(told),
+            );
+        }
+        if commit && built.entries.is_empty() {
+            rows.push(GitRow::Nothing);
+        }
+        rows.extend(self.bring(task, version, accept).unwrap_or_else(told));
+        rows
+    }
+
+    fn commit_in(
+        &self,
+        task: &Task,
+        version: &Version,
+        accept: Option<u32>,
+        folder: u32,
+        built: &Snapshot,
+        branch: Option<&str>,
+    ) -> Result<Vec<GitRow>, EngineError> {
+        let frozen = self.frozen(task)?;
+        let mut files = vec![];
+        for entry in of(built, folder) {
+            let file = match &entry.now {
+                Some(Node::Dir { .. }) => continue,
+                Some(Node::Link { target }) => Some((Mode::Link, target.0.clone())),
+                Some(Node::File { mode, .. }) => {
+                    let mode = if mode & 0o111 == 0 { Mode::Plain } else { Mode::Program };
+                    let (_, content) = self.contents(&frozen, entry, u64::MAX)?;
+                    content.map(|content| (mode, content))
+                }
+                None if matches!(entry.was, Some(Node::Dir { .. })) => continue,
+                None => None,
+            };
+            files.push((entry.path.clone(), file));
+        }
+        let repo = Repo::around(&task.charter.folders[folder as usize])?;
+        let made = repo.commit(&files, &message(task, version), branch, &self.scratch(task, "git"));
+        // What it needed is of no use any more.
+        let _ = std::fs::remove_dir_all(self.scratch(task, "git"));
+        let Some(git::Committed { commit, branch, ignored }) = made? else {
+            return Ok(vec![GitRow::Nothing]);
+        };
+        let event = Event::Committed {
+            accept,
+            folder,
+            commit: Some(commit.clone()),
+            branch: Some(branch.clone()),
+            brought: None,
+        };
+        self.record(task.id, event)?;
+        let ignored = (!ignored.is_empty()).then_some(GitRow::Ignored(ignored));
+        Ok([GitRow::Committed { commit, branch }].into_iter().chain(ignored).collect())
+    }
+
+    fn bring(&self, task: &Task, version: &Version, accept: u32) -> Result<Vec<GitRow>, EngineError> {
+        if version.apart.git.total == 0 {
+            return Ok(vec![]);
+        }
+        let layers = self.place(task.id).layers(&version.line);
+        let mut rows = vec![];
+        for (index, base) in self.frozen(task)?.iter().enumerate() {
+            let repo = match Repo::around(&task.charter.folders[index]) {
+                // It made one of its own, which is no business of the person's repository.
+                Err(GitError::NoRepository(_) | GitError::NoGit) => continue,
+                repo => repo?,
+            };
+            let Some((commit, commits)) =
+                repo.bring(base, &layers, index, task.id, &self.scratch(task, "bring"))?
+            else {
+                continue;
+            };
+            let event = Event::Committed {
+                accept: Some(accept),
+                folder: index as u32,
+                commit: None,
+                branch: None,
+                brought: Some(commit),
+            };
+            self.record(task.id, event)?;
+            rows.push(GitRow::Brought { reference: format!("refs/quire/{}", task.id), commits });
+        }
+        Ok(rows)
+    }
+
+    /// Takes back what an accept left in git.
+    pub(crate) fn undone_in_git(&self, task: &Task, accept: u32) -> Vec<GitRow> {
+        let mut rows = vec![];
+        for left in &task.accepts[accept as usize].git {
+            let Some(folder) = task.charter.folders.get(left.folder as usize) else { continue };
+            let undone = Repo::around(folder).and_then(|repo| {
+                if let Some(brought) = &left.brought {
+                    repo.forget(task.id, brought)?;
+                }
+                let Some(commit) = &left.commit else { return Ok(None) };
+                Ok(Some(match repo.take_back(commit)? {
+                    true => GitRow::TakenBack(commit.clone()),
+                    false => GitRow::Stays(commit.clone()),
+                }))
+            });
+            rows.extend(undone.unwrap_or_else(|error| Some(GitRow::Failed(error.to_string()))));
+        }
+        rows
+    }
+
+    fn record(&self, id: u64, event: Event) -> Result<(), EngineError> {
+        let task = self.store().task(id)?;
+        self.store().append(id, task.seq, Writer::Person, vec![event]).wait()?;
+        Ok(())
+    }
+
+    fn scratch(&self, task: &Task, name: &str) -> PathBuf {
+        self.place(task.id).dir().join(format!("{name}-{}", std::process::id()))
+    }
+}
+
+fn folders_of(built: &Snapshot) -> Vec<u32> {
+    let mut folders: Vec<u32> = built.entries.iter().map(|entry| entry.folder).collect();
+    folders.dedup();
+    folders
+}
+
+fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
+    built.entries.iter().filter(move |entry| entry.folder == folder)
+}
+
+/// Returns the agent's summary as a commit's message, with a line that says where it is from.
+fn message(task: &Task, version: &Version) -> String {
+    let summary = version.summary.trim();
+    let title = first_line(if summary.is_empty() { &task.words[0] } else { summary }, 72);
+    let body = if summary == title || summary.is_empty() { String::new() } else { format!("{summary}\n\n") };
+    let seen = version.snapshot.short();
+    format!("{title}\n\n{body}Quire-Task: {}, version {}, {seen}\n", task.id, version.number)
+}

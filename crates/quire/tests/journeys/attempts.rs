@@ -1,0 +1,70 @@
+//! Attempts at one thing, side by side: the same folder, the same checks by quire, one budget; one is taken, and a further one
+//! begins with another.
+
+use crate::model::{Model, Wire, say, shell};
+use crate::stage::Stage;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+fn three_attempts_are_compared_and_one_is_taken() {
+    let stage = Stage::set();
+    let begun = AtomicUsize::new(0);
+    let mine = std::sync::Mutex::new(std::collections::HashMap::<String, usize>::new());
+    // Each conversation is told by its cache key, which is in its head or body; failing that, by its order.
+    let model = Model::new(move |asked| {
+        if asked.words.iter().any(|words| words.contains("ATTEMPT A")) {
+            return say("B\nIt is smaller.");
+        }
+        if asked.answered > 0 {
+            return say("Done by responses.");
+        }
+        let mut mine = mine.lock().unwrap();
+        let number = *mine.entry(asked.body.clone()).or_insert_with(|| begun.fetch_add(1, Ordering::Relaxed));
+        match number % 3 {
+            0 => shell("echo good > a.txt; echo x > one.txt"),
+            1 => shell("echo good > a.txt; echo y > one.txt; rm old.txt"),
+            _ => shell("echo bad > a.txt"),
+        }
+    });
+    stage.use_model(&model, Wire::Responses);
+    let asked = &model;
+    stage.file("a.txt", "a\n");
+    stage.file("old.txt", "old\n");
+    let ended = stage.quire(&["run", "-n", "3", "--check", "grep -q good a.txt", "make it good"]).exits(0);
+    let table = ended.out;
+    assert!(table.contains("task") && table.contains("checks") && table.contains("a.txt"), "{table}");
+    let compared = stage.json(&["compare", "2"])["compare"].clone();
+    let rows = compared["attempts"].as_array().unwrap().clone();
+    assert_eq!(rows.len(), 3);
+    let passed: Vec<bool> = rows.iter().map(|row| row["checks"][0]["passed"].as_bool().unwrap()).collect();
+    assert_eq!(passed.iter().filter(|passed| **passed).count(), 2, "{compared}");
+    let files: Vec<&str> =
+        compared["files"].as_array().unwrap().iter().filter_map(|file| file["path"].as_str()).collect();
+    assert_eq!(files, ["a.txt", "old.txt", "one.txt"], "{compared}");
+    assert_eq!(compared["bases_differ"], false);
+    // What one has otherwise than another, in both directions.
+    let good: Vec<String> = (0..3).filter(|n| passed[*n]).map(|n| rows[n]["task"].to_string()).collect();
+    let diff = stage.quire(&["compare", &good[0], "--diff", &good[0], &good[1]]).exits(0).out;
+    assert!(diff.contains("one.txt") && !diff.contains("a/a.txt"), "{diff}");
+    let back = stage.quire(&["compare", &good[0], "--diff", &good[1], &good[0]]).exits(0).out;
+    assert!(back.contains("one.txt") && back != diff, "{back}");
+    // A model is asked which one it would take, and not told which model made what.
+    let suggested = stage.quire(&["compare", "1", "--suggest"]).exits(0).out;
+    assert!(suggested.contains("not told which model made what would take task"), "{suggested}");
+    assert!(suggested.contains("│ It is smaller."), "{suggested}");
+    let told = asked
+        .asked()
+        .iter()
+        .flat_map(|asked| asked.words.clone())
+        .find(|words| words.contains("ATTEMPT A"))
+        .unwrap();
+    assert!(told.contains("ATTEMPT C") && told.contains("passes") && !told.contains("responses"), "{told}");
+    // A further one begins with one of them, and stands beside the others.
+    stage.quire(&["fork", &good[0], "--at", "v1"]).exits(0);
+    stage.quire(&["revise", "4", "as the other one, but keep old.txt"]).exits(0);
+    let again = stage.json(&["compare", "1"])["compare"].clone();
+    assert_eq!(again["attempts"].as_array().unwrap().len(), 4, "{again}");
+    stage.quire(&["accept", &good[0]]).exits(0);
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "good\n");
+}
