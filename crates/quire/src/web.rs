@@ -24,6 +24,7 @@ mod served;
 mod settings;
 mod standing;
 mod story;
+mod suggest;
 mod tables;
 mod text;
 mod watch;

@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
-use crate::web::{Page, ago, icons, now_ms};
+use crate::web::{Page, ago, icons, now_ms, suggest};
 use axum::extract::{Extension, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
@@ -34,8 +34,8 @@ pub async fn home(
         let main = html! {
             main.page id="main" {
                 h1.vh { "Tasks" }
-                (ask(&frame, &tasks, &page.here()))
-                (search(&asked))
+                (ask(&frame, &tasks, &page.here(), asked.get("words").map_or("", String::as_str)))
+                @if tasks.is_empty() { (suggested(&folders(&tasks, &page.here()))) } @else { (search(&asked)) }
                 div.board id="rows" { (groups(page, &frame, &tasks, &asked)?) }
             }
             footer.keys aria-label="Keyboard shortcuts" {
@@ -64,7 +64,7 @@ pub async fn rows(
 }
 
 /// Returns the box in which a task is given.
-fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings) -> Markup {
+fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings, words: &str) -> Markup {
     let folders = folders(tasks, here);
     let options = Options::default();
     let settings = settings::read(&options, folders.first().map(PathBuf::as_path), here).ok();
@@ -72,11 +72,11 @@ fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings) -> Markup {
     let budget = settings.as_ref().and_then(|settings| settings.limits.task_usd);
     let home = home_folder();
     html! {
-        form.ask method="post" action="/tasks" {
+        form.ask.first[tasks.is_empty()] method="post" action="/tasks" {
             (frame.key())
             label.q for="q" { "What should be done?" }
             textarea id="q" name="words" rows="2" required
-                placeholder="Describe the result you want. Nothing in your folder changes until you accept it." {}
+                placeholder="Describe the result you want. Nothing in your folder changes until you accept it." { (clean(words)) }
             div.row {
                 label.chip title="Folder to work on" {
                     (icons::sign("folder")) span.vh { "Folder" }
@@ -111,6 +111,28 @@ fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings) -> Markup {
                 label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
             }
         }
+    }
+}
+
+/// Returns what could be done, for who has done nothing yet: links that fill in the box.
+fn suggested(folders: &[PathBuf]) -> Markup {
+    let folder = folders.first().map(PathBuf::as_path);
+    let fill = |words: &str| {
+        url::form_urlencoded::Serializer::new("/?".to_owned()).append_pair("words", words).finish()
+    };
+    html! {
+        section.grp aria-labelledby="ideas" {
+            h2 id="ideas" { (if folder.is_some() { "From this folder" } else { "For a beginning" }) }
+            ul.tasks.quiet {
+                @for one in suggest::suggestions(folder) {
+                    li.task.idea {
+                        (icons::status("open", "off", "Suggestion"))
+                        div.main { h3.t { a href=(fill(&one.words)) data-words=(one.words) { (clean(&one.words)) } } p.s { (clean(&one.why)) } }
+                    }
+                }
+            }
+        }
+        p.hint { "Choosing one fills in the box above; you can edit it before it starts. It happens in a private copy, and you look at the result before anything changes." }
     }
 }
 
@@ -184,9 +206,7 @@ fn groups(
         });
     }
     Ok(html! {
-        @if rows.is_empty() && wanted.is_empty() {
-            p.hint { "There is no task yet. Say above what should be done; it happens in a private copy, and you look at the result before anything changes." }
-        } @else if rows.is_empty() {
+        @if rows.is_empty() && !wanted.is_empty() {
             p.hint { "No task has that in its title or folder. " a.txt href="/" { "Show all" } }
         }
         @for group in drawn { (group) }

@@ -185,6 +185,13 @@ for (const field of all('textarea')) {
   } catch { /* storage is off */ }
 }
 
+// ---- an idea fills in the box
+all('a[data-words]').forEach(idea => idea.addEventListener('click', event => {
+  event.preventDefault()
+  $('#q').value = idea.dataset.words
+  $('#q').focus()
+}))
+
 // ---- a notification is asked for when a task is started, where one can be missed
 $('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
   if (window.Notification?.permission === 'default') Notification.requestPermission()

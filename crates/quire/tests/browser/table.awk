@@ -1,7 +1,7 @@
 # The page's must-haves as a table, from what cargo test says of the tests `sec_NN`, and the budgets that one of them measured.
 # A test that covers several names them all: `sec_09_10_...`. Fails where a row failed, or has no test.
 BEGIN { later[12] = "pointing at the page" }
-/^test .*sec_[0-9]/ {
+/^test .*sec_[0-9].* \.\.\. / {
     words = $2
     sub(/.*sec_/, "", words)
     outcome = $NF == "ok" ? "holds" : $NF

@@ -20,7 +20,7 @@ fn script(asked: &Asked) -> Answer {
     if asked.words.iter().any(|words| words.contains("make it large")) {
         return match asked.answered {
             0 => shell(
-                "seq 1 12000 | sed 's/.*/let value_& = &;/' > big.rs; echo new > small.txt; sed -i 's/3.90/4.20/; s/1.10/1.25/' prices.csv; \
+                "seq 1 100000 | sed 's/.*/let v& = &;/' > big.rs; echo new > small.txt; sed -i 's/3.90/4.20/; s/1.10/1.25/' prices.csv; \
                  echo 'We bake at night, so that bread is warm at six.' >> about.md; mkdir archive; mv photo.txt archive/photo-2019.txt",
             ),
             _ => say("It is large now."),
