@@ -16,6 +16,7 @@ mod home;
 mod icons;
 mod lines;
 mod live;
+mod notes;
 mod pictures;
 mod preview;
 mod result;
@@ -217,6 +218,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/files/{file}", get(changes::file))
         .route("/tasks/{task}/pictures/{picture}", get(pictures::picture))
         .route("/tasks/{task}/find", get(find::find))
+        .route("/tasks/{task}/note", get(notes::page).post(act::note))
         .route("/tasks/{task}/kept-from", get(result::part))
         .route("/tasks/{task}/{decision}", post(act::decide))
         .fallback(nowhere)

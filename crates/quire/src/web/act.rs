@@ -6,7 +6,7 @@ use crate::cmd::resume::more;
 use crate::error::{Exit, Failure};
 use crate::web::door::Fields;
 use crate::web::preview::Side;
-use crate::web::{Page, frame, lock, nowhere};
+use crate::web::{Page, frame, lock, notes, nowhere};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -99,6 +99,8 @@ pub async fn decide(
         "reply" => reply(&page, id, &fields).await,
         "stop" => stop(&page, id).await,
         "serve" => serve(&page, id).await,
+        "fit" => fit(&page, id).await,
+        "unnote" => notes::drop(&page, id, &fields).await,
         "discard" => discard(&page, id).await,
         _ => return nowhere().await,
     };
@@ -183,10 +185,30 @@ async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
     undone.await
 }
 
-async fn revise(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
-    let (words, here) = (words(fields)?, page.here());
+pub async fn note(
+    State(page): State<Arc<Page>>,
+    Path(id): Path<u64>,
+    Extension(fields): Extension<Fields>,
+) -> Response {
+    let kept = async { notes::keep(&page, id, words(&fields)?, fields).await };
+    then(kept.await, &of(id))
+}
+
+/// Sends the agent on to fit its version around what the person did in the folder.
+async fn fit(page: &Page, id: u64) -> Result<String, Failure> {
+    let here = page.here();
     let keys = Keys::read(&here)?;
-    let task = page.quire.revise(id, Some(&words), &keys, &here).await?;
+    let task = page.quire.fit_around(id, None, &keys, &here).await?;
+    page.quire.hand_over(&task, &keys, &here).await?;
+    Ok(of(id))
+}
+
+/// Says what should be different; notes that were not sent go with it.
+async fn revise(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let here = page.here();
+    let words = if fields.filled("notes").is_some() { None } else { Some(words(fields)?) };
+    let keys = Keys::read(&here)?;
+    let task = page.quire.revise(id, words.as_deref(), &keys, &here).await?;
     page.quire.hand_over(&task, &keys, &here).await?;
     Ok(of(id))
 }

@@ -64,7 +64,8 @@ impl Page {
 /// Returns how the changes of a review are drawn, as the address asks for it.
 pub fn drawing(review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
     let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };
-    Drawing { layout, choosable: review.taken != Taken::Whole, name: "" }
+    let choosable = review.taken != Taken::Whole;
+    Drawing { layout, choosable, name: "", noted: None }
 }
 
 /// Returns the article of each file, with as many lines as a first page holds.
@@ -92,7 +93,7 @@ fn article(
     (first, drawing): (usize, Drawing<'_>),
 ) -> (Markup, usize) {
     let name = name(file, folders);
-    let drawing = Drawing { name: &name, ..drawing };
+    let drawing = Drawing { name: &name, noted: Some((review, number)), ..drawing };
     let rows = lines::rows(file, drawing.layout);
     let closed = file.generated || file.added + file.removed > CLOSED_ABOVE;
     let first = if closed { 0 } else { rows.len().min(first) };
@@ -113,7 +114,7 @@ fn article(
         @if first < rows.len() { p.quiet { a.txt href=(at) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
     };
     let article = html! {
-        article.file.sheet id=(format!("f{number}")) aria-label=(clean(&name)) {
+        article.file.sheet id=(format!("f{number}")) data-path=(file.path.to_string()) aria-label=(clean(&name)) {
             header { h3 { code { (marked(&name)) } } span.end { (extent(file)) } }
             @if closed { details.closed { summary { (if file.generated { "Written by a program. Open" } else { "Many lines changed. Open" }) } (body) } } @else { (body) }
         }
@@ -189,15 +190,15 @@ pub async fn file(
         };
         let folders = page.quire.task(id)?.charter.folders.len();
         let name = name(file, folders);
-        let drawing = Drawing { name: &name, ..drawing(&review, &asked) };
+        let drawing = Drawing { name: &name, noted: Some((&review, number)), ..drawing(&review, &asked) };
         let rows = lines::rows(file, drawing.layout);
         if let Some(from) = asked.get("from").and_then(|from| from.parse::<usize>().ok()) {
             let rows = rows.get(from..).unwrap_or_default();
             let rows = &rows[..rows.len().min(CHUNK)];
             return Ok(Html(chunks(rows, number, None, drawing).into_string()).into_response());
         }
-        // What is chosen is chosen on the review's own page.
-        let drawing = Drawing { choosable: false, ..drawing };
+        // What is chosen and noted is so on the review's own page.
+        let drawing = Drawing { choosable: false, noted: None, ..drawing };
         let main = html! {
             main id="main" {
                 div.rev-head {

@@ -145,7 +145,7 @@ pub fn asked_again(failure: &Failure, back: &str, again: &Markup) -> Response {
 }
 
 fn help() -> Markup {
-    let keys: [(&str, &[&str]); 10] = [
+    let keys: [(&str, &[&str]); 11] = [
         ("New task", &["c"]),
         ("Find", &["/"]),
         ("Next, previous", &["j", "k"]),
@@ -153,6 +153,7 @@ fn help() -> Markup {
         ("Allow what is asked", &["y"]),
         ("Next change", &["n"]),
         ("Take or leave a file", &["x"]),
+        ("Write a note", &["m"]),
         ("Accept", &["⇧", "A"]),
         ("Ask for changes", &["⇧", "R"]),
         ("Undo the accept", &["⇧", "U"]),

@@ -3,11 +3,12 @@
 //! with three elements a line.
 
 use crate::web::code;
+use crate::web::notes;
 use crate::web::text::marked;
 use maud::{Markup, html};
 use quire_core::diff::{self, Hunk, Kind, Line};
-use quire_core::view::FileChange;
 use quire_core::view::marks::{Piece, pieces};
+use quire_core::view::{FileChange, Review};
 use std::ops::Range;
 
 /// Of a line, in characters; a longer one is cut, and the plain diff has it.
@@ -28,6 +29,8 @@ pub struct Drawing<'n> {
     pub choosable: bool,
     /// The file's, which says what language it is.
     pub name: &'n str,
+    /// Whose notes stand among the lines, and of which of its files these are.
+    pub noted: Option<(&'n Review, usize)>,
 }
 
 /// A line with its number.
@@ -87,9 +90,21 @@ fn lay<'r>(rows: &mut Vec<Row<'r>>, layout: Layout, went: &mut Vec<At<'r>>, came
 
 /// Returns a row. Where hunks can be chosen, each has a box by which it is left out.
 pub fn row(row: &Row<'_>, drawing: Drawing<'_>) -> Markup {
+    let now = match row {
+        Row::Same { now, .. } | Row::Added((now, _)) | Row::Beside(_, Some((now, _))) => Some(*now),
+        _ => None,
+    };
+    let noted = drawing.noted.zip(now).into_iter();
+    html! {
+        (line(row, drawing))
+        @for note in noted.flat_map(|((review, file), now)| notes::at(review, file, now)) { (notes::inline(note)) }
+    }
+}
+
+fn line(row: &Row<'_>, drawing: Drawing<'_>) -> Markup {
     let code = |line| code(drawing.name, line);
     match row {
-        Row::Hunk(hunk) => head(hunk, drawing.choosable),
+        Row::Hunk(hunk) => head(hunk, drawing),
         Row::Same { was, now, line } => match drawing.layout {
             Layout::Unified => {
                 html! { span.l data-o=(was) data-n=(now) data-h=[code(line)] { (text(line)) } }
@@ -115,12 +130,13 @@ fn code(name: &str, line: &Line) -> Option<String> {
     if is_plain { code::places(name, &text) } else { None }
 }
 
-fn head(hunk: &Hunk, choosable: bool) -> Markup {
+fn head(hunk: &Hunk, drawing: Drawing<'_>) -> Markup {
     let (added, removed) = diff::counts(std::slice::from_ref(hunk));
     html! {
         div.hunk-h {
             h4 { "Line " (hunk.now_start.max(1)) span.vh { ", " (added) " added, " (removed) " removed" } }
-            @if choosable {
+            @if let Some((review, _)) = drawing.noted { (notes::way(review.task, "hunk", &hunk.id)) }
+            @if drawing.choosable {
                 label { input type="checkbox" form="accept" name="leave" value=(hunk.id); "Leave this out" }
             }
         }

@@ -203,7 +203,9 @@ if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 // ---- choosing files, and changes within them. What is left out is remembered here, because its lines may go and come back
 const boxes = () => all('input[name=file]')
 const noun = (count, one) => count === 1 ? `1 ${one}` : `${count} ${one}s`
+const seenAs = `quire left ${$('#accept [name=seen]')?.value}`
 const left = new Map()
+try { for (const [id, file] of JSON.parse(sessionStorage.getItem(seenAs) ?? '[]')) left.set(id, file) } catch { /* storage is off */ }
 function fade(box) {
   for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('out', box.checked)
 }
@@ -213,6 +215,7 @@ function choose(box) {
     const file = box.closest('.file')?.id.slice(1)
     if (box.checked) left.set(box.value, file)
     else left.delete(box.value)
+    try { sessionStorage.setItem(seenAs, JSON.stringify([...left])) } catch { /* storage is off */ }
     const of = boxes().find(one => one.value === file)
     of?.classList.toggle('some', [...left.values()].includes(file))
   }
@@ -236,12 +239,42 @@ all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
   link.setAttribute('aria-current', 'true')
 }))
 
+restore(document)
+for (const box of all('input[name=leave]:checked')) choose(box)
+
 // ---- what a page that is shown was kept from is known a moment after it was loaded
 const kept = $('#kept-from')
 $('iframe[name=preview]')?.addEventListener('load', () => setTimeout(async () => {
   const answer = await fetch(kept.dataset.src)
   if (answer.ok) kept.replaceChildren(...parsed(await answer.text()).body.childNodes)
 }, 1000))
+
+// ---- notes: written where they belong. m, or the number of a line
+const template = $('#note-form')
+function writeNote(after, fields) {
+  $('.note-row:has(form)')?.remove()
+  const row = document.createElement('div')
+  row.className = 'note-row'
+  row.append(template.content.cloneNode(true))
+  const form = $('form', row)
+  for (const [name, value] of Object.entries(fields)) {
+    const field = document.createElement('input')
+    Object.assign(field, { type: 'hidden', name, value })
+    form.append(field)
+  }
+  after.after(row)
+  $('textarea', row).focus()
+}
+if (template) document.addEventListener('click', event => {
+  const way = event.target.closest('.note-it')
+  const line = event.target.closest('.l[data-n]')
+  if (way) {
+    event.preventDefault()
+    writeNote(way.closest('.hunk-h') ?? way.closest('header'), { [way.dataset.on]: way.dataset.what })
+  } else if (line && event.clientX - line.getBoundingClientRect().left < 100 && !getSelection().toString()) {
+    writeNote(line, { file: line.closest('.file').dataset.path, line: line.dataset.n })
+  }
+})
 
 // ---- a search in the changes is listed above them
 const find = $('.find[action$="/find"]')
@@ -392,8 +425,9 @@ const keys = {
     const box = focused ?? all('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
     box?.click()
   },
+  m: () => all('.note-it').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)?.click(),
   A: () => $('#accept')?.requestSubmit(),
-  R: () => { $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
+  R: () => { if ($('form [name=notes]')) return $('form [name=notes]').form.requestSubmit(); $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
   U: () => $('.accept .undo')?.closest('form').requestSubmit()
 }
 document.addEventListener('keydown', event => {

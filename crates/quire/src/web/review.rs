@@ -7,7 +7,7 @@ use crate::web::frame::Frame;
 use crate::web::lines::{Drawing, Layout};
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, quoting};
-use crate::web::{Page, changes, icons, lock, result, story};
+use crate::web::{Page, changes, icons, lock, notes, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
@@ -61,7 +61,7 @@ pub fn main(
             div.cols {
                 div {
                     (questions(frame, task))
-                    (drifted(&drift, review.taken))
+                    (drifted(frame, &drift, &review))
                     section.sec id="summary" aria-label="Summary" {
                         (brief(&review))
                         (reviewer(&review))
@@ -70,7 +70,7 @@ pub fn main(
                     @if let Some(shown) = &shown { (shown) }
                     (checks(&review))
                 }
-                aside.rail.keep aria-label="Attention" { (rail(&review, &story)) }
+                aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) }
                 @if !review.files.is_empty() {
                     section.sec.wide id="changes" aria-labelledby="changes-t" {
                         header {
@@ -85,6 +85,7 @@ pub fn main(
                     }
                 }
                 div.wide { (say(frame, task, "What should be different?", "Ask for changes")) }
+                template id="note-form" { (notes::form(frame, task.id, &HashMap::new())) }
             }
         }
         (bar(frame, task, &review, said.as_deref()))
@@ -92,14 +93,14 @@ pub fn main(
 }
 
 /// Returns where the person went on working in what the version changes: what fits, and both sides of what does not.
-fn drifted(drift: &[DriftRow], taken: Taken) -> Markup {
+fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
     let side = |text: &[u8]| {
         let text = String::from_utf8_lossy(text);
         let lines: Vec<&str> = text.lines().take(SIDE_LINES_MAX).collect();
         html! { @if lines.is_empty() { em { "nothing" } } @else { code { @for line in lines { (marked(line)) br; } } } }
     };
     html! {
-        @if !drift.is_empty() && taken != Taken::Whole {
+        @if !drift.is_empty() && review.taken != Taken::Whole {
             section.sec.sheet.told aria-labelledby="drift-t" {
                 (icons::sign("flag"))
                 div {
@@ -114,6 +115,7 @@ fn drifted(drift: &[DriftRow], taken: Taken) -> Markup {
                         }
                     }
                     @if drift.len() > LOOK_MAX { p { "and " (drift.len() - LOOK_MAX) " more" } }
+                    div.acts { (frame.button(&format!("/tasks/{}/fit", review.task), "pri", &html! { "Let it fit around mine" }, &[])) }
                     p.mut { "What both changed is never overwritten: accept writes what fits, or nothing." }
                 }
             }
@@ -304,6 +306,9 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                 @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
                 @if review.fails() && review.taken == Taken::No {
                     (frame.button(&format!("{at}/revise"), "pri big", &html! { "Send it back" }, &[("words", &mend(review))]))
+                }
+                @else if notes::drafts(review) > 0 {
+                    (frame.button(&format!("{at}/revise"), "pen big", &html! { "Send " (view::count(notes::drafts(review) as u64, "note")) " " kbd { "⇧R" } }, &[("notes", "all")]))
                 }
                 @else { a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } } }
                 @if is_now && review.taken != Taken::Whole {

@@ -308,3 +308,45 @@ fn a_change_is_left_out_and_what_its_check_says_of_the_rest_is_asked_about() {
         lines.replace("line 50\n", "fifty\n")
     );
 }
+
+#[test]
+fn notes_stand_where_they_belong_go_together_and_end_beside_what_they_led_to() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("echo new > a.txt"),
+        say("One."),
+        shell("echo newer > a.txt"),
+        say("Note 1: done: it is newer.\n\nTwo."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", "old\n");
+    stage.quire(&["change it"]).exits(0);
+    let browser = Browser::open(&stage);
+    let review = browser.get("/tasks/1").body;
+    let way =
+        review.split("class=\"note-it\" href=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    // Without scripts it is written on a page of its own.
+    let form = browser.get(way).body;
+    assert!(form.contains("name=\"hunk\"") && form.contains("Add note"), "{form}");
+    let note = |fields: &[(&str, &str)]| browser.post("/tasks/1/note", fields).status;
+    assert_eq!(note(&[("file", "a.txt"), ("line", "1"), ("words", "<b>newer</b>, please")]), 303);
+    assert_eq!(note(&[("words", "never mind")]), 303);
+    for wrong in [&[("words", "")][..], &[("line", "1"), ("words", "x")], &[("file", "none"), ("words", "x")]]
+    {
+        assert_eq!(note(wrong), 400, "{wrong:?}");
+    }
+    let noted = browser.get("/tasks/1").body;
+    for part in
+        ["&lt;b&gt;newer&lt;/b&gt;, please", "class=\"note-row\"", "a.txt:1", "not sent", "Send 2 notes"]
+    {
+        assert!(noted.contains(part), "no {part} in {noted}");
+    }
+    assert_eq!(browser.post("/tasks/1/unnote", &[("note", "2")]).status, 303);
+    assert!(!browser.get("/tasks/1").body.contains("never mind"));
+    assert_eq!(browser.post("/tasks/1/revise", &[("notes", "all")]).status, 303);
+    let ended = until(&browser, "/tasks/1", "Version 2").body;
+    assert!(ended.contains("done (+1 -1 there): it is newer."), "{ended}");
+    assert!(model.asked().last().unwrap().body.contains("newer</b>, please"));
+    // With nothing to send, nothing is sent.
+    assert_eq!(browser.post("/tasks/1/revise", &[("notes", "all")]).status, 400);
+}

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// Every address that does something.
-const DOES: [&str; 13] = [
+const DOES: [&str; 16] = [
     "/settings/test",
     "/settings/keep",
     "/settings/key",
@@ -26,10 +26,13 @@ const DOES: [&str; 13] = [
     "/tasks/1/answer",
     "/tasks/1/reply",
     "/tasks/1/serve",
+    "/tasks/1/fit",
+    "/tasks/1/note",
+    "/tasks/1/unnote",
 ];
 
 /// Every address of the page that only reads.
-const READS: [&str; 13] = [
+const READS: [&str; 14] = [
     "/",
     "/rows",
     "/news",
@@ -41,6 +44,7 @@ const READS: [&str; 13] = [
     "/tasks/1/files/0",
     "/tasks/1/plan",
     "/tasks/1/find",
+    "/tasks/1/note",
     "/tasks/1/kept-from",
     "/settings",
 ];

@@ -1,0 +1,163 @@
+//! Notes: what a person remarks on a line, a change, a file or the whole, kept beside what it is about and sent together. Each
+//! ends with what the agent says became of it and what quire saw change there.
+
+use crate::error::{Exit, Failure};
+use crate::terminal::clean;
+use crate::web::Page;
+use crate::web::door::{Fields, Session};
+use crate::web::frame::{self, Frame, Place};
+use crate::web::text::{marked, prose, quoting};
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use quire_core::view::{NoteRow, Review, Standing};
+use quire_engine::On;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+/// What a note is put on, as an address and a form name it.
+const ON: [&str; 3] = ["hunk", "file", "line"];
+
+fn is_open(note: &NoteRow) -> bool {
+    matches!(note.state, Standing::Draft | Standing::Sent)
+}
+
+/// Returns the notes that stand at a line of a file.
+pub fn at<'n>(review: &'n Review, file: usize, line: usize) -> impl Iterator<Item = &'n NoteRow> {
+    let file = &review.files[file];
+    review.notes.iter().filter(move |note| {
+        let is_there = note.about.as_ref().is_some_and(|about| {
+            about.folder == file.folder && about.path == file.path && about.place.is_some()
+        });
+        is_there && note.line.is_some_and(|at| at as usize == line)
+    })
+}
+
+/// Returns a note in its place among lines.
+pub fn inline(note: &NoteRow) -> Markup {
+    html! { div.note-row { div.note.ok[!is_open(note)] { (pin(note)) div { (prose(&note.words)) p.who { (outcome(note)) } } } } }
+}
+
+fn pin(note: &NoteRow) -> Markup {
+    html! { span.pin.in.ok[!is_open(note)] { span.vh { "Note " } (note.note) } }
+}
+
+fn outcome(note: &NoteRow) -> Markup {
+    let outcome = note.outcome();
+    html! { @if is_open(note) { (clean(&outcome)) } @else { b { (quoting(&clean(&outcome))) } } }
+}
+
+/// Returns all notes, for the rail.
+pub fn listed(frame: &Frame, review: &Review) -> Markup {
+    html! {
+        @if !review.notes.is_empty() {
+            section { h3 { "Your notes" }
+                ul.marks {
+                    @for note in &review.notes {
+                        li {
+                            (pin(note))
+                            div {
+                                (prose(&note.words))
+                                p.at { (marked(&note.place())) } p.at { (outcome(note)) }
+                                @if note.state == Standing::Draft {
+                                    (frame.button(&format!("/tasks/{}/unnote", review.task), "ghost", &html! { "Remove" }, &[("note", &note.note.to_string())]))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the way to write a note: a page of its own, which the script brings to where it is written.
+pub fn way(task: u64, on: &str, what: &str) -> Markup {
+    let address = url::form_urlencoded::Serializer::new(String::new()).append_pair(on, what).finish();
+    html! { a.note-it href=(format!("/tasks/{task}/note?{address}")) data-on=(on) data-what=(what) { "Write a note" } }
+}
+
+/// Returns the form for a note. What it is on is in fields that the script fills in, or the address.
+pub fn form(frame: &Frame, task: u64, on: &HashMap<String, String>) -> Markup {
+    html! {
+        form.note method="post" action=(format!("/tasks/{task}/note")) {
+            (frame.key())
+            @for name in ON { @if let Some(what) = on.get(name) { input type="hidden" name=(name) value=(what); } }
+            div {
+                label.vh for="note" { "Your note" }
+                textarea id="note" name="words" rows="2" required placeholder="What should be different here?" {}
+                div.acts { button.btn.pen { "Add note" } }
+            }
+        }
+    }
+}
+
+/// The page on which a note is written, without scripts.
+pub async fn page(
+    State(page): State<Arc<Page>>,
+    Extension(session): Extension<Session>,
+    Path(id): Path<u64>,
+    Query(asked): Query<HashMap<String, String>>,
+) -> Response {
+    let made = page.blocking(move |page| {
+        let frame = Frame::of(page, &session)?;
+        let title = page.quire.task(id)?.title();
+        let on = ON.iter().find_map(|name| asked.get(*name)).map_or("the whole", String::as_str);
+        let main = html! {
+            main.set id="main" {
+                nav.crumb aria-label="Breadcrumb" { a href=(format!("/tasks/{id}")) { (clean(&title)) } }
+                h1 { "A note on " (marked(on)) }
+                (form(&frame, id, &asked))
+            }
+        };
+        Ok(frame.page("A note", Place::Tasks, &main))
+    });
+    made.await.unwrap_or_else(|failure| frame::failed(&failure, &format!("/tasks/{id}")))
+}
+
+/// Keeps a note; returns where it is seen.
+pub async fn keep(page: &Arc<Page>, id: u64, words: String, fields: Fields) -> Result<String, Failure> {
+    let on = on(&fields)?;
+    let place = page.blocking(move |page| {
+        page.quire.note(id, &on, &words)?;
+        Ok(format!("/tasks/{id}#changes"))
+    });
+    place.await
+}
+
+fn on(fields: &Fields) -> Result<On, Failure> {
+    let wrong = || {
+        let what = "This form does not say what the note is on.";
+        Failure::new(Exit::WrongUse, what, "No note was kept.", "Load the page anew.")
+    };
+    let path = |text: &str| OsString::from(OsStr::from_bytes(text.as_bytes()));
+    Ok(match (fields.filled("hunk"), fields.filled("file"), fields.filled("line")) {
+        (Some(hunk), ..) => On::Hunk(hunk.to_owned()),
+        (None, Some(file), Some(line)) => On::Line(path(file), line.parse().map_err(|_| wrong())?),
+        (None, Some(file), None) => On::File(path(file)),
+        (None, None, None) => On::Whole,
+        (None, None, Some(_)) => return Err(wrong()),
+    })
+}
+
+/// Takes a note back that was not sent.
+pub async fn drop(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let note = fields.get("note").and_then(|note| note.parse().ok());
+    let note: u32 = note.ok_or_else(|| {
+        Failure::new(
+            Exit::WrongUse,
+            "This form names no note.",
+            "Nothing was changed.",
+            "Load the page anew.",
+        )
+    })?;
+    page.blocking(move |page| Ok(page.quire.drop_note(id, note)?)).await?;
+    Ok(format!("/tasks/{id}"))
+}
+
+/// Returns the notes that are not sent.
+pub fn drafts(review: &Review) -> usize {
+    review.notes.iter().filter(|note| note.state == Standing::Draft).count()
+}
