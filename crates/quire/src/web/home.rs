@@ -11,6 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 use quire_core::view::{self, Group, Mark, TaskRow};
 use quire_core::{Phase, Task};
+use quire_engine::Hit;
 use quire_engine::settings::{self, Options, Surroundings};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -180,9 +181,14 @@ fn groups(
 ) -> Result<Markup, Failure> {
     let by_number: HashMap<u64, &Task> = tasks.iter().map(|task| (task.id, task)).collect();
     let wanted = asked.get("q").map(|q| q.trim().to_lowercase()).unwrap_or_default();
+    // The best place of each task is the first of it.
+    let hits = if wanted.is_empty() { vec![] } else { page.quire.search(&wanted)? };
+    let said: HashMap<u64, &Hit> = hits.iter().rev().map(|hit| (hit.task, hit)).collect();
     let mut rows = view::rows(tasks, now_ms());
     rows.retain(|row| {
-        row.title.to_lowercase().contains(&wanted) || row.folder.to_lowercase().contains(&wanted)
+        row.title.to_lowercase().contains(&wanted)
+            || row.folder.to_lowercase().contains(&wanted)
+            || said.contains_key(&row.task)
     });
     let left_out = if asked.contains_key("all") { 0 } else { rows.len().saturating_sub(ROWS_MAX) };
     rows.truncate(rows.len() - left_out);
@@ -196,7 +202,8 @@ fn groups(
         }
         let mut list = vec![];
         for row in &its {
-            list.push(one(page, frame, row, by_number.get(&row.task).copied())?);
+            let hit = said.get(&row.task).copied();
+            list.push(one(page, frame, row, by_number.get(&row.task).copied(), hit)?);
         }
         drawn.push(html! {
             section.grp.(class) aria-label=(heading) {
@@ -207,14 +214,20 @@ fn groups(
     }
     Ok(html! {
         @if rows.is_empty() && !wanted.is_empty() {
-            p.hint { "No task has that in its title or folder. " a.txt href="/" { "Show all" } }
+            p.hint { "No task has that in its title, its folder, what was said or what changed. " a.txt href="/" { "Show all" } }
         }
         @for group in drawn { (group) }
         @if left_out > 0 { a.more href="/?all=1" { (view::count(left_out as u64, "earlier task")) } }
     })
 }
 
-fn one(page: &Page, frame: &Frame, row: &TaskRow, task: Option<&Task>) -> Result<Markup, Failure> {
+fn one(
+    page: &Page,
+    frame: &Frame,
+    row: &TaskRow,
+    task: Option<&Task>,
+    hit: Option<&Hit>,
+) -> Result<Markup, Failure> {
     let at = format!("/tasks/{}", row.task);
     let doing = match row.mark.group() {
         Group::Working => page.story(row.task)?.progress.now().map(clean),
@@ -228,6 +241,12 @@ fn one(page: &Page, frame: &Frame, row: &TaskRow, task: Option<&Task>) -> Result
             div.main {
                 h3.t { a href=(at) { (clean(&row.title)) } }
                 p.s { (clean(&said)) }
+                @if let Some(hit) = hit {
+                    p.s.mut {
+                        @match hit.kind.as_str() { "you" => "You said: ", "agent" => "It said: ", _ => { (clean(&hit.place)) ": " } }
+                        (clean(&hit.text))
+                    }
+                }
                 @for question in &row.questions {
                     div.q {
                         span { (clean(&question.text)) }

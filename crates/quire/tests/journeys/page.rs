@@ -84,6 +84,9 @@ fn from_a_task_to_its_undo_without_a_script() {
     assert_eq!(all.status, 303, "{}", all.body);
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "new\n");
     assert!(browser.get("/").body.contains("Accepted"));
+    let found = browser.get("/?q=pleas").body;
+    assert!(found.contains(">change it<") && found.contains("You said: "), "{found}");
+    assert!(browser.get("/?q=nowhere").body.contains("No task has that"));
     for _ in 0..2 {
         assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
     }
