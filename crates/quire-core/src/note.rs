@@ -269,7 +269,7 @@ mod tests {
             (
                 "it was changed, and lines came above",
                 5,
-                &format!("// a\n{}", WAS.replace("round(net) * rate", "todo!()")),
+                &format!("// a\n{}", WAS.replace("round(net) * rate", "whole(net)")),
                 Found::Changed(6),
             ),
             ("the line went", 5, &WAS.replace("    round(net) * rate\n", ""), Found::Changed(5)),

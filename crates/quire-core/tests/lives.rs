@@ -142,7 +142,7 @@ impl World {
     /// Folds the log: all of it, or, now and then, what came since the fold was kept at some place.
     fn fold(&self) -> Task {
         let kept =
-            Dice(self.seed ^ (self.log.len() as u64) << 32).roll(8 * self.log.len() as u64) as usize + 1;
+            Dice(self.seed ^ (self.log.len() as u64) << 32).roll(64 * self.log.len() as u64) as usize + 1;
         let mut whole = Task::open(1, &self.log[0]).unwrap();
         let mut carried_on = None;
         for (place, logged) in self.log.iter().enumerate() {

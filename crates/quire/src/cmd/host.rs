@@ -46,9 +46,11 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
         let page = web::opener(quire.clone(), args.port).map_err(|error| no_page(&error))?;
         let mut host = std::pin::pin!(quire.host(args.background, Some(page)));
         let mut interrupts = Interrupts::begin()?;
+        // In this order, because an idle host that hears of it has ended at once.
         tokio::select! {
-            ended = &mut host => return ended.map(|()| Exit::Done).map_err(Failure::from),
+            biased;
             () = interrupts.next() => {}
+            ended = &mut host => return ended.map(|()| Exit::Done).map_err(Failure::from),
         }
         // The host heard of it too, and brings what runs to an end.
         if !args.background && !face.quiet {
