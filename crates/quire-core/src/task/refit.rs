@@ -13,7 +13,7 @@ impl Task {
 
     pub(super) fn may_refit(&self, words: &str) -> Result<(), &'static str> {
         let rests = matches!(self.phase, Phase::Ready | Phase::Accepted) && !self.is_being_written();
-        if rests && self.charter.purpose == Purpose::Change && !words.trim().is_empty() {
+        if rests && self.charter.purpose != Purpose::Answer && !words.trim().is_empty() {
             Ok(())
         } else {
             Err("only a version that nobody is writing is fitted around what its person did")
