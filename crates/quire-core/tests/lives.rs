@@ -139,24 +139,25 @@ impl World {
         }
     }
 
-    /// Folds the log: all of it, or, now and then, what came since the fold was kept at some place.
+    /// Returns the fold that a driver begins with. Now and then the whole log is folded, which must come to the same as what the
+    /// store folded, also where it carries on from what was kept at some place: at each drive that takes minutes.
     fn fold(&self) -> Task {
-        let kept =
-            Dice(self.seed ^ (self.log.len() as u64) << 32).roll(64 * self.log.len() as u64) as usize + 1;
-        let mut whole = Task::open(1, &self.log[0]).unwrap();
-        let mut carried_on = None;
+        let mut dice = Dice(self.seed ^ (self.log.len() as u64) << 32);
+        if dice.roll(16) > 0 {
+            return self.store.clone();
+        }
+        let kept = dice.roll(self.log.len() as u64) as usize;
+        let mut task = Task::open(1, &self.log[0]).unwrap();
         for (place, logged) in self.log.iter().enumerate() {
             if place > 0 {
-                whole.apply(logged).unwrap();
-                carried_on.iter_mut().for_each(|task: &mut Task| task.apply(logged).unwrap());
+                task.apply(logged).unwrap();
             }
-            if place + 1 == kept {
-                carried_on = Some(Task::from_bytes(&whole.to_bytes()).expect("a fold can be kept"));
+            if place == kept {
+                task = Task::from_bytes(&task.to_bytes()).expect("a fold can be kept");
             }
         }
-        let Some(carried_on) = carried_on else { return whole };
-        assert_eq!(format!("{carried_on:?}"), format!("{whole:?}"), "seed {} kept at {kept}", self.seed);
-        carried_on
+        assert_eq!(format!("{task:?}"), format!("{:?}", self.store), "seed {} kept at {kept}", self.seed);
+        task
     }
 
     /// As the store does it: the whole batch, or nothing.
@@ -652,7 +653,7 @@ fn reply(dice: &mut Dice) -> Reply {
 #[test]
 fn a_death_at_every_point_of_many_lives() {
     let (mut lives, mut compactions) = (0, 0);
-    for seed in 0..24 {
+    for seed in 0..16 {
         let mut whole = World::new(seed);
         whole.live(vec![]);
         compactions += whole.store.compactions();
@@ -667,7 +668,7 @@ fn a_death_at_every_point_of_many_lives() {
 
 #[test]
 fn random_deaths_from_seeds() {
-    for seed in 1000..2000 {
+    for seed in 1000..1600 {
         let mut dice = Dice(seed);
         let deaths = (0..1 + dice.roll(8)).map(|_| dice.roll(40) as usize).collect();
         World::new(seed).live(deaths);

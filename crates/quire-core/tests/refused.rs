@@ -97,6 +97,7 @@ proptest! {
                 }
             }
         }
-        prop_assert!(applied >= steps, "{} of {}: a log that does not grow tests nothing", applied, steps);
+        // After `imported` a log is a record, and nothing follows.
+        prop_assert!(applied >= steps || task.imported_from().is_some(), "{} of {}: a log that does not grow tests nothing", applied, steps);
     }
 }

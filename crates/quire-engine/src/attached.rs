@@ -120,7 +120,7 @@ mod tests {
             ("w", b"RIFF\0\0\0\0WEBP", "w", Some("image/webp")),
             ("w2", b"RIFF\0\0\0\0WAVE", "w2", None),
             ("empty", b"", "empty", None),
-            ("with a\nline", b"x", "with a\\nline", None),
+            ("with a\nline", b"x", "with a\\x0aline", None),
         ];
         for (path, bytes, ..) in &rows {
             let path = home.path().join(path);

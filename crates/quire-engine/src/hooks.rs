@@ -32,13 +32,14 @@ const EVENTS: [(&str, HookEvent); 5] = [
 ];
 
 /// Our tools, with the names that they have in hooks: the first is the one that hooks are told.
-const TOOLS: [(&str, &[&str]); 9] = [
+const TOOLS: [(&str, &[&str]); 10] = [
     ("shell", &["Bash"]),
     ("job", &["job"]),
     ("read", &["Read"]),
     ("search", &["Grep", "Glob"]),
     ("plan", &["TodoWrite"]),
     ("serve", &["serve"]),
+    ("look", &["look"]),
     ("apply_patch", &["apply_patch", "Edit", "Write"]),
     ("edit", &["Edit", "MultiEdit"]),
     ("write", &["Write"]),

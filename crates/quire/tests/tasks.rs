@@ -169,7 +169,12 @@ fn a_task_that_waits_can_be_told_stopped_and_dropped() {
     let words = home.json(&["log", "1", "--json"], 0).into_iter().find(|e| e["event"]["said"].is_object());
     assert_eq!(words.expect("what was said is kept")["event"]["said"]["words"], "and the tests");
     let rows: &[(&[&str], i32, &str, &str)] = &[
-        (&["stop", "1"], 0, "Task 1 is paused. Go on: quire resume 1\n", ""),
+        (
+            &["stop", "1"],
+            0,
+            "Task 1 was not at work: needs you: no model. Name one (see: quire models): quire resume 1 -m PROVIDER/MODEL. Without one: quire demo\n",
+            "",
+        ),
         (&["review", "1"], 2, "", "Task 1 has no version to review yet."),
         (&["review", "1", "--diff"], 2, "", "Task 1 has no version to review yet."),
         (&["accept", "1"], 2, "", "Task 1 has no version to review yet."),

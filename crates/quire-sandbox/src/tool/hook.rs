@@ -41,7 +41,11 @@ pub fn run(inside: &Inside, call: u32, input: &str) -> HandOutcome {
 
 fn hook(inside: &Inside, call: u32, input: &str, place: &Path) -> io::Result<HandOutcome> {
     let hook: Hook = serde_json::from_str(input)?;
-    fs::create_dir(place)?;
+    // One that was killed in its midst, with its hand, left its files behind.
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir(place)?,
+    }
     let at = |name: &str| place.join(name);
     fs::write(at("input"), &hook.input)?;
     let folder = quoted(&inside.folder)?;

@@ -15,9 +15,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// See what you made as a person would: an HTML page or a local server (http://localhost:PORT/...) with the errors on its
-/// console, whether it scrolls sideways, and how many pages it prints on; a PDF or an office document by its pages; an
-/// image. Look before you end, and again after you changed something.
+/// See what you made as a person would: an HTML page or a local server (http://localhost:PORT/...) with its console's
+/// errors, whether it scrolls sideways, and how many pages it prints on; a PDF or office document by its pages; an image. Look
+/// before you end, and after changes.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Look {

@@ -11,6 +11,7 @@ use crate::web::{Page, lock};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
+use quire_core::RelPath;
 use quire_core::view::{self, Fate, FileChange, Review, Shape, Taken};
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -25,6 +26,11 @@ const FIRST_OF_ALL: usize = 1000;
 const CLOSED_ABOVE: usize = 2000;
 /// Reviews that are kept for the chunks to come.
 const KEPT: usize = 8;
+
+/// A path as the script reads it back: nothing in it can hide in the page.
+fn address(path: &RelPath) -> String {
+    url::form_urlencoded::byte_serialize(path.as_bytes()).collect::<String>().replace('+', "%20")
+}
 
 /// Reviews by task and by the place of its log: whatever happens to a task makes another.
 #[derive(Default)]
@@ -114,7 +120,7 @@ fn article(
         @if first < rows.len() { p.quiet { a.txt href=(at) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
     };
     let article = html! {
-        article.file.sheet id=(format!("f{number}")) data-path=(file.path.to_string()) aria-label=(clean(&name)) {
+        article.file.sheet id=(format!("f{number}")) data-path=(address(&file.path)) aria-label=(clean(&name)) {
             header { h3 { code { (marked(&name)) } } span.end { (extent(file)) } }
             @if closed { details.closed { summary { (if file.generated { "Written by a program. Open" } else { "Many lines changed. Open" }) } (body) } } @else { (body) }
         }

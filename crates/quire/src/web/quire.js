@@ -272,7 +272,7 @@ if (template) document.addEventListener('click', event => {
     event.preventDefault()
     writeNote(way.closest('.hunk-h') ?? way.closest('header'), { [way.dataset.on]: way.dataset.what })
   } else if (line && event.clientX - line.getBoundingClientRect().left < 100 && !getSelection().toString()) {
-    writeNote(line, { file: line.closest('.file').dataset.path, line: line.dataset.n })
+    writeNote(line, { file: decodeURIComponent(line.closest('.file').dataset.path), line: line.dataset.n })
   }
 })
 

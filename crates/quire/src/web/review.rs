@@ -136,7 +136,7 @@ fn brief(review: &Review) -> Markup {
             }
         }
         @for (heading, lines) in [("Assumed", assumed), ("Not done", not_done)] {
-            @if !lines.is_empty() { h3.minor { (heading) } ul.prose { @for line in lines { li { (quoting(&clean(line))) } } } }
+            @if !lines.is_empty() { h2.minor { (heading) } ul.prose { @for line in lines { li { (quoting(&clean(line))) } } } }
         }
     }
 }
@@ -147,7 +147,7 @@ fn looked(review: &Review) -> Markup {
         return html! {};
     }
     html! {
-        h3.minor { "Looked at" }
+        h2.minor { "Looked at" }
         @for look in &review.looked {
             p { (quoting(&clean(&look.text()))) }
             div.shots {
@@ -167,7 +167,7 @@ fn looked(review: &Review) -> Markup {
 fn reviewer(review: &Review) -> Markup {
     let Some(reviewed) = &review.reviewer else { return html! {} };
     html! {
-        h3.minor { "Review" }
+        h2.minor { "Review" }
         div.prose {
             p { (clean(&reviewed_text(reviewed))) }
             @if !reviewed.open.is_empty() { ul { @for finding in &reviewed.open { li { (quoting(&clean(&finding.sentence()))) } } } }
@@ -304,11 +304,11 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                 @if review.taken == Taken::Part { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Leave the rest" }, &[])) }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
                 @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
-                @if review.fails() && review.taken == Taken::No {
-                    (frame.button(&format!("{at}/revise"), "pri big", &html! { "Send it back" }, &[("words", &mend(review))]))
-                }
-                @else if notes::drafts(review) > 0 {
+                @if notes::drafts(review) > 0 {
                     (frame.button(&format!("{at}/revise"), "pen big", &html! { "Send " (view::count(notes::drafts(review) as u64, "note")) " " kbd { "⇧R" } }, &[("notes", "all")]))
+                }
+                @else if review.fails() && review.taken == Taken::No {
+                    (frame.button(&format!("{at}/revise"), "pri big", &html! { "Send it back" }, &[("words", &mend(review))]))
                 }
                 @else { a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } } }
                 @if is_now && review.taken != Taken::Whole {

@@ -18,15 +18,19 @@ fn git(stage: &Stage, script: &str) -> String {
 fn gits_own_things_stay_the_persons() {
     let stage = Stage::set();
     let commits = "git -c user.name=Agent -c user.email=agent@example.org commit -qam";
-    let model = Model::saying(vec![
-        shell("echo A > a.txt; echo n > new.txt"),
-        say("Two files are changed.\n\nThe first for this, the second for that."),
-        // The second task's agent commits, moves the branch and leaves a hook.
-        shell(&format!(
-            "echo B > a.txt; {commits} one; echo C > a.txt; {commits} two; git checkout -qb mine; printf '#!/bin/sh\\n' > .git/hooks/pre-commit"
-        )),
-        say("Two commits."),
-    ]);
+    let of_its_own = format!(
+        "echo B > a.txt; {commits} one; echo C > a.txt; {commits} two; git checkout -qb mine; printf '#!/bin/sh\\n' > .git/hooks/pre-commit"
+    );
+    // The second task's agent commits, moves the branch and leaves a hook.
+    let model = Model::new(move |asked| {
+        let commits = asked.words.iter().any(|words| words.contains("commit it yourself"));
+        match (commits, asked.answered) {
+            (false, 0) => shell("echo A > a.txt; echo n > new.txt"),
+            (false, _) => say("Two files are changed.\n\nThe first for this, the second for that."),
+            (true, 0) => shell(&of_its_own),
+            (true, _) => say("Two commits."),
+        }
+    });
     stage.use_model(&model, Wire::Chat);
     stage.file("a.txt", "a\n");
     git(

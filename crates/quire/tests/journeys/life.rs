@@ -253,7 +253,7 @@ fn a_killed_command_in_a_sandbox_of_its_own_is_cleared_away_by_the_next() {
     let stage = Stage::set();
     let mut running = stage.start(&["sandbox", "--", "sh", "-c", "echo > begun; sleep 1000"]);
     let once = stage.data().join("once");
-    let scratch = once.join(running.child.id().to_string());
+    let scratch = once.join(format!("{}-0", running.child.id()));
     until("the command runs", &|| scratch.join("layer/folder-0/begun").exists());
     let beside = |stage: &Stage| stage.quire(&["sandbox", "--", "true"]).exits(0);
     beside(&stage);
