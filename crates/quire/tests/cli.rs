@@ -61,14 +61,12 @@ fn wrong_use_is_told_on_stderr_with_exit_2() {
 #[test]
 fn what_a_later_version_has_is_named_as_that() {
     let home = tempfile::tempdir().unwrap();
-    for arguments in [["exec", "1", "--any"]] {
-        let out = quire(home.path(), &arguments);
-        let err = text(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{arguments:?}: {err}");
-        assert_eq!(text(&out.stdout), "", "{arguments:?}");
-        assert!(err.contains("` is not in this version.\n"), "{arguments:?}: {err}");
-        assert_eq!(err.lines().count(), 3, "{arguments:?}: {err}");
-    }
+    let out = quire(home.path(), &["exec", "1", "--any"]);
+    let err = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{err}");
+    assert_eq!(text(&out.stdout), "");
+    assert!(err.contains("` is not in this version.\n"), "{err}");
+    assert_eq!(err.lines().count(), 3, "{err}");
 }
 
 #[test]

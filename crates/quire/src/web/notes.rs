@@ -25,7 +25,7 @@ fn is_open(note: &NoteRow) -> bool {
 }
 
 /// Returns the notes that stand at a line of a file.
-pub fn at<'n>(review: &'n Review, file: usize, line: usize) -> impl Iterator<Item = &'n NoteRow> {
+pub fn at(review: &Review, file: usize, line: usize) -> impl Iterator<Item = &NoteRow> {
     let file = &review.files[file];
     review.notes.iter().filter(move |note| {
         let is_there = note.about.as_ref().is_some_and(|about| {
