@@ -40,7 +40,7 @@ pub enum ParcelError {
     Engine(#[from] EngineError),
     #[error("{} is there already.", path.display())]
     There { path: PathBuf },
-    #[error("{} cannot be used: {why}.", path.display())]
+    #[error("`{}` cannot be used: {why}.", path.display())]
     File { path: PathBuf, why: io::Error },
     #[error("{} is not a task that quire wrote whole: {what}.", path.display())]
     Broken { path: PathBuf, what: String },
