@@ -322,7 +322,8 @@ impl<'a> Watch<'a> {
 
     fn walk(&mut self, room: Room) {
         self.disk.before = self.disk.room.replace(room);
-        let (processes, first) = (self.processes.as_ref(), self.watched.first);
+        // What those that were just ended held without a name goes with them, and would hide as much of what comes next.
+        let (processes, first) = (self.processes.as_ref().filter(|_| !self.disk.settles), self.watched.first);
         // Where no process can be made, the next look tries again.
         self.disk.walk = Walk::begin(&self.disk.roots, processes, first).ok();
     }
