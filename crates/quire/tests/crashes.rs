@@ -5,14 +5,13 @@
 //! `--table` prints each point with what came of it, and `--markdown` the same for the documentation. Without either, as among
 //! all other tests, every seventh point is tried.
 
-// Also what journeys alone need is in them.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/model.rs"]
 mod model;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/stage.rs"]
 mod stage;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/tree.rs"]
 mod tree;
 

@@ -8,11 +8,10 @@
 mod facts;
 #[path = "../../quire-sandbox/tests/programs/machine.rs"]
 mod machine;
-// Also what journeys alone need is in them.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/model.rs"]
 mod model;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/stage.rs"]
 mod stage;
 

@@ -4,11 +4,10 @@
 //!
 //! `--table` prints what came of each, and `--markdown` the same for the documentation.
 
-// Also what journeys alone need is in them.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/model.rs"]
 mod model;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/stage.rs"]
 mod stage;
 

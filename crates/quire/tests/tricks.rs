@@ -3,11 +3,10 @@
 //!
 //! `--table` prints trick and outcome, and `--markdown` the same for the documentation.
 
-// Also what journeys alone need is in them.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/model.rs"]
 mod model;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "what journeys alone need is in them as well")]
 #[path = "journeys/stage.rs"]
 mod stage;
 
