@@ -162,6 +162,7 @@ pub struct Task {
     /// Text of the last reply that had any.
     pub last_text: Arc<str>,
     check_rounds_used: u32,
+    proved: Vec<proving::Proved>,
     silences: u32,
     /// Replies in a row that were cut at the limit of output.
     cut: u32,
@@ -253,6 +254,7 @@ impl Task {
             charter: Arc::new(Charter::clone(charter)),
             last_text: "".into(),
             check_rounds_used: 0,
+            proved: vec![],
             silences: 0,
             cut: 0,
             loops: Loops::default(),
@@ -626,6 +628,7 @@ impl Task {
             Event::Moved { rung, weak, .. } => {
                 self.rung = rung.clone();
                 self.weak = weak.clone();
+                self.proved.clear();
                 self.line_moved();
                 self.notice(&format!(
                     "The machine now gives another kind of copy to work in: {rung}. The folder is as it was; what was installed \
@@ -633,6 +636,7 @@ impl Task {
                 ));
             }
             Event::Shifted { paths } => {
+                self.proved.clear();
                 Arc::make_mut(&mut self.shifted).extend(paths.iter().cloned());
                 self.notice(&format!(
                     "Changed on the real machine since this task began: {}. Ignored directories and installed packages are not \

@@ -5,6 +5,7 @@ mod ask;
 mod claims;
 mod compare;
 mod cost;
+mod deserves;
 mod drift;
 mod looked;
 pub mod marks;

@@ -268,8 +268,12 @@ impl Driver {
 
     /// Waits for a person, because there is no money for what is owed; a review is done without.
     fn rest(&mut self, why: Why) {
+        let whose = if matches!(why, Why::Day { .. }) { "day's" } else { "task's" };
         self.answer(match self.task.is_reviewing() {
-            true => Event::ReviewFailed { why: "the budget had no room for it".to_owned(), spent: true },
+            true => {
+                let why = format!("the {whose} budget had no room for it");
+                Event::ReviewFailed { why, spent: true }
+            }
             false => Event::Paused { why },
         });
     }

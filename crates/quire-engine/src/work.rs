@@ -66,7 +66,6 @@ pub struct Work {
     masks: OnceLock<Arc<Masks>>,
     /// How checks went on the folder as it was before the task, by command.
     before: Mutex<HashMap<String, check::Run>>,
-    proved: Mutex<Proved>,
     standing: Mutex<Option<Standing>>,
     /// Paths that calls named, by how often the conversation had been cut short, whose instructions were looked for.
     looked: Mutex<HashSet<(u32, String)>>,
@@ -75,9 +74,6 @@ pub struct Work {
     /// Layers below this are sealed, or about to be: no sandbox writes in them any more.
     open: AtomicU32,
 }
-
-/// What slow checks came to, by snapshot and command, with what lay apart then.
-type Proved = HashMap<(Hash, String), (Arc<Apart>, Proof)>;
 
 /// Returns the key for a model of a task's charter; where one was refused, another, if there is one meanwhile.
 pub type KeyFor = Box<dyn Fn(&Charter, &Model, Option<&Secret>) -> Option<Secret> + Send + Sync>;
@@ -118,7 +114,6 @@ impl Work {
             seen: Mutex::default(),
             masks: OnceLock::new(),
             before: Mutex::default(),
-            proved: Mutex::default(),
             standing: Mutex::default(),
             looked: Mutex::default(),
             hands: tokio::sync::Mutex::default(),

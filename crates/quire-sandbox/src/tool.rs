@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-pub use wellformed::KINDS as WELL_FORMED_KINDS;
+pub use wellformed::looks_at as has_a_form;
 
 /// Names by which quire's own commands are found inside, besides `quire`.
 pub(crate) const COMMANDS: &[&str] = &["apply_patch", wellformed::NAME, GLANCE];

@@ -191,29 +191,6 @@ impl Review {
         if self.state.starts_with("says ") { self.state.clone() } else { format!("is {}", self.state) }
     }
 
-    /// Returns why a person should look before it is accepted. `None`: every check passes without reservation, every claim is
-    /// proved, nothing is left undone, and nothing among the changes deserves a look.
-    pub fn needs_a_look(&self) -> Option<String> {
-        let doubted = self.checks.iter().find(|check| check.passed != Some(true) || check.doubted);
-        let open = self.brief.claims.iter().find(|claim| claim.passed != Some(true));
-        let look = || self.look().into_iter().next().map(|(path, why)| format!("{path} {why}"));
-        match (doubted, open, self.brief.not_done.first()) {
-            _ if self.checks.is_empty() => Some("it is not checked".to_owned()),
-            (Some(check), ..) => Some(format!("`{}` {}", check.command, check.outcome)),
-            (_, Some(claim), _) => Some(format!("\"{}\" is {}", claim.text, claim.outcome)),
-            (.., Some(left)) => Some(format!("it says that this is not done: {left}")),
-            _ if self
-                .reviewer
-                .as_ref()
-                .is_some_and(|one| one.not_reviewed.is_some() || !one.open.is_empty()) =>
-            {
-                self.reviewer.as_ref().map(reviewed_text)
-            }
-            _ if !self.assumed.is_empty() => Some(format!("you were asked: {}", self.assumed[0].question)),
-            _ => look(),
-        }
-    }
-
     /// Returns whether a check was run and failed.
     pub fn fails(&self) -> bool {
         self.checks.iter().any(|check| check.passed == Some(false) && !check.as_before)
@@ -244,89 +221,6 @@ impl Review {
             Taken::Whole => "It is in your folder.",
             Taken::Earlier => "An earlier version is in your folder.",
         }
-    }
-
-    /// Returns what deserves a look before all else, as (path, why).
-    pub fn look(&self) -> Vec<(String, String)> {
-        let file = |file: &FileChange| {
-            let why = match (file.fate, file.shape) {
-                (Fate::Deleted, Shape::Folder) => "the folder is deleted".to_owned(),
-                (Fate::Deleted, _) => "is deleted".to_owned(),
-                (_, Shape::Link) => format!("is a link to {}", file.target.as_deref().unwrap_or("nothing")),
-                _ if file.executable == Some(true) => "can now be run as a program".to_owned(),
-                _ if file.executable == Some(false) => "can no longer be run as a program".to_owned(),
-                _ if file.linked => "has other names (hard links), which keep the old content".to_owned(),
-                _ => return None,
-            };
-            Some((file.path.to_string(), why))
-        };
-        let mut look: Vec<_> = self.files.iter().filter_map(file).collect();
-        for file in &self.files {
-            // A file full of them is one thing to look at.
-            if let Some(first) = file.secrets.first() {
-                let more = match file.secrets.len() - 1 {
-                    0 => String::new(),
-                    more => format!(", and {more} more"),
-                };
-                let why =
-                    format!("line {} holds what looks like a secret ({}){more}", first.line, first.kind);
-                look.push((file.path.to_string(), why));
-            }
-        }
-        let mut unread = self.files.iter().filter(|file| {
-            file.fate != Fate::Deleted && file.shape == Shape::File && (file.large || file.binary)
-        });
-        if let Some(first) = unread.next() {
-            let what = match unread.count() {
-                0 => "is".to_owned(),
-                more => format!("and {} are", view::count(more as u64, "more file")),
-            };
-            let why = format!("{what} no text, or too large: taken without a look inside");
-            look.push((first.path.to_string(), why));
-        }
-        for file in &self.files {
-            if let Some(when) = file.runs {
-                look.push((file.path.to_string(), when.to_owned()));
-            }
-            if let Some(first) = file.interfaces.first() {
-                let more = file.interfaces.len() - 1;
-                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-                look.push((
-                    file.path.to_string(),
-                    format!("others may rely on {first}{more}, gone or of another form"),
-                ));
-            }
-            if let Some(first) = file.unseen.first() {
-                let more = match file.unseen.len() - 1 {
-                    0 => String::new(),
-                    more => format!(", and {}", view::count(more as u64, "further line")),
-                };
-                let place = first.line.map_or_else(|| "its name".to_owned(), |line| format!("line {line}"));
-                look.push((file.path.to_string(), format!("{place} holds {}{more}", first.what)));
-            }
-        }
-        let left_out = |left: &LeftOut| (left.path.to_string(), format!("was not in the copy: {}", left.why));
-        look.extend(self.left_out.iter().map(left_out));
-        let in_git = |kept: &InGit| {
-            (
-                kept.path.to_string(),
-                "was hidden, but git keeps it: what was committed could be read".to_owned(),
-            )
-        };
-        look.extend(self.in_git.iter().map(in_git));
-        look.extend(self.moved.iter().map(|moved| {
-            let why = match moved.system {
-                true => "packages of your machine changed since the task began",
-                // A turn begins with what is there then.
-                false => "changed since the task began; `quire revise` starts on it anew",
-            };
-            (moved.path.clone(), why.to_owned())
-        }));
-        if self.apart.git.total > 0 {
-            let paths = view::count(self.apart.git.total, "path");
-            look.push((".git".to_owned(), format!("{paths} changed, which Accept does not take")));
-        }
-        look
     }
 }
 

@@ -7,6 +7,7 @@ use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Purpose, Sandbox,
 use crate::event::{Apart, Base, Conventions, Event, Listing, Logged, Proof, Question, Verdict};
 use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
+mod alone;
 mod decided;
 
 const MINUTE: u64 = 60_000;

@@ -100,12 +100,11 @@ fn ending(path: &RelPath) -> Option<String> {
     name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map(|(_, ending)| ending.to_owned())
 }
 
-/// Data files and pages that changed, and pages that may lead to what was removed.
+/// Data files, pictures and pages that changed, and pages that may lead to what was removed.
 fn files(base: &Frozen, changed: &[&Entry]) -> io::Result<Option<CheckSpec>> {
     let is_looked_at = |entry: &&&Entry| {
         matches!(entry.now, Some(Node::File { .. }))
-            && ending(&entry.path)
-                .is_some_and(|ending| quire_sandbox::tool::WELL_FORMED_KINDS.contains(&ending.as_str()))
+            && ending(&entry.path).is_some_and(|ending| quire_sandbox::tool::has_a_form(&ending))
             && !is_lenient(&entry.path)
     };
     let mut paths: BTreeSet<RelPath> =
@@ -428,7 +427,8 @@ mod tests {
         let unit = &[("app/tests/test_a.py", "import unittest"), ("app/a.py", "")][..];
         for (files, ignored, changed, commands) in [
             (crates, &[][..], &["a/src/lib.rs"][..], &["cargo test"][..]),
-            (crates, &[], &["README.md", "a/b.png"], &[]),
+            (crates, &[], &["README.md", "a/b.png"], &["wellformed a/b.png"]),
+            (crates, &[], &["README.md", "a/b.pdf"], &[]),
             (&[("x.c", "")], &[], &["Cargo.toml", "src/lib.rs"], &["wellformed Cargo.toml"]),
             (&[("package.json", node)], &["node_modules"], &["src/a.ts"], &["npm test"]),
             (&[("package.json", node)], &[], &["src/a.ts"], &[]),

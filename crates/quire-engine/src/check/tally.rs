@@ -65,10 +65,22 @@ pub fn read(output: &str) -> Option<Tally> {
             spoke = true;
             tally.pass(u32::from(!line.contains("[no test files]") && !line.contains("[no tests to run]")));
         } else if let Some(rest) = line.strip_prefix("# pass ").or_else(|| line.strip_prefix("ℹ pass ")) {
-            spoke = true; // node --test
-            tally.pass(number(rest));
+            spoke = true; // node --test, tape
+            tally.pass(number(rest.trim_start()));
         } else if let Some(rest) = line.strip_prefix("# fail ").or_else(|| line.strip_prefix("ℹ fail ")) {
-            tally.fail(number(rest));
+            tally.fail(number(rest.trim_start()));
+        } else if let Some(rest) =
+            line.strip_prefix("Tests run: ").filter(|rest| !rest.contains("Time elapsed"))
+        {
+            spoke = true; // Maven
+            let wrong = after(rest, "Failures: ").saturating_add(after(rest, "Errors: "));
+            tally.fail(wrong);
+            tally.pass(number(rest).saturating_sub(wrong).saturating_sub(after(rest, "Skipped: ")));
+        } else if line.contains(" passing (") && line.ends_with(')') {
+            spoke = true; // mocha
+            tally.pass(number(line));
+        } else if let Some(failed) = line.strip_suffix(" failing") {
+            tally.fail(number(failed));
         } else if let Some(name) = line.strip_prefix("not ok ") {
             failing(name.split_once(" - ").map_or(name, |(_, name)| name));
         } else if let Some(rest) = line.strip_prefix("Tests:") {
@@ -133,7 +145,15 @@ mod tests {
             ("Ran 1 test in 0.000s\n\nOK", Some((1, 0, ""))),
             ("--- FAIL: TestSum (0.00s)\nFAIL\nok  \tlab/a\t0.1s", Some((1, 1, "TestSum"))),
             ("not ok 1 - adds up\n# pass 3\n# fail 1", Some((3, 1, "adds up"))),
+            ("ok 1 should be equal\n\n1..5\n# tests 5\n# pass  4\n# fail  1", Some((4, 1, ""))),
             ("Tests:       1 failed, 2 passed, 3 total", Some((2, 1, ""))),
+            ("  12 passing (34ms)\n  2 failing\n", Some((12, 2, ""))),
+            ("  1 passing (5ms)", Some((1, 0, ""))),
+            (
+                "Tests run: 2, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 0.1 s\n\
+                 Tests run: 5, Failures: 1, Errors: 1, Skipped: 1",
+                Some((2, 2, "")),
+            ),
             (
                 "✗ a.json: expected value at line 1 column 1\n1 of 2 files is not well formed",
                 Some((0, 0, "a.json")),

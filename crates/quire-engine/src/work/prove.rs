@@ -45,8 +45,6 @@ struct Ran {
 
 /// Runs that took longer are not made again for a doubt; the doubt is told.
 const AGAIN_MAX: Duration = Duration::from_secs(180);
-/// A check that took longer and passed is not run again on the same files, with the same left beside them.
-const SLOW_MS: u64 = 10_000;
 /// Texts longer than this are not looked into, in bytes.
 const TEXT_MAX: u64 = 1 << 20;
 /// Reasons that are told of one pass.
@@ -89,15 +87,10 @@ impl Work {
             scratch: self.place.dir().join("check"),
             run: None,
         };
-        let key = (sealed.snapshot, spec.command.clone());
-        let known = lock(&self.proved).get(&key).filter(|(apart, _)| *apart == sealed.apart).cloned();
-        let proof = match known {
-            Some((_, proof)) => proof,
+        let proof = match task.proved(number) {
+            Some(proof) => Proof::clone(&proof),
             None => self.prove(&ground, task, spec, found).await?,
         };
-        if proof.passed && proof.buts.is_empty() && proof.millis >= SLOW_MS {
-            lock(&self.proved).insert(key, (sealed.apart.clone(), proof.clone()));
-        }
         Ok(Event::Checked { check: number, proof })
     }
 

@@ -4,6 +4,8 @@
 //!
 //! A file that is not there is passed over, so that the same command can be run on the folder as it was before.
 
+mod image;
+
 use html5gum::{Token, Tokenizer};
 use quick_xml::events::Event;
 use saphyr_parser::Parser;
@@ -16,9 +18,13 @@ use std::path::{Component, Path, PathBuf};
 /// The command's name inside.
 pub const NAME: &str = "wellformed";
 
-/// Endings of the files that are looked at.
-pub const KINDS: &[&str] =
-    &["json", "toml", "yaml", "yml", "csv", "tsv", "xlsx", "xml", "svg", "html", "htm"];
+/// Endings of the files that are looked at, pictures apart.
+const KINDS: &[&str] = &["json", "toml", "yaml", "yml", "csv", "tsv", "xlsx", "xml", "svg", "html", "htm"];
+
+/// Returns whether files whose names have this ending, in small letters, are looked at.
+pub fn looks_at(ending: &str) -> bool {
+    KINDS.contains(&ending) || image::KINDS.contains(&ending)
+}
 
 /// Longest file that is read, in bytes; and what an XLSX may hold altogether.
 const BYTES_MAX: u64 = 64 << 20;
@@ -64,6 +70,7 @@ fn problems(path: &Path) -> Vec<String> {
         "tsv" => csv(&content, Some(b'\t')),
         "xlsx" => xlsx(&content),
         "xml" | "svg" => xml(&content),
+        picture if image::KINDS.contains(&picture) => image::problem(picture, &content),
         "toml" | "yaml" | "yml" | "html" | "htm" => match std::str::from_utf8(&content) {
             Err(error) => Err(format!("it is not UTF-8 from byte {} on", error.valid_up_to())),
             Ok(text) if ending == "toml" => toml(text),

@@ -230,6 +230,24 @@ E"#,
         "%PDF-",
     ),
     row(
+        "office documents",
+        "are looked at page by page: letters, tables and slides, old and new",
+        &["libreoffice-writer-nogui", "libreoffice-calc-nogui", "libreoffice-impress-nogui", "poppler-utils"],
+        r#"printf '<html><body><h1>A letter</h1><p>of some length</p></body></html>' > a.html; printf 'a,b\n1,2\n' > t.csv
+           page() { printf '<draw:page draw:name="p%s"/>' 1 2; }
+           printf '<office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0" office:version="1.2" office:mimetype="application/vnd.oasis.opendocument.presentation"><office:body><office:presentation>%s</office:presentation></office:body></office:document>' "$(page)" > s.fodp
+           to() { soffice --headless --convert-to "$1" "$2" > /tmp/log 2>&1 || { tail -20 /tmp/log; false; }; }
+           to docx:'MS Word 2007 XML' a.html; to odt a.docx; to rtf a.docx; to doc a.docx; to xlsx t.csv; to ods t.csv; to pptx s.fodp; to odp s.fodp
+           for document in a.docx a.odt a.rtf a.doc t.xlsx t.ods s.pptx s.odp; do
+               mkdir "/tmp/$document"
+               glance --request "{\"target\":\"$document\",\"widths\":[1280],\"page\":1,\"into\":\"/tmp/$document\"}"
+               grep -o "$document: [0-9]* pages* when printed" "/tmp/$document/report.json" || cat "/tmp/$document/report.json"
+               ls "/tmp/$document" | grep -c png
+           done | tr '\n' ' '"#,
+        "a.docx: 1 page when printed 1 a.odt: 1 page when printed 1 a.rtf: 1 page when printed 1 a.doc: 1 page when printed 1 \
+         t.xlsx: 1 page when printed 1 t.ods: 1 page when printed 1 s.pptx: 2 pages when printed 2 s.odp: 2 pages when printed 2",
+    ),
+    row(
         "Chromium",
         "takes a screenshot of a file and of a local server's page, its own sandbox off",
         &["chromium", "python3"],

@@ -3,15 +3,16 @@
 use crate::cmd::{Face, print_json};
 use crate::error::{Exit, Failure};
 use crate::terminal::{Look, clean, print, took};
-use quire_core::Task;
 use quire_core::charter::CheckSpec;
 use quire_core::event::Proof;
 use quire_core::task::Version;
 use quire_core::view::{CheckRow, Review};
-use quire_engine::Quire;
+use quire_core::{Hash, Task};
+use quire_engine::blob::BlobError;
+use quire_engine::{EngineError, Quire};
 use serde_json::json;
-use std::fs::{self, DirBuilder};
-use std::io;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -36,27 +37,25 @@ pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Fa
     // A folder of its own, so that nothing of the person's is written over.
     DirBuilder::new().mode(0o755).create(dir).map_err(unwritten)?;
     let plain = Look { terminal: false, color: false, width: 100 };
+    let json = serde_json::to_vec_pretty(&json!({"v": 1, "task": id, "review": review}));
     let mut files = vec![
-        ("summary.txt".to_owned(), summary(&review, &task, &plain).into_bytes()),
-        (
-            "review.json".to_owned(),
-            serde_json::to_vec_pretty(&json!({"v": 1, "task": id, "review": review}))
-                .map_err(io::Error::from)
-                .map_err(unwritten)?,
-        ),
-        ("changes.diff".to_owned(), diff),
+        Written::of("summary.txt", summary(&review, &task, &plain).into_bytes()),
+        Written::of("review.json", json.map_err(io::Error::from).map_err(unwritten)?),
+        Written::of("changes.diff", diff),
     ];
     if let Some(version) = task.version() {
-        files.extend(checks(quire, version)?);
-        files.extend(pictures(quire, version)?);
+        files.extend(checks(version));
+        files.extend(pictures(version));
     }
-    let written = files.iter().try_for_each(|(name, content)| fs::write(dir.join(name), content));
-    if let Err(error) = written {
+    if let Err(error) = files.iter().try_for_each(|file| file.write(quire, dir)) {
         // Made here, and in the way of the next try.
         let _ = fs::remove_dir_all(dir);
-        return Err(unwritten(error));
+        return Err(match error {
+            Unwritten::Blob(error) => EngineError::from(error).into(),
+            Unwritten::File(error) => unwritten(error),
+        });
     }
-    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     if face.json {
         print_json(json!({"task": id, "evidence": dir, "files": names}))?;
     } else {
@@ -73,35 +72,56 @@ fn summary(review: &Review, task: &Task, look: &Look) -> String {
     )
 }
 
-/// Returns a file for each check that was run.
-fn checks(quire: &Quire, version: &Version) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let mut files = vec![];
-    for (n, (spec, proof)) in version.checks.iter().zip(&version.proofs).enumerate() {
-        let whole = match &proof.whole {
-            Some(hash) => quire.store().blobs().get(hash).map_err(quire_engine::EngineError::from)?,
-            None => proof.output.clone().into_bytes(),
-        };
-        let mut content = facts(spec, proof).into_bytes();
-        content.extend(whole);
-        files.push((format!("check-{}-{}.txt", n + 1, plain_name(&spec.name)), content));
+/// A file of the evidence. What is kept as a blob may be of any size, and is never in memory as a whole.
+struct Written {
+    name: String,
+    head: Vec<u8>,
+    then: Option<Hash>,
+}
+
+enum Unwritten {
+    Blob(BlobError),
+    File(io::Error),
+}
+
+impl Written {
+    fn of(name: &str, head: Vec<u8>) -> Written {
+        Written { name: name.to_owned(), head, then: None }
     }
-    Ok(files)
+
+    fn write(&self, quire: &Quire, dir: &Path) -> Result<(), Unwritten> {
+        let mut file = File::create_new(dir.join(&self.name)).map_err(Unwritten::File)?;
+        file.write_all(&self.head).map_err(Unwritten::File)?;
+        if let Some(blob) = &self.then {
+            let mut content = quire.store().blobs().open(blob).map_err(Unwritten::Blob)?;
+            // A spoilt one is told at its end.
+            io::copy(&mut content, &mut file).map_err(Unwritten::File)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a file for each check that was run.
+fn checks(version: &Version) -> impl Iterator<Item = Written> {
+    version.checks.iter().zip(&version.proofs).enumerate().map(|(n, (spec, proof))| {
+        let mut head = facts(spec, proof);
+        if proof.whole.is_none() {
+            head.push_str(&proof.output);
+        }
+        let name = format!("check-{}-{}.txt", n + 1, plain_name(&spec.name));
+        Written { name, head: head.into_bytes(), then: proof.whole }
+    })
 }
 
 /// Returns what the agent was shown of what it made.
-fn pictures(quire: &Quire, version: &Version) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let all = version.looks.iter().enumerate().flat_map(|(n, look)| {
-        let row =
-            move |(at, picture)| (format!("look-{}-{}-{}", n + 1, plain_name(&look.target), at + 1), picture);
-        look.pictures.iter().enumerate().map(row)
-    });
-    let mut files = vec![];
-    for (name, picture) in all {
-        let content = quire.store().blobs().get(&picture.blob).map_err(quire_engine::EngineError::from)?;
-        let ending = picture.media_type.rsplit('/').next().unwrap_or("png");
-        files.push((format!("{name}.{}", plain_name(ending)), content));
-    }
-    Ok(files)
+fn pictures(version: &Version) -> impl Iterator<Item = Written> {
+    version.looks.iter().enumerate().flat_map(|(n, look)| {
+        look.pictures.iter().enumerate().map(move |(at, picture)| {
+            let ending = plain_name(picture.media_type.rsplit('/').next().unwrap_or("png"));
+            let name = format!("look-{}-{}-{}.{ending}", n + 1, plain_name(&look.target), at + 1);
+            Written { name, head: vec![], then: Some(picture.blob) }
+        })
+    })
 }
 
 fn facts(spec: &CheckSpec, proof: &Proof) -> String {

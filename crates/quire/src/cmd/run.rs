@@ -120,12 +120,18 @@ fn accepted_if_proved(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failu
     if face.json {
         let (mut object, mut exit) = follow::end_json(quire, id)?;
         if is_ready(exit)? {
-            match accept_if_proved(quire, id)? {
-                Accepted::Nothing => {}
-                Accepted::Written(written) => object["accepted"] = json!(written),
-                Accepted::Left(why) => {
+            match accept_if_proved(quire, id) {
+                Ok(Accepted::Nothing) => {}
+                Ok(Accepted::Written(written)) => object["accepted"] = json!(written),
+                Ok(Accepted::Left(why)) => {
                     object["not_accepted"] = json!(why);
                     exit = Exit::NeedsYou;
+                }
+                // What came of the task is told all the same.
+                Err(failure) => {
+                    object["not_accepted"] = json!(failure.what);
+                    print_json(object)?;
+                    return Err(failure);
                 }
             }
         }

@@ -224,6 +224,7 @@ const KINDS: &[Kind] = &[
     ("YAML", &[], "echo 'a: [1' > a.yaml", "wellformed a.yaml"),
     ("CSV", &[], "printf 'a,b\\n1\\n' > a.csv", "wellformed a.csv"),
     ("XLSX", &[], "echo no > a.xlsx", "wellformed a.xlsx"),
+    ("a picture", &[], "echo no > a.png", "wellformed a.png"),
     ("a page", &[], "echo '<a href=gone.html>x</a>' > index.html", "wellformed index.html"),
     ("a page's console", &[], "echo '<script>nope()</script>' > index.html", "glance index.html"),
     (
@@ -393,7 +394,7 @@ fn a_new_test_is_tried_on_the_old_code() {
 #[test]
 fn a_folder_of_notes_has_no_checks_and_found_ones_can_be_left_out() {
     for (arguments, agent, checks) in [
-        (&["note it"][..], "echo more > notes.md; echo x > picture.png", 0),
+        (&["note it"][..], "echo more > notes.md; echo x > paper.pdf", 0),
         (&["note it", "--check", "none"], "echo '{' > a.json", 0),
         (&["note it", "-c", "checks.found=false"], "echo '{' > a.json", 0),
         (&["note it", "--check", "none", "--check", "true"], "echo '{' > a.json", 1),
@@ -407,6 +408,10 @@ fn a_folder_of_notes_has_no_checks_and_found_ones_can_be_left_out() {
         assert_eq!(review["checks"].as_array().unwrap().len(), checks, "{arguments:?}");
     }
 }
+
+/// Two pixels by two.
+const PICTURE: &str = "echo right > answer; echo iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGM8IafBwMDAxMDAwMDAAAANcgESOXKF8gAAAABJRU5ErkJggg== \
+                       | base64 -d > a.png";
 
 #[test]
 fn it_is_accepted_by_itself_only_where_all_is_proved() {
@@ -438,6 +443,13 @@ fn it_is_accepted_by_itself_only_where_all_is_proved() {
         ),
         ("echo right > answer; echo true > t.sh", "Done.", "sh t.sh", Some("only since the agent changed")),
         ("echo right > answer", "Done.", "none", Some("it is not checked")),
+        (PICTURE, "Done.", "grep right answer", None),
+        (
+            "echo right > answer; head -c 9 /dev/zero > a.bin",
+            "Done.",
+            "grep right answer",
+            Some("a.bin is no text, or too large"),
+        ),
     ] {
         let stage = Stage::set();
         stage.file("old", "old\n");
@@ -453,8 +465,8 @@ fn it_is_accepted_by_itself_only_where_all_is_proved() {
         script.use_model(&model, Wire::Chat);
         let json = script.quire(&["do it", "--check", check, "--accept-if-checks-pass", "--json"]);
         let lines = json.lines();
-        let last = lines.last().expect("an object").clone();
-        assert_eq!(lines.iter().filter(|line| line.get("review").is_some()).count(), 1, "{}", json.out);
+        let [last] = lines.as_slice() else { panic!("one object: {}", json.out) };
+        assert!(last["review"].is_object(), "{last}");
         match refused {
             None => assert!(last["accepted"]["files"].is_array() && json.code == Some(0), "{last}"),
             Some(why) => {
@@ -500,4 +512,43 @@ fn what_quire_saw_can_be_sent_on() {
     assert!(fs::read_to_string(dir.join("changes.diff")).unwrap().contains("+right"));
     // What is there is never written over.
     stage.quire(&["review", "1", "--evidence", dir.to_str().unwrap()]).exits(2).tells(&["cannot be written"]);
+}
+
+/// What a slow check said of the last version: something else each time it runs.
+fn said(stage: &Stage, version: u64) -> String {
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert_eq!(review["version"], version, "{review}");
+    assert_eq!(review["checks"][0]["outcome"], "passes", "{review}");
+    review["checks"][0]["output"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_slow_one_runs_again_only_where_something_is_different_whoever_drives() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("echo right > answer"),
+        say("It is right."),
+        say("It is still right."),
+        shell("echo right, and more > answer"),
+        say("There is more."),
+        shell("echo right > answer"),
+        say("As it was."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    let slow = "sleep 10.1; grep right answer && cat /proc/sys/kernel/random/uuid";
+    stage.quire(&["run", "answer", "--check", slow]).exits(0);
+    let first = said(&stage, 1);
+    stage.host().kill();
+    let mut last = first.clone();
+    for (version, words, is_again) in [(2, "is it?", true), (3, "more", false), (4, "as it was", true)] {
+        stage.quire(&["revise", "1", words]);
+        stage.quire(&["watch", "1"]).exits(0);
+        let now = said(&stage, version);
+        assert_eq!(now == first, is_again, "{words}: {now}, and {first} at first");
+        last = now;
+    }
+    assert_eq!(last, first, "what was proved before stands again");
+    // The person's own change makes other files of it.
+    fs::write(stage.folder.join("mine"), "mine\n").unwrap();
+    stage.quire(&["accept", "1"]).exits(0);
 }

@@ -3,6 +3,7 @@
 use crate::browser::Browser;
 use crate::model::{Answer, Asked, Model, Wire, call, say, shell};
 use crate::stage::Stage;
+use quire_core::Event;
 use serde_json::{Value, json};
 
 const FILES: &str = "seq 30 | sed 's/^/price /' > prices.txt; echo 'total = 466' >> prices.txt";
@@ -116,5 +117,75 @@ fn nothing_waits_for_a_reviewer_and_few_lines_have_none() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_host_that_is_killed_while_the_reviewer_is_asked_asks_again_and_its_findings_go_back_once() {
+    let worker = |asked: &Asked| match asked.answered {
+        0 => shell(FILES),
+        1 => say("I listed them."),
+        2 => shell("sed -i 's/466/465/' prices.txt"),
+        _ => say("I mended the total."),
+    };
+    let read = |line: u32| call("read", json!({"path": "prices.txt", "offset": line}));
+    let reviewer = move |asked: &Asked| match asked.answered {
+        0 => read(1),
+        1 => read(31),
+        2 => say("Finding: wrong | prices.txt:31 | The total is 465."),
+        _ => say("No findings."),
+    };
+    let (stage, model) = (Stage::set(), both(worker, reviewer));
+    stage.use_model(&model, Wire::Chat);
+    // Of the two conversations only the reviewer's comes that far before anything goes back.
+    model.hold_from(2);
+    let follower = stage.start(&[WORDS, "-c", "review_model=lab/eyes", "--check", "true"]);
+    for times in 1..=2 {
+        model.wait_for(2, times);
+        stage.host().kill();
+    }
+    model.wait_for(2, 3);
+    model.let_go();
+    let ended = follower.end().exits(0);
+    let asked = model.asked();
+    let (seen, worked): (Vec<&Asked>, Vec<&Asked>) = asked.iter().partition(|asked| is_reviewer(asked));
+    let nth: Vec<usize> = seen.iter().map(|asked| asked.answered).collect();
+    assert_eq!(nth, [0, 1, 2, 2, 2, 3], "asked again, from where it was");
+    assert!(seen[2].items == seen[3].items && seen[3].items == seen[4].items, "with the same words");
+    let told = |asked: &Asked| asked.words.iter().filter(|words| words.contains("A reviewer")).count();
+    assert_eq!(told(worked.last().unwrap()), 1, "{:?}", worked.last().unwrap().words);
+    let reviewer = reviewer_of(&stage);
+    assert_eq!((&reviewer["mended"], &reviewer["open"]), (&json!(1), &json!([])), "{reviewer}");
+    assert_eq!(ended.err.matches("A reviewer found 1 thing").count(), 1, "{}", ended.err);
+    let log = stage.log(1);
+    let count = |is: fn(&Event) -> bool| log.iter().filter(|logged| is(&logged.event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Taken { .. })), 3);
+    assert_eq!(count(|event| matches!(event, Event::ReviewerAsked { .. })), 6);
+    assert_eq!(count(|event| matches!(event, Event::ReviewerReplied { .. })), 4);
+}
+
+/// A request of some ten kB may come to ten dollars, each byte of it a token.
+const DEAR_EYES: &str = "[providers.lab.models.lab-model]\noutput_tokens = 100\nprice = { input = 1, output = 1 }\n\
+                         [providers.lab.models.eyes]\noutput_tokens = 100\nprice = { input = 1000, output = 1000 }\n";
+
+#[test]
+fn a_review_that_no_budget_has_room_for_is_not_asked_and_the_version_says_so() {
+    let day = ["--budget", "50", "-c", "budget.day_usd=1"];
+    for (budget, of) in [(&["--budget", "1"][..], "task's"), (&day[..], "day's")] {
+        let worker = |asked: &Asked| if asked.answered == 0 { shell(FILES) } else { say("Done.") };
+        let (stage, model) = (Stage::set(), both(worker, |_| say("No findings.")));
+        stage.configure(&model, Wire::Chat, DEAR_EYES);
+        let run = ["do it", "-c", "review_model=lab/eyes", "--check", "true", "--accept-if-checks-pass"];
+        let why = format!("not reviewed by lab/eyes: the {of} budget had no room for it");
+        stage.quire(&[&run[..], budget].concat()).exits(3).tells(&[&why]);
+        assert_eq!(
+            (stage.state(1).as_str(), stage.json(&["review", "1"])["review"]["version"].clone()),
+            ("ready", json!(1))
+        );
+        assert!(!model.asked().iter().any(is_reviewer), "{of}: it costs nothing");
+        let shown = stage.quire(&["review", "1"]).exits(0).out;
+        assert!(shown.contains(&format!("REVIEW  {why}")), "{shown}");
+        // A person may take it all the same.
+        stage.quire(&["accept", "1"]).exits(0);
     }
 }

@@ -3,17 +3,20 @@
 //!
 //! Files are shown as a server would serve them, under a name that leads nowhere else, because a page that is opened from a
 //! file may not do what it may when it is served.
+//!
+//! A page may never get quiet, so it is not waited for until it does: what it does until a moment after it has loaded counts, by
+//! the times that the browser itself gives its messages, and what is the same but for numbers counts once.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Names that it goes by.
 pub(crate) const PROGRAMS: &[&str] =
@@ -24,6 +27,11 @@ const SITE: &str = "http://folder.localhost/";
 /// Longest time that a page may take until it has loaded, and any answer of the browser's.
 const LOAD_MAX: Duration = Duration::from_secs(15);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// How long after it has loaded what a page does still counts. One that makes an error in the last part of that goes on.
+const COUNTED: Duration = Duration::from_millis(500);
+const AT_THE_END: Duration = Duration::from_millis(150);
+/// More errors than these are not listened to.
+const HEARD_MAX: usize = 1_000;
 /// How long a page that has loaded may go on changing before it is looked at.
 const SETTLE: &str = "Promise.race([new Promise(done => setTimeout(done, 3000)), document.fonts.ready.then(() => new Promise(done => \
                       requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 150)))))])";
@@ -61,14 +69,52 @@ pub(crate) struct Browser {
     to: ChildStdin,
     from: Receiver<Value>,
     last: u64,
+    /// The tab that is looked at, and what leads to it.
+    tab: String,
     session: String,
+    has_looked: bool,
     /// Its files, which go with it.
     _home: Home,
     /// Where a page's files come from.
     root: PathBuf,
-    errors: BTreeSet<String>,
+    errors: Errors,
     elsewhere: BTreeSet<String>,
-    loaded: bool,
+    /// When the page had loaded.
+    loaded: Option<SystemTime>,
+}
+
+/// What went wrong in a page, in the order in which it is told.
+#[derive(Default)]
+struct Errors {
+    /// By what it is without numbers, the words of the first of its kind and the time of each in milliseconds.
+    all: BTreeMap<String, (String, Vec<f64>)>,
+    heard: usize,
+}
+
+impl Errors {
+    /// `key`: what it is, where its numbers do not count.
+    fn add(&mut self, key: &str, told: String, at_ms: Option<f64>) {
+        self.heard += 1;
+        if self.heard <= HEARD_MAX {
+            let kind = self.all.entry(key.to_owned()).or_insert_with(|| (told, vec![]));
+            kind.1.push(at_ms.unwrap_or(0.0));
+        }
+    }
+
+    fn told(&self, until_ms: f64) -> Vec<String> {
+        let kinds = self.all.values().filter(|(_, times)| times.iter().any(|at| *at <= until_ms));
+        let mut told: Vec<String> = kinds.map(|(words, _)| words.clone()).collect();
+        if told.len() > ERRORS_MAX {
+            told.truncate(ERRORS_MAX);
+            told.push("and more".to_owned());
+        }
+        let late = until_ms - AT_THE_END.as_millis() as f64;
+        let again = |times: &[f64]| times.len() > 1 && times.iter().any(|at| (late..=until_ms).contains(at));
+        if self.heard > HEARD_MAX || self.all.values().any(|(_, times)| again(times)) {
+            told.push("it kept on making errors".to_owned());
+        }
+        told
+    }
 }
 
 struct Home(PathBuf);
@@ -135,28 +181,41 @@ impl Browser {
             to,
             from,
             last: 0,
+            tab: String::new(),
             session: String::new(),
+            has_looked: false,
             _home: home,
             root: root.to_owned(),
-            errors: BTreeSet::new(),
+            errors: Errors::default(),
             elsewhere: BTreeSet::new(),
-            loaded: false,
+            loaded: None,
         };
-        let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?;
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
-        browser.session = browser.ask("Target.attachToTarget", attach)?["sessionId"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        browser.open_tab()?;
+        Ok(browser)
+    }
+
+    /// Opens a tab in place of the one before, of which nothing is heard from then on.
+    fn open_tab(&mut self) -> io::Result<()> {
+        let before = std::mem::take(&mut self.tab);
+        self.session = String::new();
+        let target = self.ask("Target.createTarget", json!({"url": "about:blank"}))?;
+        self.tab = target["targetId"].as_str().unwrap_or_default().to_owned();
+        if !before.is_empty() {
+            self.send("Target.closeTarget", json!({"targetId": before}))?;
+        }
+        let attached = self.ask("Target.attachToTarget", json!({"targetId": self.tab, "flatten": true}))?;
+        self.session = attached["sessionId"].as_str().unwrap_or_default().to_owned();
         for (method, input) in [
             ("Page.enable", json!({})),
             ("Runtime.enable", json!({})),
             ("Log.enable", json!({})),
             ("Fetch.enable", json!({"patterns": [{"urlPattern": format!("{SITE}*")}]})),
         ] {
-            browser.ask(method, input)?;
+            self.ask(method, input)?;
         }
-        Ok(browser)
+        (self.errors, self.loaded) = (Errors::default(), None);
+        self.elsewhere.clear();
+        Ok(())
     }
 
     /// Returns the address of a file of the folder.
@@ -175,34 +234,36 @@ impl Browser {
 
     /// Opens `address` and returns what it looks like at these widths; `prints`: and on how many pages.
     pub(crate) fn look(&mut self, address: &str, widths: &[u32], prints: bool) -> io::Result<Seen> {
-        self.errors.clear();
-        self.elsewhere.clear();
-        self.loaded = false;
+        if self.has_looked {
+            self.open_tab()?;
+        }
+        self.has_looked = true;
         self.window(widths.first().copied().unwrap_or(1280))?;
         let opened = self.ask("Page.navigate", json!({ "url": address }))?;
         if let Some(error) = opened["errorText"].as_str() {
             return Err(io::Error::other(format!("{address}: {error}")));
         }
         let until = Instant::now() + LOAD_MAX;
-        while !self.loaded {
-            match self.from.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(message) => self.hear(&message)?,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.errors.insert(format!("it had not loaded after {} s", LOAD_MAX.as_secs()));
-                    break;
-                }
-                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
-            }
+        while self.loaded.is_none() && self.errors.heard <= HEARD_MAX && self.hear_until(until)? {}
+        let has_loaded = self.loaded.is_some();
+        if !has_loaded {
+            // A script that does not end would keep everything waiting.
+            self.send("Runtime.terminateExecution", json!({}))?;
         }
-        self.settle()?;
+        let counted =
+            self.loaded.unwrap_or_else(SystemTime::now) + if has_loaded { COUNTED } else { Duration::ZERO };
+        let rest = counted.duration_since(SystemTime::now()).unwrap_or_default();
+        let until = Instant::now() + rest;
+        while self.hear_until(until)? {}
         let mut shots = vec![];
         for (n, width) in widths.iter().enumerate() {
             if n > 0 {
                 self.window(*width)?;
-                self.settle()?;
             }
+            self.settle()?;
             shots.push(self.shot(*width)?);
         }
+        // What it said in time has come when this is answered.
         let title = self.evaluate("document.title")?.as_str().unwrap_or_default().to_owned();
         let pages = match prints {
             true => {
@@ -213,9 +274,11 @@ impl Browser {
             }
             false => None,
         };
-        let mut errors: Vec<String> = self.errors.iter().take(ERRORS_MAX).cloned().collect();
-        if self.errors.len() > ERRORS_MAX {
-            errors.push(format!("and {} more", self.errors.len() - ERRORS_MAX));
+        let until_ms =
+            counted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1_000.0;
+        let mut errors = self.errors.told(until_ms);
+        if !has_loaded && self.errors.heard <= HEARD_MAX {
+            errors.push(format!("it had not loaded after {} s", LOAD_MAX.as_secs()));
         }
         let elsewhere = self.elsewhere.iter().take(ERRORS_MAX).cloned().collect();
         Ok(Seen { title, errors, elsewhere, shots, pages })
@@ -231,9 +294,28 @@ impl Browser {
         self.evaluate(SETTLE).map(drop)
     }
 
+    /// Returns what an expression comes to; nothing where the page went elsewhere meanwhile.
     fn evaluate(&mut self, expression: &str) -> io::Result<Value> {
         let input = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        Ok(self.ask("Runtime.evaluate", input)?["result"]["value"].clone())
+        match self.ask("Runtime.evaluate", input) {
+            Ok(answer) => Ok(answer["result"]["value"].clone()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(Value::Null),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hears the next message. Returns false where none came before the time is over.
+    fn hear_until(&mut self, until: Instant) -> io::Result<bool> {
+        let left = until.saturating_duration_since(Instant::now());
+        // However much is said: when the time is over it is over.
+        if left.is_zero() {
+            return Ok(false);
+        }
+        match self.from.recv_timeout(left) {
+            Ok(message) => self.hear(&message).map(|()| true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
     }
 
     fn shot(&mut self, width: u32) -> io::Result<Shot> {
@@ -259,14 +341,17 @@ impl Browser {
         let id = self.send(method, input)?;
         let until = Instant::now() + ANSWER_MAX;
         loop {
-            let message = self.from.recv_timeout(until.saturating_duration_since(Instant::now()));
-            let message = message.map_err(|error| match error {
-                RecvTimeoutError::Timeout => io::Error::other("the browser does not answer"),
-                RecvTimeoutError::Disconnected => gone(),
-            })?;
+            let left = until.saturating_duration_since(Instant::now());
+            let message = match self.from.recv_timeout(left) {
+                Ok(message) if !left.is_zero() => message,
+                Err(RecvTimeoutError::Disconnected) => return Err(gone()),
+                _ => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not come to rest")),
+            };
             if message["id"].as_u64() == Some(id) {
                 return match message["error"]["message"].as_str() {
-                    Some(error) => Err(io::Error::other(format!("{method}: {error}"))),
+                    Some(error) => {
+                        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{method}: {error}")))
+                    }
                     None => Ok(message["result"].clone()),
                 };
             }
@@ -288,8 +373,12 @@ impl Browser {
 
     fn hear(&mut self, message: &Value) -> io::Result<()> {
         let about = &message["params"];
+        if message["sessionId"].as_str().unwrap_or_default() != self.session {
+            return Ok(());
+        }
+        let heard = self.errors.heard;
         match message["method"].as_str().unwrap_or_default() {
-            "Page.loadEventFired" => self.loaded = true,
+            "Page.loadEventFired" => self.loaded = self.loaded.or_else(|| Some(SystemTime::now())),
             "Page.javascriptDialogOpening" => {
                 self.send("Page.handleJavaScriptDialog", json!({"accept": false}))?;
             }
@@ -298,7 +387,8 @@ impl Browser {
                 let text = details["exception"]["description"].as_str().or(details["text"].as_str());
                 let place = place(details["url"].as_str(), details["lineNumber"].as_u64());
                 let text = text.unwrap_or("an exception").lines().next().unwrap_or_default();
-                self.errors.insert(format!("{text}{place}"));
+                let key = format!("{}{place}", without_numbers(text));
+                self.errors.add(&key, format!("{text}{place}"), about["timestamp"].as_f64());
             }
             "Runtime.consoleAPICalled"
                 if ["error", "assert"].contains(&about["type"].as_str().unwrap_or_default()) =>
@@ -307,7 +397,9 @@ impl Browser {
                 let words: Vec<String> = words.map(word).collect();
                 let frame = &about["stackTrace"]["callFrames"][0];
                 let place = place(frame["url"].as_str(), frame["lineNumber"].as_u64());
-                self.errors.insert(format!("console: {}{place}", words.join(" ")));
+                let text = format!("console: {}", words.join(" "));
+                let key = format!("{}{place}", without_numbers(&text));
+                self.errors.add(&key, format!("{text}{place}"), about["timestamp"].as_f64());
             }
             "Log.entryAdded" if about["entry"]["level"] == "error" => {
                 let entry = &about["entry"];
@@ -316,7 +408,8 @@ impl Browser {
                 // A browser asks for it whether a page names it or not.
                 if elsewhere.is_none() && !url.ends_with("/favicon.ico") {
                     let text = entry["text"].as_str().unwrap_or_default();
-                    self.errors.insert(format!("{text}{}", place(Some(url), entry["lineNumber"].as_u64())));
+                    let told = format!("{text}{}", place(Some(url), entry["lineNumber"].as_u64()));
+                    self.errors.add(&without_numbers(&told), told, entry["timestamp"].as_f64());
                 }
                 self.elsewhere.extend(elsewhere);
             }
@@ -332,6 +425,11 @@ impl Browser {
                 self.send("Fetch.fulfillRequest", answer)?;
             }
             _ => {}
+        }
+        if (heard..self.errors.heard).contains(&HEARD_MAX) {
+            for method in ["Runtime.terminateExecution", "Runtime.disable", "Log.disable"] {
+                self.send(method, json!({}))?;
+            }
         }
         Ok(())
     }
@@ -380,6 +478,10 @@ fn place(url: Option<&str>, line: Option<u64>) -> String {
         Some(line) => format!(" ({file}, line {})", line + 1),
         None => format!(" ({file})"),
     }
+}
+
+fn without_numbers(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 fn word(argument: &Value) -> String {

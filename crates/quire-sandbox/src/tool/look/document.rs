@@ -51,8 +51,9 @@ pub(crate) fn to_pdf(path: &Path, into: &Path) -> io::Result<PathBuf> {
 fn run(command: &mut Command) -> io::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let done = command.stdin(Stdio::null()).output();
+    let belongs_to = if program == "soffice" { "LibreOffice" } else { "poppler" };
     let done = done.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => io::Error::other(format!("{program} is not installed here")),
+        io::ErrorKind::NotFound => io::Error::other(format!("{belongs_to} is not installed here")),
         _ => error,
     })?;
     if !done.status.success() {

@@ -57,18 +57,22 @@ fn check(pages: &[&str]) -> i32 {
         let _ = writeln!(out, "there is no browser here");
         return 127;
     };
-    let mut browser = match Browser::start(&program, Path::new(".")) {
-        Ok(browser) => browser,
-        Err(error) => {
-            let _ = writeln!(out, "the browser did not start: {error}");
-            return 127;
-        }
-    };
-    let (mut seen, mut wrong) = (0, 0);
+    let (mut browser, mut seen, mut wrong) = (None, 0, 0);
     for page in pages.iter().filter(|page| Path::new(page).is_file()) {
+        let mut running = match browser.take().map_or_else(|| Browser::start(&program, Path::new(".")), Ok) {
+            Ok(running) => running,
+            Err(error) => {
+                let _ = writeln!(out, "the browser did not start: {error}");
+                return 127;
+            }
+        };
         seen += 1;
-        let errors = match browser.look(&Browser::address(Path::new(page)), &[], false) {
-            Ok(seen) => seen.errors,
+        let errors = match running.look(&Browser::address(Path::new(page)), &[], false) {
+            Ok(seen) => {
+                browser = Some(running);
+                seen.errors
+            }
+            // Whatever the page does goes on in there: the next one gets a browser of its own.
             Err(error) => vec![error.to_string()],
         };
         wrong += usize::from(!errors.is_empty());
