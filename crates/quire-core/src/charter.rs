@@ -12,6 +12,9 @@ use std::path::PathBuf;
 pub struct Charter {
     /// Absolute, canonical folders; the first is the task's folder, further ones came by `--add-dir`. Never empty.
     pub folders: Vec<PathBuf>,
+    /// The first folder is one that the task was given in place of none: it is there once something is accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_folder: bool,
     /// Absent: none was found yet; the task waits with its words kept, and a resume brings one.
     pub model: Option<Model>,
     /// What takes its place, in this order, when it does not answer.
@@ -50,6 +53,13 @@ pub enum Purpose {
     Plan,
     /// An answer; nothing that is done to find it is kept.
     Answer,
+}
+
+impl Charter {
+    /// Returns whether folder `number` may be missing, which is as if it were empty.
+    pub fn may_lack(&self, number: usize) -> bool {
+        self.new_folder && number == 0
+    }
 }
 
 impl Purpose {

@@ -66,6 +66,7 @@ fn samples() -> Vec<Event> {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     let secret = SecretRule { name: "GITHUB_TOKEN".into(), hosts: vec!["api.github.com".into()] };
     let connected = Charter {

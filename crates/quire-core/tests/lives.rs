@@ -95,6 +95,7 @@ fn charter(checks: usize, fallbacks: usize) -> Charter {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     }
 }
 

@@ -135,6 +135,7 @@ fn opened(folder: &Path) -> Event {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }

@@ -7,6 +7,7 @@
 
 use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Outcome, Report, part};
 use crate::live;
+use crate::new_folder::NewFolder;
 use crate::once;
 use crate::quire::{CLEARED, EngineError, Quire, WRITTEN, is_own};
 use crate::snapshot;
@@ -60,6 +61,8 @@ impl Quire {
     pub fn accept(&self, id: u64, choice: &Choice) -> Result<Written, EngineError> {
         let proposal = self.propose(id, choice)?;
         let Proposal { task, version, .. } = &proposal;
+        let _folder = NewFolder::made(&task.charter)
+            .map_err(|why| AcceptError::Open { folder: task.charter.folders[0].clone(), why })?;
         let mut plan = self.plan(&proposal)?;
         let built = proposal.built(plan.merged());
         self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
@@ -297,6 +300,7 @@ impl Quire {
             return Err(EngineError::Not { task: id, why: WRITTEN });
         }
         let number = number as u32;
+        let _folder = NewFolder::of(&task.charter);
         let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs()).map_err(edited)?;
         let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
         self.begin_writing(&task, Event::Undoing { accept: number })?;

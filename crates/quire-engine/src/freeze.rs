@@ -11,6 +11,7 @@
 //! folders/ID/state-N.json what the copy at N is made of; small
 //! folders/ID/manifest     the stat of every path as last copied (`manifest.rs`); names its N
 //! folders/ID/new/         a layer being made; worthless after a crash
+//! folders/ID/missing/     empty; what a folder that is not there yet is copied from
 //! ```
 //!
 //! A layer is made durable before the manifest that names it is renamed into place, so a crash leaves the old copy or the
@@ -42,7 +43,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use walk::{Entry, Given, Listed, Walk, walk};
@@ -150,6 +151,29 @@ pub fn freeze_at_most(
     most: u64,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Frozen, FreezeError> {
+    freeze_with(home, folder, most, progress, &|_| Rooted::open(folder))
+}
+
+/// Returns the copy of a folder that is not there, which is empty.
+pub fn freeze_missing(home: &Path, folder: &Path) -> Result<Frozen, FreezeError> {
+    let empty = |dir: &Path| {
+        let empty = dir.join("missing");
+        match std::fs::DirBuilder::new().mode(0o755).create(&empty) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Rooted::open(&empty),
+        }
+    };
+    freeze_with(home, folder, u64::MAX, &|_, _| {}, &empty)
+}
+
+/// As [`freeze_at_most`], of what `open` opens; it is given the directory of the folder's copies.
+fn freeze_with(
+    home: &Path,
+    folder: &Path,
+    most: u64,
+    progress: &(dyn Fn(u64, u64) + Sync),
+    open_root: &dyn Fn(&Path) -> io::Result<Rooted>,
+) -> Result<Frozen, FreezeError> {
     let home_error = |why| FreezeError::Home { home: home.to_owned(), why };
     let (id, dir, _lock) = loop {
         let (id, dir) = place_for(home, folder).map_err(home_error)?;
@@ -164,7 +188,7 @@ pub fn freeze_at_most(
         }
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
-    let root = Rooted::open(folder).map_err(folder_error)?;
+    let root = open_root(&dir).map_err(folder_error)?;
     let newest = Newest::read(&dir).map_err(home_error)?;
     let newest = newest.map(|newest| squash::squash(&dir, newest, squash::DELTAS_MAX)).transpose();
     let newest = newest.map_err(folder_error)?;

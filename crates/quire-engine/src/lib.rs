@@ -31,6 +31,7 @@ mod live;
 mod masked;
 pub mod models;
 pub mod nearest;
+mod new_folder;
 mod notes;
 mod once;
 pub mod parcel;

@@ -9,6 +9,7 @@ use crate::freeze::{self, FreezeError, Frozen};
 use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
 use crate::models::NoModel;
+use crate::new_folder::NewFolder;
 use crate::place::Place;
 use crate::rewind::Point;
 use crate::settings::{Resolved, SettingsError, Surroundings};
@@ -302,6 +303,7 @@ impl Quire {
         let undo = task.accepts[number].state == AcceptState::Undoing;
         match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
             Some(outcome) => {
+                drop(NewFolder::of(&task.charter));
                 self.log_end(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;
                 Ok(self.store.task(id)?)
             }
@@ -566,6 +568,9 @@ impl Quire {
         // Where the disk is full, what needs no writing has to be there: to see what could be cleared away.
         if let Err(error) = self.log_end(id, number, undo, conclusion(number, undo, &outcome)) {
             return self.leave(id, undo, format!("how it ended cannot be written down: {error}"));
+        }
+        if let Ok(task) = self.store.task(id) {
+            drop(NewFolder::of(&task.charter));
         }
         let after = matches!(outcome, Outcome::After(_));
         self.recovered.push(Recovered { task: id, accept: number, undo, after });

@@ -12,7 +12,7 @@ mod layer;
 mod models;
 mod units;
 
-pub use folders::{FolderError, leave_new_folder, new_folder};
+pub use folders::{FolderError, new_folder};
 pub use keep::keep;
 pub use layer::Origin;
 pub use models::{LOCAL, PriceSaid, Provider, Traits};
@@ -38,6 +38,8 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 pub struct Options {
     /// `-C`; absent: the current folder.
     pub folder: Option<PathBuf>,
+    /// `folder` is one of [`new_folder`], which is not there yet.
+    pub new_folder: bool,
     /// `--add-dir`.
     pub further: Vec<PathBuf>,
     /// `-m`.
@@ -140,6 +142,8 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Resolved {
     pub folders: Vec<PathBuf>,
+    /// As in [`Charter::new_folder`].
+    pub new_folder: bool,
     pub settings: Settings,
     pub env: Vec<(String, String)>,
     pub purpose: Purpose,
@@ -152,6 +156,7 @@ impl Resolved {
         let fallbacks = settings.fallback_models.iter().filter_map(|named| settings.model_of(named));
         Charter {
             folders: self.folders.clone(),
+            new_folder: self.new_folder,
             // To ask again what just did not answer helps nobody.
             fallback_models: fallbacks.filter(|fallback| Some(fallback) != model.as_ref()).collect(),
             review_model: settings.review_model.as_ref().and_then(|named| settings.model_of(named)),
@@ -211,19 +216,28 @@ fn did_you_mean(nearest: &Option<String>) -> String {
 /// Returns what a new task may use and must obey.
 pub fn resolve(options: &Options, surroundings: &Surroundings) -> Result<Resolved, SettingsError> {
     let home = surroundings.home();
-    let folders = folders::resolve(
-        options.folder.as_deref(),
-        &options.further,
-        &surroundings.cwd,
-        home.as_deref(),
-        crate::quire::home(surroundings).ok().as_deref(),
-        options.confirmed,
-    )?;
+    let folders = match (&options.folder, options.new_folder) {
+        (Some(folder), true) => vec![folder.clone()],
+        _ => folders::resolve(
+            options.folder.as_deref(),
+            &options.further,
+            &surroundings.cwd,
+            home.as_deref(),
+            crate::quire::home(surroundings).ok().as_deref(),
+            options.confirmed,
+        )?,
+    };
     let mut settings = read(options, Some(&folders[0]), surroundings)?;
     if matches!(settings.sandbox.net, Net::Only { registries: true, .. }) {
         settings.sandbox.named = crate::reach::named(home.as_deref(), &surroundings.env);
     }
-    Ok(Resolved { folders, settings, env: inside(&surroundings.env), purpose: options.purpose })
+    Ok(Resolved {
+        folders,
+        new_folder: options.new_folder,
+        settings,
+        env: inside(&surroundings.env),
+        purpose: options.purpose,
+    })
 }
 
 /// Returns the settings that hold in `folder`; without one those of the person alone.

@@ -14,9 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Opens a task on `folder`, copies that, and returns the task at the point where it asks its model.
-pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
-    let folder = folder.canonicalize().expect("a folder");
+/// A charter that asks a recorded model.
+pub fn charter() -> Charter {
     let model = Model {
         provider: "lab".into(),
         name: "tape".into(),
@@ -29,8 +28,8 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         output_tokens: None,
         price: None,
     };
-    let charter = Charter {
-        folders: vec![folder.clone()],
+    Charter {
+        folders: vec!["/somewhere".into()],
         model: Some(model),
         fallback_models: vec![],
         review_model: None,
@@ -42,7 +41,14 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
-    };
+        new_folder: false,
+    }
+}
+
+/// Opens a task on `folder`, copies that, and returns the task at the point where it asks its model.
+pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
+    let folder = folder.canonicalize().expect("a folder");
+    let charter = Charter { folders: vec![folder.clone()], ..charter() };
     let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
     let first = vec![

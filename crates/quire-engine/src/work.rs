@@ -11,6 +11,7 @@ use crate::instructions::Reader;
 use crate::keys::Secret;
 use crate::ladder::{self, Standing};
 use crate::masked::{self, Masked};
+use crate::new_folder;
 use crate::place::Place;
 use crate::reach::{Reach, Way};
 use crate::settings::Surroundings;
@@ -187,10 +188,10 @@ impl Work {
     pub fn freeze(&self, task: &Task) -> Result<Event, Undone> {
         let most = if task.copies_all { u64::MAX } else { COPIED_BYTES_MAX };
         let mut all = vec![];
-        for folder in &task.charter.folders {
+        for number in 0..task.charter.folders.len() {
             let show = self.show.clone();
             let progress = move |done, total| show(Glimpse::Copying { done, total });
-            let frozen = freeze::freeze_at_most(&self.home, folder, most, &progress);
+            let frozen = new_folder::freeze(&self.home, &task.charter, number, most, &progress);
             all.push(frozen.map_err(freeze_trouble)?);
         }
         let bases =
@@ -560,13 +561,13 @@ impl Work {
         scratch: &Path,
     ) -> Result<Vec<(CheckSpec, Proof)>, Undone> {
         let layers = self.place.layers(&version.line);
-        let (work, folders, built, sealed) =
-            (self.clone(), task.charter.folders.clone(), built.clone(), layers.clone());
+        let (work, charter, built, sealed) =
+            (self.clone(), task.charter.clone(), built.clone(), layers.clone());
         let (laid, made) = (scratch.join("laid"), scratch.join("built"));
         let shown = made.clone();
         let snapshot = blocking(move || {
-            let one = |folder: &PathBuf| freeze::freeze_at_most(&work.home, folder, u64::MAX, &|_, _| {});
-            let frozen = folders.iter().map(|folder| one(folder).map_err(freeze_trouble));
+            let one = |number| new_folder::freeze(&work.home, &charter, number, u64::MAX, &|_, _| {});
+            let frozen = (0..charter.folders.len()).map(|number| one(number).map_err(freeze_trouble));
             let frozen = frozen.collect::<Result<Vec<Frozen>, Undone>>()?;
             // From the folders as they are now, and not from the base that the task began with.
             work.lay(&built, &frozen, &laid)?;

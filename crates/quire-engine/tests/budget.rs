@@ -114,6 +114,7 @@ fn charter(url: &str) -> Charter {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     }
 }
 

@@ -41,6 +41,7 @@ fn opened(model: Model) -> Task {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     let system = prompt::system(&charter, "", &[]);
     let tools = quire_sandbox::tool::specs(edits, true);

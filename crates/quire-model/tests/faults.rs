@@ -140,6 +140,7 @@ fn asking(model: Model) -> Task {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "Make me a homepage".to_owned() };
     let mut task = Task::open(7, &Logged { seq: 1, at_ms: 0, event: opened }).expect("a log's beginning");

@@ -37,6 +37,7 @@ fn charter(checks: &[&str]) -> Charter {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     }
 }
 

@@ -88,32 +88,28 @@ const NEW: &str = "Quire";
 /// Of a new folder's name, in characters.
 const NAME_CHARS_MAX: usize = 48;
 
-/// Makes the empty folder `~/Quire/TITLE` for a task that is given none, named after its words.
-pub fn new_folder(here: &Surroundings, words: &str) -> Result<PathBuf, FolderError> {
-    let home = here.home().ok_or_else(|| FolderError::Missing(PathBuf::from("~")))?.join(NEW);
+/// Returns `~/Quire/TITLE`, the folder of a task that is given none, named after its words: one that is not there yet, and not
+/// the folder of another task either. Nothing is made before something is accepted into it.
+pub fn new_folder(
+    here: &Surroundings,
+    words: &str,
+    taken: &dyn Fn(&Path) -> bool,
+) -> Result<PathBuf, FolderError> {
+    let home = here.home().ok_or_else(|| FolderError::Missing(PathBuf::from("~")))?;
+    let home = readable(&home)?.join(NEW);
+    let home = readable(&home).or_else(|error| match error {
+        FolderError::Missing(_) => Ok(home),
+        other => Err(other),
+    })?;
     let plain = |c: char| if c.is_alphanumeric() || "-_,".contains(c) { c } else { ' ' };
     let name: String = words.trim().lines().next().unwrap_or_default().chars().map(plain).collect();
     let name: String =
         name.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(NAME_CHARS_MAX).collect();
     let name = if name.trim().is_empty() { "New" } else { name.trim() };
-    let failed = |folder: &Path, source| FolderError::Unreadable { path: folder.to_owned(), source };
-    fs::create_dir_all(&home).map_err(|error| failed(&home, error))?;
-    for number in 1u32.. {
-        let folder = home.join(if number == 1 { name.to_owned() } else { format!("{name} {number}") });
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return made.map(|()| folder.clone()).map_err(|error| failed(&folder, error)),
-        }
-    }
-    Err(failed(&home, io::ErrorKind::AlreadyExists.into()))
-}
-
-/// Removes a folder that [`new_folder`] made, where nothing came into it.
-pub fn leave_new_folder(here: &Surroundings, folder: &Path) {
-    if here.home().is_some_and(|home| folder.parent() == Some(&home.join(NEW))) {
-        // One that holds anything is not removed.
-        let _ = fs::remove_dir(folder);
-    }
+    let names = (1u32..).map(|number| if number == 1 { name.to_owned() } else { format!("{name} {number}") });
+    let free = |folder: &PathBuf| folder.symlink_metadata().is_err() && !taken(folder);
+    // No disk holds as many folders as there are numbers.
+    names.map(|name| home.join(name)).find(free).ok_or(FolderError::Missing(home))
 }
 
 fn readable(given: &Path) -> Result<PathBuf, FolderError> {
@@ -139,10 +135,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_folder_is_named_after_the_task_and_left_where_it_stays_empty() {
+    fn a_new_folder_is_named_after_the_task_and_is_nobodys() {
         let dir = tempfile::tempdir().unwrap();
-        let env = [("HOME".to_owned(), dir.path().display().to_string())].into();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        let env = [("HOME".to_owned(), top.display().to_string())].into();
         let here = Surroundings { env, cwd: "/".into() };
+        let mut given: Vec<PathBuf> = vec![];
         let rows = [
             ("make me a homepage\nwith hours", "make me a homepage"),
             ("make me a homepage", "make me a homepage 2"),
@@ -151,15 +149,13 @@ mod tests {
             ("Bäckerei: „Öffnungszeiten“", "Bäckerei Öffnungszeiten"),
         ];
         for (words, expected) in rows {
-            let folder = new_folder(&here, words).unwrap();
-            assert_eq!(folder, dir.path().join("Quire").join(expected), "{words}");
+            let folder = new_folder(&here, words, &|folder| given.iter().any(|g| g == folder)).unwrap();
+            assert_eq!(folder, top.join("Quire").join(expected), "{words}");
+            given.push(folder);
         }
-        let (empty, full) = (dir.path().join("Quire/New"), dir.path().join("Quire/etc passwd"));
-        fs::write(full.join("kept"), "").unwrap();
-        for folder in [&empty, &full, &dir.path().join("Quire")] {
-            leave_new_folder(&here, folder);
-        }
-        assert!(!empty.exists() && full.join("kept").exists());
+        assert!(!top.join("Quire").exists(), "nothing is made");
+        fs::create_dir_all(top.join("Quire/New")).unwrap();
+        assert_eq!(new_folder(&here, "", &|_| false).unwrap(), top.join("Quire/New 2"));
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn opened() -> Event {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     Event::Opened { charter: Box::new(charter), words: "tidy up".into() }
 }

@@ -55,10 +55,14 @@ pub async fn start(State(page): State<Arc<Page>>, Extension(fields): Extension<F
 async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     let words = words(fields)?;
     let here = page.here();
-    let folder = match (fields.filled("path"), fields.filled("folder")) {
-        (Some(path), _) => PathBuf::from(path),
-        (None, Some("new")) => settings::new_folder(&here, &words)?,
-        (None, Some(folder)) => PathBuf::from(folder),
+    let (folder, new_folder) = match (fields.filled("path"), fields.filled("folder")) {
+        (Some(path), _) => (PathBuf::from(path), false),
+        (None, Some("new")) => {
+            let tasks = page.blocking(|page| Ok(page.quire.tasks()?)).await?;
+            let taken = |folder: &std::path::Path| tasks.iter().any(|task| task.charter.folders[0] == folder);
+            (settings::new_folder(&here, &words, &taken)?, true)
+        }
+        (None, Some(folder)) => (PathBuf::from(folder), false),
         (None, None) => {
             let next = "Name one under More: Another folder.";
             return Err(Failure::new(Exit::WrongUse, "No folder is named.", NOTHING, next));
@@ -66,6 +70,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     };
     let options = Options {
         folder: Some(folder),
+        new_folder,
         model: fields.filled("model").map(str::to_owned),
         budget: fields.filled("budget").map(str::to_owned),
         checks: fields.filled("check").map(str::to_owned).into_iter().collect(),
@@ -269,12 +274,7 @@ async fn serve(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
 }
 
 async fn discard(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
-    let discarded = page.blocking(move |page| {
-        page.quire.discard(id)?;
-        settings::leave_new_folder(&page.here(), &page.quire.task(id)?.charter.folders[0]);
-        Ok(())
-    });
-    let discarded = discarded.await;
+    let discarded = page.blocking(move |page| Ok(page.quire.discard(id)?)).await;
     page.quire.tell_host(id).await;
     discarded.map(|()| "/".to_owned())
 }

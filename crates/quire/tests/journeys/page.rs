@@ -234,17 +234,38 @@ fn a_new_home_is_told_what_works_and_what_is_set_there_is_kept() {
 }
 
 #[test]
-fn a_task_without_a_folder_gets_a_new_one() {
+fn a_task_without_a_folder_gets_a_new_one_when_something_is_accepted() {
     let (stage, _model) = ready();
     let browser = Browser::open(&stage);
     let started = browser.post("/tasks", &[("words", "make me a page"), ("folder", "new")]);
     assert_eq!(started.status, 303, "{}", started.body);
     let review = until(&browser, "/tasks/1", "Accept ");
     let folder = stage.base().join("home/Quire/make me a page");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    assert!(!stage.base().join("home/Quire").exists(), "nothing real changes before Accept");
     assert!(review.body.contains("Quire/make me a page"), "{}", review.body);
+    let seen = review.field("seen");
+    let refused = browser.post("/tasks/1/accept", &[("seen", "0123456789"), ("file", "0"), ("file", "1")]);
+    assert_eq!((refused.status, folder.exists()), (409, false), "{}", refused.body);
+
+    let part = browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "1")]);
+    assert_eq!(part.status, 303, "{}", part.body);
+    assert_eq!((folder.join("a.txt").exists(), folder.join("b.txt").exists()), (false, true));
+    assert_eq!(browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "0"), ("file", "1")]).status, 303);
+    assert_eq!(fs::read_to_string(folder.join("a.txt")).unwrap(), "new\n");
+    for _ in 0..2 {
+        assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
+    }
+    assert!(!stage.base().join("home/Quire").exists(), "as it was");
+
+    // Another one with the same words does not get the same folder; what the person puts there meanwhile stays.
+    assert_eq!(browser.post("/tasks", &[("words", "make me a page"), ("folder", "new")]).status, 303);
+    assert!(browser.get("/tasks/2").body.contains("Quire/make me a page 2"));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("b.txt"), "mine\n").unwrap();
+    let clash = browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "0"), ("file", "1")]);
+    assert_eq!(clash.status, 409, "{}", clash.body);
     assert_eq!(browser.post("/tasks/1/discard", &[]).status, 303);
-    assert!(!folder.exists());
+    assert_eq!(fs::read_to_string(folder.join("b.txt")).unwrap(), "mine\n");
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl Life {
             hooks: vec![],
             secrets: vec![],
             purpose: Purpose::Change,
+            new_folder: false,
         };
         let opened = Event::Opened { charter: Box::new(charter), words: "go".into() };
         let first = Logged { seq: 1, at_ms: 0, event: opened };

@@ -44,6 +44,7 @@ fn begun() -> Task {
         hooks: vec![],
         secrets: vec![],
         purpose: Purpose::Change,
+        new_folder: false,
     };
     let opened = Event::Opened { charter: Box::new(charter), words: "go".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();
