@@ -4,6 +4,7 @@ use crate::copy::{Copies, Places};
 use crate::limits::{Breach, Ledger};
 use crate::protocol::{FromHand, ToHand};
 use crate::spawner::{Order, Outset};
+use crate::tree::Home;
 use crate::{
     BIN_INSIDE, FIRST_INSIDE, Gate, OUT_INSIDE, Rung, SPAWNER, Spec, door, durable, frame, gate, hand, layer,
     ports, tidy,
@@ -156,6 +157,7 @@ fn check(spec: &Spec) -> Result<(), StartError> {
         match std::fs::canonicalize(&folder.at) {
             Ok(real) if real == folder.at => {}
             Ok(_) => return wrong(&folder.at, "is reached through a symbolic link"),
+            Err(_) if may_be_new(spec, &folder.at) => {}
             Err(_) => return wrong(&folder.at, "cannot be reached"),
         }
         if folder.frozen.is_empty() {
@@ -171,6 +173,15 @@ fn check(spec: &Spec) -> Result<(), StartError> {
         return wrong(&spec.state, "would have no folder to work in");
     }
     Ok(())
+}
+
+/// Returns whether a folder is not there and can be shown all the same: in a home, which inside is made anew.
+fn may_be_new(spec: &Spec, at: &Path) -> bool {
+    let is_missing =
+        |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let around = at.ancestors().find(|path| !is_missing(path));
+    let plain = around.is_some_and(|path| std::fs::canonicalize(path).is_ok_and(|real| real == path));
+    plain && is_missing(at) && Home::of(spec).holds(at)
 }
 
 /// The environment of commands: as given, with quire's own commands found first where they stand for others, else last.

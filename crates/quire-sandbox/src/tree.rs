@@ -101,7 +101,7 @@ impl Home {
         homes
     }
 
-    fn holds(&self, path: &Path) -> bool {
+    pub fn holds(&self, path: &Path) -> bool {
         self.areas.iter().any(|area| path.starts_with(area))
     }
 }

@@ -151,7 +151,7 @@ pub enum Command {
     Import(ImportArgs),
     /// Take away all that quire made
     Uninstall(UninstallArgs),
-    /// Print completions for a shell
+    /// Print completions for a shell, or the man page
     Completions(CompletionsArgs),
 }
 
@@ -591,8 +591,20 @@ pub struct SandboxArgs {
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
+    /// The shell, or `man` for the man page
     #[arg(value_name = "SHELL")]
-    pub shell: clap_complete::Shell,
+    pub reader: Reader,
+}
+
+/// Who reads what quire's commands and options are.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Reader {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+    Man,
 }
 
 fn words(text: &str) -> Result<String, String> {

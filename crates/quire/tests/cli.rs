@@ -94,6 +94,7 @@ fn results_are_on_stdout_and_nothing_is_on_stderr() {
         (&["completions", "bash"], "complete -F _quire"),
         (&["completions", "fish"], "complete -c quire"),
         (&["completions", "zsh"], "#compdef quire"),
+        (&["completions", "man"], ".SH \"QUIRE ACCEPT\""),
     ];
     for (arguments, said) in rows {
         let out = quire(home.path(), arguments);

@@ -89,6 +89,7 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("ignored_directories_are_live", On::Tree, ignored_directories_are_live),
     ("a_folder_can_be_anywhere", On::Tree, a_folder_can_be_anywhere),
     ("folders_can_lie_in_folders", On::Tree, folders_can_lie_in_folders),
+    ("a_folder_of_a_home_need_not_be_there", On::Every, a_folder_of_a_home_need_not_be_there),
     ("a_hostile_layer_cannot_move_a_mount", On::Tree, a_hostile_layer_cannot_move_a_mount),
     ("freeze_holds_files_still", On::Tree, freeze_holds_files_still),
     ("memory_is_bounded", On::Every, memory_is_bounded),
@@ -602,6 +603,29 @@ fn folders_can_lie_in_folders(stage: &Stage) {
     live.sandbox.end().unwrap();
     assert!(layer::folder(&spec.layer, 1).join("y").exists());
     assert_eq!(fs::read_dir(layer::folder(&spec.layer, 0)).unwrap().count(), 0);
+}
+
+fn a_folder_of_a_home_need_not_be_there(stage: &Stage) {
+    let frozen = stage.base.join("data/empty");
+    fs::create_dir(&frozen).unwrap();
+    symlink(&stage.base, stage.home.join("link")).unwrap();
+    symlink("nowhere", stage.home.join("dangling")).unwrap();
+    let at = |at: &Path| {
+        let mut spec = stage.spec.clone();
+        let (at, frozen) = (at.to_owned(), vec![frozen.clone()]);
+        spec.folders = vec![FolderView { at, frozen, ignored: Vec::new(), suspects: None }];
+        spec
+    };
+    for wrong in [stage.base.join("apart"), stage.home.join("link/page"), stage.home.join("dangling")] {
+        let refused = Live::start(&at(&wrong)).map(|_| "a sandbox stands");
+        assert!(matches!(refused, Err(StartError::Spec { .. })), "{}: {refused:?}", wrong.display());
+    }
+    let spec = at(&stage.home.join("new/page"));
+    let live = Live::start(&spec).unwrap();
+    live.yes("test -z \"$(ls -A)\" && echo made > y");
+    live.sandbox.end().unwrap();
+    assert_eq!(fs::read(layer::folder(&spec.layer, 0).join("y")).unwrap(), b"made\n");
+    assert!(!stage.home.join("new").exists());
 }
 
 fn a_hostile_layer_cannot_move_a_mount(stage: &Stage) {

@@ -158,30 +158,27 @@ fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) ->
         true => raise::obstacles(&Machine { root: false, ..machine.clone() }, Some(Rung::Copy)),
         false => raise::obstacles(machine, rung),
     };
-    let mut steps = vec![];
+    // On a terminal a step is told before it is taken; a script gets one object of all.
+    let tell = |line: &str| if face.json { Ok(()) } else { print(&format!("{line}\n")) };
+    let (mut steps, mut told) = (vec![], vec![]);
     for obstacle in &obstacles {
-        print(&format!("{}.\n", clean(&capital(&obstacle.why))))?;
-        match &obstacle.remedy {
-            Remedy::Advice(advice) => print(&format!("  {}\n", clean(advice)))?,
-            Remedy::Steps(more) => steps.extend(more),
-        }
-    }
-    if steps.is_empty() {
-        if for_user && obstacles.is_empty() {
-            print("Nothing is known that would raise the sandboxes of an ordinary user.\n")?;
-            return Ok(Exit::Done);
-        }
-        let now = rung.map_or("no sandbox can be made".to_owned(), |rung| rung.to_string());
-        let more = if obstacles.is_empty() {
-            "nothing is known that would raise it"
-        } else {
-            "the rest is yours to do"
+        tell(&format!("{}.", clean(&capital(&obstacle.why))))?;
+        let advice = match &obstacle.remedy {
+            Remedy::Advice(advice) => Some(advice),
+            Remedy::Steps(more) => {
+                steps.extend(more);
+                None
+            }
         };
-        print(&format!("{}; {more}.\n", clean(&capital(&now))))?;
-        return Ok(if rung.is_some() { Exit::Done } else { Exit::NoSandbox });
+        if let Some(advice) = advice {
+            tell(&format!("  {}", clean(advice)))?;
+        }
+        told.push(json!({"why": obstacle.why, "advice": advice}));
     }
+    let mut taken = vec![];
     for step in &steps {
-        print(&format!("{}\n", clean(&step.to_string())))?;
+        tell(&clean(&step.to_string()))?;
+        taken.push(step.to_string());
         if machine.root {
             raise::take(step, Path::new("/"), &mut raise::run).map_err(|error| {
                 Failure::new(
@@ -193,13 +190,31 @@ fn repair(face: &Face, machine: &Machine, rung: Option<Rung>, for_user: bool) ->
             })?;
         }
     }
-    let end = if machine.root {
-        "Done. See: quire doctor"
-    } else {
-        "Nothing was done. To do it: sudo quire doctor --fix"
+    let (exit, end) = match (steps.is_empty(), rung) {
+        (false, _) if machine.root => (Exit::Done, "Done. See: quire doctor".to_owned()),
+        (false, _) => (Exit::Done, "Nothing was done. To do it: sudo quire doctor --fix".to_owned()),
+        (true, _) if for_user && obstacles.is_empty() => {
+            (Exit::Done, "Nothing is known that would raise the sandboxes of an ordinary user.".to_owned())
+        }
+        (true, rung) => {
+            let now = rung.map_or("no sandbox can be made".to_owned(), |rung| rung.to_string());
+            let more = match obstacles.is_empty() {
+                true => "nothing is known that would raise it",
+                false => "the rest is yours to do",
+            };
+            let exit = if rung.is_some() { Exit::Done } else { Exit::NoSandbox };
+            (exit, format!("{}; {more}.", clean(&capital(&now))))
+        }
     };
-    print(&format!("{}\n", face.out.paint(1, end)))?;
-    Ok(Exit::Done)
+    if face.json {
+        let done = machine.root && !steps.is_empty();
+        let fixed = json!({"v": 1, "obstacles": told, "steps": taken, "done": done, "says": end});
+        print(&format!("{fixed}\n"))?;
+        return Ok(exit);
+    }
+    let bold = if steps.is_empty() { end } else { face.out.paint(1, &end) };
+    print(&format!("{bold}\n"))?;
+    Ok(exit)
 }
 
 fn capital(text: &str) -> String {

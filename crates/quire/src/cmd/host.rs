@@ -46,11 +46,18 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
         let page = web::opener(quire.clone(), args.port).map_err(|error| no_page(&error))?;
         let mut host = std::pin::pin!(quire.host(args.background, Some(page)));
         let mut interrupts = Interrupts::begin()?;
-        // In this order, because an idle host that hears of it has ended at once.
         tokio::select! {
             biased;
             () = interrupts.next() => {}
-            ended = &mut host => return ended.map(|()| Exit::Done).map_err(Failure::from),
+            ended = &mut host => {
+                ended?;
+                // An idle host that hears of it as well has ended at once, and may be looked at first.
+                return Ok(tokio::select! {
+                    biased;
+                    () = interrupts.next() => Exit::Interrupted,
+                    () = std::future::ready(()) => Exit::Done,
+                });
+            }
         }
         // The host heard of it too, and brings what runs to an end.
         if !args.background && !face.quiet {
