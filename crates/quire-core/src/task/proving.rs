@@ -121,6 +121,7 @@ mod tests {
             hooks: vec![],
             secrets: vec![],
             purpose: Purpose::Change,
+            new_folder: false,
         };
         let event = Event::Opened { charter: Box::new(charter), words: "go".into() };
         let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event }).unwrap();
