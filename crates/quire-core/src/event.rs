@@ -148,6 +148,9 @@ pub enum Event {
         task_usd: Option<Usd>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         day_usd: Option<Usd>,
+        /// The task has no limit of its own any more; `task_usd` is then absent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unlimited: bool,
     },
     /// The model did not answer: from here to the person's next word the charter's fallback of that number is asked.
     FellBack {

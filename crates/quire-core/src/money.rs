@@ -33,6 +33,13 @@ pub struct Worst {
     pub cost: Option<Usd>,
 }
 
+/// What a person lets a task cost altogether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    UpTo(Usd),
+    Unlimited,
+}
+
 /// Decimal places of a dollar that are kept.
 const PLACES: usize = 12;
 

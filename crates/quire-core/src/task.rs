@@ -6,6 +6,7 @@ mod attached;
 mod calls;
 mod checkpoints;
 mod compact;
+mod conversation;
 mod hooks;
 mod imported;
 mod instruct;
@@ -48,11 +49,12 @@ use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
 use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, Why};
-use crate::message::{FaultKind, Outcome, PromptItem, ToolSpec, Usage};
+use crate::message::{FaultKind, Outcome, ToolSpec, Usage};
 use crate::net;
 use attached::Attached;
 use checkpoints::Checkpoints;
 use compact::Compaction;
+use conversation::Conversation;
 use hooks::Hooks;
 use loops::Loops;
 use planning::Planning;
@@ -101,7 +103,8 @@ pub struct Task {
     /// The person said that the folders are to be copied, however large they are.
     pub copies_all: bool,
     /// What the model has been told and has said, up to the last request; after a compaction, what is left of it.
-    transcript: Vec<Arc<PromptItem>>,
+    #[serde(skip)]
+    transcript: Conversation,
     /// What it has not been told yet.
     unheard: Vec<String>,
     /// What it is told when there is something else to tell.
@@ -210,7 +213,7 @@ impl Task {
             accepts_in_base: 0,
             imported: None,
             copies_all: false,
-            transcript: vec![],
+            transcript: Conversation::default(),
             unheard: vec![words.clone()],
             asides: vec![],
             asked: false,
@@ -378,8 +381,12 @@ impl Task {
                     "a model is told of a loop between two steps",
                 )
             }
-            Event::Budgeted { task_usd, day_usd } => {
-                only_if(task_usd.is_some() || day_usd.is_some(), "a budget is an amount")
+            Event::Budgeted { task_usd, day_usd, unlimited } => {
+                let says = task_usd.is_some() || day_usd.is_some() || *unlimited;
+                only_if(
+                    says && !(*unlimited && task_usd.is_some()),
+                    "a budget is an amount, or that there is none",
+                )
             }
             Event::Judged { verdicts } => only_if(
                 working
@@ -567,7 +574,9 @@ impl Task {
             Event::Attempt { first, number, of } => {
                 self.attempt = Some(Attempt { first: *first, number: *number, of: *of });
             }
-            Event::Budgeted { task_usd, day_usd } => self.set_budget(*task_usd, *day_usd),
+            Event::Budgeted { task_usd, day_usd, unlimited } => {
+                self.set_budget(*task_usd, *day_usd, *unlimited);
+            }
             Event::Replied { reply } => self.hear(reply),
             Event::Judged { verdicts } => {
                 let open = self.reply.as_mut().expect("may() saw it");

@@ -14,6 +14,7 @@ mod progress;
 mod reach;
 mod review;
 mod steps;
+mod summary;
 
 pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text};
 pub use claims::{Brief, ClaimRow};
@@ -30,18 +31,19 @@ pub use review::{
     reviewed_text,
 };
 pub use steps::{StepRow, steps};
+pub use summary::{Summary, Uses};
 
 use crate::bytes::{escape, unescape};
 use crate::event::{HookRun, Trouble, Why};
 use crate::message::FaultKind;
 use crate::task::{Needed, Phase, Task};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where a task stands, as a shape: never one "waiting" for all of them. In the order in which tasks are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// It cannot go on without a person.
@@ -132,26 +134,9 @@ pub struct TaskRow {
 
 impl TaskRow {
     pub fn of(task: &Task, now_ms: u64) -> TaskRow {
-        TaskRow {
-            task: task.id,
-            mark: mark(task),
-            state: state(task),
-            title: task.title(),
-            folder: folder(task),
-            age_ms: now_ms.saturating_sub(task.last_ms),
-            worked_ms: worked_ms(task, now_ms),
-            steps: task.step,
-            tokens: task.spending().tokens,
-            cost: Cost::of(task),
-            questions: questions(task),
-            agent_questions: agent_questions(task),
-            plan: task.plan_to_review().map(str::to_owned),
-            needed_you: task.needed,
-        }
+        Summary::of(task).row(now_ms)
     }
-}
 
-impl TaskRow {
     /// Returns its folder as a person calls it; see [`short_folder`].
     pub fn short_folder(&self, home: Option<&Path>) -> String {
         let raw = unescape(&self.folder).unwrap_or_else(|| self.folder.clone().into_bytes());
@@ -161,19 +146,13 @@ impl TaskRow {
 
 /// Returns the rows of a list: what waits for a person first, what cannot go on without one before all; then by age, the
 /// newest first.
-pub fn rows(tasks: &[Task], now_ms: u64) -> Vec<TaskRow> {
-    let mut rows: Vec<TaskRow> = tasks.iter().map(|task| TaskRow::of(task, now_ms)).collect();
+pub fn rows(tasks: &[Summary], now_ms: u64) -> Vec<TaskRow> {
+    let mut rows: Vec<TaskRow> = tasks.iter().map(|task| task.row(now_ms)).collect();
     rows.sort_by_key(|row| {
         let within = if row.mark.group() == Group::Done { Mark::Accepted } else { row.mark };
         (within, row.age_ms, std::cmp::Reverse(row.task))
     });
     rows
-}
-
-/// Returns how long a task was at work, counting what goes on now.
-fn worked_ms(task: &Task, now_ms: u64) -> u64 {
-    let open = if task.phase == Phase::Working { now_ms.saturating_sub(task.last_ms) } else { 0 };
-    task.worked_ms + open
 }
 
 pub fn mark(task: &Task) -> Mark {

@@ -154,7 +154,9 @@ impl World {
                 task.apply(logged).unwrap();
             }
             if place == kept {
-                task = Task::from_bytes(&task.to_bytes()).expect("a fold can be kept");
+                let mut bytes = vec![];
+                task.keep(&mut bytes);
+                task = Task::of_kept(&Arc::new(bytes), 0).expect("a fold can be kept");
             }
         }
         assert_eq!(format!("{task:?}"), format!("{:?}", self.store), "seed {} kept at {kept}", self.seed);
@@ -413,7 +415,7 @@ impl World {
                 }
                 Phase::Waiting(Why::Money) => {
                     let more = self.store.charter.limits.task_usd.unwrap().plus(Usd(500_000_000_000));
-                    let more = Event::Budgeted { task_usd: Some(more), day_usd: None };
+                    let more = Event::Budgeted { task_usd: Some(more), day_usd: None, unlimited: false };
                     self.say(vec![more, Event::Resumed { model: None }]);
                 }
                 Phase::Waiting(Why::Question) => {

@@ -2,7 +2,7 @@
 //! it is shown, what the model would be told) can be asked for in every state.
 
 use proptest::prelude::*;
-use quire_core::view::{Progress, TaskRow};
+use quire_core::view::{Progress, Summary};
 use quire_core::{Event, Logged, Task, settle, view, want};
 use serde_json::Value;
 
@@ -91,7 +91,9 @@ proptest! {
                 let _ = want(&task);
                 settle(&mut task.clone(), task.last_ms).unwrap();
                 applied += 1;
-                let _ = (TaskRow::of(&task, task.last_ms), view::state(&task), task.prompt(), task.worst(), task.compact_request());
+                let summary = serde_json::to_string(&Summary::of(&task)).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Summary>(&summary).unwrap(), Summary::of(&task));
+                let _ = (view::state(&task), task.prompt(), task.worst(), task.compact_request());
                 if !is_owed {
                     break;
                 }

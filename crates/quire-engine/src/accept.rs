@@ -21,7 +21,7 @@ mod plan;
 
 use crate::blob::{BlobError, Blobs};
 use crate::database::DiskKind;
-use crate::rooted::Rooted;
+use crate::rooted::{Rooted, lock_file};
 use carry::{Carry, identity};
 use journal::{How, Journal, Place, Stage};
 use plan::{Move, plan as plan_moves};
@@ -30,6 +30,7 @@ use quire_core::{Entry, RelPath};
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use carry::Watch;
@@ -440,16 +441,52 @@ fn report(journal: &Journal) -> Report {
 /// Folders held open, and locked against every other accept and undo.
 struct Held {
     roots: Vec<Rooted>,
-    locks: Vec<File>,
+    locks: Vec<(PathBuf, File)>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        for lock in &self.locks {
-            // Closing is not enough where another thread has just forked: its child holds the same lock until it execs.
-            let _ = rustix::fs::flock(lock, FlockOperation::Unlock);
+        for (path, lock) in &self.locks {
+            let_go(path, lock);
         }
     }
+}
+
+/// Removes a lock's file, and then lets others have the lock: who waited for this one sees that it is no longer the one of that name.
+fn let_go(path: &Path, lock: &File) {
+    let _ = fs::remove_file(path);
+    // Closing is not enough where another thread has just forked: its child holds the same lock until it execs.
+    let _ = rustix::fs::flock(lock, FlockOperation::Unlock);
+}
+
+/// Returns the lock of that name, or `None` where another has it and `how` does not wait.
+fn locked(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
+    loop {
+        let file = lock_file(path)?;
+        match rustix::fs::flock(&file, how) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        let (ours, named) = (file.metadata()?, fs::symlink_metadata(path));
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Ok(Some(file));
+        }
+    }
+}
+
+/// Removes the locks that dead processes left.
+pub(crate) fn clear_locks(home: &Path) -> io::Result<()> {
+    let locks = match fs::read_dir(home.join("locks")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        locks => locks?,
+    };
+    for lock in locks {
+        let path = lock?.path();
+        if let Some(lock) = locked(&path, FlockOperation::NonBlockingLockExclusive)? {
+            let_go(&path, &lock);
+        }
+    }
+    Ok(())
 }
 
 impl Held {
@@ -474,16 +511,13 @@ impl Held {
         for (root, folder) in roots.iter().zip(folders) {
             names.insert(identity(root, folder)?);
         }
-        let mut locks = vec![];
+        let mut held = Held { roots, locks: vec![] };
         for (dev, ino) in names {
-            let file = File::create(dir.join(format!("{dev:x}-{ino:x}")))?;
-            match rustix::fs::flock(&file, how) {
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                locked => locked.map_err(io::Error::from)?,
-            }
-            locks.push(file);
+            let path = dir.join(format!("{dev:x}-{ino:x}"));
+            let Some(lock) = locked(&path, how)? else { return Ok(None) };
+            held.locks.push((path, lock));
         }
-        Ok(Some(Held { roots, locks }))
+        Ok(Some(held))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::work::load_snapshot;
 use quire_core::charter::Model;
 use quire_core::message::{Attachment, Fault};
 use quire_core::task::{Attempt, Shown, Suggestion, suggested};
-use quire_core::view::{AttemptRow, FileRow, differing};
+use quire_core::view::{AttemptRow, FileRow, Summary, differing};
 use quire_core::{Event, Hash, Task};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -137,12 +137,14 @@ impl Quire {
 
     /// Returns the attempts that began with a task, and those that were begun in one of them.
     fn beside(&self, task: &Task) -> Result<Vec<Task>, EngineError> {
-        let Some(Attempt { first, .. }) = task.attempt else {
-            let first = task.first();
-            let all = self.tasks()?.into_iter().filter(|other| other.first() == first);
-            return Ok(all.collect());
+        let is_one = |other: &Summary| match task.attempt {
+            Some(Attempt { first, .. }) => other.attempt.is_some_and(|attempt| attempt.first == first),
+            None => other.first == task.first(),
         };
-        let is_one = |other: &Task| other.attempt.is_some_and(|attempt| attempt.first == first);
-        Ok(self.tasks()?.into_iter().filter(is_one).collect())
+        self.summaries()?
+            .iter()
+            .filter(|other| is_one(other))
+            .map(|one| self.task_as_it_is(one.task))
+            .collect()
     }
 }

@@ -61,6 +61,15 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (task, hour)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spending_hour ON spending (hour);
+", "
+    -- What a list shows of each task, as of its event `seq`. It follows from the events, and is believed only by the code that made
+    -- it; see `store/summaries.rs`.
+    CREATE TABLE summary (
+        task INTEGER PRIMARY KEY REFERENCES task (id),
+        seq INTEGER NOT NULL,
+        summary TEXT NOT NULL,
+        sum BLOB NOT NULL
+    ) STRICT;
 "];
 
 /// A file up to this size, in bytes, is checked page by page at every opening, at 1 to 4 ms a MiB.

@@ -12,7 +12,7 @@ mod tasks;
 use crate::blob::{GRACE, Swept};
 use crate::quire::{EngineError, Quire};
 use crate::rooted::lock_file;
-use crate::{freeze, once, usage};
+use crate::{accept, freeze, once, usage};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use std::fs;
@@ -89,6 +89,7 @@ impl Clearing<'_> {
             return Ok(());
         }
         once::sweep(&home)?;
+        accept::clear_locks(&home)?;
         freeze::remove_tree(&home.join("trash"))?;
         for entry in fs::read_dir(&home)? {
             let name = entry?.file_name();

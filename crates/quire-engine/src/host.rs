@@ -19,6 +19,7 @@ use crate::store::{Store, Writer};
 use crate::work::Work;
 use quire_core::charter::{Charter, Model};
 use quire_core::event::{Seq, Trouble, Why};
+use quire_core::view::Summary;
 use quire_core::{Event, Phase};
 use quire_sandbox::protocol::Port;
 use rustix::fs::FlockOperation;
@@ -191,9 +192,9 @@ pub async fn run(
     let mut bound = inode(&path);
     let host = Arc::new(Host::new(store, home, page));
     let mut mark = host.store.mark()?;
-    // Beside other work: whoever started this host waits to be heard, however many logs there are to read.
-    let (looker, tasks) = (host.clone(), host.store.tasks()?);
-    drop(tokio::task::spawn_blocking(move || tasks.into_iter().for_each(|task| looker.find(task))));
+    // Beside other work: whoever started this host waits to be heard, however many tasks there are.
+    let looker = host.clone();
+    drop(tokio::task::spawn_blocking(move || looker.find_all()));
     // Beside other work: the first sandbox waits for it.
     std::thread::spawn(hands::delegated);
     let mut retire = host.retire.subscribe();
@@ -341,7 +342,24 @@ impl Host {
         }
     }
 
-    /// Looks at a task that is there when the host starts.
+    /// Looks at the tasks that are there when the host starts: of those that rest no log is read.
+    fn find_all(self: &Arc<Host>) {
+        let all = match self.store.summaries() {
+            Ok(all) => all,
+            // One log that cannot be read keeps no other from being driven.
+            Err(_) => {
+                let tasks = self.store.tasks().unwrap_or_default();
+                return tasks.into_iter().for_each(|task| self.find(task));
+            }
+        };
+        for Summary { task, phase, .. } in all {
+            let left = || Place::of(&self.home, task).dir().exists();
+            if phase == Phase::Working || phase == Phase::Discarded && left() {
+                self.find(task);
+            }
+        }
+    }
+
     fn find(self: &Arc<Host>, task: u64) {
         if self.lacks_key(task) {
             // The face that started this host, or follows the task, has it and hands it over first.
@@ -365,7 +383,7 @@ impl Host {
             nudge.notify_one();
             return;
         }
-        match self.store.task(task).map(|task| task.phase) {
+        match self.store.summary(task).map(|task| task.phase) {
             Ok(Phase::Working) => self.drive(task),
             // Discarded while no host was there to clear up after it.
             Ok(Phase::Discarded) => {
@@ -380,8 +398,12 @@ impl Host {
     }
 
     fn failed_at_its_end(&self, task: u64) -> bool {
-        let failed = lock_of(&self.failed).get(&task).copied();
-        failed.is_some() && self.store.task(task).ok().map(|task| task.seq) == failed
+        let Some(failed) = lock_of(&self.failed).get(&task).copied() else { return false };
+        let stands = self.store.summary(task).is_ok_and(|task| task.seq == failed);
+        if !stands {
+            lock_of(&self.failed).remove(&task);
+        }
+        stands
     }
 
     fn drive(self: &Arc<Host>, task: u64) {
@@ -391,6 +413,7 @@ impl Host {
             Entry::Occupied(driven) => return driven.get().notify_one(),
             Entry::Vacant(free) => free.insert(nudge.clone()),
         };
+        lock_of(&self.failed).remove(&task);
         let host = self.clone();
         tokio::spawn(async move {
             let (keys, secrets, seen, shown) = (host.clone(), host.clone(), host.seen.clone(), host.clone());
@@ -454,7 +477,7 @@ impl Host {
 
     /// Tells whoever follows of what cannot be written down.
     fn hold(&self, task: u64, error: &str) {
-        let at = self.store.task(task).map_or(0, |task| task.seq);
+        let at = self.store.summary(task).map_or(0, |task| task.seq);
         lock_of(&self.failed).insert(task, at);
         let why = format!(
             "Nobody drives the task: {error}. Nothing of it is lost. Drive it again: quire watch {task}"
@@ -466,7 +489,7 @@ impl Host {
     fn forget_key(&self, task: u64) {
         // Whoever brings a key has begun the turn before: while this is held, none comes in between.
         let mut keys = lock_of(&self.keys);
-        if !self.store.task(task).is_ok_and(|task| may_ask(&task.phase)) {
+        if !self.store.summary(task).is_ok_and(|task| may_ask(&task.phase)) {
             keys.remove(&task);
             lock_of(&self.secrets).remove(&task);
         }

@@ -10,7 +10,9 @@ use crate::quire::{EngineError, Quire};
 use crate::settings::{self, Options, Resolved, Settings, Surroundings};
 use quire_core::charter::Model;
 use quire_core::event::Why;
-use quire_core::{Phase, Task, Usd};
+use quire_core::money::Budget;
+use quire_core::view::Uses;
+use quire_core::{Phase, Task};
 use std::path::PathBuf;
 use tokio::task::block_in_place;
 
@@ -71,7 +73,7 @@ impl Quire {
     pub async fn carry_on(
         &self,
         id: u64,
-        budget: Option<Usd>,
+        budget: Option<Budget>,
         model: Option<&str>,
         plan: Option<&str>,
         keys: &Keys,
@@ -112,22 +114,23 @@ impl Quire {
     /// Returns the host's address for a task, with the keys of its models and its secrets handed over, where there are any.
     pub async fn hand_over(
         &self,
-        task: &Task,
+        task: u64,
+        uses: &Uses,
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Link, EngineError> {
         let mut link = self.link().await?;
-        for model in task.models() {
-            if let Some(key) = keys.find(&model.provider, model.key_env.as_deref(), here) {
-                link.key(task.id, &model.provider, &key).await;
+        for (provider, key_env) in &uses.keys {
+            if let Some(key) = keys.find(provider, key_env.as_deref(), here) {
+                link.key(task, provider, &key).await;
             }
         }
-        for rule in &task.charter.secrets {
-            if let Some(value) = keys.secret(&rule.name, here) {
-                link.secret(task.id, &rule.name, &value).await;
+        for name in &uses.secrets {
+            if let Some(value) = keys.secret(name, here) {
+                link.secret(task, name, &value).await;
             }
         }
-        link.nudge(task.id).await;
+        link.nudge(task).await;
         Ok(link)
     }
 
@@ -167,7 +170,7 @@ impl Quire {
     async fn go_after_answer(&self, id: u64, keys: &Keys, here: &Surroundings) -> Result<Task, EngineError> {
         let task = block_in_place(|| self.task(id))?;
         match task.phase {
-            Phase::Working => drop(self.hand_over(&task, keys, here).await?),
+            Phase::Working => drop(self.hand_over(id, &Uses::of(&task), keys, here).await?),
             _ => self.tell_host(id).await,
         }
         Ok(task)

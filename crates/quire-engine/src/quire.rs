@@ -22,8 +22,9 @@ use quire_core::change::renames::renames;
 use quire_core::charter::{Model, Purpose};
 use quire_core::event::Seq;
 use quire_core::message::Attachment;
+use quire_core::money::Budget;
 use quire_core::task::AcceptState;
-use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review};
+use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review, Summary};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
 use quire_sandbox::{StartError, folder_secrets};
 use std::collections::HashSet;
@@ -282,8 +283,13 @@ impl Quire {
         Ok(self.store.create([opened].into_iter().chain(attached).chain(waits).collect()).wait()?.task)
     }
 
-    pub fn tasks(&self) -> Result<Vec<Task>, EngineError> {
-        self.store.tasks()?.into_iter().map(|id| self.task_as_it_is(id)).collect()
+    /// Returns a summary of each task, oldest first; see [`Quire::task`].
+    pub fn summaries(&self) -> Result<Vec<Summary>, EngineError> {
+        let as_it_is = |summary: Summary| match summary.is_being_written {
+            true => Ok(Summary::of(&self.task_as_it_is(summary.task)?)),
+            false => Ok(summary),
+        };
+        self.store.summaries()?.into_iter().map(as_it_is).collect()
     }
 
     /// Returns a task, also where its accept or undo cannot be ended: that is told of when the home is opened.
@@ -349,11 +355,16 @@ impl Quire {
     }
 
     /// Sets what a task may cost, and what it was told that all tasks may cost in 24 hours; an absent one stays.
-    pub fn budget(&self, id: u64, task_usd: Option<Usd>, day_usd: Option<Usd>) -> Result<(), EngineError> {
+    pub fn budget(&self, id: u64, task: Option<Budget>, day_usd: Option<Usd>) -> Result<(), EngineError> {
+        let (task_usd, unlimited) = match task {
+            Some(Budget::UpTo(usd)) => (Some(usd), false),
+            Some(Budget::Unlimited) => (None, true),
+            None => (None, false),
+        };
         self.append(id, |task| match &task.phase {
             Phase::Discarded => Err("was discarded"),
             _ if task.cleared => Err(CLEARED),
-            _ => Ok(vec![Event::Budgeted { task_usd, day_usd }]),
+            _ => Ok(vec![Event::Budgeted { task_usd, day_usd, unlimited }]),
         })
     }
 

@@ -65,12 +65,5 @@ fn may_be_left(task: &Task) -> Result<(), &'static str> {
 
 /// Returns the tasks of which others that are not gone need what they left.
 pub(crate) fn lent(store: &Store) -> Result<BTreeSet<u64>, ReadError> {
-    let mut lent = BTreeSet::new();
-    for id in store.tasks()? {
-        let task = store.task(id)?;
-        if task.origin().is_some() && task.phase != Phase::Discarded && !task.cleared {
-            lent.extend(task.borrows());
-        }
-    }
-    Ok(lent)
+    Ok(store.summaries()?.into_iter().flat_map(|summary| summary.borrows).collect())
 }

@@ -4,6 +4,7 @@
 use crate::quire::{COMPARED_BYTES_MAX, EngineError, Quire};
 use crate::work::load_snapshot;
 use quire_core::secret::Masks;
+use quire_core::view::Summary;
 use quire_core::{Entry, Event, Hash, Logged, Task, diff};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Serialize;
@@ -96,17 +97,17 @@ impl Quire {
 
     /// Takes in what the logs have that the index has not.
     fn catch_up(&self, conn: &mut Connection) -> Result<(), Trouble> {
-        for id in self.store().tasks().map_err(EngineError::from)? {
-            let task = self.task(id)?;
+        for Summary { task: id, seq, .. } in self.summaries()? {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let seen = tx.query_row("SELECT seq FROM seen WHERE task = ?", [id], |row| row.get(0));
             let seen: u64 = match seen {
                 Err(rusqlite::Error::QueryReturnedNoRows) => 0,
                 seen => seen?,
             };
-            if seen >= task.seq {
+            if seen >= seq {
                 continue;
             }
+            let task = self.store().task(id).map_err(EngineError::from)?;
             for logged in self.store().events(id, seen).map_err(EngineError::from)? {
                 self.take_in(&tx, &task, &logged)?;
             }

@@ -14,6 +14,7 @@ mod units;
 
 pub use folders::{FolderError, new_folder};
 pub use keep::keep;
+pub use known::budget_of;
 pub use layer::Origin;
 pub use models::{LOCAL, PriceSaid, Provider, Traits};
 
@@ -323,7 +324,7 @@ fn of_options(options: &Options) -> Vec<Leaf> {
         leaves.push(leaf(&["budget", "time"], Value::Text(time.clone()), format!("--max-time {time}")));
     }
     if let Some(budget) = &options.budget {
-        let value = layer::of_decimal(budget);
+        let value = layer::of_amount(budget);
         leaves.push(leaf(&["budget", "task_usd"], value, format!("--budget {budget}")));
     }
     if let Some(net) = &options.net {

@@ -9,6 +9,7 @@ mod folds;
 mod kept;
 mod log;
 mod spending;
+mod summaries;
 mod writer;
 
 pub use spending::Spent;
@@ -18,6 +19,7 @@ use crate::database::{Damaged, Database, DatabaseError, DiskError, OpenError};
 
 use folds::Folds;
 use quire_core::event::Seq;
+use quire_core::view::Summary;
 use quire_core::{Event, Logged, Refusal, Task, Usd};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -26,6 +28,7 @@ use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use summaries::{Listed, Summaries};
 use tokio::sync::{oneshot, watch};
 use writer::{Request, WriterThread};
 
@@ -36,6 +39,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     database: Arc<Database>,
     folds: Arc<Folds>,
+    summaries: Arc<Summaries>,
     blobs: Blobs,
     commits: watch::Receiver<u64>,
     /// Absent only while it is dropped.
@@ -143,7 +147,7 @@ impl Store {
     pub fn open(home: &Path) -> Result<Store, OpenError> {
         let database = Arc::new(Database::open(home)?);
         let folds = Arc::new(Folds::of_home(home));
-        let index = Arc::<Index>::default();
+        let (index, summaries) = (Arc::<Index>::default(), Arc::<Summaries>::default());
         let blobs = Blobs::of(home, database.clone(), index.clone())?;
         let (commits, seen) = watch::channel(0);
         let thread = WriterThread {
@@ -151,6 +155,7 @@ impl Store {
             database: database.clone(),
             folds: folds.clone(),
             index,
+            summaries: summaries.clone(),
             commits,
             keeping: None,
         };
@@ -159,9 +164,8 @@ impl Store {
             .name("store".into())
             .spawn(move || thread.run(asked))
             .map_err(|e| DiskError::io(home, e))?;
-        let inner =
-            Inner { database, folds, blobs, commits: seen, requests: Some(requests), writer: Some(writer) };
-        Ok(Store(Arc::new(inner)))
+        let (requests, writer) = (Some(requests), Some(writer));
+        Ok(Store(Arc::new(Inner { database, folds, summaries, blobs, commits: seen, requests, writer })))
     }
 
     /// Opens a task with its first events, of which the first is [`Event::Opened`].
@@ -233,6 +237,31 @@ impl Store {
             })())?;
             Ok(ids)
         })
+    }
+
+    /// Returns a summary of each task, oldest first. None is folded but those that no summary is believed of, and these once: theirs
+    /// is written with the next commit, at the latest when the store is closed.
+    pub fn summaries(&self) -> Result<Vec<Summary>, ReadError> {
+        let database = &self.0.database;
+        let listed = database.read(|conn| summaries::list(database, conn, None))?;
+        listed.into_iter().map(|one| self.summed(one)).collect()
+    }
+
+    /// Returns the summary of one task; see [`Store::summaries`].
+    pub fn summary(&self, task: u64) -> Result<Summary, ReadError> {
+        let id = i64::try_from(task).map_err(|_| ReadError::NoSuchTask(task))?;
+        let database = &self.0.database;
+        let mut listed = database.read(|conn| summaries::list(database, conn, Some(id)))?;
+        self.summed(listed.pop().ok_or(ReadError::NoSuchTask(task))?)
+    }
+
+    fn summed(&self, (id, believed): Listed) -> Result<Summary, ReadError> {
+        if let Some(summary) = believed {
+            return Ok(summary);
+        }
+        let summary = Summary::of(&self.task(id as u64)?);
+        self.0.summaries.owe(summary.clone());
+        Ok(summary)
     }
 
     /// Returns the end of the log of all tasks: who takes it before reading tasks, and asks for news above it afterwards,

@@ -5,8 +5,8 @@ use crate::rooted::{lock_file, replaced_name};
 use crate::settings::Surroundings;
 use crate::usage::Usage;
 use crate::{Link, desktop, facts, freeze, once, quire, trust};
-use quire_core::Task;
 use quire_core::bytes::unescape;
+use quire_core::view::Summary;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -139,8 +139,8 @@ impl Quire {
     }
 
     /// Returns the tasks of which something would be lost with quire's data.
-    pub fn open_tasks(&self) -> Result<Vec<Task>, EngineError> {
-        Ok(self.tasks()?.into_iter().filter(Task::is_open).collect())
+    pub fn open_tasks(&self) -> Result<Vec<Summary>, EngineError> {
+        Ok(self.summaries()?.into_iter().filter(|task| task.is_open).collect())
     }
 }
 

@@ -358,7 +358,7 @@ pub struct ResumeArgs {
     /// Edit the plan that waits in your editor ($VISUAL, $EDITOR), then begin with it
     #[arg(long)]
     pub edit: bool,
-    /// What it may cost from now on: so much more, like +0.50, or so much altogether, like 3
+    /// What it may cost from now on: so much more, like +0.50, so much altogether, like 3, or `none`: no limit
     #[arg(long, value_name = "[+]USD")]
     pub budget: Option<String>,
     /// Go on with this model

@@ -92,7 +92,7 @@ pub fn say_recovered(quire: &Quire) {
 
 /// Returns the host's address for a task, with the keys of its models and its secrets handed over, where there are any.
 pub async fn to_host(quire: &Quire, task: &Task, keys: &Keys, here: &Surroundings) -> Result<Link, Failure> {
-    Ok(quire.hand_over(task, keys, here).await?)
+    Ok(quire.hand_over(task.id, &view::Uses::of(task), keys, here).await?)
 }
 
 /// Tells the host, if one runs, that a task's log has news: what is stopped ends at once.

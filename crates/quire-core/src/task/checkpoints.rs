@@ -6,6 +6,7 @@
 //! left: the model is told it again. A checkpoint says where in the conversation it is and holds no part of it, since a long
 //! task has thousands.
 
+use super::conversation::Conversation;
 use super::{Phase, PlanStep, Sealed, Serving, Stage, Task, Version};
 use crate::bytes::Hash;
 use crate::event::{Base, Seq, Why};
@@ -60,7 +61,8 @@ pub struct Checkpoint {
 pub(super) struct Checkpoints {
     all: Arc<Vec<Arc<Checkpoint>>>,
     /// Conversations that were left: cut short, or gone back from.
-    left: Arc<Vec<Arc<[Arc<PromptItem>]>>>,
+    #[serde(skip)]
+    pub left: Arc<Vec<Conversation>>,
     /// What the person said besides their words, as the model was told it.
     answers: Arc<Vec<String>>,
     /// The sealed layers below the open one.
@@ -101,8 +103,7 @@ impl Task {
 
     /// Returns the reply of a checkpoint's step.
     pub fn reply_at(&self, checkpoint: &Checkpoint) -> Option<&Arc<Reply>> {
-        let left = self.checkpoints.left.get(checkpoint.conversation);
-        let items = left.map_or(self.transcript.as_slice(), |left| &**left);
+        let items = self.checkpoints.left.get(checkpoint.conversation).unwrap_or(&self.transcript);
         match &**items.get(checkpoint.items.checked_sub(1)?)? {
             PromptItem::Model(reply) => Some(reply),
             _ => None,
@@ -169,7 +170,8 @@ impl Task {
     pub(super) fn leave_conversation(&mut self) {
         let results = self.open_results();
         let open = (!results.is_empty()).then(|| Arc::new(PromptItem::Results(results)));
-        let left = self.transcript.iter().cloned().chain(open).collect();
+        let mut left = self.transcript.clone();
+        left.extend(open);
         Arc::make_mut(&mut self.checkpoints.left).push(left);
     }
 
@@ -192,7 +194,8 @@ impl Task {
         let whole = self.checkpoints.left[to.conversation].clone();
         // The outcomes of its calls, which the model was told after it.
         let told = whole.get(to.items).filter(|item| matches!(***item, PromptItem::Results(_)));
-        self.transcript = whole[..to.items].iter().chain(told).cloned().collect();
+        self.transcript = whole.up_to(to.items);
+        self.transcript.extend(told.cloned());
         (self.unheard, self.asides) = (to.unheard.clone(), to.asides.clone());
         // What was told of directories is told again where calls work there.
         self.instructed = Arc::default();

@@ -72,7 +72,7 @@ impl Task {
     pub(crate) fn owes_compaction(&self) -> bool {
         let compaction = &self.compaction;
         // There is nothing in it but the person's words.
-        if !self.transcript.iter().any(|item| matches!(**item, PromptItem::Model(_))) {
+        if !self.transcript.iter().rev().any(|item| matches!(**item, PromptItem::Model(_))) {
             return false;
         }
         compaction.wanted || compaction.overflows > 0 && !compaction.fresh || self.grows_too_long()
@@ -364,8 +364,8 @@ impl Task {
     pub(super) fn compact(&mut self, text: &str, tail: u32) {
         let from = self.transcript.len() - tail as usize;
         self.leave_conversation();
-        self.transcript.drain(..from);
-        self.transcript.insert(0, Arc::new(PromptItem::Words(text.to_owned())));
+        let ledger = Arc::new(PromptItem::Words(text.to_owned()));
+        self.transcript = std::iter::once(&ledger).chain(self.transcript.from(from)).cloned().collect();
         if tail == 0 {
             // Its calls have gone into the ledger.
             self.reply = None;
@@ -434,7 +434,7 @@ impl Task {
     pub(super) fn compaction_back(&mut self, told: usize) {
         let (times, touched) = (self.compaction.times, self.compaction.touched.clone());
         self.compaction = Compaction { times, touched, told, ..Compaction::default() };
-        self.ledger = match self.transcript.first().map(|item| &**item) {
+        self.ledger = match self.transcript.get(0).map(|item| &**item) {
             Some(PromptItem::Words(text)) if text.starts_with(CUT_SHORT) => Some(ledger_of(text).into()),
             _ => None,
         };

@@ -141,7 +141,7 @@ impl Task {
             Some(counted) => (Size::counted(counted.tokens), counted.items),
             None => (weigh::head(self.system.as_deref().unwrap_or(""), &self.tools), 0),
         };
-        let items = self.transcript.iter().skip(from).map(|item| weigh::item(item));
+        let items = self.transcript.from(from).map(|item| weigh::item(item));
         let results = self.open_results();
         let news = self.asides.iter().chain(&self.unheard).map(|words| weigh::words(words));
         let pictures = self.pictures().map(|pictures| weigh::item(&pictures));
@@ -211,9 +211,9 @@ impl Task {
         if spent { self.spending.lose() } else { self.spending.release() }
     }
 
-    pub(super) fn set_budget(&mut self, task: Option<Usd>, day: Option<Usd>) {
+    pub(super) fn set_budget(&mut self, task: Option<Usd>, day: Option<Usd>, unlimited: bool) {
         let limits = &mut Arc::make_mut(&mut self.charter).limits;
-        limits.task_usd = task.or(limits.task_usd);
+        limits.task_usd = task.or(limits.task_usd).filter(|_| !unlimited);
         limits.day_usd = day.or(limits.day_usd);
     }
 

@@ -10,7 +10,7 @@ impl Task {
         Prompt {
             system: self.system.clone().unwrap_or_else(|| "".into()),
             tools: self.tools.clone(),
-            items: self.transcript.clone(),
+            items: self.transcript.iter().cloned().collect(),
             // What a task that began in another one asks begins as that one's requests did.
             cache_key: format!("quire-{}-{}", self.first(), self.opened_ms),
             replies: self.step,

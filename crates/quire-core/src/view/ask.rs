@@ -4,16 +4,16 @@
 use crate::event::Question;
 use crate::task::{Asking, Needed, Phase, Task};
 use crate::view::{count, first_line};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A question of an agent's that its person may answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentQuestion {
     /// From 1; commands name it by this.
     pub question: u32,
     /// The model's words, on one line.
     pub text: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
     /// What the agent works with until there is an answer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -291,6 +291,9 @@ impl Progress {
             Event::Budgeted { task_usd: Some(most), .. } => {
                 lines.push(line(LineMark::Said, format!("You: up to {most}")));
             }
+            Event::Budgeted { unlimited: true, .. } => {
+                lines.push(line(LineMark::Said, "You: no limit in money".to_owned()));
+            }
             Event::AskFailed { fault, .. } => {
                 lines.extend(self.flush());
                 self.running.clear();

@@ -4,13 +4,13 @@ use crate::event::{Connection, OTHERS, Refused};
 use crate::net::address;
 use crate::task::{Reach, Task};
 use crate::view::{count, size};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Destinations that a line names before it only counts.
 const NAMED_MAX: usize = 5;
 
 /// A question of a task's that waits for its person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
     pub reach: u32,
     pub host: String,

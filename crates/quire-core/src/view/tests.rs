@@ -163,7 +163,7 @@ fn what_waits_for_a_person_comes_first() {
         paused(7, fault(FaultKind::Busy)),
         paused(8, Why::Steps),
     ];
-    let shown: Vec<String> = rows(&tasks, 1_000_000 + 5 * MINUTE)
+    let shown: Vec<String> = rows(&tasks.each_ref().map(Summary::of), 1_000_000 + 5 * MINUTE)
         .iter()
         .map(|r| {
             format!(
@@ -698,7 +698,9 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
     assert_eq!((opened_text(&task, None).as_str(), unpriced_text(&task)), (opened, None));
 
     let mut paused = task.clone();
-    paused.push(Event::Budgeted { task_usd: Some(Usd(40_000_000_000)), day_usd: None }, 0).unwrap();
+    paused
+        .push(Event::Budgeted { task_usd: Some(Usd(40_000_000_000)), day_usd: None, unlimited: false }, 0)
+        .unwrap();
     paused.push(Event::Paused { why: Why::Money }, 0).unwrap();
     let told = why_text(&Why::Money, &paused);
     let what = "Of its budget of $0.04, $0.03 is spent on 1 step, and the next request may cost up to $0.25.";

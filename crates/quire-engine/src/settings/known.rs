@@ -1,11 +1,11 @@
 //! Every setting that there is, in one table: its key, what it takes, and what it does. A new setting is a row here.
 
-use super::layer::{Leaf, Value, nearest_key};
+use super::layer::{self, Leaf, Value, nearest_key};
 use super::models::{PriceSaid, Provider, wire_of};
 use super::{Settings, SettingsError, units};
 use crate::nearest::nearest;
 use quire_core::charter::{CheckSpec, Edits, Net, SecretRule};
-use quire_core::money::Usd;
+use quire_core::money::{Budget, Usd};
 use quire_core::net::{HostRule, NoHostRule};
 use std::path::{Component, PathBuf};
 
@@ -394,6 +394,12 @@ fn usd(value: &Value) -> Result<Usd, Refusal> {
         Value::Decimal(number) => Usd::parse(number).ok_or(Kind),
         _ => Err(Kind),
     }
+}
+
+/// Returns what a budget that stands in an option means, or what it may be: the same as in settings.
+pub fn budget_of(text: &str) -> Result<Budget, &'static str> {
+    let parsed = budget(&layer::of_amount(text.trim())).map_err(|_| BUDGET)?;
+    Ok(parsed.map_or(Budget::Unlimited, Budget::UpTo))
 }
 
 /// Returns a limit in money, or `None` where the person wants none.

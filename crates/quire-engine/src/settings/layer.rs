@@ -155,6 +155,11 @@ pub(super) fn of_decimal(text: &str) -> Value {
     }
 }
 
+/// Returns an amount that an option has as text. With a plus it is none: that says "so much more" where there is something to add to.
+pub(super) fn of_amount(text: &str) -> Value {
+    if text.starts_with('+') { Value::Text(text.to_owned()) } else { of_decimal(text) }
+}
+
 fn sole_value(document: &str) -> Option<DeValue<'_>> {
     let mut table = DeTable::parse(document).ok()?.into_inner();
     // More keys than one means that the text has line breaks of its own, so it is no value.

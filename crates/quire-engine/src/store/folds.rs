@@ -23,6 +23,8 @@ pub(super) struct Folds {
 struct Seen {
     by_task: HashMap<i64, (u64, Arc<Task>)>,
     uses: u64,
+    /// Held by who reads a log from its beginning.
+    first: HashMap<i64, Arc<Mutex<()>>>,
     /// Up to which event of a task a fold is kept beside its log, as far as this process knows.
     kept_at: HashMap<i64, u64>,
 }
@@ -40,6 +42,12 @@ impl Folds {
         id: i64,
     ) -> Result<Option<Arc<Task>>, DatabaseError> {
         let mut task = self.lock().get(id);
+        // A log is read from its beginning by one; whoever comes meanwhile waits, and has that one's fold.
+        let first = task.is_none().then(|| self.lock().first.entry(id).or_default().clone());
+        let _first = first.as_ref().map(|first| first.lock().unwrap_or_else(PoisonError::into_inner));
+        if task.is_none() {
+            task = self.lock().get(id);
+        }
         if task.is_none() {
             task = self.kept_fold(database, conn, id)?;
         }
@@ -53,12 +61,15 @@ impl Folds {
             return Err(Damaged::Event { task: id as u64, seq: after, what }.into());
         }
         if let Some(task) = &task
-            && task.seq > after
+            && (task.seq > after || first.is_some())
         {
             self.keep(id, task.clone());
             if let Some(fold) = self.owed(database, conn, id, task)? {
                 self.write(&fold);
             }
+        }
+        if first.is_some() {
+            self.lock().first.remove(&id);
         }
         Ok(task)
     }

@@ -19,7 +19,7 @@ const EVENTS_MIN: u64 = 4_096;
 const GROWN_BY: u64 = 4;
 
 /// What folded it. Another quire may make something else of the same events.
-const FOLD: &[u8; 16] = match env!("QUIRE_FOLD").as_bytes().first_chunk() {
+pub(super) const FOLD: &[u8; 16] = match env!("QUIRE_FOLD").as_bytes().first_chunk() {
     Some(fold) => fold,
     None => panic!("build.rs gives sixteen letters"),
 };
@@ -51,9 +51,8 @@ impl Kept {
     /// Returns the fold that is kept of a task, if it is whole. Whether the log still has its last event is for the caller
     /// to see.
     pub fn read(&self, task: i64) -> Option<Fold> {
-        let bytes = fs::read(Place::of(&self.0, task as u64).dir().join("fold")).ok()?;
-        let (head, body) = bytes.split_at_checked(HEAD)?;
-        let rest = head.strip_prefix(MAGIC)?;
+        let bytes = Arc::new(fs::read(Place::of(&self.0, task as u64).dir().join("fold")).ok()?);
+        let rest = bytes.get(..HEAD)?.strip_prefix(MAGIC)?;
         let (hash, about) = rest.split_at(32);
         let (fold, at) = about.split_at(16);
         let (id, at) = at.split_at(8);
@@ -61,7 +60,7 @@ impl Kept {
         if fold != FOLD || id != task.to_le_bytes() || hash != blake3::hash(&bytes[16 + 32..]).as_bytes() {
             return None;
         }
-        let folded = Task::from_bytes(body)?;
+        let folded = Task::of_kept(&bytes, HEAD)?;
         let is_it = folded.id == task as u64 && folded.seq.to_le_bytes() == seq;
         is_it.then_some(Fold { task: Arc::new(folded), sum: sum.try_into().ok()? })
     }
@@ -74,7 +73,7 @@ impl Kept {
         bytes.extend((fold.task.id as i64).to_le_bytes());
         bytes.extend(fold.task.seq.to_le_bytes());
         bytes.extend(fold.sum);
-        bytes.extend(fold.task.to_bytes());
+        fold.task.keep(&mut bytes);
         let hash = blake3::hash(&bytes[16 + 32..]);
         bytes[16..16 + 32].copy_from_slice(hash.as_bytes());
 

@@ -5,6 +5,7 @@
 //! holds then; the kept folds only spare it the reading of rows that it has read before.
 
 use super::folds::Folds;
+use super::summaries::{self, Summaries};
 use super::{AppendError, Created, Writer};
 use super::{log, spending};
 use crate::blob::Index;
@@ -100,6 +101,7 @@ pub(super) struct WriterThread {
     pub database: Arc<Database>,
     pub folds: Arc<Folds>,
     pub index: Arc<Index>,
+    pub summaries: Arc<Summaries>,
     pub conn: Connection,
     /// Counts this process's commits.
     pub commits: watch::Sender<u64>,
@@ -115,11 +117,11 @@ impl WriterThread {
             let group = waiting.take(GROUP_MAX).map(Batch::new).collect();
             self.write_group(group);
         }
-        // Blobs that no event names yet. If this fails they are put again by whoever needs them.
-        if !self.index.is_empty()
+        // Blobs that no event names yet, and summaries. If this fails they are put again by whoever needs them.
+        if !(self.index.is_empty() && self.summaries.is_empty())
             && let Err(e) = self.commit(&mut [])
         {
-            tracing::warn!("the places of some blobs were not written: {e}");
+            tracing::warn!("the places of some blobs, or summaries, were not written: {e}");
         }
         if let Some(keeping) = self.keeping.take() {
             let _ = keeping.join();
@@ -164,8 +166,10 @@ impl WriterThread {
         }
         let tasks = work.tasks;
         let placed = self.index.write(database, &tx)?;
+        let summed = self.summaries.write(database, &tx)?;
         database.by(tx.commit())?;
         self.index.written(&placed);
+        self.summaries.written(&summed);
         for (id, task) in tasks {
             self.keep(id, &task);
             self.folds.keep(id, task);
@@ -288,6 +292,7 @@ impl Work<'_> {
         if task.imported_from().is_none() {
             spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
         }
+        summaries::write_of(self.database, self.tx, &task)?;
         let written = Written { task: id, epoch: task.epoch, seq: task.seq };
         self.tasks.insert(id, task);
         Ok(written)

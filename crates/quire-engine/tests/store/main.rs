@@ -7,6 +7,7 @@ mod kept;
 mod kill;
 mod processes;
 mod rules;
+mod summaries;
 
 use quire_core::Event;
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};

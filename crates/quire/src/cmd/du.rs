@@ -21,7 +21,7 @@ pub fn du(face: &Face) -> Result<Exit, Failure> {
         print_json(json!({"bytes": all, "shares": shares}))?;
         return Ok(Exit::Done);
     }
-    let titles = quire.tasks()?.into_iter().map(|task| (task.id, task.title())).collect();
+    let titles = quire.summaries()?.into_iter().map(|task| (task.task, task.title)).collect();
     print(&clean(&text(&shares, &titles, home().as_deref())))?;
     Ok(Exit::Done)
 }

@@ -132,8 +132,9 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::SuggestFailed { fault, .. } => format!("no suggestion: {}", words(&fault.message)),
         Event::Attempt { first, number, of } => format!("attempt {number} of {of}, beside task {first}"),
         Event::CompactWanted {} => "the conversation is to be cut short".to_owned(),
-        Event::Budgeted { task_usd, day_usd } => {
-            let task = task_usd.map(|usd| format!("{usd} for the task"));
+        Event::Budgeted { task_usd, day_usd, unlimited } => {
+            let none = unlimited.then(|| "no limit for the task".to_owned());
+            let task = task_usd.map(|usd| format!("{usd} for the task")).or(none);
             let day = day_usd.map(|usd| format!("{usd} in 24 hours"));
             format!("budget: {}", task.into_iter().chain(day).collect::<Vec<_>>().join(", "))
         }

@@ -1,14 +1,14 @@
 //! `quire ls`: the tasks; those that need a person first.
 
 use crate::cli::{LsArgs, StateArg};
-use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json, to_host, wait};
+use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
-use quire_core::view::{self, Group, TaskRow};
-use quire_core::{Phase, Task, Usd};
+use quire_core::view::{self, Group, Summary, TaskRow};
+use quire_core::{Phase, Usd};
 use quire_engine::keys::Keys;
-use quire_engine::{Hit, Port};
+use quire_engine::{EngineError, Hit, Port};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,14 +20,14 @@ const PLACES_MAX: usize = 3;
 
 pub fn ls(args: &LsArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open()?;
-    let mut tasks = quire.tasks()?;
+    let mut tasks = quire.summaries()?;
     let hits = quire.search(&args.words.join(" "))?;
     if !args.words.is_empty() {
-        tasks.retain(|task| hits.iter().any(|hit| hit.task == task.id));
+        tasks.retain(|task| hits.iter().any(|hit| hit.task == task.task));
     }
     if let Some(folder) = &args.folder {
         let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
-        tasks.retain(|task| task.charter.folders.iter().any(|its| its.starts_with(&folder)));
+        tasks.retain(|task| task.folders.iter().any(|its| its.starts_with(&folder)));
     }
     if let Some(state) = args.state {
         let group = match state {
@@ -35,12 +35,12 @@ pub fn ls(args: &LsArgs, face: &Face) -> Result<Exit, Failure> {
             StateArg::Working => Group::Working,
             StateArg::Done => Group::Done,
         };
-        tasks.retain(|task| view::mark(task).group() == group);
+        tasks.retain(|task| task.mark.group() == group);
     }
     let is_filtered = !args.words.is_empty() || args.folder.is_some() || args.state.is_some();
     let rows = view::rows(&tasks, follow::now_ms());
     let spent = quire.spent()?;
-    let at_work: Vec<&Task> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
+    let at_work: Vec<&Summary> = tasks.iter().filter(|task| task.phase == Phase::Working).collect();
     let listening = if at_work.is_empty() { HashMap::new() } else { listening(&quire)? };
     if face.json {
         let rows = rows.iter().map(|row| {
@@ -79,9 +79,9 @@ pub fn ls(args: &LsArgs, face: &Face) -> Result<Exit, Failure> {
         });
         wait(async {
             for task in at_work {
-                to_host(&quire, task, &keys, &here).await?;
+                quire.hand_over(task.task, &task.uses, &keys, &here).await?;
             }
-            Ok::<(), Failure>(())
+            Ok::<(), EngineError>(())
         })??;
     }
     Ok(Exit::Done)

@@ -5,7 +5,7 @@ use crate::cmd::{Face, print_json, wait};
 use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, confirm, print};
-use quire_core::{Task, view};
+use quire_core::view::{self, Summary};
 use quire_engine::settings::Surroundings;
 use quire_engine::uninstall::{Uninstalled, uninstall as remove};
 use quire_engine::{EngineError, Quire, quire};
@@ -43,7 +43,7 @@ pub fn uninstall(args: &UninstallArgs, face: &Face) -> Result<Exit, Failure> {
 }
 
 /// Returns the tasks of which something would be lost. Data that cannot be read stops only who wants to keep it.
-fn open_tasks(home: &Path, here: &Surroundings, purge: bool) -> Result<Vec<Task>, EngineError> {
+fn open_tasks(home: &Path, here: &Surroundings, purge: bool) -> Result<Vec<Summary>, EngineError> {
     if !home.join("quire.db").exists() {
         return Ok(vec![]);
     }
@@ -53,11 +53,11 @@ fn open_tasks(home: &Path, here: &Surroundings, purge: bool) -> Result<Vec<Task>
     }
 }
 
-fn would_lose(open: &[Task]) -> Failure {
+fn would_lose(open: &[Summary]) -> Failure {
     let shown = open
         .iter()
         .take(TASKS_MAX)
-        .map(|task| format!("{} ({}: {})", task.id, view::state(task), one_line(&task.title())));
+        .map(|task| format!("{} ({}: {})", task.task, task.state, one_line(&task.title)));
     let shown: Vec<String> = shown.collect();
     let more =
         if open.len() > TASKS_MAX { format!(", and {} more", open.len() - TASKS_MAX) } else { String::new() };
@@ -73,7 +73,7 @@ fn would_lose(open: &[Task]) -> Failure {
     )
 }
 
-fn question(home: &Path, open: &[Task], purge: bool) -> String {
+fn question(home: &Path, open: &[Summary], purge: bool) -> String {
     let what = match (purge, open.len()) {
         (false, _) => "Remove all that quire keeps; accepts can then not be undone".to_owned(),
         (true, 0) => "Remove all that quire keeps, settings and keys included".to_owned(),

@@ -2,7 +2,7 @@
 //! to look now, so that a reload does nothing twice.
 
 use crate::cmd::home;
-use crate::cmd::resume::more;
+use crate::cmd::resume;
 use crate::error::{Exit, Failure};
 use crate::web::door::Fields;
 use crate::web::preview::Side;
@@ -11,7 +11,7 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use quire_core::view::Review;
+use quire_core::view::{Review, Uses};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{self, Options};
 use quire_engine::{Choice, EngineError};
@@ -58,8 +58,8 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     let (folder, new_folder) = match (fields.filled("path"), fields.filled("folder")) {
         (Some(path), _) => (PathBuf::from(path), false),
         (None, Some("new")) => {
-            let tasks = page.blocking(|page| Ok(page.quire.tasks()?)).await?;
-            let taken = |folder: &std::path::Path| tasks.iter().any(|task| task.charter.folders[0] == folder);
+            let tasks = page.blocking(|page| Ok(page.quire.summaries()?)).await?;
+            let taken = |folder: &std::path::Path| tasks.iter().any(|task| task.folders[0] == folder);
             (settings::new_folder(&here, &words, &taken)?, true)
         }
         (None, Some(folder)) => (PathBuf::from(folder), false),
@@ -85,7 +85,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
         Err(EngineError::NoModel { task, .. }) => return Ok(of(task)),
         Err(error) => return Err(error.into()),
     };
-    page.quire.hand_over(&task, &keys, &here).await?;
+    page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(task.id))
 }
 
@@ -204,7 +204,7 @@ async fn fit(page: &Page, id: u64) -> Result<String, Failure> {
     let here = page.here();
     let keys = Keys::read(&here)?;
     let task = page.quire.fit_around(id, None, &keys, &here).await?;
-    page.quire.hand_over(&task, &keys, &here).await?;
+    page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(id))
 }
 
@@ -214,18 +214,18 @@ async fn revise(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure
     let words = if fields.filled("notes").is_some() { None } else { Some(words(fields)?) };
     let keys = Keys::read(&here)?;
     let task = page.quire.revise(id, words.as_deref(), &keys, &here).await?;
-    page.quire.hand_over(&task, &keys, &here).await?;
+    page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(id))
 }
 
 async fn resume(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
     let here = page.here();
     let keys = Keys::read(&here)?;
-    let task = page.quire.store().task(id).map_err(EngineError::from)?;
+    let limit = page.quire.store().task(id).map_err(EngineError::from)?.charter.limits.task_usd;
     let plan = fields.filled("plan").map(|plan| plan.replace("\r\n", "\n"));
-    let budget = fields.filled("budget").map(|text| more(text, &task)).transpose()?;
+    let budget = fields.filled("budget").map(|text| resume::budget(text, limit)).transpose()?;
     let task = page.quire.carry_on(id, budget, fields.filled("model"), plan.as_deref(), &keys, &here).await?;
-    page.quire.hand_over(&task, &keys, &here).await?;
+    page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(id))
 }
 

@@ -9,8 +9,8 @@ use crate::web::{Page, ago, icons, now_ms, suggest};
 use axum::extract::{Extension, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
-use quire_core::view::{self, Group, Mark, TaskRow};
-use quire_core::{Phase, Task};
+use quire_core::Phase;
+use quire_core::view::{self, Group, Mark, Summary, TaskRow};
 use quire_engine::Hit;
 use quire_engine::settings::{self, Options, Surroundings};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ pub async fn home(
 ) -> Response {
     let made = page.blocking(move |page| {
         let frame = Frame::of(page, &session)?;
-        let tasks = page.quire.tasks()?;
+        let tasks = page.quire.summaries()?;
         let main = html! {
             main.page id="main" {
                 h1.vh { "Tasks" }
@@ -58,14 +58,14 @@ pub async fn rows(
 ) -> Response {
     let made = page.blocking(move |page| {
         let frame = Frame::of(page, &session)?;
-        let groups = groups(page, &frame, &page.quire.tasks()?, &asked)?;
+        let groups = groups(page, &frame, &page.quire.summaries()?, &asked)?;
         Ok(Html(groups.into_string()).into_response())
     });
     made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
 }
 
 /// Returns the box in which a task is given.
-fn ask(frame: &Frame, tasks: &[Task], here: &Surroundings, words: &str) -> Markup {
+fn ask(frame: &Frame, tasks: &[Summary], here: &Surroundings, words: &str) -> Markup {
     let folders = folders(tasks, here);
     let options = Options::default();
     let settings = settings::read(&options, folders.first().map(PathBuf::as_path), here).ok();
@@ -138,12 +138,12 @@ fn suggested(folders: &[PathBuf]) -> Markup {
 }
 
 /// Returns the folders that are offered: the one the page was opened in, then those of the latest tasks.
-fn folders(tasks: &[Task], here: &Surroundings) -> Vec<PathBuf> {
+fn folders(tasks: &[Summary], here: &Surroundings) -> Vec<PathBuf> {
     let opened = settings::resolve(&Options::default(), here).ok();
     let mut found: Vec<PathBuf> = opened.into_iter().flat_map(|resolved| resolved.folders).collect();
-    let mut latest: Vec<&Task> = tasks.iter().collect();
+    let mut latest: Vec<&Summary> = tasks.iter().collect();
     latest.sort_by_key(|task| std::cmp::Reverse(task.last_ms));
-    for folder in latest.iter().flat_map(|task| task.charter.folders.first()) {
+    for folder in latest.iter().flat_map(|task| task.folders.first()) {
         // A name that is not UTF-8 cannot be sent back by a form.
         if found.len() < FOLDERS_MAX
             && !found.contains(folder)
@@ -176,10 +176,10 @@ fn search(asked: &HashMap<String, String>) -> Markup {
 fn groups(
     page: &Page,
     frame: &Frame,
-    tasks: &[Task],
+    tasks: &[Summary],
     asked: &HashMap<String, String>,
 ) -> Result<Markup, Failure> {
-    let by_number: HashMap<u64, &Task> = tasks.iter().map(|task| (task.id, task)).collect();
+    let by_number: HashMap<u64, &Summary> = tasks.iter().map(|task| (task.task, task)).collect();
     let wanted = asked.get("q").map(|q| q.trim().to_lowercase()).unwrap_or_default();
     // The best place of each task is the first of it.
     let hits = if wanted.is_empty() { vec![] } else { page.quire.search(&wanted)? };
@@ -225,7 +225,7 @@ fn one(
     page: &Page,
     frame: &Frame,
     row: &TaskRow,
-    task: Option<&Task>,
+    task: Option<&Summary>,
     hit: Option<&Hit>,
 ) -> Result<Markup, Failure> {
     let at = format!("/tasks/{}", row.task);
@@ -233,7 +233,7 @@ fn one(
         Group::Working => page.story(row.task)?.progress.now().map(clean),
         _ => None,
     };
-    let plan = task.map(|task| &task.plan).filter(|plan| !plan.is_empty() && row.mark == Mark::Working);
+    let plan = task.map(|task| task.done).filter(|(_, steps)| *steps > 0 && row.mark == Mark::Working);
     let said = doing.unwrap_or_else(|| capital(row.state.strip_prefix("needs you: ").unwrap_or(&row.state)));
     Ok(html! {
         li.task id=(format!("task-{}", row.task)) data-mark=(format!("{:?}", row.mark)) {
@@ -257,8 +257,8 @@ fn one(
                 @for question in &row.agent_questions {
                     div.q.of-agent { span { (clean(&question.text)) } a.btn href=(at) { "Answer" } }
                 }
-                @if let Some(plan) = plan {
-                    progress.meter max=(plan.len()) value=(plan.iter().filter(|step| step.status == "done").count()) aria-label="Plan" {}
+                @if let Some((done, steps)) = plan {
+                    progress.meter max=(steps) value=(done) aria-label="Plan" {}
                 }
             }
             span.where { (clean(&row.short_folder(home_folder().as_deref()))) }

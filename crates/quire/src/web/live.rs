@@ -140,7 +140,7 @@ pub async fn news(State(page): State<Arc<Page>>, Extension(session): Extension<S
 
 async fn count(page: &Arc<Page>) -> Result<Value, ()> {
     let counted = page.blocking(|page| {
-        let rows = view::rows(&page.quire.tasks()?, now_ms());
+        let rows = view::rows(&page.quire.summaries()?, now_ms());
         let needs: Vec<_> = rows.iter().filter(|row| row.mark.group() == Group::NeedsYou).collect();
         let first = needs
             .first()

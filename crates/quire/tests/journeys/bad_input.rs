@@ -83,6 +83,7 @@ fn wrong_settings_and_folders_start_nothing() {
         (&["-c", "budget.steps=none", "do it"], 2, "budget.steps"),
         (&["-c", "budget.day_usd=much", "do it"], 2, "a number of USD above 0"),
         (&["--budget", "0", "do it"], 2, "a number of USD above 0"),
+        (&["--budget", "+0.50", "do it"], 2, "a number of USD above 0"),
         (&["-m", "nobody/x", "do it"], 2, "nobody"),
         (&["-m", "lab", "do it"], 2, "PROVIDER/MODEL"),
         (&["-C", "gone", "do it"], 2, "There is no folder"),

@@ -40,6 +40,23 @@ fn a_task_pauses_at_its_budget_and_goes_on_with_more() {
 }
 
 #[test]
+fn a_budget_can_be_lifted_and_then_has_nothing_to_add_to() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![say("Done.")]);
+    stage.configure(&model, Wire::Chat, PRICED);
+    stage.quire(&["run", "--budget", "0.05", "do it"]).exits(3);
+    stage.quire(&["resume", "1", "--budget", "none"]).exits(0);
+    stage.quire(&["watch", "1"]).exits(0);
+    let log = stage.quire(&["log", "1"]).exits(0);
+    assert!(log.out.contains("budget: no limit for the task"), "{log:?}");
+    stage.quire(&["run", "--budget", "none", "-c", "budget.day_usd=0.05", "do more"]).exits(3);
+    stage
+        .quire(&["resume", "2", "--budget", "+1"])
+        .exits(2)
+        .tells(&["no limit in money that could be raised"]);
+}
+
+#[test]
 fn the_day_s_budget_is_of_all_tasks() {
     let stage = Stage::set();
     let model = Model::saying(vec![say("Done.")]);
@@ -147,6 +164,39 @@ fn a_conversation_that_is_too_long_is_cut_short() {
         stage.quire(&["accept", "1"]).exits(0);
         assert_eq!(fs::read_to_string(stage.folder.join("one")).unwrap(), "1\n");
     }
+}
+
+/// A ledger may be another model's work: it is asked of that one, told what there is in words, and paid at its price.
+#[test]
+fn the_model_that_is_named_for_it_writes_the_ledger_at_its_own_price() {
+    let stage = Stage::set();
+    let works = Model::new(|asked| match asked.answered {
+        _ if asked.words[0].contains("is cut short") => say("Made after the cut."),
+        0 => shell("echo 1 > one"),
+        _ => Answer::Status(400, r#"{"error":{"code":"context_length_exceeded","message":"too long"}}"#),
+    });
+    let keeps = Model::new(|_| say("GOAL: a file named one, as the keeper says."));
+    let keeper = format!(
+        "{PRICED}[providers.other]\nbase_url = \"{}\"\nwire = \"messages\"\n[providers.other.models.keeper]\n\
+         output_tokens = 100\nprice = {{ input = 100, output = 1000 }}\n",
+        keeps.url
+    );
+    stage.configure(&works, Wire::Chat, &keeper);
+    let run = stage.quire(&["run", "-c", "compact_model=other/keeper", "make one"]).exits(0);
+    assert!(run.out.contains("Made after the cut."), "{run:?}");
+    let asked = keeps.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].body.contains("\"model\":\"keeper\""), "{}", asked[0].body);
+    let told = asked[0].words.last().expect("words");
+    assert!(
+        told.contains("Write the ledger") && told.contains("CALL shell") && told.contains("make one"),
+        "{told}"
+    );
+    let works_asked = works.asked();
+    assert!(works_asked.iter().all(|asked| !asked.body.contains("Write the ledger")));
+    assert!(works_asked.last().unwrap().words[0].contains("as the keeper says"));
+    // Two replies of 100 tokens read and 10 written at 10 and 100 USD a million, and one at 100 and 1000.
+    assert_eq!(stage.json(&["ls"])["tasks"][0]["cost_usd"], json!(0.024));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod browser;
 mod checks;
 mod conventions;
 mod cost;
+mod crowd;
 mod fallback;
 mod first_steps;
 mod folders;

@@ -152,6 +152,14 @@ impl Model {
         assert!(!late.timed_out(), "request {answers} did not come {times} times: {came:?}");
     }
 
+    /// Waits until so many requests came, of whatever conversations.
+    pub fn wait_for_all(&self, requests: usize) {
+        let not_yet = |heard: &mut Heard| heard.asked.len() < requests;
+        let waited = self.state.changed.wait_timeout_while(self.state.heard(), SOON, not_yet);
+        let (heard, late) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!late.timed_out(), "of {requests} requests {} came", heard.asked.len());
+    }
+
     /// Returns on how many connections something was asked.
     pub fn connections(&self) -> usize {
         self.state.heard().connections

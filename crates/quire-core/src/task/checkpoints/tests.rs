@@ -185,7 +185,9 @@ fn going_back_can_be_taken_back() {
     life.say(Event::Resumed { model: None });
     life.step();
     // A fold that was kept knows the way back as well.
-    life.task = Task::from_bytes(&life.task.to_bytes()).unwrap();
+    let mut bytes = vec![];
+    life.task.keep(&mut bytes);
+    life.task = Task::of_kept(&Arc::new(bytes), 0).unwrap();
     life.say(Event::Rewound { step: 7 });
     assert_eq!(life.task.snapshot, Some(hash(6)));
     assert!(life.told().starts_with(before.trim_end_matches("and now")), "{}", life.told());
