@@ -42,7 +42,7 @@ pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
 pub use standing::Phase;
 pub(crate) use standing::{CallState, OpenReply, Stage};
-pub use suggest::{Shown, Suggestion, suggested};
+pub use suggest::{Shown, Suggestion, mixed, suggested};
 pub use version::{Attempt, PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;
@@ -568,7 +568,9 @@ impl Task {
             Event::Suggested { shown, text, usage } => {
                 self.usage.add(*usage);
                 self.spending.settle(*usage);
-                self.suggestion = Some(Suggestion { task: suggested(text, shown), text: text.as_str().into() });
+                let task = suggested(text, shown);
+                let shown = shown.as_slice().into();
+                self.suggestion = Some(Suggestion { task, text: text.as_str().into(), shown });
             }
             Event::SuggestFailed { spent, .. } => self.end_spending(*spent),
             Event::Attempt { first, number, of } => {

@@ -29,25 +29,38 @@ pub enum AttachError {
 
 /// Reads the files at `paths`, below `cwd` where they are relative, into the store. Nothing is stored where one cannot be read.
 pub fn read(paths: &[PathBuf], cwd: &Path, blobs: &Blobs) -> Result<Vec<Attachment>, AttachError> {
-    let (mut files, mut contents) = (Vec::<Attachment>::new(), vec![]);
+    let mut contents = vec![];
     let mut left = BYTES_MAX;
     for path in paths {
         let unreadable = |why| AttachError::Unreadable { path: path.clone(), why };
         let start = plain_file::read_start(&cwd.join(path), left).map_err(unreadable)?;
         let start = start.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
-        if !start.whole || files.len() == FILES_MAX {
+        if !start.whole || contents.len() == FILES_MAX {
             return Err(AttachError::TooMuch { path: path.clone() });
         }
         left -= start.bytes.len();
+        contents.push((path.clone(), start.bytes));
+    }
+    keep(&contents, blobs)
+}
+
+/// Stores files by their names and contents, as a face was handed them.
+pub fn keep(named: &[(PathBuf, Vec<u8>)], blobs: &Blobs) -> Result<Vec<Attachment>, AttachError> {
+    let mut files = Vec::<Attachment>::new();
+    let mut left = BYTES_MAX;
+    for (path, bytes) in named {
+        left = match left.checked_sub(bytes.len()).filter(|_| files.len() < FILES_MAX) {
+            Some(left) => left,
+            None => return Err(AttachError::TooMuch { path: path.clone() }),
+        };
         files.push(Attachment {
             name: name_apart(path, &files),
-            bytes: start.bytes.len() as u64,
-            media_type: picture_type(&start.bytes).map(str::to_owned),
-            blob: quire_core::Hash::of(&start.bytes),
+            bytes: bytes.len() as u64,
+            media_type: picture_type(bytes).map(str::to_owned),
+            blob: quire_core::Hash::of(bytes),
         });
-        contents.push(start.bytes);
     }
-    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    let contents: Vec<&[u8]> = named.iter().map(|(_, bytes)| bytes.as_slice()).collect();
     for (file, blob) in files.iter_mut().zip(blobs.put(&contents)?) {
         file.blob = blob;
     }

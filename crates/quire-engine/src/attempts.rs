@@ -1,14 +1,15 @@
 //! Several attempts at one thing: tasks of their own that know of each other.
 
 use crate::keys::Keys;
-use crate::quire::{EngineError, Quire};
+use crate::quire::{COMPARED_BYTES_MAX, EngineError, Quire};
+use crate::rewind::Point;
 use crate::settings::{Resolved, Surroundings};
 use crate::work::load_snapshot;
 use quire_core::charter::Model;
 use quire_core::message::{Attachment, Fault};
-use quire_core::task::{Attempt, Shown, Suggestion, suggested};
-use quire_core::view::{AttemptRow, FileRow, Summary, differing};
-use quire_core::{Event, Hash, Task};
+use quire_core::task::{Attempt, Shown, Suggestion, mixed, suggested};
+use quire_core::view::{AttemptRow, FileChange, FileRow, Mark, Summary, differing, letter};
+use quire_core::{Event, Hash, Phase, Task};
 use serde::Serialize;
 use std::collections::HashMap;
 use tokio::task::block_in_place;
@@ -23,6 +24,12 @@ pub struct Comparison {
     pub same: usize,
     /// They did not all begin with the same state of the folder.
     pub bases_differ: bool,
+}
+
+/// Returns the model of each attempt: the named ones in turn; `None` is the settings' own.
+pub fn spread(named: &[String], attempts: Option<u32>) -> Vec<Option<String>> {
+    let all = attempts.map_or(named.len().max(1), |attempts| (attempts as usize).max(named.len()));
+    (0..all).map(|n| named.get(n % named.len().max(1)).cloned()).collect()
 }
 
 impl Quire {
@@ -56,7 +63,9 @@ impl Quire {
         };
         let mut versions = vec![];
         for task in &tasks {
-            let snapshot = task.version().map(|version| load_snapshot(self.store(), &version.snapshot));
+            // Of what was dropped or cleared away nothing need be left.
+            let kept = task.version().filter(|_| task.phase != Phase::Discarded && !task.cleared);
+            let snapshot = kept.map(|version| load_snapshot(self.store(), &version.snapshot));
             versions.push(snapshot.transpose()?);
         }
         let count = |n: usize| versions[n].as_ref().map_or(0, |version| version.entries.len());
@@ -69,17 +78,80 @@ impl Quire {
 
     /// Returns what is otherwise in one attempt's version than in another's, as one unified diff.
     pub fn diff_of(&self, from: u64, to: u64) -> Result<Vec<u8>, EngineError> {
+        let (task, from, to) = self.sides(from, to)?;
+        self.diff_between(&task, &from, &to)
+    }
+
+    /// The same, file by file.
+    pub fn files_between(&self, from: u64, to: u64) -> Result<Vec<FileChange>, EngineError> {
+        let (task, from, to) = self.sides(from, to)?;
+        let changed = self.between(&task, &from, &to, COMPARED_BYTES_MAX)?;
+        Ok(changed
+            .iter()
+            .map(|(entry, was, now)| FileChange::of(entry, was.as_deref(), now.as_deref()))
+            .collect())
+    }
+
+    /// Returns the task of the first of two attempts over the same base, and the snapshots of their versions.
+    fn sides(&self, from: u64, to: u64) -> Result<(Task, Hash, Hash), EngineError> {
         let (from, to) = (self.task(from)?, self.task(to)?);
         if from.bases != to.bases {
             let why = "began with another state of the folder, so they can only be read one by one";
             return Err(EngineError::Not { task: to.id, why });
         }
-        let sides = (self.reviewable(&from)?, self.reviewable(&to)?);
-        self.diff_between(&from, &sides.0.snapshot, &sides.1.snapshot)
+        let (was, now) = (self.reviewable(&from)?.snapshot, self.reviewable(&to)?.snapshot);
+        Ok((from, was, now))
     }
 
-    /// Asks a model which of the attempts it would take: the one that reviews, else the first task's own. It is told of none which
-    /// model made it, and they are shown in an order that says nothing. Returns none where no model answers.
+    /// Begins a further attempt with the files of one, and tells it what should be otherwise and how the others differ from it.
+    /// Returns it as it then is.
+    pub async fn mix(
+        &self,
+        from: u64,
+        words: &str,
+        keys: &Keys,
+        here: &Surroundings,
+    ) -> Result<Task, EngineError> {
+        let words = block_in_place(|| self.mix_words(from, words))?;
+        let id = block_in_place(|| {
+            let version = self.reviewable(&self.task(from)?)?.number;
+            self.fork(from, Point::Version(version))
+        })?;
+        self.revise(id, Some(&words), keys, here).await
+    }
+
+    fn mix_words(&self, from: u64, words: &str) -> Result<String, EngineError> {
+        let all = self.beside(&self.task(from)?)?;
+        let (mut own, mut others) = (String::new(), vec![]);
+        for (place, task) in all.iter().enumerate() {
+            match task.version() {
+                _ if task.id == from => own = letter(place),
+                Some(version) if task.phase != Phase::Discarded && !task.cleared => {
+                    let diff = match self.diff_of(from, task.id) {
+                        Err(EngineError::Not { .. }) => self.diff(task.id, None)?,
+                        diff => diff?,
+                    };
+                    let shown = Shown {
+                        task: task.id,
+                        summary: version.summary.to_string(),
+                        checks: vec![],
+                        diff: String::from_utf8_lossy(&diff).into_owned(),
+                    };
+                    others.push((letter(place), shown));
+                }
+                _ => {}
+            }
+        }
+        if others.is_empty() {
+            let why = "has no other attempt beside it that something could be taken from";
+            return Err(EngineError::Not { task: from, why });
+        }
+        Ok(mixed(words, &own, &others))
+    }
+
+    /// Asks a model which of the attempts it would take: the one that reviews, else the own one of the first task that was not
+    /// discarded, which pays. It is told of none which model made it, and they are shown in an order that says nothing. Returns
+    /// none where no model answers.
     pub async fn suggest(
         &self,
         named: &[u64],
@@ -88,7 +160,8 @@ impl Quire {
     ) -> Result<Result<Suggestion, Fault>, EngineError> {
         let compared = block_in_place(|| self.compare(named))?;
         let (mut shown, mut names) = (vec![], vec![]);
-        for row in compared.attempts.iter().filter(|row| row.version.is_some()) {
+        for row in compared.attempts.iter().filter(|row| row.version.is_some() && row.mark != Mark::Discarded)
+        {
             let task = block_in_place(|| self.task(row.task))?;
             let diff = block_in_place(|| self.diff(row.task, None))?;
             let summary = task.version().map_or(String::new(), |version| version.summary.to_string());
@@ -103,14 +176,17 @@ impl Quire {
             });
         }
         shown.sort_by_key(|shown| Hash::of(shown.diff.as_bytes()).0);
-        let payer = block_in_place(|| self.task(compared.attempts[0].task))?;
+        // What was discarded pays for nothing more.
+        let left = compared.attempts.iter().find(|row| row.mark != Mark::Discarded);
+        let payer = left.unwrap_or(&compared.attempts[0]).task;
+        let payer = block_in_place(|| self.task(payer))?;
         let Some((model, prompt)) = payer.suggest_request(&shown, &names).filter(|_| shown.len() > 1) else {
             let why = "has not two attempts with a version yet, of which a model could suggest one";
             return Err(EngineError::Not { task: payer.id, why });
         };
         let worst = payer.suggest_worst(&model, &prompt);
         let begun = |task: &Task| match task.phase {
-            quire_core::Phase::Working => Err("is at work; compare it when it rests"),
+            Phase::Working => Err("is at work; compare it when it rests"),
             _ => Ok(vec![Event::Suggesting { worst }]),
         };
         block_in_place(|| self.append(payer.id, begun))?;
@@ -122,8 +198,11 @@ impl Quire {
         let (event, came) = match asked {
             Ok(reply) => {
                 let order: Vec<u64> = shown.iter().map(|shown| shown.task).collect();
-                let suggestion =
-                    Suggestion { task: suggested(&reply.text, &order), text: reply.text.as_str().into() };
+                let suggestion = Suggestion {
+                    task: suggested(&reply.text, &order),
+                    text: reply.text.as_str().into(),
+                    shown: order.as_slice().into(),
+                };
                 (Event::Suggested { shown: order, text: reply.text, usage: reply.usage }, Ok(suggestion))
             }
             Err(unanswered) => {
@@ -136,7 +215,7 @@ impl Quire {
     }
 
     /// Returns the attempts that began with a task, and those that were begun in one of them.
-    fn beside(&self, task: &Task) -> Result<Vec<Task>, EngineError> {
+    pub fn beside(&self, task: &Task) -> Result<Vec<Task>, EngineError> {
         let is_one = |other: &Summary| match task.attempt {
             Some(Attempt { first, .. }) => other.attempt.is_some_and(|attempt| attempt.first == first),
             None => other.first == task.first(),

@@ -61,7 +61,7 @@ mod work;
 // Layers are the sandbox's to lay out, and so to read.
 use quire_sandbox::{rooted, stack};
 
-pub use attempts::Comparison;
+pub use attempts::{Comparison, spread};
 pub use decide::Choice;
 pub use git::GitError;
 pub use glimpse::Glimpse;
@@ -70,6 +70,7 @@ pub use link::{Followed, Heard, Link};
 pub use notes::On;
 pub use once::Once;
 pub use parcel::{Parcel, ParcelError};
+pub use person::find_models;
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use quire_sandbox::{Proof, Rung};

@@ -2,7 +2,6 @@
 //! host, and the host is told. In one place, so that a command and the page do the same. They are called from a runtime of
 //! several threads, which a wait for the store's commit must not hold up.
 
-use crate::attached;
 use crate::keys::Keys;
 use crate::link::Link;
 use crate::models::find_model;
@@ -10,6 +9,7 @@ use crate::quire::{EngineError, Quire};
 use crate::settings::{self, Options, Resolved, Settings, Surroundings};
 use quire_core::charter::Model;
 use quire_core::event::Why;
+use quire_core::message::Attachment;
 use quire_core::money::Budget;
 use quire_core::view::Uses;
 use quire_core::{Phase, Task};
@@ -23,11 +23,10 @@ impl Quire {
         &self,
         resolved: &Resolved,
         words: &str,
-        files: &[PathBuf],
+        files: Vec<Attachment>,
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Task, EngineError> {
-        let files = block_in_place(|| attached::read(files, &here.cwd, self.store().blobs()))?;
         let found = find_model(&resolved.settings, keys, here).await;
         let task = block_in_place(|| self.open_task(resolved, found.as_ref().ok().cloned(), words, files))?;
         found.map_err(|none| EngineError::NoModel { task, none })?;
@@ -187,6 +186,31 @@ impl Quire {
         let found = find_model(&settings, keys, here).await;
         found.map_err(|none| EngineError::NoModel { task: task.id, none })
     }
+}
+
+/// Finds the model of each attempt at what was resolved from `options`: the settings' own where it is `None`. One for which there is
+/// none waits for it.
+pub async fn find_models(
+    resolved: &Resolved,
+    options: &Options,
+    named: &[Option<String>],
+    keys: &Keys,
+    here: &Surroundings,
+) -> Result<Vec<Option<Model>>, EngineError> {
+    let mut models = vec![];
+    for one in named {
+        let found = match one {
+            None => find_model(&resolved.settings, keys, here).await,
+            Some(_) => {
+                let options = Options { model: one.clone(), ..options.clone() };
+                let folder = resolved.folders.first().map(PathBuf::as_path);
+                let settings = block_in_place(|| settings::read(&options, folder, here))?;
+                find_model(&settings, keys, here).await
+            }
+        };
+        models.push(found.ok());
+    }
+    Ok(models)
 }
 
 /// Returns the settings that hold in a task's folder, with the model that is named.

@@ -15,6 +15,7 @@ use crate::rewind::Point;
 use crate::settings::{Resolved, SettingsError, Surroundings};
 use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
+use crate::versions::Changed;
 use crate::work::{hidden, load_snapshot};
 use crate::{host, live, snapshot, tracked};
 use quire_core::bytes::escape;
@@ -568,11 +569,14 @@ impl Quire {
 
     /// Returns the last version as a person reviews it who has seen version `since`: only what changed from there.
     pub fn review_since(&self, id: u64, since: u32) -> Result<Review, EngineError> {
-        let task = self.task(id)?;
-        let files = self.changes_since(&task, since)?;
-        let files =
-            files.iter().map(|(entry, was, now)| FileChange::of(entry, was.as_deref(), now.as_deref()));
-        Ok(Review { files: files.collect(), since: Some(since), ..self.review(id)? })
+        Ok(Review { files: self.files_since(id, since)?, since: Some(since), ..self.review(id)? })
+    }
+
+    /// Returns what changed from version `since` to the last one.
+    pub fn files_since(&self, id: u64, since: u32) -> Result<Vec<FileChange>, EngineError> {
+        let changed = self.changes_since(&self.task(id)?, since)?;
+        let file = |(entry, was, now): &Changed| FileChange::of(entry, was.as_deref(), now.as_deref());
+        Ok(changed.iter().map(file).collect())
     }
 
     fn conclude(&mut self, id: u64, number: u32, undo: bool, outcome: Outcome) {

@@ -108,6 +108,8 @@ pub enum Command {
     Fork(ForkArgs),
     /// Show attempts at the same thing side by side
     Compare(CompareArgs),
+    /// Begin a further attempt with the files of one, which is told how the others differ from it
+    Mix(MixArgs),
     /// Write the version, or part of it, into the real folder
     Accept(AcceptArgs),
     /// Take an accept back
@@ -220,9 +222,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// Returns the model of each attempt: the named ones in turn; `None` is the settings' own.
     pub fn attempts(&self) -> Vec<Option<String>> {
-        let named = self.model.len();
-        let all = self.attempts.map_or(named.max(1), |attempts| (attempts as usize).max(named));
-        (0..all).map(|n| self.model.get(n % named.max(1)).cloned()).collect()
+        quire_engine::spread(&self.model, self.attempts)
     }
 
     /// Returns what was typed, as the settings take it.
@@ -455,6 +455,15 @@ pub struct ForkArgs {
     /// The step, or a version as v2 [default: list them]
     #[arg(long, value_name = "STEP", value_parser = point)]
     pub at: Option<Point>,
+}
+
+#[derive(Debug, Args)]
+pub struct MixArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// What should be otherwise, and what of which other attempt; `-` reads it from stdin
+    #[arg(value_name = "WORDS", value_parser = words)]
+    pub words: String,
 }
 
 fn point(text: &str) -> Result<Point, String> {

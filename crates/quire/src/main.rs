@@ -60,6 +60,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Ls(args) => cmd::ls::ls(&args, &face),
         Command::Compact(args) => cmd::compact::compact(&args, &face),
         Command::Compare(args) => cmd::compare::compare(&args, &face),
+        Command::Mix(args) => cmd::compare::mix(&args, &face),
         Command::Watch(args) => cmd::watch::watch(&args, &face),
         Command::Log(args) => cmd::log::log(&args, &face),
         Command::Review(args) => cmd::review::review(&args, &face),

@@ -8,6 +8,7 @@ mod act;
 mod assets;
 mod changes;
 mod code;
+mod compare;
 mod door;
 mod enter;
 mod find;
@@ -16,6 +17,7 @@ mod home;
 mod icons;
 mod lines;
 mod live;
+mod multipart;
 mod notes;
 mod pictures;
 mod preview;
@@ -215,6 +217,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}", get(standing::task))
         .route("/tasks/{task}/events", get(live::events))
         .route("/tasks/{task}/plan", get(watch::part))
+        .route("/tasks/{task}/compare", get(compare::compare))
         .route("/tasks/{task}/files/{file}", get(changes::file))
         .route("/tasks/{task}/pictures/{picture}", get(pictures::picture))
         .route("/tasks/{task}/find", get(find::find))

@@ -63,6 +63,20 @@ impl AttemptRow {
     }
 }
 
+/// Returns what the attempt at a place is called: `A`, `B`; more than there are letters by number.
+pub fn letter(place: usize) -> String {
+    match ('A'..='Z').nth(place) {
+        Some(letter) => letter.to_string(),
+        None => (place + 1).to_string(),
+    }
+}
+
+/// Returns where attempts stand as one: something accepted or asked before all else, then what goes on.
+pub fn together(marks: &[Mark]) -> Mark {
+    let order = [Mark::Accepted, Mark::NeedsYou, Mark::Working, Mark::Ready, Mark::Paused, Mark::Answered];
+    order.into_iter().find(|mark| marks.contains(mark)).unwrap_or(Mark::Discarded)
+}
+
 /// What became of a file in each attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileRow {
@@ -106,11 +120,43 @@ pub fn differing(versions: &[Option<Snapshot>]) -> (Vec<FileRow>, usize) {
     (rows, same)
 }
 
+impl FileRow {
+    /// Returns what became of it in the attempt at a place, as a person reads it: `deleted`, `as it was`, `as in A`, `its own`.
+    pub fn fate(&self, place: usize) -> String {
+        match self.fates.get(place) {
+            None | Some('.') => "as it was".to_owned(),
+            Some('-') => "deleted".to_owned(),
+            Some(fate) => match self.fates.iter().position(|other| other == fate) {
+                Some(first) if first < place => format!("as in {}", letter(first)),
+                _ => "its own".to_owned(),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bytes::Hash;
     use crate::change::Entry;
+
+    #[test]
+    fn attempts_stand_together_where_the_person_is_needed_most() {
+        use Mark::*;
+        let rows: &[(&[Mark], Mark)] = &[
+            (&[Ready, Working, Discarded], Working),
+            (&[Ready, Working, NeedsYou], NeedsYou),
+            (&[Ready, Paused], Ready),
+            (&[Ready, Accepted, Working], Accepted),
+            (&[Discarded, Paused], Paused),
+            (&[Discarded], Discarded),
+            (&[], Discarded),
+        ];
+        for (marks, expected) in rows {
+            assert_eq!(together(marks), *expected, "{marks:?}");
+        }
+        assert_eq!((letter(0), letter(25), letter(26)), ("A".into(), "Z".into(), "27".into()));
+    }
 
     #[test]
     fn what_differs_is_told_by_what_each_made_of_it() {
@@ -137,6 +183,11 @@ mod tests {
         let told: Vec<(String, String)> =
             rows.iter().map(|row| (row.path.to_string(), row.fates.iter().collect())).collect();
         assert_eq!(told, [("gone".to_owned(), "-A.".to_owned()), ("two".to_owned(), "AAB".to_owned())]);
+        let words = |row: &FileRow| (0..3).map(|n| row.fate(n)).collect::<Vec<_>>().join(", ");
+        assert_eq!(
+            [words(&rows[0]), words(&rows[1])],
+            ["deleted, its own, as it was", "its own, as in A, its own"]
+        );
         assert_eq!(same, 1);
         assert_eq!(differing(&versions).0.len(), 3, "one that made nothing differs in all");
     }

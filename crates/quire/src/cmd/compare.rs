@@ -1,11 +1,14 @@
-//! `quire compare N [N...]`: attempts side by side; `--diff A B` what is otherwise in one of them.
+//! `quire compare N [N...]`: attempts side by side; `--diff A B` what is otherwise in one of them. `quire mix N "WORDS"`: a further one
+//! that begins with the files of one.
 
-use crate::cli::CompareArgs;
-use crate::cmd::{Face, open, print_json, wait};
+use crate::cli::{CompareArgs, MixArgs};
+use crate::cmd::follow::{self, Past};
+use crate::cmd::{Face, open, print_json, wait, words};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad};
 use crate::pager;
 use crate::terminal::{Look, took};
+use quire_core::task::Suggestion;
 use quire_core::view::{AttemptRow, count};
 use quire_engine::Comparison;
 use quire_engine::keys::Keys;
@@ -40,7 +43,7 @@ pub fn compare(args: &CompareArgs, face: &Face) -> Result<Exit, Failure> {
     };
     let compared = quire.compare(&args.tasks)?;
     if face.json {
-        let suggestion = suggestion.map(|one| json!({"task": one.task, "text": one.text}));
+        let suggestion = suggestion.map(|one| json!({"task": one.task, "text": told(&one)}));
         print_json(json!({"compare": compared, "suggestion": suggestion}))?;
         return Ok(Exit::Done);
     }
@@ -49,11 +52,24 @@ pub fn compare(args: &CompareArgs, face: &Face) -> Result<Exit, Failure> {
         let takes = suggestion.task.map_or("none of them".to_owned(), |task| format!("task {task}"));
         out.push_str(&format!(
             "\nA model that was not told which model made what would take {takes}. Its own words, which nobody checked:\n{}",
-            framed(&suggestion.text, face.out.width.clamp(40, 120), "  ")
+            framed(&told(&suggestion), face.out.width.clamp(40, 120), "  ")
         ));
     }
     pager::show(&out, &face.out)?;
     Ok(Exit::Done)
+}
+
+pub fn mix(args: &MixArgs, face: &Face) -> Result<Exit, Failure> {
+    let (quire, here) = open()?;
+    let keys = Keys::read(&here)?;
+    let words = words(&args.words)?;
+    let task = wait(quire.mix(args.task.task, &words, &keys, &here))??;
+    follow::follow(&quire, &task, &keys, &here, Past::Shown, &follow::end, face)
+}
+
+/// Returns the reasons of a suggestion, with the numbers of the tasks.
+fn told(suggestion: &Suggestion) -> String {
+    suggestion.told(|task| format!("task {task}"))
 }
 
 /// Returns the attempts as a table, and below it the files in which they differ.
@@ -115,8 +131,8 @@ pub fn text(compared: &Comparison, look: &Look) -> String {
     if let [one, other, ..] = rows.as_slice() {
         let (a, b) = (one.task, other.task);
         out.push_str(&format!(
-            "\nquire compare {a} --diff {a} {b}   what {b} has otherwise\nquire accept N   take one\nquire fork N --at vK, quire revise   a further one that \
-             begins with one of them and is told of the others\n"
+            "\nquire compare {a} --diff {a} {b}   what {b} has otherwise\nquire accept N   take one\nquire mix {a} \"...\"   a further one that begins with \
+             one of them and is told of the others\n"
         ));
     }
     out

@@ -7,7 +7,6 @@ use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, print};
 use quire_core::Phase;
-use quire_core::charter::Model;
 use quire_core::view::{AttemptRow, Mark, Written};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{Options, Surroundings};
@@ -38,6 +37,8 @@ pub fn begin(
     let (quire, here) = open()?;
     let keys = Keys::read(&here)?;
     say_unset(&resolved.settings.secrets, &keys, &here, face);
+    let files = quire_engine::attached::read(files, &here.cwd, quire.store().blobs());
+    let files = files.map_err(EngineError::from)?;
     let task = wait(quire.begin(&resolved, words, files, &keys, &here))??;
     let id = task.id;
     if background {
@@ -66,15 +67,7 @@ fn side_by_side(args: &RunArgs, attempts: &[Option<String>], face: &Face) -> Res
     say_unset(&resolved.settings.secrets, &keys, &here, face);
     let files = quire_engine::attached::read(&args.file, &here.cwd, quire.store().blobs());
     let files = files.map_err(EngineError::from)?;
-    let mut models = vec![];
-    for named in attempts {
-        let settings = quire_engine::settings::resolve(
-            &Options { model: named.clone().or(args.options().model), ..args.options() },
-            &here,
-        )?;
-        models.push(wait(quire_engine::models::find_model(&settings.settings, &keys, &here))?);
-    }
-    let models: Vec<Option<Model>> = models.into_iter().map(Result::ok).collect();
+    let models = wait(quire_engine::find_models(&resolved, &args.options(), attempts, &keys, &here))??;
     let ids = quire.open_attempts(&resolved, &models, &words, &files)?;
     for id in &ids {
         let task = quire.task(*id)?;

@@ -11,16 +11,19 @@ use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use quire_core::Phase;
 use quire_core::view::{Review, Uses};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{self, Options};
-use quire_engine::{Choice, EngineError};
+use quire_engine::{Choice, EngineError, attached};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Of one task; as many as `quire run -n` takes.
+const ATTEMPTS_MAX: u32 = 16;
 const NOTHING: &str = "Nothing was started or changed.";
 
 /// Returns the way to where the outcome is seen, or the failure's page.
@@ -31,12 +34,16 @@ fn then(done: Result<String, Failure>, back: &str) -> Response {
     }
 }
 
-fn see(to: &str) -> Response {
+pub fn see(to: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
 }
 
 fn of(id: u64) -> String {
     format!("/tasks/{id}")
+}
+
+fn side_by_side(id: u64) -> String {
+    format!("/tasks/{id}/compare")
 }
 
 /// Returns the words of a form.
@@ -48,8 +55,18 @@ fn words(fields: &Fields) -> Result<String, Failure> {
     })
 }
 
+/// Does what a form decides to its end, also where the browser hangs up meanwhile: half of it would be no decision.
+async fn to_its_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a decision failed");
+        let (what, next) = ("A part of quire failed.", "See the host's log, then see where the task stands.");
+        let safe = "Every task is in quire's log, as it was.";
+        frame::failed(&Failure::new(Exit::Trouble, what, safe, next), "/")
+    })
+}
+
 pub async fn start(State(page): State<Arc<Page>>, Extension(fields): Extension<Fields>) -> Response {
-    then(started(&page, &fields).await, "/")
+    to_its_end(async move { then(started(&page, &fields).await, "/") }).await
 }
 
 async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
@@ -68,17 +85,57 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
             return Err(Failure::new(Exit::WrongUse, "No folder is named.", NOTHING, next));
         }
     };
+    // The one that is chosen, those that are ticked beside it, and those that are named.
+    let models =
+        fields.filled("model").into_iter().chain(fields.all("with").flat_map(|with| with.split([',', ' '])));
+    let mut named: Vec<String> = vec![];
+    for model in models.map(str::trim).filter(|model| !model.is_empty()) {
+        if !named.iter().any(|known| known == model) {
+            named.push(model.to_owned());
+        }
+    }
+    let attempts = match fields.filled("attempts").map(str::parse) {
+        None => None,
+        Some(Ok(attempts @ 1..=ATTEMPTS_MAX)) => Some(attempts),
+        Some(_) => {
+            let what = format!("There can be 1 to {ATTEMPTS_MAX} attempts.");
+            return Err(Failure::new(Exit::WrongUse, what, NOTHING, "Choose fewer."));
+        }
+    };
+    if named.len() > ATTEMPTS_MAX as usize {
+        let what = format!("These are more than {ATTEMPTS_MAX} models.");
+        return Err(Failure::new(Exit::WrongUse, what, NOTHING, "Choose fewer."));
+    }
     let options = Options {
         folder: Some(folder),
         new_folder,
-        model: fields.filled("model").map(str::to_owned),
+        model: named.first().cloned(),
         budget: fields.filled("budget").map(str::to_owned),
         checks: fields.filled("check").map(str::to_owned).into_iter().collect(),
         ..Options::default()
     };
     let resolved = settings::resolve(&options, &here)?;
     let keys = Keys::read(&here)?;
-    let task = page.quire.begin(&resolved, &words, &[], &keys, &here).await;
+    let given = fields.clone();
+    let files = page.blocking(move |page| {
+        let kept = attached::keep(given.files(), page.quire.store().blobs());
+        Ok(kept.map_err(EngineError::from)?)
+    });
+    let files = files.await?;
+    let all = quire_engine::spread(&named, attempts);
+    if all.len() > 1 {
+        let models = quire_engine::find_models(&resolved, &options, &all, &keys, &here).await?;
+        let opened =
+            page.blocking(move |page| Ok(page.quire.open_attempts(&resolved, &models, &words, &files)?));
+        let ids = opened.await?;
+        for id in &ids {
+            let id = *id;
+            let task = page.blocking(move |page| Ok(page.quire.task(id)?)).await?;
+            page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
+        }
+        return Ok(side_by_side(ids[0]));
+    }
+    let task = page.quire.begin(&resolved, &words, files, &keys, &here).await;
     let task = match task {
         Ok(task) => task,
         // It is kept, and its page says what it waits for.
@@ -95,18 +152,25 @@ pub async fn decide(
     Path((id, decision)): Path<(u64, String)>,
     Extension(fields): Extension<Fields>,
 ) -> Response {
-    let done = match decision.as_str() {
-        "accept" => return accept(&page, id, fields).await,
-        "undo" => undo(&page, id).await,
-        "revise" => revise(&page, id, &fields).await,
-        "resume" => resume(&page, id, &fields).await,
-        "answer" => answer(&page, id, &fields).await,
-        "reply" => reply(&page, id, &fields).await,
-        "stop" => stop(&page, id).await,
-        "serve" => serve(&page, id).await,
-        "fit" => fit(&page, id).await,
-        "unnote" => notes::drop(&page, id, &fields).await,
-        "discard" => discard(&page, id).await,
+    to_its_end(async move { decided(&page, id, &decision, fields).await }).await
+}
+
+async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> Response {
+    let done = match decision {
+        "accept" => return accept(page, id, fields).await,
+        "undo" => undo(page, id).await,
+        "revise" => revise(page, id, &fields).await,
+        "resume" => resume(page, id, &fields).await,
+        "answer" => answer(page, id, &fields).await,
+        "reply" => reply(page, id, &fields).await,
+        "stop" => stop(page, id).await,
+        "serve" => serve(page, id).await,
+        "fit" => fit(page, id).await,
+        "unnote" => notes::drop(page, id, &fields).await,
+        "discard" => discard(page, id).await,
+        "suggest" => return then(suggest(page, id).await, &side_by_side(id)),
+        "mix" => return then(mix(page, id, &fields).await, &side_by_side(id)),
+        "discard-attempts" => discard_attempts(page, id).await,
         _ => return nowhere().await,
     };
     then(done, &of(id))
@@ -115,7 +179,7 @@ pub async fn decide(
 async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
     let form = fields.clone();
     let accepted = page.blocking(move |page| {
-        let choice = chosen(&*page.review(id)?, &page.quire.task(id)?.charter.folders, &form)?;
+        let choice = chosen(&*page.review(id, None)?, &page.quire.task(id)?.charter.folders, &form)?;
         Ok(match page.quire.accept(id, &choice) {
             Ok(written) => {
                 lock(&page.said).insert(id, written.text(home().as_deref()));
@@ -154,7 +218,11 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
     let Some(seen) = fields.filled("seen") else {
         return wrong("This form does not say which version was seen.", "Load the page anew.");
     };
-    let ticked: BTreeSet<usize> = fields.all("file").filter_map(|number| number.parse().ok()).collect();
+    // Where only some of the changes are on the page, no file has a box.
+    let ticked: BTreeSet<usize> = match fields.filled("all") {
+        Some(_) => (0..review.files.len()).collect(),
+        None => fields.all("file").filter_map(|number| number.parse().ok()).collect(),
+    };
     let left: BTreeSet<&str> = fields.all("leave").collect();
     let (mut paths, mut hunks, mut all) = (vec![], vec![], true);
     for (number, file) in review.files.iter().enumerate() {
@@ -271,6 +339,42 @@ async fn serve(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
         Failure::new(Exit::WrongUse, "There is no version to be shown.", NOTHING, "Wait until it is ready.")
     })?);
     Ok(format!("{}#result", of(id)))
+}
+
+/// Asks a model which of the attempts it would take.
+async fn suggest(page: &Page, id: u64) -> Result<String, Failure> {
+    let here = page.here();
+    let came = page.quire.suggest(&[id], &Keys::read(&here)?, &here).await?;
+    came.map(|_| side_by_side(id)).map_err(|fault| {
+        let what = format!("No suggestion came: {}", fault.message);
+        Failure::new(Exit::NoModel, what, "Nothing was changed.", "Compare them without it, or ask again.")
+    })
+}
+
+/// Begins a further attempt with the files of one.
+async fn mix(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let here = page.here();
+    let from = fields.get("from").and_then(|from| from.parse().ok()).ok_or_else(|| {
+        let what = "This form does not say which attempt a further one begins with.";
+        Failure::new(Exit::WrongUse, what, NOTHING, "Choose one.")
+    })?;
+    let keys = Keys::read(&here)?;
+    let task = page.quire.mix(from, &words(fields)?, &keys, &here).await?;
+    page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
+    Ok(side_by_side(id))
+}
+
+/// Discards what was not accepted of a task's attempts.
+async fn discard_attempts(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
+    let all = page.blocking(move |page| {
+        let all = page.quire.beside(&page.quire.task(id)?)?;
+        let left = all.into_iter().filter(|task| !matches!(task.phase, Phase::Discarded | Phase::Accepted));
+        Ok(left.map(|task| task.id).collect::<Vec<u64>>())
+    });
+    for task in all.await? {
+        discard(page, task).await?;
+    }
+    Ok("/".to_owned())
 }
 
 async fn discard(page: &Arc<Page>, id: u64) -> Result<String, Failure> {

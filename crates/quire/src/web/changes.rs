@@ -32,46 +32,104 @@ fn address(path: &RelPath) -> String {
     url::form_urlencoded::byte_serialize(path.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-/// Reviews by task and by the place of its log: whatever happens to a task makes another.
+/// What a review is of: a task, the place of its log, so that whatever happens to a task makes another, and the version since which
+/// changes are shown.
+type Of = (u64, u64, Option<u32>);
+
+/// Reviews by what they are of.
 #[derive(Default)]
 pub struct Reviews {
-    kept: Mutex<VecDeque<(u64, u64, Arc<Review>)>>,
+    kept: Mutex<VecDeque<(Of, Arc<Review>)>>,
     /// One is made at a time: who asks for the same meanwhile waits for it, and does not make it again.
     making: Mutex<()>,
 }
 
 impl Reviews {
-    fn get(&self, id: u64, seq: u64) -> Option<Arc<Review>> {
+    fn get(&self, of: Of) -> Option<Arc<Review>> {
         let kept = lock(&self.kept);
-        kept.iter().find(|(task, at, _)| (*task, *at) == (id, seq)).map(|(.., review)| review.clone())
+        kept.iter().find(|(known, _)| *known == of).map(|(_, review)| review.clone())
     }
 }
 
 impl Page {
-    /// Returns the task's review, made once for all its chunks.
-    pub fn review(&self, id: u64) -> Result<Arc<Review>, Failure> {
+    /// Returns the task's review, made once for all its chunks: of all its changes, or of those since a version.
+    pub fn review(&self, id: u64, since: Option<u32>) -> Result<Arc<Review>, Failure> {
         let seq = self.quire.task(id)?.seq;
-        if let Some(review) = self.reviews.get(id, seq) {
+        if let Some(review) = self.reviews.get((id, seq, since)) {
             return Ok(review);
         }
+        let whole = since.map(|_| self.review(id, None)).transpose()?;
         let _making = lock(&self.reviews.making);
-        if let Some(review) = self.reviews.get(id, seq) {
+        if let Some(review) = self.reviews.get((id, seq, since)) {
             return Ok(review);
         }
-        let review = Arc::new(self.quire.review(id)?);
+        let review = match (since, whole) {
+            (Some(version), Some(whole)) => {
+                Review { files: self.quire.files_since(id, version)?, since, ..(*whole).clone() }
+            }
+            _ => self.quire.review(id)?,
+        };
+        let review = Arc::new(review);
         let mut kept = lock(&self.reviews.kept);
-        kept.retain(|(task, ..)| *task != id);
+        kept.retain(|((task, at, shown), _)| *task != id || *at == seq && *shown != since);
         kept.truncate(KEPT - 1);
-        kept.push_front((id, seq, review.clone()));
+        kept.push_front(((id, seq, since), review.clone()));
         Ok(review)
     }
+}
+
+/// Returns the version since which the address asks for changes.
+pub fn since(asked: &HashMap<String, String>) -> Option<u32> {
+    asked.get("since")?.parse().ok()
 }
 
 /// Returns how the changes of a review are drawn, as the address asks for it.
 pub fn drawing(review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
     let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };
-    let choosable = review.taken != Taken::Whole;
-    Drawing { layout, choosable, name: "", noted: None }
+    // What is taken is chosen from the whole version.
+    let choosable = review.taken != Taken::Whole && review.since.is_none();
+    Drawing { layout, choosable, since: review.since, name: "", noted: None }
+}
+
+/// Returns files with all their lines, up to what a first page holds; `more` is the command that shows the rest.
+pub fn whole(files: &[FileChange], folders: usize, drawing: Drawing<'_>, more: &str) -> Markup {
+    let mut left = FIRST_OF_ALL;
+    let mut cut = false;
+    let mut articles = vec![];
+    for (number, file) in files.iter().enumerate() {
+        let name = name(file, folders);
+        let drawing = Drawing { name: &name, ..drawing };
+        let rows = lines::rows(file, drawing.layout);
+        let shown = rows.len().min(left);
+        left -= shown;
+        cut |= shown < rows.len();
+        articles.push(html! {
+            article.file.sheet aria-label=(clean(&name)) {
+                header { h3 { code { (marked(&name)) } } span.end { (extent(file)) } }
+                (unread(file, more))
+                div.code tabindex="-1" { (chunks(&rows[..shown], number, None, drawing)) }
+            }
+        });
+    }
+    html! {
+        @for article in &articles { (article) }
+        @if cut { p.quiet { "The rest, in a terminal: " code { (more) } } }
+    }
+}
+
+/// Returns what is said of a file that has no lines to be shown; `diff` is the command that shows it all the same.
+fn unread(file: &FileChange, diff: &str) -> Markup {
+    html! {
+        @if file.large {
+            p.quiet { "Too large to be compared here. In a terminal: " code { (diff) } }
+        } @else if file.binary {
+            p.quiet { "No text: " (view::size(file.bytes)) }
+        } @else if let Some(from) = &file.renamed_from {
+            p.quiet { "Moved from " code { (marked(&from.to_string())) } ", with the same content" }
+        } @else if let Some(target) = &file.target {
+            p.quiet { "A link to " code { (marked(target)) } }
+        }
+    }
 }
 
 /// Returns the article of each file, with as many lines as a first page holds.
@@ -107,17 +165,9 @@ fn article(
     let first = if first < rows.len() { first / CHUNK * CHUNK } else { first };
     let at = format!("/tasks/{}/files/{number}", review.task);
     let body = html! {
-        @if file.large {
-            p.quiet { "Too large to be compared here. In a terminal: " code { "quire review " (review.task) " --diff" } }
-        } @else if file.binary {
-            p.quiet { "No text: " (view::size(file.bytes)) }
-        } @else if let Some(from) = &file.renamed_from {
-            p.quiet { "Moved from " code { (marked(&from.to_string())) } ", with the same content" }
-        } @else if let Some(target) = &file.target {
-            p.quiet { "A link to " code { (marked(target)) } }
-        }
+        (unread(file, &format!("quire review {} --diff", review.task)))
         div.code tabindex="-1" { (chunks(&rows[..first], number, Some(&at), drawing)) (rest(number, &at, first..rows.len(), drawing)) }
-        @if first < rows.len() { p.quiet { a.txt href=(at) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
+        @if first < rows.len() { p.quiet { a.txt href=(match drawing.since { Some(since) => format!("{at}?since={since}"), None => at.clone() }) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
     };
     let article = html! {
         article.file.sheet id=(format!("f{number}")) data-path=(address(&file.path)) aria-label=(clean(&name)) {
@@ -169,7 +219,8 @@ fn chunks(rows: &[Row<'_>], file: usize, at: Option<&str>, drawing: Drawing<'_>)
 
 fn source(at: &str, from: usize, drawing: Drawing<'_>) -> String {
     let split = if drawing.layout == Layout::Split { "&split" } else { "" };
-    format!("{at}?from={from}{split}")
+    let since = drawing.since.map_or_else(String::new, |since| format!("&since={since}"));
+    format!("{at}?from={from}{split}{since}")
 }
 
 fn chunk_id(file: usize, chunk: usize) -> String {
@@ -189,7 +240,7 @@ pub async fn file(
     Query(asked): Query<HashMap<String, String>>,
 ) -> Response {
     let made = page.blocking(move |page| {
-        let review = page.review(id)?;
+        let review = page.review(id, since(&asked))?;
         let Some(file) = review.files.get(number) else {
             let next = "Load the review anew.";
             return Err(Failure::new(Exit::NoTask, "The version has no such file.", "Nothing was changed.", next));

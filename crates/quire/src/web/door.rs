@@ -12,7 +12,7 @@
 //! cookie, which holds nothing but its own proof, so that a page goes on when the host was started anew.
 
 use crate::error::{Exit, Failure};
-use crate::web::{Page, frame};
+use crate::web::{Page, frame, multipart};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +37,11 @@ const TOKENS_MAX: usize = 16;
 const SESSION_S: u64 = 30 * 24 * 3600;
 /// The most that a form may hold. Words are longer than a note, a pasted text is among them.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// The same of the one form that takes files, and how it is read.
+const FILES: &str = "/tasks";
+const FILES_BYTES_MAX: usize = 25 << 20;
+/// How long it may take: it may come over a slow line to this machine.
+const FILES_TIME: Duration = Duration::from_secs(120);
 /// How long a request's body may take.
 const BODY: Duration = Duration::from_secs(10);
 /// Requests a second that a browser may make in the long run, and at once.
@@ -59,11 +64,16 @@ pub struct Ends {
     pub here: SocketAddr,
 }
 
-/// The fields of a form that passed the door, in order.
+/// The fields of a form that passed the door, in order, and the files that came with it.
 #[derive(Clone, Default)]
-pub struct Fields(Arc<Vec<(String, String)>>);
+pub struct Fields(Arc<Vec<(String, String)>>, Arc<Vec<(PathBuf, Vec<u8>)>>);
 
 impl Fields {
+    /// Returns the files by name.
+    pub fn files(&self) -> &[(PathBuf, Vec<u8>)] {
+        &self.1
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -249,10 +259,25 @@ async fn judge(door: &Door, mut request: Request) -> Result<Request, Refused> {
         if given != Some(origin.as_str()) {
             return Err(refused(StatusCode::FORBIDDEN, "This was not sent by the page itself."));
         }
-        let key = headers.get("x-quire").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let key = text(HeaderName::from_static("x-quire")).map(str::to_owned);
+        let boundary = text(header::CONTENT_TYPE).and_then(multipart::boundary);
+        let takes_files = session.is_some() && path == FILES && boundary.is_some();
         let (parts, body) = request.into_parts();
-        let body = read(body).await?;
-        let fields = Fields(Arc::new(url::form_urlencoded::parse(&body).into_owned().collect()));
+        let body = match takes_files {
+            true => read(body, FILES_BYTES_MAX, FILES_TIME).await?,
+            false => read(body, BODY_BYTES_MAX, BODY).await?,
+        };
+        let fields = match boundary {
+            Some(boundary) => {
+                let broken = || refused(StatusCode::BAD_REQUEST, "This form did not arrive whole.");
+                let form = multipart::read(&boundary, &body).ok_or_else(broken)?;
+                Fields(Arc::new(form.fields), Arc::new(form.files))
+            }
+            None => {
+                Fields(Arc::new(url::form_urlencoded::parse(&body).into_owned().collect()), Arc::default())
+            }
+        };
         if let Some(session) = &session
             && !key.as_deref().or(fields.get("key")).is_some_and(|key| same(&door.form_key(session), key))
         {
@@ -267,10 +292,13 @@ async fn judge(door: &Door, mut request: Request) -> Result<Request, Refused> {
     Ok(request)
 }
 
-async fn read(body: Body) -> Result<Bytes, Refused> {
-    match tokio::time::timeout(BODY, to_bytes(body, BODY_BYTES_MAX)).await {
+async fn read(body: Body, most: usize, within: Duration) -> Result<Bytes, Refused> {
+    match tokio::time::timeout(within, to_bytes(body, most)).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "This is longer than 1 MiB.")),
+        Ok(Err(_)) => {
+            let what = format!("This is longer than {} MiB.", most >> 20);
+            Err(refused(StatusCode::PAYLOAD_TOO_LARGE, &what))
+        }
         Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "This took too long to arrive.")),
     }
 }
@@ -280,7 +308,9 @@ fn refused(status: StatusCode, what: &str) -> Refused {
         StatusCode::UNAUTHORIZED | StatusCode::MISDIRECTED_REQUEST => {
             "Open the page anew, in a terminal: quire web"
         }
-        StatusCode::FORBIDDEN => "Go back to the page, load it anew, and try again.",
+        StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+            "Go back to the page, load it anew, and try again."
+        }
         _ => "Wait a moment, then try again.",
     };
     (status, Failure::new(Exit::WrongUse, what, "Nothing was started or changed.", next))

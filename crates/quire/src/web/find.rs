@@ -2,7 +2,7 @@
 
 use crate::terminal::clean;
 use crate::web::Page;
-use crate::web::changes::{name, place};
+use crate::web::changes::{self, name, place};
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{self, Layout, Row, shown};
@@ -52,12 +52,13 @@ fn found<'r>(review: &'r Review, words: &str, layout: Layout) -> Vec<Found<'r>> 
 
 fn list(review: &Review, folders: usize, words: &str, layout: Layout) -> Markup {
     let found = found(review, words, layout);
+    let since = review.since.map_or_else(String::new, |since| format!("?since={since}"));
     html! {
         p.mut { @if found.is_empty() { "No changed line, and none beside one, holds that." } @else { (view::count(found.len() as u64, "line")) } }
         ol.hits {
             @for hit in found.iter().take(FOUND_MAX) {
                 @let file = &review.files[hit.file];
-                li { a href=(format!("/tasks/{}/files/{}#{}", review.task, hit.file, place(hit.file, hit.row))) {
+                li { a href=(format!("/tasks/{}/files/{}{}#{}", review.task, hit.file, since, place(hit.file, hit.row))) {
                     span.at { (clean(&name(file, folders))) ":" (hit.number) }
                     code.a[hit.line.kind == Kind::Added].d[hit.line.kind == Kind::Removed] {
                         (marked(&shown(&hit.line.text, Kind::Same).trim().chars().take(LINE_CHARS_MAX).collect::<String>()))
@@ -77,7 +78,7 @@ pub async fn find(
     Query(asked): Query<HashMap<String, String>>,
 ) -> Response {
     let made = page.blocking(move |page| {
-        let review = page.review(id)?;
+        let review = page.review(id, changes::since(&asked))?;
         let folders = page.quire.task(id)?.charter.folders.len();
         let words = asked.get("q").map(|words| words.trim()).unwrap_or_default();
         let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };

@@ -35,7 +35,7 @@ pub async fn home(
         let main = html! {
             main.page id="main" {
                 h1.vh { "Tasks" }
-                (ask(&frame, &tasks, &page.here(), asked.get("words").map_or("", String::as_str)))
+                (ask(page, &frame, &tasks, asked.get("words").map_or("", String::as_str)))
                 @if tasks.is_empty() { (suggested(&folders(&tasks, &page.here()))) } @else { (search(&asked)) }
                 div.board id="rows" { (groups(page, &frame, &tasks, &asked)?) }
             }
@@ -65,15 +65,17 @@ pub async fn rows(
 }
 
 /// Returns the box in which a task is given.
-fn ask(frame: &Frame, tasks: &[Summary], here: &Surroundings, words: &str) -> Markup {
+fn ask(page: &Page, frame: &Frame, tasks: &[Summary], words: &str) -> Markup {
+    let here = &page.here();
     let folders = folders(tasks, here);
     let options = Options::default();
     let settings = settings::read(&options, folders.first().map(PathBuf::as_path), here).ok();
     let named = settings.as_ref().and_then(|settings| settings.named_model()).map(|model| model.title());
+    let others = page.other_models(settings.as_ref(), named.as_deref());
     let budget = settings.as_ref().and_then(|settings| settings.limits.task_usd);
     let home = home_folder();
     html! {
-        form.ask.first[tasks.is_empty()] method="post" action="/tasks" {
+        form.ask.first[tasks.is_empty()] method="post" action="/tasks" enctype="multipart/form-data" {
             (frame.key())
             label.q for="q" { "What should be done?" }
             textarea id="q" name="words" rows="2" required
@@ -88,13 +90,22 @@ fn ask(frame: &Frame, tasks: &[Summary], here: &Surroundings, words: &str) -> Ma
                         option value="new" { "A new folder in Quire" }
                     }
                 }
+                label.chip title="Pictures, documents and other files that it should see, 25 MB together" {
+                    (icons::sign("clip")) span id="files-told" { "Attach" } span.vh { " files" }
+                    input type="file" name="attach" multiple;
+                }
                 label.chip title="Which model does the work" {
                     (icons::sign("model")) span.vh { "Model" }
                     select name="model" {
                         option value="" { (named.as_deref().unwrap_or("Best available")) }
-                        @for title in settings.iter().flat_map(|settings| settings.fallback_models.iter()) {
-                            option { (title.0) "/" (title.1) }
-                        }
+                        @for title in &others { option { (title) } }
+                    }
+                }
+                label.chip title="So many try it, each on its own, and you choose; the budget is for all of them" {
+                    (icons::sign("copies")) span.vh { "Attempts" }
+                    select name="attempts" {
+                        option value="" { "1 attempt" }
+                        @for attempts in 2..=4 { option value=(attempts) { (attempts) " attempts" } }
                     }
                 }
                 label.chip title="The task pauses when it reaches this" {
@@ -109,6 +120,13 @@ fn ask(frame: &Frame, tasks: &[Summary], here: &Surroundings, words: &str) -> Ma
             details.extra {
                 summary { "More" }
                 label { "Another folder" input.field name="path" placeholder="/home/you/project" autocomplete="off" spellcheck="false"; }
+                @if !others.is_empty() {
+                    fieldset.with {
+                        legend { "Also have it tried by, one attempt each" }
+                        @for title in &others { label { input type="checkbox" name="with" value=(title); (title) } }
+                    }
+                }
+                label { "Other models, one attempt each" input.field name="with" placeholder="PROVIDER/MODEL, PROVIDER/MODEL" autocomplete="off" spellcheck="false"; }
                 label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
             }
         }
@@ -190,19 +208,28 @@ fn groups(
             || row.folder.to_lowercase().contains(&wanted)
             || said.contains_key(&row.task)
     });
+    let teams = teams(&rows, &by_number);
+    // Attempts at one thing are one row.
+    rows.retain(|row| teams.get(&row.task).is_none_or(|team| team[0].task == row.task));
+    let mark = |row: &TaskRow| teams.get(&row.task).map_or(row.mark, |team| together(team));
+    rows.sort_by_key(|row| if mark(row).group() == Group::Done { Mark::Accepted } else { mark(row) });
     let left_out = if asked.contains_key("all") { 0 } else { rows.len().saturating_sub(ROWS_MAX) };
     rows.truncate(rows.len() - left_out);
     let mut drawn = vec![];
     for (group, heading, class) in
         [(Group::NeedsYou, "Needs you", "need"), (Group::Working, "Working", ""), (Group::Done, "Done", "")]
     {
-        let its: Vec<&TaskRow> = rows.iter().filter(|row| row.mark.group() == group).collect();
+        let its: Vec<&TaskRow> = rows.iter().filter(|row| mark(row).group() == group).collect();
         if its.is_empty() {
             continue;
         }
         let mut list = vec![];
         for row in &its {
             let hit = said.get(&row.task).copied();
+            if let Some(team) = teams.get(&row.task) {
+                list.push(attempts(frame, row, team, hit));
+                continue;
+            }
             list.push(one(page, frame, row, by_number.get(&row.task).copied(), hit)?);
         }
         drawn.push(html! {
@@ -241,22 +268,8 @@ fn one(
             div.main {
                 h3.t { a href=(at) { (clean(&row.title)) } }
                 p.s { (clean(&said)) }
-                @if let Some(hit) = hit {
-                    p.s.mut {
-                        @match hit.kind.as_str() { "you" => "You said: ", "agent" => "It said: ", _ => { (clean(&hit.place)) ": " } }
-                        (clean(&hit.text))
-                    }
-                }
-                @for question in &row.questions {
-                    div.q {
-                        span { (clean(&question.text)) }
-                        (frame.button(&format!("{at}/answer"), "", &html! { "Deny" }, &[("reach", &question.reach.to_string()), ("allow", "no")]))
-                        (frame.button(&format!("{at}/answer"), "allow", &html! { "Allow" }, &[("reach", &question.reach.to_string()), ("allow", "yes")]))
-                    }
-                }
-                @for question in &row.agent_questions {
-                    div.q.of-agent { span { (clean(&question.text)) } a.btn href=(at) { "Answer" } }
-                }
+                (found(hit))
+                (questions(frame, row))
                 @if let Some((done, steps)) = plan {
                     progress.meter max=(steps) value=(done) aria-label="Plan" {}
                 }
@@ -282,6 +295,84 @@ fn one(
             }
         }
     })
+}
+
+/// Returns where the words that are looked for were found.
+fn found(hit: Option<&Hit>) -> Markup {
+    html! {
+        @if let Some(hit) = hit {
+            p.s.mut {
+                @match hit.kind.as_str() { "you" => "You said: ", "agent" => "It said: ", _ => { (clean(&hit.place)) ": " } }
+                (clean(&hit.text))
+            }
+        }
+    }
+}
+
+/// Returns what a row's task asks, with the answers.
+fn questions(frame: &Frame, row: &TaskRow) -> Markup {
+    let at = format!("/tasks/{}", row.task);
+    html! {
+        @for question in &row.questions {
+            div.q {
+                span { (clean(&question.text)) }
+                (frame.button(&format!("{at}/answer"), "", &html! { "Deny" }, &[("reach", &question.reach.to_string()), ("allow", "no")]))
+                (frame.button(&format!("{at}/answer"), "allow", &html! { "Allow" }, &[("reach", &question.reach.to_string()), ("allow", "yes")]))
+            }
+        }
+        @for question in &row.agent_questions {
+            div.q.of-agent { span { (clean(&question.text)) } a.btn href=(at) { "Answer" } }
+        }
+    }
+}
+
+/// Returns the attempts at one thing that are not discarded, by each of their tasks, where there are several.
+fn teams(rows: &[TaskRow], tasks: &HashMap<u64, &Summary>) -> HashMap<u64, Vec<TaskRow>> {
+    let mut firsts: HashMap<u64, Vec<TaskRow>> = HashMap::new();
+    for row in rows.iter().filter(|row| row.mark != Mark::Discarded) {
+        if let Some(attempt) = tasks.get(&row.task).and_then(|task| task.attempt) {
+            firsts.entry(attempt.first).or_default().push(row.clone());
+        }
+    }
+    let several = firsts.into_values().filter(|team| team.len() > 1);
+    several.flat_map(|team| team.clone().into_iter().map(move |row| (row.task, team.clone()))).collect()
+}
+
+fn together(team: &[TaskRow]) -> Mark {
+    view::together(&team.iter().map(|row| row.mark).collect::<Vec<_>>())
+}
+
+/// Returns the one row of several attempts.
+fn attempts(frame: &Frame, row: &TaskRow, team: &[TaskRow], hit: Option<&Hit>) -> Markup {
+    let at = format!("/tasks/{}/compare", row.task);
+    let kinds = [
+        (Mark::Accepted, "accepted"),
+        (Mark::Ready, "ready"),
+        (Mark::NeedsYou, "waiting for you"),
+        (Mark::Paused, "paused"),
+        (Mark::Working, "at work"),
+    ];
+    let counts = kinds.iter().filter_map(|(mark, word)| {
+        let count = team.iter().filter(|row| row.mark == *mark).count();
+        (count > 0).then(|| format!("{count} {word}"))
+    });
+    let said = counts.collect::<Vec<_>>().join(", ");
+    let spent = team.iter().filter_map(|row| row.cost.usd).reduce(quire_core::Usd::plus);
+    let mark = together(team);
+    html! {
+        li.task id=(format!("task-{}", row.task)) data-mark=(format!("{mark:?}")) {
+            (icons::mark(mark))
+            div.main {
+                h3.t { a href=(at) { (clean(&row.title)) } " " span.tag { (view::count(team.len() as u64, "attempt")) } }
+                p.s { (said) }
+                (found(hit))
+                @for row in team { (questions(frame, row)) }
+            }
+            span.where { (clean(&row.short_folder(home_folder().as_deref()))) }
+            span.meta { span { (ago(team.iter().map(|row| row.age_ms).min().unwrap_or(row.age_ms))) } @if let Some(spent) = spent { span { (spent) } } }
+            div.act { a.btn.ghost[mark.group() != Group::NeedsYou] href=(at) { "Compare" } }
+        }
+    }
 }
 
 fn capital(text: &str) -> String {

@@ -27,6 +27,8 @@ pub struct Drawing<'n> {
     pub layout: Layout,
     /// Hunks can be left out.
     pub choosable: bool,
+    /// They are the changes since this version, and not all.
+    pub since: Option<u32>,
     /// The file's, which says what language it is.
     pub name: &'n str,
     /// Whose notes stand among the lines, and of which of its files these are.
@@ -135,7 +137,14 @@ fn head(hunk: &Hunk, drawing: Drawing<'_>) -> Markup {
     html! {
         div.hunk-h {
             h4 { "Line " (hunk.now_start.max(1)) span.vh { ", " (added) " added, " (removed) " removed" } }
-            @if let Some((review, _)) = drawing.noted { (notes::way(review.task, "hunk", &hunk.id)) }
+            @match (drawing.noted, drawing.since) {
+                (Some((review, _)), None) => (notes::way(review.task, &[("hunk", &hunk.id)])),
+                // A change since a version has no name in the whole one; its line has.
+                (Some((review, file)), Some(_)) => {
+                    (notes::way(review.task, &[("line", &hunk.now_start.max(1).to_string()), ("file", &String::from_utf8_lossy(review.files[file].path.as_bytes()))]))
+                },
+                (None, _) => {},
+            }
             @if drawing.choosable {
                 label { input type="checkbox" form="accept" name="leave" value=(hunk.id); "Leave this out" }
             }

@@ -56,16 +56,11 @@ pub fn listed(frame: &Frame, review: &Review) -> Markup {
             section { h3 { "Your notes" }
                 ul.marks {
                     @for note in &review.notes {
-                        li {
-                            (pin(note))
-                            div {
-                                (prose(&note.words))
-                                p.at { (marked(&note.place())) } p.at { (outcome(note)) }
-                                @if note.state == Standing::Draft {
-                                    (frame.button(&format!("/tasks/{}/unnote", review.task), "ghost", &html! { "Remove" }, &[("note", &note.note.to_string())]))
-                                }
+                        li { (row(note, &html! {
+                            @if note.state == Standing::Draft {
+                                (frame.button(&format!("/tasks/{}/unnote", review.task), "ghost", &html! { "Remove" }, &[("note", &note.note.to_string())]))
                             }
-                        }
+                        })) }
                     }
                 }
             }
@@ -73,10 +68,25 @@ pub fn listed(frame: &Frame, review: &Review) -> Markup {
     }
 }
 
-/// Returns the way to write a note: a page of its own, which the script brings to where it is written.
-pub fn way(task: u64, on: &str, what: &str) -> Markup {
-    let address = url::form_urlencoded::Serializer::new(String::new()).append_pair(on, what).finish();
-    html! { a.note-it href=(format!("/tasks/{task}/note?{address}")) data-on=(on) data-what=(what) { "Write a note" } }
+/// Returns a note with its place and what became of it.
+pub fn row(note: &NoteRow, acts: &Markup) -> Markup {
+    html! {
+        (pin(note))
+        div { (prose(&note.words)) p.at { (marked(&note.place())) } p.at { (outcome(note)) } (acts) }
+    }
+}
+
+/// Returns the way to write a note: a page of its own, which the script brings to where it is written. `on` are the fields of the
+/// form that say what it is on.
+pub fn way(task: u64, on: &[(&str, &str)]) -> Markup {
+    let address = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(on).finish();
+    html! { a.note-it href=(format!("/tasks/{task}/note?{address}")) data-on=(address) { "Write a note" } }
+}
+
+/// Returns what became of the notes that ended in the version that is reviewed.
+pub fn ended(review: &Review) -> Vec<&NoteRow> {
+    let here = |note: &&NoteRow| note.led_to.as_ref().is_some_and(|led| led.version == review.version);
+    review.notes.iter().filter(here).collect()
 }
 
 /// Returns the form for a note. What it is on is in fields that the script fills in, or the address.

@@ -5,6 +5,7 @@ const $ = (what, where = document) => where.querySelector(what)
 const all = (what, where = document) => [...where.querySelectorAll(what)]
 const policy = window.trustedTypes?.createPolicy('quire', { createHTML: html => html }) ?? { createHTML: html => html }
 const parsed = html => new DOMParser().parseFromString(policy.createHTML(html), 'text/html')
+const noun = (count, one) => count === 1 ? `1 ${one}` : `${count} ${one}s`
 const say = text => { $('#status').textContent = text }
 
 // ---- getting in: the token behind # is sent once and forgotten
@@ -66,17 +67,25 @@ if ($('.bar')) {
   else listen()
 }
 
-// ---- rows: those that changed are exchanged; what has the focus or lies under the pointer keeps its place
+// ---- rows, and parts of attempts: those that changed are exchanged; what has the focus or lies under the pointer keeps its place
 let renewing = false
 let again = false
+// A form that is being sent would be cut off by whatever loads the page anew.
+let leaving = false
+document.addEventListener('submit', event => { leaving ||= !event.defaultPrevented && event.target.method === 'post' })
+addEventListener('pageshow', () => { leaving = false })
 async function renew() {
   const rows = $('#rows')
-  if (!rows) return
+  const parts = $('main[data-parts]')
+  if (!rows && !parts || leaving) return
   if (renewing) { again = true; return }
   renewing = true
   try {
-    const answer = await fetch('/rows' + location.search)
-    if (answer.ok) exchange(rows, parsed(await answer.text()).body)
+    const answer = await fetch(rows ? '/rows' + location.search : location.href)
+    if (leaving) { /* where it leads is new anyway */ }
+    else if (answer.redirected) location.replace(answer.url)
+    else if (answer.ok && rows) exchange(rows, parsed(await answer.text()).body)
+    else if (answer.ok) exchangeParts(parsed(await answer.text()))
   } catch { /* the stream says when it is there again */ }
   renewing = false
   if (again) { again = false; renew() }
@@ -104,6 +113,19 @@ function exchange(rows, fresh) {
     if (current) document.getElementById(current)?.setAttribute('aria-current', 'true')
     if (at) $('a', document.getElementById(at) ?? rows)?.focus({ preventScroll: true })
   }
+}
+
+function exchangeParts(fresh) {
+  const [old, parts] = [all('[data-part]'), all('[data-part]', fresh)]
+  // Words that are being typed are worth more than what is new.
+  if (old.map(part => part.id).join() !== parts.map(part => part.id).join()) { if (!$('#mix')?.value && !leaving) location.reload(); return }
+  parts.forEach((part, n) => {
+    const mix = $('#mix', old[n])
+    if (old[n].isEqualNode(part) || old[n].contains(document.activeElement) || mix?.value) return
+    const [was, now] = [old[n], part].map(one => $('.st', one)?.getAttribute('aria-label'))
+    if (now && was !== now) say(`${$('h2', part)?.textContent ?? ''}: ${now}`)
+    old[n].replaceWith(part)
+  })
 }
 
 // Sets text in which backticks stand around code.
@@ -158,6 +180,7 @@ if (work) {
     })
     const look = () => {
       source.close()
+      if (leaving) return
       // Words that are being typed are worth more than what is new.
       if ($('#words')?.value.trim()) { $('#now').textContent = 'This has ended. Send what you wrote, or load the page anew.' }
       else location.reload()
@@ -192,6 +215,26 @@ all('a[data-words]').forEach(idea => idea.addEventListener('click', event => {
   $('#q').focus()
 }))
 
+// ---- files that are handed over: told by name, and before they are sent where they are too much
+const FILES_MAX = 25 * 1024 * 1024
+const given = $('input[type=file]')
+given?.addEventListener('change', () => {
+  const files = [...given.files]
+  $('#files-told').textContent = files.length > 1 ? noun(files.length, 'file') : files[0]?.name ?? 'Attach'
+  given.setCustomValidity(files.reduce((sum, file) => sum + file.size, 0) > FILES_MAX - 65536 ? 'These are more than 25 MB.' : '')
+  given.reportValidity()
+})
+if (given) for (const kind of ['paste', 'drop', 'dragover']) given.form.addEventListener(kind, event => {
+  const more = event.clipboardData ?? event.dataTransfer
+  if (![...more.types].includes('Files')) return
+  event.preventDefault()
+  if (kind === 'dragover') return
+  const whole = new DataTransfer()
+  for (const file of [...given.files, ...more.files]) whole.items.add(file)
+  given.files = whole.files
+  given.dispatchEvent(new Event('change'))
+})
+
 // ---- a notification is asked for when a task is started, where one can be missed
 $('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
   if (window.Notification?.permission === 'default') Notification.requestPermission()
@@ -202,7 +245,6 @@ if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 
 // ---- choosing files, and changes within them. What is left out is remembered here, because its lines may go and come back
 const boxes = () => all('input[name=file]')
-const noun = (count, one) => count === 1 ? `1 ${one}` : `${count} ${one}s`
 const seenAs = `quire left ${$('#accept [name=seen]')?.value}`
 const left = new Map()
 try { for (const [id, file] of JSON.parse(sessionStorage.getItem(seenAs) ?? '[]')) left.set(id, file) } catch { /* storage is off */ }
@@ -210,7 +252,7 @@ function fade(box) {
   for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('out', box.checked)
 }
 function choose(box) {
-  if (box.name === 'leave') {
+  if (box?.name === 'leave') {
     fade(box)
     const file = box.closest('.file')?.id.slice(1)
     if (box.checked) left.set(box.value, file)
@@ -219,9 +261,11 @@ function choose(box) {
     const of = boxes().find(one => one.value === file)
     of?.classList.toggle('some', [...left.values()].includes(file))
   }
-  const [taken, of] = [boxes().filter(one => one.checked).length, boxes().length]
+  // Where only some of the changes are on the page, no file has a box.
+  const whole = +($('#accept [name=all]')?.value ?? 0)
+  const [taken, of] = whole ? [whole, whole] : [boxes().filter(one => one.checked).length, boxes().length]
   const without = left.size ? `, without ${noun(left.size, 'change')}` : ''
-  $('#taking').textContent = `Taking ${taken} of ${noun(of, 'file')}${without}`
+  if ($('#taking')) $('#taking').textContent = `Taking ${taken} of ${noun(of, 'file')}${without}`
   $('#accept-count').textContent = noun(taken, 'file')
   $('#accept-button').disabled = taken === 0
   $('#will').textContent = `Accept writes ${noun(taken, 'file')}${without}. You can undo it.`
@@ -241,6 +285,7 @@ all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
 
 restore(document)
 for (const box of all('input[name=leave]:checked')) choose(box)
+if (left.size && $('#accept [name=all]')) choose()
 
 // ---- what a page that is shown was kept from is known a moment after it was loaded
 const kept = $('#kept-from')
@@ -270,7 +315,7 @@ if (template) document.addEventListener('click', event => {
   const line = event.target.closest('.l[data-n]')
   if (way) {
     event.preventDefault()
-    writeNote(way.closest('.hunk-h') ?? way.closest('header'), { [way.dataset.on]: way.dataset.what })
+    writeNote(way.closest('.hunk-h') ?? way.closest('header'), Object.fromEntries(new URLSearchParams(way.dataset.on)))
   } else if (line && event.clientX - line.getBoundingClientRect().left < 100 && !getSelection().toString()) {
     writeNote(line, { file: decodeURIComponent(line.closest('.file').dataset.path), line: line.dataset.n })
   }
@@ -295,8 +340,9 @@ $('#found')?.addEventListener('click', event => {
 // ---- how changes are laid out stays as it was
 try {
   const layout = $('.seg[aria-label="Layout of the changes"]')
+  const isSplit = search => new URLSearchParams(search).has('split')
   if (layout && !location.search && localStorage.getItem('quire split') === 'on') location.replace('?split' + location.hash)
-  layout?.addEventListener('click', event => localStorage.setItem('quire split', event.target.search === '?split' ? 'on' : 'off'))
+  layout?.addEventListener('click', event => localStorage.setItem('quire split', isSplit(event.target.search) ? 'on' : 'off'))
 } catch { /* storage is off */ }
 
 // ---- code in colours: what the server tells of a line is painted, and no element more
@@ -425,7 +471,7 @@ const keys = {
     const box = focused ?? all('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
     box?.click()
   },
-  m: () => all('.note-it').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)?.click(),
+  m: () => ($('#mix') ? $('#mix').focus() : all('.note-it').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)?.click()),
   A: () => $('#accept')?.requestSubmit(),
   R: () => { if ($('form [name=notes]')) return $('form [name=notes]').form.requestSubmit(); $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
   U: () => $('.accept .undo')?.closest('form').requestSubmit()
@@ -434,7 +480,9 @@ document.addEventListener('keydown', event => {
   if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') { event.target.form?.requestSubmit(); return }
   if (event.key === 'Escape') { event.target.blur?.(); return }
   if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || off() || $('dialog[open]')) return
-  const does = keys[event.key]
+  // A key that is written on something of this page goes before those of all.
+  const own = all('[aria-keyshortcuts]').find(one => one.getAttribute('aria-keyshortcuts') === event.key)
+  const does = own ? () => own.click() : keys[event.key]
   if (!does) return
   event.preventDefault()
   does()

@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// Images, documents, tables that are shown of a version; the changes list all.
 const IMAGES_MAX: usize = 12;
 const DOCUMENTS_MAX: usize = 6;
+const IMAGES: [&str; 7] = ["png", "jpg", "jpeg", "gif", "webp", "avif", "svg"];
 /// Larger ones are not read.
 const DOCUMENT_BYTES_MAX: u64 = 512 << 10;
 const TABLE_BYTES_MAX: u64 = 8 << 20;
@@ -71,16 +72,43 @@ impl Shown<'_> {
     }
 }
 
+impl<'r> Shown<'r> {
+    fn of(page: &'r Page, review: &'r Review) -> Shown<'r> {
+        let files = review.files.iter().filter(|file| file.folder == 0 && file.shape == Shape::File);
+        Shown {
+            page,
+            review,
+            before: page.shown_at(Side { task: review.task, version: None, served: false }),
+            after: page.shown_at(Side { task: review.task, version: Some(review.version), served: false }),
+            files: files.map(|file| (file, file.path.to_string())).collect(),
+        }
+    }
+}
+
+/// Where one look at a version is had.
+pub enum Thumb {
+    Page(String),
+    Picture(String),
+}
+
+/// Returns where a version is seen at a glance: the page that it made, else what its agent looked at, else an image that it made.
+pub fn thumb(page: &Page, review: &Review) -> Option<Thumb> {
+    let shown = Shown::of(page, review);
+    let at = |name: &str| format!("{}/{}", shown.after, encoded(name));
+    if let Some(start) = shown.start().filter(|_| review.serving.is_none()) {
+        return Some(Thumb::Page(at(&start)));
+    }
+    let looked = review.looked.iter().filter(|look| !look.stale).flat_map(|look| look.pictures.last()).last();
+    if let Some(picture) = looked {
+        return Some(Thumb::Picture(format!("/tasks/{}/pictures/{}", review.task, picture.blob)));
+    }
+    let image = shown.of_kind(&IMAGES).find(|(file, _)| file.fate != Fate::Deleted).map(|(_, name)| at(name));
+    image.map(Thumb::Picture)
+}
+
 /// Returns the part of a review that shows its result. Nothing where there is nothing to be seen.
 pub fn result(page: &Page, frame: &Frame, review: &Review) -> Option<Markup> {
-    let files = review.files.iter().filter(|file| file.folder == 0 && file.shape == Shape::File);
-    let shown = Shown {
-        page,
-        review,
-        before: page.shown_at(Side { task: review.task, version: None, served: false }),
-        after: page.shown_at(Side { task: review.task, version: Some(review.version), served: false }),
-        files: files.map(|file| (file, file.path.to_string())).collect(),
-    };
+    let shown = Shown::of(page, review);
     let start = shown.start();
     let parts = [
         review.serving.as_ref().map(|serving| server(&shown, frame, serving)),
@@ -162,8 +190,7 @@ fn widths() -> Markup {
 }
 
 fn images(shown: &Shown<'_>) -> Option<Markup> {
-    let mut images =
-        shown.of_kind(&["png", "jpg", "jpeg", "gif", "webp", "avif", "svg"]).take(IMAGES_MAX).peekable();
+    let mut images = shown.of_kind(&IMAGES).take(IMAGES_MAX).peekable();
     images.peek()?;
     Some(html! {
         @for (file, name) in images {

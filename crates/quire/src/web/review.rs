@@ -4,18 +4,20 @@
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
-use crate::web::lines::{Drawing, Layout};
 use crate::web::standing::{head, questions, say};
-use crate::web::text::{markdown, marked, quoting};
+use crate::web::text::{markdown, marked, prose, quoting};
 use crate::web::{Page, changes, icons, lock, notes, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
 use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, reviewed_text, sentence};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Paths under "Look here first"; more than these nobody looks at one by one.
 const LOOK_MAX: usize = 20;
+/// Earlier versions that are offered to look from; the address takes any.
+const EARLIER_MAX: usize = 3;
 /// Of what both changed: places of a file, and lines of a side.
 const OVERLAPS_MAX: usize = 4;
 const SIDE_LINES_MAX: usize = 8;
@@ -26,15 +28,17 @@ pub fn main(
     task: &Task,
     asked: &HashMap<String, String>,
 ) -> Result<Markup, Failure> {
-    let review = page.review(task.id)?;
+    let review = page.review(task.id, None)?;
+    let since = Since::of(page, &review, asked);
+    let files = since.shown.as_ref().unwrap_or(&review);
     let story = page.story(task.id)?;
     // The folder changes without a word in the task's log, by which reviews are kept.
     let drift = page.quire.drift(task)?;
     let said = lock(&page.said).get(&task.id).cloned();
     let folders = task.charter.folders.len();
     let shown = result::result(page, frame, &review);
-    let drawing = changes::drawing(&review, asked);
-    let (added, removed) = review.lines();
+    let drawing = changes::drawing(files, asked);
+    let (added, removed) = files.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
     let mark = match review.mark {
         Mark::Ready if review.fails() => html! { span.tag.red { (clean(&review.state)) } },
@@ -62,6 +66,7 @@ pub fn main(
                 div {
                     (questions(frame, task))
                     (drifted(frame, &drift, &review))
+                    (since.told(task, &review))
                     section.sec id="summary" aria-label="Summary" {
                         (brief(&review))
                         (reviewer(&review))
@@ -71,16 +76,16 @@ pub fn main(
                     (checks(&review))
                 }
                 aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) }
-                @if !review.files.is_empty() {
+                @if !review.files.is_empty() || files.since.is_some() {
                     section.sec.wide id="changes" aria-labelledby="changes-t" {
                         header {
-                            h2 id="changes-t" { "Changes" }
-                            span.mut { (view::count(review.files.len() as u64, "file")) ", " span.plus { "+" (added) } " " span.minus { "−" (removed) } }
-                            div.end { (tools(&review, drawing)) }
+                            h2 id="changes-t" { "Changes" @if let Some(since) = files.since { " since version " (since) } }
+                            span.mut { (view::count(files.files.len() as u64, "file")) ", " span.plus { "+" (added) } " " span.minus { "−" (removed) } }
+                            div.end { (since.choice(&review)) (tools(files, &since)) }
                         }
                         div.diffwrap {
-                            (list(&review, folders))
-                            div { div id="found" {} (changes::files(&review, folders, drawing)) }
+                            (list(files, &since, folders))
+                            div { div id="found" {} (changes::files(files, folders, drawing)) }
                         }
                     }
                 }
@@ -88,8 +93,79 @@ pub fn main(
                 template id="note-form" { (notes::form(frame, task.id, &HashMap::new())) }
             }
         }
-        (bar(frame, task, &review, said.as_deref()))
+        (bar(frame, task, &review, &since, said.as_deref()))
     })
+}
+
+/// What changed since an earlier version, where there is one: what a person looks at who has seen that.
+struct Since {
+    /// The version before.
+    last: Option<Arc<Review>>,
+    /// What the address asks for.
+    shown: Option<Arc<Review>>,
+    split: bool,
+    /// A version of a task at work is looked at.
+    version: bool,
+}
+
+impl Since {
+    fn of(page: &Page, review: &Review, asked: &HashMap<String, String>) -> Since {
+        let earlier = |version: &u32| (1..review.version).contains(version);
+        // A record that came from elsewhere has no files of its earlier versions.
+        let of = |version| page.review(review.task, Some(version)).ok();
+        Since {
+            shown: changes::since(asked).filter(earlier).and_then(of),
+            last: Some(review.version - 1).filter(earlier).and_then(of),
+            split: asked.contains_key("split"),
+            version: asked.contains_key("version"),
+        }
+    }
+
+    /// Returns the address of the changes, laid out and chosen as named.
+    fn address(&self, split: bool, since: Option<u32>) -> String {
+        let flags = [
+            split.then_some("split".to_owned()),
+            self.version.then_some("version".to_owned()),
+            since.map(|since| format!("since={since}")),
+        ];
+        format!("?{}#changes", flags.into_iter().flatten().collect::<Vec<_>>().join("&"))
+    }
+
+    /// Returns what came of what was said to the version before: each note, and how much changed.
+    fn told(&self, task: &Task, review: &Review) -> Markup {
+        let Some(last) = &self.last else { return html! {} };
+        let before = review.version - 1;
+        let notes = notes::ended(review);
+        html! {
+            section.sec.sheet.told.since aria-labelledby="since-t" {
+                (icons::sign("lines"))
+                div {
+                    h2 id="since-t" { "Since version " (before) }
+                    @if let Some(words) = task.words.last().filter(|_| notes.is_empty()) { blockquote { (prose(words)) } }
+                    @if !notes.is_empty() { ul.marks { @for note in notes { li { (notes::row(note, &html! {})) } } } }
+                    p.acts {
+                        span { (clean(&last.extent())) }
+                        @if !last.files.is_empty() { a.txt href=(self.address(self.split, Some(before))) { "Show only what changed since" } }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the choice of the version since which changes are shown.
+    fn choice(&self, review: &Review) -> Markup {
+        let chosen = self.shown.as_ref().and_then(|shown| shown.since);
+        html! {
+            @if self.last.is_some() {
+                nav.seg aria-label="Which changes" {
+                    a href=(self.address(self.split, None)) aria-current=[chosen.is_none().then_some("true")] { "All" }
+                    @for version in (1..review.version).rev().take(EARLIER_MAX) {
+                        a href=(self.address(self.split, Some(version))) aria-current=[(chosen == Some(version)).then_some("true")] { "Since " (version) }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Returns where the person went on working in what the version changes: what fits, and both sides of what does not.
@@ -241,8 +317,8 @@ fn listed(listing: &Listing) -> Markup {
     }
 }
 
-fn list(review: &Review, folders: usize) -> Markup {
-    let choosable = review.taken != Taken::Whole;
+fn list(review: &Review, since: &Since, folders: usize) -> Markup {
+    let choosable = review.taken != Taken::Whole && review.since.is_none();
     html! {
         nav.files aria-label="Changed files" {
             @if choosable { p.all id="taking" { "Taking " (review.files.len()) " of " (view::count(review.files.len() as u64, "file")) } }
@@ -257,30 +333,32 @@ fn list(review: &Review, folders: usize) -> Markup {
                     } }
                 }
             }
+            @if review.since.is_some() { small { @if review.files.is_empty() { "Nothing changed since. " } "What is taken is chosen among " a.txt href=(since.address(since.split, None)) { "all changes" } "." } }
             @if choosable { small { "Boxes choose what is taken into your folder. " kbd { "n" } " next change, " kbd { "x" } " take or leave." } }
         }
     }
 }
 
 /// Returns what is done with the changes as a whole: search in them, and how they are laid out.
-fn tools(review: &Review, drawing: Drawing<'_>) -> Markup {
-    let split = drawing.layout == Layout::Split;
+fn tools(review: &Review, since: &Since) -> Markup {
+    let split = since.split;
     html! {
         form.find role="search" action=(format!("/tasks/{}/find", review.task)) {
             (icons::sign("find"))
             label.vh for="find" { "Find in the changes" }
             input type="search" id="find" name="q" placeholder="Find in the changes" autocomplete="off";
             @if split { input type="hidden" name="split"; }
+            @if let Some(since) = review.since { input type="hidden" name="since" value=(since); }
             kbd { "/" }
         }
         span.seg role="group" aria-label="Layout of the changes" {
-            a href="?#changes" aria-current=[(!split).then_some("true")] { "Unified" }
-            a href="?split#changes" aria-current=[split.then_some("true")] { "Split" }
+            a href=(since.address(false, review.since)) aria-current=[(!split).then_some("true")] { "Unified" }
+            a href=(since.address(true, review.since)) aria-current=[split.then_some("true")] { "Split" }
         }
     }
 }
 
-fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Markup {
+fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<&str>) -> Markup {
     let at = format!("/tasks/{}", task.id);
     let folder = view::short_folder(&task.charter.folders[0], crate::cmd::home().as_deref());
     let count = view::count(review.files.len() as u64, "file");
@@ -315,6 +393,7 @@ fn bar(frame: &Frame, task: &Task, review: &Review, said: Option<&str>) -> Marku
                     form method="post" action=(format!("{at}/accept")) id="accept" {
                         (frame.key())
                         input type="hidden" name="seen" value=(review.seen);
+                        @if since.shown.is_some() { input type="hidden" name="all" value=(review.files.len()); }
                         @if review.files.iter().any(|file| file.runs.is_some()) {
                             label { input type="checkbox" name="programs" value="yes"; " Also files that can run programs here" }
                         }

@@ -39,6 +39,24 @@ impl Told {
 }
 
 impl Page {
+    /// Returns the models that are known beside the one that is used first: those that the settings name, and those that answered.
+    pub fn other_models(&self, settings: Option<&Settings>, first: Option<&str>) -> Vec<String> {
+        let named = settings.into_iter().flat_map(|settings| &settings.fallback_models);
+        let probe = lock(&self.probe).clone();
+        let answered =
+            probe.found.iter().flat_map(|told| told.tried.iter().filter(|tried| tried.trial.is_ok()));
+        let mut others: Vec<String> = vec![];
+        for title in named
+            .map(|(provider, name)| format!("{provider}/{name}"))
+            .chain(answered.map(|tried| tried.model.title()))
+        {
+            if Some(title.as_str()) != first && !others.contains(&title) {
+                others.push(title);
+            }
+        }
+        others
+    }
+
     /// Begins to find out what works, unless that goes on already.
     pub fn probe(self: &Arc<Page>) {
         {

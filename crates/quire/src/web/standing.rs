@@ -48,6 +48,7 @@ pub fn head(task: &Task, facts: &Markup) -> Markup {
             nav.crumb aria-label="Breadcrumb" {
                 a href="/" { "Tasks" } span aria-hidden="true" { "/" }
                 span { (clean(&folders.collect::<Vec<_>>().join(", "))) }
+                @if task.attempt.is_some() || task.origin().is_some() { span aria-hidden="true" { "/" } a href=(format!("/tasks/{}/compare", task.id)) { "Attempts" } }
             }
             h1 { (clean(&task.title())) }
             div.facts { (facts) }

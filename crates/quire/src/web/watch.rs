@@ -57,16 +57,23 @@ fn plan(task: &Task) -> Markup {
         @if !task.plan.is_empty() {
             section.sec aria-labelledby="plan-t" {
                 header { h2 id="plan-t" { "Plan" } }
-                ol.plan {
-                    @for step in &task.plan {
-                        @let (class, sign, label) = match step.status.as_str() {
-                            "done" => ("done", "done", "Done"),
-                            "doing" => ("work", "work", "Doing now"),
-                            _ => ("off", "open", "To come"),
-                        };
-                        li.(class) { (icons::status(sign, class, label)) span { (clean(&step.step)) } }
-                    }
-                }
+                (plan_steps(task))
+            }
+        }
+    }
+}
+
+/// Returns the steps of a plan with how far it got.
+pub fn plan_steps(task: &Task) -> Markup {
+    html! {
+        ol.plan {
+            @for step in &task.plan {
+                @let (class, sign, label) = match step.status.as_str() {
+                    "done" => ("done", "done", "Done"),
+                    "doing" => ("work", "work", "Doing now"),
+                    _ => ("off", "open", "To come"),
+                };
+                li.(class) { (icons::status(sign, class, label)) span { (clean(&step.step)) } }
             }
         }
     }

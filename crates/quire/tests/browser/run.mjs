@@ -1,48 +1,10 @@
 // The page in a real browser: the journey from a fresh home to an accepted homepage and back, by mouse and by keyboard, with
 // scripts and without; each screen in both themes and two widths, looked over by axe-core, pictured, and measured.
 //
-//   node run.mjs ADDRESS OUT CACHE FOLDER   -> exit 0, or what is wrong, one a line
-import { createRequire } from 'node:module'
-import { readFileSync, mkdirSync, existsSync } from 'node:fs'
+//   node run.mjs ADDRESS OUT CACHE FOLDER
+import { existsSync, readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
-
-const [, , address, out, cache, folder] = process.argv
-const require = createRequire(`${cache}/node_modules/`)
-const { chromium } = require('playwright-core')
-const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
-const origin = new URL(address).origin
-mkdirSync(out, { recursive: true })
-
-const wrong = []
-const expect = (is, what) => { if (!is) wrong.push(what) }
-const quiet = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-default-apps', '--disable-domain-reliability', '--metrics-recording-only']
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: quiet })
-
-// Whatever the policy blocks, and whatever breaks, is told on the console.
-function watched(page, name) {
-  page.on('console', message => { if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) wrong.push(`${name}: console: ${message.text()}`) })
-  page.on('pageerror', error => wrong.push(`${name}: ${error.message}`))
-  return page
-}
-
-let pictures = 0
-async function look(page, name) {
-  for (const theme of ['light', 'dark']) {
-    for (const [size, width, height] of [['desk', 1440, 900], ['phone', 390, 844]]) {
-      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
-      await page.setViewportSize({ width, height })
-      const sideways = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth)
-      expect(sideways <= 0, `${name} ${theme} ${size}: scrolls sideways by ${sideways}`)
-      await page.evaluate(axe)
-      const found = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }))
-      for (const one of found.violations) wrong.push(`${name} ${theme} ${size}: ${one.id}: ${one.nodes[0].html.slice(0, 160)} (${one.nodes.length})`)
-      await page.screenshot({ path: `${out}/${name}-${size}-${theme}.png`, fullPage: name.startsWith('settings') })
-      pictures += 1
-    }
-  }
-  await page.emulateMedia({ colorScheme: 'light' })
-  await page.setViewportSize({ width: 1440, height: 900 })
-}
+import { address, browser, ended, expect, folder, look, origin, out, watched } from './driver.mjs'
 
 const rows = []
 const measure = (what, value, limit, unit) => {
@@ -145,7 +107,7 @@ await page.keyboard.press('/')
 await page.keyboard.type('v77777 = ')
 await page.keyboard.press('Enter')
 await page.locator('#found a').click()
-await page.locator('.l', { hasText: 'let v77777 = ' }).waitFor({ timeout: 8000 }).catch(() => wrong.push('what was found is not led to'))
+await page.locator('.l', { hasText: 'let v77777 = ' }).waitFor({ timeout: 8000 }).catch(() => expect(false, 'what was found is not led to'))
 
 // ---- large changes: chunks come and go
 await page.goto(origin + '/tasks/2')
@@ -156,7 +118,7 @@ expect(large === 501, `100,000 lines in ${large} chunks`)
 await page.locator('details.closed summary').first().click()
 for (let y = 0; y < 240000; y += 4000) { await page.mouse.wheel(0, 4000); await page.waitForTimeout(60) }
 await page.mouse.wheel(0, -1500)
-await page.waitForFunction(() => [...document.querySelectorAll('.chunk')].every(chunk => { const at = chunk.getBoundingClientRect(); return at.bottom < 0 || at.top > innerHeight || chunk.childElementCount > 0 }), null, { timeout: 8000 }).catch(() => wrong.push('a chunk on the screen stays empty'))
+await page.waitForFunction(() => [...document.querySelectorAll('.chunk')].every(chunk => { const at = chunk.getBoundingClientRect(); return at.bottom < 0 || at.top > innerHeight || chunk.childElementCount > 0 }), null, { timeout: 8000 }).catch(() => expect(false, 'a chunk on the screen stays empty'))
 expect(await page.evaluate(() => CSS.highlights.get('code-w').size > 0 || CSS.highlights.size === 0), 'code has no colours')
 const nodes = await page.evaluate(() => document.getElementsByTagName('*').length)
 measure('Nodes, 100,000 changed lines scrolled through', nodes, 4000, '')
@@ -218,8 +180,4 @@ await still.getByLabel('What should be done?').fill('make it large')
 await still.getByRole('button', { name: /^Start/ }).click()
 await still.waitForURL(/\/tasks\/3$/)
 
-await browser.close()
-console.log(`${pictures} pictures in ${out}`)
-console.log('| budget | measured | limit |\n|---|---|---|')
-for (const [what, value, limit, unit] of rows) console.log(`| ${what} | ${value} ${unit} | ${limit ?? '-'} |`)
-if (wrong.length) { console.log(wrong.join('\n')); process.exit(1) }
+await ended(rows)

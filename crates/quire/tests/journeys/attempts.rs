@@ -13,8 +13,8 @@ fn three_attempts_are_compared_and_one_is_taken() {
     let mine = std::sync::Mutex::new(std::collections::HashMap::<String, usize>::new());
     // Each conversation is told by its cache key, which is in its head or body; failing that, by its order.
     let model = Model::new(move |asked| {
-        if asked.words.iter().any(|words| words.contains("ATTEMPT A")) {
-            return say("B\nIt is smaller.");
+        if asked.words.iter().any(|words| words.contains("ATTEMPT K")) {
+            return say("L\nL is smaller than K.");
         }
         if asked.answered > 0 {
             return say("Done.");
@@ -52,19 +52,32 @@ fn three_attempts_are_compared_and_one_is_taken() {
     // A model is asked which one it would take, and not told which model made what.
     let suggested = stage.quire(&["compare", "1", "--suggest"]).exits(0).out;
     assert!(suggested.contains("not told which model made what would take task"), "{suggested}");
-    assert!(suggested.contains("│ It is smaller."), "{suggested}");
+    assert!(suggested.contains(" is smaller than task "), "{suggested}");
     let told = asked
         .asked()
         .iter()
         .flat_map(|asked| asked.words.clone())
-        .find(|words| words.contains("ATTEMPT A"))
+        .find(|words| words.contains("ATTEMPT K"))
         .unwrap();
-    assert!(told.contains("ATTEMPT C") && told.contains("passes") && !told.contains("gpt-lab"), "{told}");
-    // A further one begins with one of them, and stands beside the others.
-    stage.quire(&["fork", &good[0], "--at", "v1"]).exits(0);
-    stage.quire(&["revise", "4", "as the other one, but keep old.txt"]).exits(0);
+    assert!(told.contains("ATTEMPT M") && told.contains("passes") && !told.contains("gpt-lab"), "{told}");
+    // A further one begins with one of them, is told how the others differ, and stands beside them.
+    stage.quire(&["mix", &good[0], "as the other one, but keep old.txt"]).exits(0);
+    let mixed = asked.asked().last().unwrap().words.last().unwrap().clone();
+    assert!(
+        mixed.starts_with("as the other one, but keep old.txt\n\nYour files are those of attempt "),
+        "{mixed}"
+    );
+    assert_eq!(mixed.matches("ATTEMPT ").count(), 2, "{mixed}");
+    assert!(mixed.contains("one.txt") && mixed.contains("-good\n+bad\n"), "{mixed}");
     let again = stage.json(&["compare", "1"])["compare"].clone();
     assert_eq!(again["attempts"].as_array().unwrap().len(), 4, "{again}");
+    // One that was dropped is in nobody's way.
+    let bad: Vec<String> = (0..3).filter(|n| !passed[*n]).map(|n| rows[n]["task"].to_string()).collect();
+    stage.quire(&["discard", &bad[0]]).exits(0);
+    stage.quire(&["gc"]).exits(0);
+    stage.quire(&["compare", "1"]).exits(0);
+    stage.quire(&["compare", "1", "--suggest"]).exits(0);
+    stage.quire(&["mix", "1", " "]).exits(2);
     stage.quire(&["accept", &good[0]]).exits(0);
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "good\n");
 }

@@ -84,6 +84,7 @@ pub fn shell(command: &str) -> Answer {
 }
 
 /// The server. It ends with the test.
+#[derive(Clone)]
 pub struct Model {
     pub url: String,
     state: Arc<State>,

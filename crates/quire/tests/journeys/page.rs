@@ -374,3 +374,80 @@ fn notes_stand_where_they_belong_go_together_and_end_beside_what_they_led_to() {
     // With nothing to send, nothing is sent.
     assert_eq!(browser.post("/tasks/1/revise", &[("notes", "all")]).status, 400);
 }
+
+/// Returns a form as browsers send it that may hold files, and its content type.
+fn with_files(key: &str, fields: &[(&str, &str)], files: &[(&str, &str)]) -> (&'static str, String) {
+    let part = |head: String, content: &str| {
+        format!("--b0\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    };
+    let mut form = part("name=\"key\"".to_owned(), key);
+    for (name, value) in fields {
+        form.push_str(&part(format!("name=\"{name}\""), value));
+    }
+    for (name, content) in files {
+        form.push_str(&part(
+            format!("name=\"attach\"; filename=\"{name}\"\r\nContent-Type: text/plain"),
+            content,
+        ));
+    }
+    ("multipart/form-data; boundary=b0", format!("{form}--b0--\r\n"))
+}
+
+#[test]
+fn files_are_handed_over_without_a_script_to_several_attempts() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.answered {
+        0 => {
+            let at =
+                asked.body.split("\\n- ").find_map(|line| line.split_once("notes.txt").map(|(dir, _)| dir));
+            shell(&format!("cat {}notes.txt > copy", at.expect("the model is told where they lie")))
+        }
+        _ => say("Read."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    let browser = Browser::open(&stage);
+    let folder = stage.folder.to_str().unwrap();
+    let fields = [("words", "read it"), ("folder", folder), ("attempts", "2"), ("with", "lab/other")];
+    let send = |key: &str, fields: &[(&str, &str)], files: &[(&str, &str)], cut: usize| {
+        let (kind, form) = with_files(key, fields, files);
+        browser.send("POST", "/tasks", &[("content-type", kind)], &form[..form.len() - cut])
+    };
+    let notes = [("notes.txt", "buy milk\n"), ("", "")];
+    assert_eq!(send("wrong", &fields, &notes, 0).status, 403);
+    assert_eq!(send(&browser.key, &fields, &notes, 9).status, 400);
+    assert_eq!(
+        send(&browser.key, &[("words", "x"), ("folder", folder), ("attempts", "17")], &[], 0).status,
+        400
+    );
+    assert!(stage.json(&["ls"])["tasks"].as_array().unwrap().is_empty());
+
+    let begun = send(&browser.key, &fields, &notes, 0);
+    assert_eq!(
+        (begun.status, begun.header("location").as_deref()),
+        (303, Some("/tasks/1/compare")),
+        "{begun:?}"
+    );
+    until(&browser, "/tasks/1/compare", "Review A");
+    until(&browser, "/tasks/1/compare", "Review B");
+    for id in ["1", "2"] {
+        assert!(stage.quire(&["log", id]).exits(0).out.contains("handed over: notes.txt"));
+    }
+    let home = browser.get("/");
+    assert!(home.body.contains("2 attempts") && home.body.contains("2 ready"), "{}", home.body);
+    // One is named for each of two models where no number is; a mix and its answer need no script either.
+    let mixed = browser.post("/tasks/1/mix", &[("from", "2"), ("words", "as it is")]);
+    assert_eq!(mixed.header("location").as_deref(), Some("/tasks/1/compare"), "{mixed:?}");
+    until(&browser, "/tasks/1/compare", "Review C");
+    for (form, status) in [
+        (&[("words", "x")][..], 400),
+        (&[("from", "2")][..], 400),
+        (&[("from", "9"), ("words", "x")][..], 404),
+    ] {
+        assert_eq!(browser.post("/tasks/1/mix", form).status, status, "{form:?}");
+    }
+    for id in ["1", "3"] {
+        browser.post(&format!("/tasks/{id}/discard"), &[]);
+    }
+    let left = browser.get("/tasks/1/compare");
+    assert_eq!((left.status, left.header("location").as_deref()), (303, Some("/tasks/2")), "{left:?}");
+}

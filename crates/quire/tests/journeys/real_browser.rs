@@ -1,10 +1,11 @@
-//! The page in Chromium: `browser/run.mjs` goes the way of a person, and looks at each screen in both themes and two widths. Its
-//! pictures stay in `target/page`.
+//! The page in Chromium: `browser/run.mjs` goes the way of a person, `browser/attempts.mjs` that of one who has several attempts, and each
+//! screen is looked at in both themes and two widths. The pictures stay in `target/page`.
 
 use crate::browser::opened;
 use crate::model::{Answer, Asked, Model, Wire, call, calls, say, shell};
 use crate::stage::Stage;
 use serde_json::json;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use std::process::Command;
 
 const HOMEPAGE: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Fenwick Bakery</title>\n\
     <link rel=\"stylesheet\" href=\"style.css\">\n<h1>Bread, every morning</h1>\n<p>Slow rye, country loaves and buns, baked before six.</p>\n</html>\n";
+/// A picture of one white pixel, in base64.
+const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==";
 const SUMMARY: &str = "Your homepage greets visitors with what you bake and when. It is one page, `index.html`, with its style \
     beside it.\n\n- The opening time in your notes is now 6.\n- How it looks on your own phone I could not try.";
 
@@ -70,6 +74,11 @@ fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
     stage.file("about.md", "# The bakery\n\nThree ovens, one street.\n\n");
     stage.file("photo.txt", "the shop window, 2019\n");
     model.hold_from(2);
+    go("run.mjs", &stage, &cache, model);
+}
+
+/// Goes the way of a script of `browser/`, which lets the model go on.
+fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
     // Who connects here lets the model go on.
     let held = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = held.local_addr().expect("an address").port();
@@ -80,18 +89,79 @@ fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
             let _ = one.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         }
     });
-    let (at, token) = opened(&stage);
+    let (at, token) = opened(stage);
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/page");
     let ran = Command::new("node")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/run.mjs"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(script))
         .arg(format!("http://127.0.0.1:{at}/enter#t={token}"))
-        .args([&out, &cache, &stage.folder])
+        .args([&out, cache, &stage.folder])
         .env("HELD", port.to_string())
+        .env("PNG", PNG)
         .output()
         .expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     println!("{said}");
     assert!(ran.status.success(), "{said}");
+}
+
+/// What the model answers that makes attempts: to each another thing, told apart by the task's number in the key of its cache.
+fn attempt(asked: &Asked) -> Answer {
+    let key = asked.body.split("\"prompt_cache_key\":\"quire-").nth(1).and_then(|key| key.split('-').next());
+    let begun = key.and_then(|task| task.parse::<usize>().ok()).map_or(0, |task| task - 1);
+    let says = |what: &str| asked.words.iter().any(|words| words.contains(what));
+    if says("ATTEMPT K") {
+        return say("L\nL is smaller.");
+    }
+    let last = asked.words.last().map_or("", String::as_str);
+    if last.contains("Name the bakery.") {
+        let done = asked.results.last().is_some_and(|result| result.contains("named"));
+        return match done {
+            false => shell("sed -i 's/bread/bread of Fenwick/' index.html && echo named"),
+            true => say("It is named.\n\nNote 1: done: in the heading"),
+        };
+    }
+    if last.contains("with the heading of A") {
+        let done = asked.results.last().is_some_and(|result| result.contains("mixed"));
+        return if done { say("Mixed.") } else { shell("sed -i 's/cakes/bread/' index.html && echo mixed") };
+    }
+    if asked.answered > 0 {
+        return say(["Three plans side by side.", "One plan.", "A plain list of plans."][begun % 3]);
+    }
+    let heading = ["Prices of bread", "One price for bread", "Only cakes"][begun % 3];
+    let html = format!(
+        "<!doctype html>\\n<html lang=\"en\">\\n<title>Prices</title>\\n<h1>{heading}</h1>\\n</html>\\n"
+    );
+    shell(&format!("printf '{html}' > index.html; printf 'rye\\nbun\\n' > list.txt"))
+}
+
+#[test]
+fn sec_08_attempts_are_compared_mixed_and_taken_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    let model = Model::new(attempt);
+    stage.configure(&model, Wire::Responses, "models.gpt-lab.images = true\n");
+    model.hold_from(0);
+    let asked = model.clone();
+    go("attempts.mjs", &stage, &cache, model);
+    let asked = asked.asked();
+    assert!(stage.quire(&["log", "3"]).exits(0).out.contains("handed over: plan.png, notes.txt"));
+    let shown = |body: &str| body.contains(&PNG[..32]);
+    assert_eq!(
+        asked.iter().filter(|one| one.answered == 0 && shown(&one.body)).count(),
+        3,
+        "each is shown the picture"
+    );
+    let mixed =
+        asked.iter().find(|one| one.words.iter().any(|words| words.contains("heading of A"))).unwrap();
+    let told = mixed.words.last().unwrap();
+    assert!(told.contains("Your files are those of attempt C") && told.contains("ATTEMPT A"), "{told}");
+    // One change of it was left out on the page.
+    let (html, list) = (stage.folder.join("index.html"), stage.folder.join("list.txt"));
+    assert!(fs::read_to_string(html).unwrap().contains("bread of Fenwick"), "what was accepted is there");
+    assert!(!list.exists(), "what was left out is not");
+    for id in [1, 2, 3] {
+        assert_eq!(stage.state(id), "discarded");
+    }
 }
 
 /// A page that tries what a page in a frame could: each attempt ends as `reached` or as `no: ` and why.

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// Every address that does something.
-const DOES: [&str; 16] = [
+const DOES: [&str; 19] = [
     "/settings/test",
     "/settings/keep",
     "/settings/key",
@@ -29,10 +29,13 @@ const DOES: [&str; 16] = [
     "/tasks/1/fit",
     "/tasks/1/note",
     "/tasks/1/unnote",
+    "/tasks/1/suggest",
+    "/tasks/1/mix",
+    "/tasks/1/discard-attempts",
 ];
 
 /// Every address of the page that only reads.
-const READS: [&str; 14] = [
+const READS: [&str; 15] = [
     "/",
     "/rows",
     "/news",
@@ -46,8 +49,10 @@ const READS: [&str; 14] = [
     "/tasks/1/find",
     "/tasks/1/note",
     "/tasks/1/kept-from",
+    "/tasks/1/compare",
     "/settings",
 ];
+
 #[test]
 fn sec_01_it_listens_on_loopback_alone() {
     let (stage, _model) = ready();
@@ -528,6 +533,15 @@ fn sec_20_what_is_too_much_is_refused() {
     // A body over the limit, and one that never comes.
     let long = "x".repeat((1 << 20) + 1);
     assert_eq!(browser.send("POST", "/tasks", &[], &long).status, 413);
+    // Files of 25 MiB are not too much where they are taken, and nowhere else.
+    let files = ("content-type", "multipart/form-data; boundary=b");
+    for (path, mib, status) in [("/tasks", 24, 400), ("/tasks", 26, 413), ("/tasks/1/revise", 2, 413)] {
+        assert_eq!(
+            browser.send("POST", path, &[files], &"x".repeat(mib << 20)).status,
+            status,
+            "{path} {mib}"
+        );
+    }
     let begun = Instant::now();
     let slow = browser.send("POST", "/tasks", &[("content-length", "100")], "key=");
     assert_eq!(slow.status, 408);

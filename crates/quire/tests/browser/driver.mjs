@@ -1,0 +1,61 @@
+// What drives Chromium in the page's tests: whatever breaks or is blocked is gathered as wrong, and each screen is looked over by
+// axe-core in both themes and two widths, and pictured.
+//
+//   node SCRIPT ADDRESS OUT CACHE [FOLDER]   -> exit 0, or what is wrong, one a line
+import { createRequire } from 'node:module'
+import { readFileSync, mkdirSync } from 'node:fs'
+
+export const [, , address, out, cache, folder] = process.argv
+const require = createRequire(`${cache}/node_modules/`)
+const { chromium } = require('playwright-core')
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+export const origin = new URL(address).origin
+mkdirSync(out, { recursive: true })
+
+const wrong = []
+export const expect = (is, what) => { if (!is) wrong.push(what) }
+const quiet = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-default-apps', '--disable-domain-reliability', '--metrics-recording-only']
+export const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: quiet })
+
+// Whatever the policy blocks, and whatever breaks, is told on the console.
+export function watched(page, name) {
+  page.on('console', message => { if (message.type() === 'error' && !/status of 4\d\d/.test(message.text())) wrong.push(`${name}: console: ${message.text()}`) })
+  page.on('pageerror', error => wrong.push(`${name}: ${error.message}`))
+  return page
+}
+
+let pictures = 0
+export async function look(page, name) {
+  for (const theme of ['light', 'dark']) {
+    for (const [size, width, height] of [['desk', 1440, 900], ['phone', 390, 844]]) {
+      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
+      await page.setViewportSize({ width, height })
+      const sideways = await page.evaluate(() => document.scrollingElement.scrollWidth - innerWidth)
+      expect(sideways <= 0, `${name} ${theme} ${size}: scrolls sideways by ${sideways}`)
+      await page.evaluate(axe)
+      const found = await page.evaluate(() => window.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }))
+      for (const one of found.violations) wrong.push(`${name} ${theme} ${size}: ${one.id}: ${one.nodes[0].html.slice(0, 160)} (${one.nodes.length})`)
+      await page.screenshot({ path: `${out}/${name}-${size}-${theme}.png`, fullPage: name.startsWith('settings') })
+      pictures += 1
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1440, height: 900 })
+}
+
+// What a script waits for in vain is seen in a picture.
+process.on('uncaughtException', async error => {
+  const pages = browser.contexts().flatMap(context => context.pages())
+  for (const [n, page] of pages.entries()) await page.screenshot({ path: `${out}/failed-${n}.png` }).catch(() => {})
+  console.log([error.stack, ...pages.map(page => page.url()), ...wrong].join('\n'))
+  process.exit(1)
+})
+
+// Ends a script: with what is wrong, if anything is.
+export async function ended(rows = []) {
+  await browser.close()
+  console.log(`${pictures} pictures in ${out}`)
+  if (rows.length) console.log('| budget | measured | limit |\n|---|---|---|')
+  for (const [what, value, limit, unit] of rows) console.log(`| ${what} | ${value} ${unit} | ${limit ?? '-'} |`)
+  if (wrong.length) { console.log(wrong.join('\n')); process.exit(1) }
+}
