@@ -721,4 +721,14 @@ mod tests {
         assert_eq!(host.store.task(task).unwrap().seq, at);
         assert!(!host.failed_at_its_end(task));
     }
+
+    #[tokio::test]
+    async fn that_a_driver_failed_is_known_until_the_log_goes_on() {
+        let Case { host, task, _temp } = case().await;
+        host.hold(task, "no space on the disk");
+        assert!(host.failed_at_its_end(task), "what it wrote before it failed drives nothing");
+        testing::tell(&host.store, task, vec![Event::Said { words: "again".into() }]).await;
+        assert!(!host.failed_at_its_end(task), "a word of its person's does");
+        assert!(lock_of(&host.failed).is_empty());
+    }
 }

@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 struct Case {
     temp: tempfile::TempDir,
@@ -492,6 +493,36 @@ fn what_is_planned_and_not_begun_is_left_to_whoever_planned_it() {
     // Where nobody holds the folder, it was never begun.
     let never = outcome(&case.desk, std::slice::from_ref(&case.folder), 2, false).unwrap();
     assert_eq!(never, Some(Outcome::Before { left: vec![] }));
+}
+
+/// A lock whose file is removed while others wait for it must not let in two.
+#[test]
+fn a_folder_is_locked_by_one_and_no_lock_is_left() {
+    let Case { desk, folder, temp: _temp, .. } = case();
+    let (folders, inside) = (std::slice::from_ref(&folder), AtomicU32::new(0));
+    let left = || fs::read_dir(desk.home.join("locks")).unwrap().count();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let held = Held::wait(&desk.home, folders).unwrap();
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two are inside");
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(held);
+                }
+            });
+        }
+    });
+    assert_eq!(left(), 0);
+    let held = Held::try_now(&desk.home, folders).unwrap().expect("nobody has it");
+    assert!(Held::try_now(&desk.home, folders).unwrap().is_none(), "it is held");
+    // What a killed process left has nobody that holds it.
+    put(&desk.home, "locks/1-2", "");
+    clear_locks(&desk.home).unwrap();
+    assert_eq!(left(), 1, "the one that is held");
+    assert!(Held::try_now(&desk.home, folders).unwrap().is_none(), "it is held still");
+    drop(held);
+    assert_eq!(left(), 0);
 }
 
 #[test]
