@@ -5,6 +5,7 @@ use super::{Clearing, KEPT};
 use crate::place::Place;
 use crate::quire::EngineError;
 use crate::store::{AppendError, Writer};
+use quire_core::view::Summary;
 use quire_core::{Event, Phase, Task};
 use std::fs;
 use std::io;
@@ -18,20 +19,25 @@ impl Clearing<'_> {
     pub fn tasks(&mut self) -> Result<Live, EngineError> {
         let mut live = Live::default();
         let lent = self.quire.lent()?;
-        for id in self.quire.store().tasks()? {
-            let task = self.quire.task_as_it_is(id)?;
+        for Summary { task: id, phase, cleared, .. } in self.quire.summaries()? {
             let place = self.quire.place(id);
+            let failed = |why| EngineError::Home { path: place.dir().to_owned(), why };
+            if cleared || phase == Phase::Discarded {
+                // Where others stand on its layers, the rest can go once they do no more.
+                if !lent.contains(&id) {
+                    self.drop_task(id, &place).map_err(failed)?;
+                }
+                continue;
+            }
+            let task = self.quire.task_as_it_is(id)?;
             let aged = task.is_whole() && self.is_past(task.last_ms);
-            if aged && !task.cleared && !self.forget(&task)? {
+            if aged && !self.forget(&task)? {
                 live.add(self.quire.store(), &task, place.dir())?;
                 continue;
             }
-            let failed = |why| EngineError::Home { path: place.dir().to_owned(), why };
-            if lent.contains(&id) && (aged || task.cleared || task.phase == Phase::Discarded) {
-                // Others stand on its layers; the rest can go once they do no more.
-            } else if aged || task.cleared || task.phase == Phase::Discarded {
+            if aged && !lent.contains(&id) {
                 self.drop_task(id, &place).map_err(failed)?;
-            } else {
+            } else if !aged {
                 live.add(self.quire.store(), &task, place.dir())?;
                 self.bury(&task, &place).map_err(failed)?;
             }

@@ -88,3 +88,16 @@ fn a_late_summary_does_not_take_the_place_of_a_later_one() {
     spoil(home.path());
     assert_eq!(store(home.path()).summary(1).unwrap().seq, 4);
 }
+
+/// An older quire writes events and knows no summaries.
+#[test]
+fn a_summary_that_events_came_after_is_not_believed() {
+    let home = home();
+    tasks(home.path());
+    sql(home.path(), "CREATE TABLE old AS SELECT * FROM summary");
+    store(home.path()).append(2, 3, Writer::Person, vec![said("and this")]).wait().unwrap();
+    sql(home.path(), "DELETE FROM summary; INSERT INTO summary SELECT * FROM old; DROP TABLE old");
+    let expected = folded(home.path());
+    assert_eq!(expected[1].seq, 4);
+    assert_eq!(store(home.path()).summaries().unwrap(), expected);
+}
