@@ -5,6 +5,7 @@
 //! A hunk is one change: neighbouring lines that went, came, or gave place to others. It has a name that is made of what it
 //! says and not of where it stands, so that the same hunk has the same name in the next version.
 
+mod binary;
 mod words;
 
 use crate::bytes::{Hash, RelPath};
@@ -235,6 +236,18 @@ fn drawn(changes: &[Change], was: &[&[u8]], now: &[&[u8]]) -> Vec<Hunk> {
 /// Returns the unified diff of one entry, with git's headers for what plain diffs cannot say, so that both `patch -p1` and
 /// `git apply` read it. `prefix` is put before the path, for tasks on several folders. Only files' contents are looked at; a link's is its target.
 pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
+    written(prefix, entry, was, now, None)
+}
+
+/// Gives the name that git has for a content, 40 hex digits.
+pub type NameOf<'n> = &'n dyn Fn(&[u8]) -> String;
+
+/// Returns the same with the whole of what is no text, so that `git apply` makes all of it.
+pub fn patch(prefix: &str, entry: &Entry, was: &[u8], now: &[u8], name: NameOf<'_>) -> Vec<u8> {
+    written(prefix, entry, was, now, Some(name))
+}
+
+fn written(prefix: &str, entry: &Entry, was: &[u8], now: &[u8], name_of: Option<NameOf<'_>>) -> Vec<u8> {
     let (was, now) = (shown(&entry.was, was), shown(&entry.now, now));
     let mode = |node: &Node| match node {
         Node::File { mode, .. } if mode & 0o111 != 0 => Some("100755"),
@@ -246,7 +259,8 @@ pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
     if was_mode.zip(now_mode).is_some_and(|(was, now)| was != now && [was, now].contains(&"120000")) {
         // A link that became a file, or the reverse: for git, one goes and another comes.
         let (gone, new) = (Entry { now: None, ..entry.clone() }, Entry { was: None, ..entry.clone() });
-        return [unified(prefix, &gone, was, b""), unified(prefix, &new, b"", now)].concat();
+        return [written(prefix, &gone, was, b"", name_of), written(prefix, &new, b"", now, name_of)]
+            .concat();
     }
     let (a, b) = (name("a/", prefix, &entry.path), name("b/", prefix, &entry.path));
     let mut out = Vec::new();
@@ -269,6 +283,15 @@ pub fn unified(prefix: &str, entry: &Entry, was: &[u8], now: &[u8]) -> Vec<u8> {
     let (a, b) =
         (if was_mode.is_some() { a } else { null.clone() }, if now_mode.is_some() { b } else { null });
     if is_binary(was) || is_binary(now) {
+        if let Some(name_of) = name_of {
+            let side = |mode: Option<&str>, content| match mode {
+                Some(_) => name_of(content),
+                None => "0".repeat(40),
+            };
+            say(&format!("index {}..{}\n", side(was_mode, was), side(now_mode, now)));
+            binary::write(&mut out, was, now);
+            return out;
+        }
         say(&format!("Binary files {a} and {b} differ\n"));
         return out;
     }

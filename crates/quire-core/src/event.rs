@@ -131,6 +131,9 @@ pub enum Event {
         first: u64,
         number: u32,
         of: u32,
+        /// What one may cost is what all may cost together, and those that begin in them.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        shared: bool,
     },
     /// All before this is the log of the task `from`, up to the end of a step; from here on this is a task of its own.
     Forked {
@@ -691,6 +694,10 @@ pub enum Why {
     Tokens,
     /// The next request might cost more than is left for all tasks of the last 24 hours together, which had cost so much.
     Day {
+        spent: Usd,
+    },
+    /// The next request might cost more than is left for all attempts together, which had cost so much.
+    Shared {
         spent: Usd,
     },
     /// The same calls with the same outcomes, again and again.

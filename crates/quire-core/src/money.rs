@@ -80,11 +80,6 @@ impl Usd {
         Usd(self.0.saturating_add(other.0))
     }
 
-    /// Returns one of so many equal parts.
-    pub fn part(self, of: u64) -> Usd {
-        Usd(self.0 / of.max(1))
-    }
-
     pub fn minus(self, other: Usd) -> Usd {
         Usd(self.0.saturating_sub(other.0))
     }

@@ -573,8 +573,8 @@ impl Task {
                 self.suggestion = Some(Suggestion { task, text: text.as_str().into(), shown });
             }
             Event::SuggestFailed { spent, .. } => self.end_spending(*spent),
-            Event::Attempt { first, number, of } => {
-                self.attempt = Some(Attempt { first: *first, number: *number, of: *of });
+            Event::Attempt { first, number, of, shared } => {
+                self.attempt = Some(Attempt { first: *first, number: *number, of: *of, shared: *shared });
             }
             Event::Budgeted { task_usd, day_usd, unlimited } => {
                 self.set_budget(*task_usd, *day_usd, *unlimited);

@@ -167,7 +167,8 @@ pub fn mark(task: &Task) -> Mark {
             | Why::Time
             | Why::Money
             | Why::Tokens
-            | Why::Day { .. },
+            | Why::Day { .. }
+            | Why::Shared { .. },
         ) => Mark::Paused,
         Phase::Waiting(_) => Mark::NeedsYou,
         Phase::Ready if task.answer().is_some() => Mark::Answered,
@@ -223,7 +224,9 @@ fn needs(why: &Why, task: &Task) -> String {
         Why::Rewound { step } => return format!("stands after step {step}"),
         Why::Steps => return format!("{} used up", count(limits.steps.into(), "step")),
         Why::Time => return format!("{} used up", minutes(limits.time_ms)),
-        Why::Money => return format!("{} used up", limits.task_usd.unwrap_or_default()),
+        Why::Money | Why::Shared { .. } => {
+            return format!("{} used up", limits.task_usd.unwrap_or_default());
+        }
         Why::Tokens => return format!("{} tokens used up", thousands(limits.tokens.unwrap_or(0))),
         Why::Day { .. } => return format!("{} a day used up", limits.day_usd.unwrap_or_default()),
         Why::Loop => "the model repeats itself",
@@ -317,7 +320,7 @@ pub fn why_text(why: &Why, task: &Task) -> Told {
             format!("The limit of {} is reached.", minutes(limits.time_ms)),
             format!("Allow as much again: {resume}. To say something first: quire revise {id} \"...\""),
         ),
-        Why::Money | Why::Tokens | Why::Day { .. } => cost::used_up(why, task),
+        Why::Money | Why::Shared { .. } | Why::Tokens | Why::Day { .. } => cost::used_up(why, task),
         Why::Hook(reason) => (
             format!("A hook stopped it: {}", sentence(reason)),
             format!("Go on all the same: {resume}. To say something first: quire revise {id} \"...\""),

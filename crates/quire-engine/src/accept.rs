@@ -290,6 +290,23 @@ pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, 
     Ok(report(&journal))
 }
 
+/// Returns those of the entries of which the folders have just what they are to be.
+pub fn standing(folders: &[PathBuf], entries: &[Entry], blobs: &Blobs) -> Result<Vec<Entry>, AcceptError> {
+    let open = |folder: &PathBuf| {
+        Rooted::open(folder).map_err(|why| AcceptError::Open { folder: folder.clone(), why })
+    };
+    let roots = folders.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let mut hashes = blobs.hashes();
+    let mut standing = vec![];
+    for entry in entries {
+        let root = roots.get(entry.folder as usize).ok_or(AcceptError::NoFolder(entry.folder))?;
+        if plan::stands(root, &Move::of(entry), &mut hashes)? {
+            standing.push(entry.clone());
+        }
+    }
+    Ok(standing)
+}
+
 /// How something that was interrupted ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -33,7 +33,7 @@ pub fn spread(named: &[String], attempts: Option<u32>) -> Vec<Option<String>> {
 }
 
 impl Quire {
-    /// Opens one task for each of `models`, all with the same words. What they may cost altogether is what one may, shared equally.
+    /// Opens one task for each of `models`, all with the same words. What they may cost together is what one may.
     pub fn open_attempts(
         &self,
         resolved: &Resolved,
@@ -42,14 +42,15 @@ impl Quire {
         files: &[Attachment],
     ) -> Result<Vec<u64>, EngineError> {
         let of = models.len() as u32;
-        let mut resolved = resolved.clone();
-        let limits = &mut resolved.settings.limits;
-        limits.task_usd = limits.task_usd.map(|usd| usd.part(of.into()));
         let mut ids: Vec<u64> = vec![];
         for (number, model) in (1u32..).zip(models) {
-            let id = self.open_task(&resolved, model.clone(), words, files.to_vec())?;
-            let first = *ids.first().unwrap_or(&id);
-            self.append(id, |_| Ok(vec![Event::Attempt { first, number, of }]))?;
+            let attempt = |first| Event::Attempt { first, number, of, shared: true };
+            // Further ones share the budget from their first event on. The number of the first is not known before it is there.
+            let known = ids.first().map(|first| attempt(*first));
+            let id = self.open_with(resolved, model.clone(), words, files.to_vec(), known)?;
+            if ids.is_empty() {
+                self.append(id, |_| Ok(vec![attempt(id)]))?;
+            }
             ids.push(id);
         }
         Ok(ids)

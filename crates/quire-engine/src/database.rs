@@ -70,6 +70,13 @@ const MIGRATIONS: &[&str] = &["
         summary TEXT NOT NULL,
         sum BLOB NOT NULL
     ) STRICT;
+", "
+    -- The tasks that share one budget, by the first of them. It follows from the events.
+    CREATE TABLE sharing (
+        task INTEGER PRIMARY KEY REFERENCES task (id),
+        first INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX sharing_first ON sharing (first);
 "];
 
 /// A file up to this size, in bytes, is checked page by page at every opening, at 1 to 4 ms a MiB.

@@ -50,6 +50,7 @@ pub(crate) struct Proposal {
     /// A snapshot of what was chosen, where it is not just what `only` names.
     taken: Option<Hash>,
     ignored: Option<Hash>,
+    chosen: Vec<Entry>,
     /// With what earlier accepts left taken into account.
     entries: Vec<Entry>,
     is_part: bool,
@@ -83,10 +84,17 @@ impl Quire {
             _ => self.store().blobs().put(&[&built.to_blob()])?.pop(),
         };
         let files: Vec<(u32, RelPath)> = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
-        if choice.commit {
-            self.may_commit(task, &built, None)?;
-        }
         let number = task.accepts.len() as u32;
+        let to_commit = match choice.commit {
+            // All of it was written by an earlier accept, and is to be committed now.
+            true if built.entries.is_empty() => Some(self.standing(&proposal)?),
+            true => Some(built.clone()),
+            false => None,
+        };
+        if let Some(to_commit) = &to_commit {
+            self.may_commit(task, to_commit, None)?;
+        }
+        let owed = self.owe(&proposal, number, to_commit.as_ref())?;
         let begin = Event::Accepting {
             accept: number,
             snapshot: version.snapshot,
@@ -100,8 +108,17 @@ impl Quire {
         self.begin_writing(task, begin)?;
         let report = self.carry(task, number, false, plan)?;
         let rows = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
-        let git = self.accepted_in_git(&proposal, number, &built, choice.commit);
+        let git = self.accepted_in_git(&proposal, number, to_commit.as_ref());
+        if let Some(owed) = owed {
+            owed.pay_off();
+        }
         Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files) })
+    }
+
+    /// Returns what of the chosen stands in the folders as it was chosen.
+    fn standing(&self, proposal: &Proposal) -> Result<Snapshot, EngineError> {
+        let folders = &proposal.task.charter.folders;
+        Ok(Snapshot { entries: accept::standing(folders, &proposal.chosen, self.store().blobs())? })
     }
 
     /// Works out what was chosen; nothing is written.
@@ -182,8 +199,8 @@ impl Quire {
         let named: HashSet<(u32, &RelPath)> = chosen.iter().map(|c| (c.folder, &c.path)).collect();
         let again = |e: &Entry| named.contains(&(e.folder, &e.path));
         earlier.extend(ignored_earlier.into_iter().filter(again));
-        let entries = accept::following(chosen, !is_part, &earlier);
-        Ok(Proposal { task, version, only, taken, ignored, entries, is_part })
+        let entries = accept::following(chosen.clone(), !is_part, &earlier);
+        Ok(Proposal { task, version, only, taken, ignored, chosen, entries, is_part })
     }
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
@@ -314,7 +331,7 @@ impl Quire {
 
     /// Appends the beginning of an accept or undo that was worked out for `task`. What was logged since then stops it only where
     /// it concerns what is written.
-    fn begin_writing(&self, task: &Task, begin: Event) -> Result<(), EngineError> {
+    pub(crate) fn begin_writing(&self, task: &Task, begin: Event) -> Result<(), EngineError> {
         let mut seq = task.seq;
         loop {
             match self.store().append(task.id, seq, Writer::Person, vec![begin.clone()]).wait() {
@@ -331,7 +348,13 @@ impl Quire {
         }
     }
 
-    fn carry(&self, task: &Task, accept: u32, undo: bool, plan: accept::Plan) -> Result<Report, EngineError> {
+    pub(crate) fn carry(
+        &self,
+        task: &Task,
+        accept: u32,
+        undo: bool,
+        plan: accept::Plan,
+    ) -> Result<Report, EngineError> {
         let mut done = accept::carry_out(plan, self.store().blobs(), &mut |_| {});
         if let Err(error) = done {
             // Where even rolling back failed, the log must not say that all is as before.

@@ -10,7 +10,7 @@ use crate::store::{AppendError, ReadError, Writer};
 use crate::work::{Undone, Work};
 use quire_core::event::{Connection, Seq, Trouble, Why};
 use quire_core::view::refused_text;
-use quire_core::{Event, Phase, Task, Usd, Want, settle};
+use quire_core::{Event, Phase, Task, Want, settle};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -121,10 +121,10 @@ struct Driver {
 /// Whether the day's budget has room for the next request.
 enum Room {
     Free,
-    /// It will have, once requests of other tasks have come to what they cost.
-    Held,
-    /// It has not.
-    Used(Usd),
+    /// It will have, once requests of other tasks have come to what they cost: of this budget.
+    Held(&'static str),
+    /// It has not: the task waits for its person.
+    Used(Why),
 }
 
 impl Driver {
@@ -138,11 +138,11 @@ impl Driver {
                 while !self.batch.is_empty() && !self.commit().await? {}
                 return Ok(());
             }
-            if let Room::Held = self.room {
-                self.wait_for_room(nudge).await?;
+            if let Room::Held(budget) = self.room {
+                self.wait_for_room(budget, nudge).await?;
             }
-            if let Room::Used(spent) = std::mem::replace(&mut self.room, Room::Free) {
-                self.rest(Why::Day { spent });
+            if let Room::Used(why) = std::mem::replace(&mut self.room, Room::Free) {
+                self.rest(why);
             }
             let (begun, todo) = settle(&mut self.task, now_ms())?;
             self.batch.extend(begun);
@@ -279,14 +279,12 @@ impl Driver {
     }
 
     /// Waits until requests of other tasks may have left room in the day's budget, with what is known so far on the disk.
-    async fn wait_for_room(&mut self, nudge: &Notify) -> Result<(), Ended> {
+    async fn wait_for_room(&mut self, budget: &str, nudge: &Notify) -> Result<(), Ended> {
         self.room = Room::Free;
         if !self.batch.is_empty() && !self.commit().await? {
             return Ok(());
         }
-        (self.work.show)(Glimpse::Held(
-            "Other tasks hold what is left of the day's budget; waiting".to_owned(),
-        ));
+        (self.work.show)(Glimpse::Held(format!("Other tasks hold what is left of {budget}; waiting")));
         self.commits.borrow_and_update();
         tokio::select! {
             () = nudge.notified() => self.look_again().await?,
@@ -297,9 +295,10 @@ impl Driver {
         Ok(())
     }
 
-    /// Forgets what was begun and not written, and keeps the answers: the day's budget has no room for the request among them.
-    async fn step_back(&mut self, spent: Usd, needs: Usd, limit: Usd) -> Result<(), Ended> {
-        self.room = if spent.plus(needs) <= limit { Room::Held } else { Room::Used(spent) };
+    /// Forgets what was begun and not written, and keeps the answers: a budget that others spend of too has no room for the request among them.
+    async fn step_back(&mut self, why: Why, may_come: bool) -> Result<(), Ended> {
+        let budget = if matches!(why, Why::Day { .. }) { "the day's budget" } else { "the attempts' budget" };
+        self.room = if may_come { Room::Held(budget) } else { Room::Used(why.clone()) };
         if self.leaving.is_empty() {
             self.task = self.work.store.task(self.work.task)?;
             self.committed = self.task.seq;
@@ -317,7 +316,7 @@ impl Driver {
         let kept = std::mem::take(&mut self.kept);
         let kept = kept.into_iter().filter(|event| !matches!(event, Event::AskedAgain { .. }));
         kept.for_each(|event| self.answer(event));
-        self.room = Room::Used(spent);
+        self.room = Room::Used(why);
         Ok(())
     }
 
@@ -351,7 +350,11 @@ impl Driver {
                     return Ok(false);
                 }
                 Err(AppendError::Day { spent, needs, limit, .. }) => {
-                    self.step_back(spent, needs, limit).await?;
+                    self.step_back(Why::Day { spent }, spent.plus(needs) <= limit).await?;
+                    return Ok(false);
+                }
+                Err(AppendError::Shared { spent, needs, limit, .. }) => {
+                    self.step_back(Why::Shared { spent }, spent.plus(needs) <= limit).await?;
                     return Ok(false);
                 }
                 Err(AppendError::Fenced { .. }) => return Err(Ended::Fenced),

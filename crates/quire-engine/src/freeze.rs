@@ -21,11 +21,12 @@ mod compare;
 pub mod copies;
 mod copy;
 mod manifest;
+mod remove;
 mod squash;
 mod walk;
 
-pub(crate) use copy::remove_below;
-pub use copy::remove_tree;
+pub use remove::remove_tree;
+pub(crate) use remove::{each, remove_below};
 pub use walk::{LeftOut, read_small};
 
 use crate::rooted::{Kind, Print, Rooted, below, replace_file, sync_dir};

@@ -4,8 +4,9 @@
 
 mod bring;
 mod commit;
+mod large;
 
-pub use commit::{Committed, Mode};
+pub use commit::{Commit, Committed, Mode, Outside};
 
 use quire_core::RelPath;
 use std::ffi::OsStr;
@@ -22,10 +23,6 @@ pub enum GitError {
     NoRepository(PathBuf),
     #[error("a {0} is under way in the repository")]
     UnderWay(&'static str),
-    #[error("`{path}` goes through the filter `{filter}` of the repository, which quire does not run")]
-    Filter { path: RelPath, filter: String },
-    #[error("`{path}` lies in the submodule `{submodule}`")]
-    Submodule { path: RelPath, submodule: String },
     #[error("there is a branch `{0}` already")]
     BranchIsThere(String),
     #[error("`{0}` cannot be a branch's name")]
@@ -111,6 +108,18 @@ impl Repo {
     fn named(&self, path: &RelPath) -> Vec<u8> {
         [self.prefix.as_slice(), path.as_bytes()].concat()
     }
+}
+
+/// Returns the name that git gives a content, in repositories that name by SHA-1.
+pub fn name(content: &[u8]) -> String {
+    let mut sha = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    sha.update(format!("blob {}\0", content.len()).as_bytes());
+    sha.update(content);
+    hex(sha.finish().as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn git_in(dir: &Path, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {

@@ -1,12 +1,13 @@
 //! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
 
 use crate::decide::{Choice, Proposal};
-use crate::git::{self, GitError, Mode, Repo};
+use crate::git::{self, GitError, Mode, Outside, Repo};
 use crate::quire::{EngineError, Quire};
 use crate::store::Writer;
 use quire_core::task::Version;
 use quire_core::view::{GitRow, first_line};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 impl Quire {
@@ -33,9 +34,7 @@ impl Quire {
         branch: Option<&str>,
     ) -> Result<(), EngineError> {
         for folder in folders_of(built) {
-            let paths: Vec<RelPath> = of(built, folder).map(|entry| entry.path.clone()).collect();
-            let at = &task.charter.folders[folder as usize];
-            Repo::around(at)?.may_commit(&paths, branch)?;
+            Repo::around(&task.charter.folders[folder as usize])?.may_commit(branch)?;
         }
         Ok(())
     }
@@ -46,8 +45,7 @@ impl Quire {
         &self,
         proposal: &Proposal,
         accept: u32,
-        built: &Snapshot,
-        commit: bool,
+        to_commit: Option<&Snapshot>,
     ) -> Vec<GitRow> {
         let Proposal { task, version, .. } = proposal;
         let mut rows = vec![];
@@ -55,19 +53,20 @@ impl Quire {
             EngineError::Git(error) => vec![GitRow::Failed(error.to_string())],
             other => vec![GitRow::Failed(other.to_string())],
         };
-        for folder in folders_of(built).into_iter().filter(|_| commit) {
-            rows.extend(
-                self.commit_in(task, version, Some(accept), folder, built, None).unwrap_or_else(told),
-            );
-        }
-        if commit && built.entries.is_empty() {
-            rows.push(GitRow::Nothing);
+        if let Some(built) = to_commit {
+            for folder in folders_of(built) {
+                let done = self.commit_in(task, version, Some(accept), folder, built, None);
+                rows.extend(done.unwrap_or_else(told));
+            }
+            if built.entries.is_empty() {
+                rows.push(GitRow::Nothing);
+            }
         }
         rows.extend(self.bring(task, version, accept).unwrap_or_else(told));
         rows
     }
 
-    fn commit_in(
+    pub(crate) fn commit_in(
         &self,
         task: &Task,
         version: &Version,
@@ -96,9 +95,30 @@ impl Quire {
         let made = repo.commit(&files, &message(task, version), branch, &self.scratch(task, "git"));
         // What it needed is of no use any more.
         let _ = std::fs::remove_dir_all(self.scratch(task, "git"));
-        let Some(git::Committed { commit, branch, ignored }) = made? else {
-            return Ok(vec![GitRow::Nothing]);
-        };
+        let git::Commit { made, outside } = made?;
+        let mut rows = vec![match made {
+            Some(made) => self.committed(task, accept, folder, made)?,
+            None => GitRow::Nothing,
+        }];
+        let mut why: BTreeMap<Outside, Vec<RelPath>> = BTreeMap::new();
+        outside.into_iter().for_each(|(path, outside)| why.entry(outside).or_default().push(path));
+        rows.extend(why.into_iter().map(|(why, paths)| match why {
+            Outside::Ignored => GitRow::Ignored(paths),
+            Outside::Filter(filter) => GitRow::Filtered { filter, paths },
+            Outside::Submodule(submodule) => GitRow::InSubmodule { submodule, paths },
+        }));
+        Ok(rows)
+    }
+
+    /// Writes into the log that a commit was made.
+    pub(crate) fn committed(
+        &self,
+        task: &Task,
+        accept: Option<u32>,
+        folder: u32,
+        made: git::Committed,
+    ) -> Result<GitRow, EngineError> {
+        let git::Committed { commit, branch } = made;
         let event = Event::Committed {
             accept,
             folder,
@@ -107,11 +127,15 @@ impl Quire {
             brought: None,
         };
         self.record(task.id, event)?;
-        let ignored = (!ignored.is_empty()).then_some(GitRow::Ignored(ignored));
-        Ok([GitRow::Committed { commit, branch }].into_iter().chain(ignored).collect())
+        Ok(GitRow::Committed { commit, branch })
     }
 
-    fn bring(&self, task: &Task, version: &Version, accept: u32) -> Result<Vec<GitRow>, EngineError> {
+    pub(crate) fn bring(
+        &self,
+        task: &Task,
+        version: &Version,
+        accept: u32,
+    ) -> Result<Vec<GitRow>, EngineError> {
         if version.apart.git.total == 0 {
             return Ok(vec![]);
         }
@@ -172,7 +196,7 @@ impl Quire {
     }
 }
 
-fn folders_of(built: &Snapshot) -> Vec<u32> {
+pub(crate) fn folders_of(built: &Snapshot) -> Vec<u32> {
     let mut folders: Vec<u32> = built.entries.iter().map(|entry| entry.folder).collect();
     folders.dedup();
     folders
@@ -183,7 +207,7 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
 }
 
 /// Returns the agent's summary as a commit's message, with a line that says where it is from.
-fn message(task: &Task, version: &Version) -> String {
+pub(crate) fn message(task: &Task, version: &Version) -> String {
     let summary = version.summary.trim();
     let title = first_line(if summary.is_empty() { &task.words[0] } else { summary }, 72);
     let body = if summary == title || summary.is_empty() { String::new() } else { format!("{summary}\n\n") };

@@ -61,25 +61,27 @@ impl Quire {
             return Ok(vec![]);
         }
         if task.cleared {
-            return Ok(kept
-                .into_iter()
-                .map(|(number, note)| NoteRow::of(number, note, None, None))
-                .collect());
+            return Ok(kept.into_iter().map(|(number, note)| NoteRow::of(number, note, &[], None)).collect());
         }
         let frozen = self.frozen(&task)?;
-        let last = self.files_of(&task, task.versions.len() as u32)?;
+        let last = task.versions.len() as u32;
+        let versions: Vec<Snapshot> =
+            (0..=last).map(|version| self.files_of(&task, version)).collect::<Result<_, _>>()?;
         let row = |(number, note): (u32, &Note)| {
-            let content = match &note.about {
-                Some(about) => self.file_in(&frozen, &last, about.folder, &about.path)?,
-                None => None,
-            };
+            let mut contents = vec![];
+            if let Some(about) = &note.about {
+                for version in note.version.min(last)..=last {
+                    let files = &versions[version as usize];
+                    contents.push((version, self.file_in(&frozen, files, about.folder, &about.path)?));
+                }
+            }
             let led_to = match note.state {
                 NoteState::Ended { after, version, .. } => {
                     Some(self.led_to(&task, &frozen, note, after, version)?)
                 }
                 _ => None,
             };
-            Ok(NoteRow::of(number, note, content.as_deref(), led_to))
+            Ok(NoteRow::of(number, note, &contents, led_to))
         };
         kept.into_iter().map(row).collect()
     }

@@ -421,3 +421,6 @@ impl Read for Content<'_> {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
 use crate::models::NoModel;
 use crate::new_folder::NewFolder;
+use crate::owed::Paid;
 use crate::place::Place;
 use crate::rewind::Point;
 use crate::settings::{Resolved, SettingsError, Surroundings};
@@ -17,7 +18,7 @@ use crate::snapshot::SnapshotError;
 use crate::store::{AppendError, ReadError, Store, Writer};
 use crate::versions::Changed;
 use crate::work::{hidden, load_snapshot};
-use crate::{host, live, snapshot, tracked};
+use crate::{host, live, snapshot, tracked, versions};
 use quire_core::bytes::escape;
 use quire_core::change::renames::renames;
 use quire_core::charter::{Model, Purpose};
@@ -43,6 +44,7 @@ pub struct Quire {
     log: PathBuf,
     recovered: Vec<Recovered>,
     unended: Vec<Unended>,
+    paid: Vec<Paid>,
 }
 
 /// An accept or undo that a process left half done when it died, and that was ended when the home was opened.
@@ -229,8 +231,14 @@ impl Quire {
             let why = io::Error::new(io::ErrorKind::InvalidInput, "its path is not UTF-8");
             return Err(EngineError::Home { path: home, why });
         }
-        let mut quire =
-            Quire { store, log: log(surroundings, &home), home, recovered: vec![], unended: vec![] };
+        let mut quire = Quire {
+            store,
+            log: log(surroundings, &home),
+            home,
+            recovered: vec![],
+            unended: vec![],
+            paid: vec![],
+        };
         let ended = accept::recover(&quire.home)
             .map_err(|why| EngineError::Home { path: quire.home.clone(), why })?;
         for one in ended {
@@ -240,12 +248,18 @@ impl Quire {
                 Err(error) => quire.leave(one.task, one.undo, error.unended().to_string()),
             }
         }
+        quire.paid = quire.pay()?;
         Ok(quire)
     }
 
     /// What was found half done when the home was opened.
     pub fn recovered(&self) -> &[Recovered] {
         &self.recovered
+    }
+
+    /// Commits that were still to be made when the home was opened.
+    pub fn paid(&self) -> &[Paid] {
+        &self.paid
     }
 
     /// What was found half done when the home was opened, and still is.
@@ -255,7 +269,14 @@ impl Quire {
 
     /// Returns the home as a host sees it that has its store open.
     pub(crate) fn of_host(store: Store, home: &Path, log: &Path) -> Quire {
-        Quire { store, home: home.to_owned(), log: log.to_owned(), recovered: vec![], unended: vec![] }
+        Quire {
+            store,
+            home: home.to_owned(),
+            log: log.to_owned(),
+            recovered: vec![],
+            unended: vec![],
+            paid: vec![],
+        }
     }
 
     pub fn home(&self) -> &Path {
@@ -278,10 +299,25 @@ impl Quire {
         words: &str,
         files: Vec<Attachment>,
     ) -> Result<u64, EngineError> {
+        self.open_with(resolved, model, words, files, None)
+    }
+
+    pub(crate) fn open_with(
+        &self,
+        resolved: &Resolved,
+        model: Option<Model>,
+        words: &str,
+        files: Vec<Attachment>,
+        attempt: Option<Event>,
+    ) -> Result<u64, EngineError> {
         let attached = (!files.is_empty()).then_some(Event::Attached { files });
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
-        Ok(self.store.create([opened].into_iter().chain(attached).chain(waits).collect()).wait()?.task)
+        Ok(self
+            .store
+            .create([opened].into_iter().chain(attached).chain(attempt).chain(waits).collect())
+            .wait()?
+            .task)
     }
 
     /// Returns a summary of each task, oldest first; see [`Quire::task`].
@@ -532,8 +568,11 @@ impl Quire {
         let in_git = in_git.collect();
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
-            let inner = task.charter.folders.iter().find_map(|folder| path.strip_prefix(folder).ok());
-            escape(inner.unwrap_or(path).as_os_str().as_bytes())
+            let mut folders = (0u32..).zip(&task.charter.folders);
+            match folders.find_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))) {
+                Some((n, inner)) => versions::prefix(&task, n) + &escape(inner.as_os_str().as_bytes()),
+                None => escape(path.as_os_str().as_bytes()),
+            }
         };
         let moved = moved.iter().map(|path| Moved { path: shown(path), system: live::is_system(path) });
         let moved = moved.collect();
@@ -553,14 +592,7 @@ impl Quire {
         let mut whole = vec![];
         for entry in load_snapshot(&self.store, &version.snapshot)?.entries {
             let (was, now) = self.contents_to_diff(&frozen, &entry)?;
-            let prefix = match task.charter.folders.len() {
-                1 => String::new(),
-                _ => {
-                    let folder = task.charter.folders.get(entry.folder as usize);
-                    let name = folder.and_then(|folder| folder.file_name());
-                    name.map_or_else(String::new, |name| format!("{}/", name.to_string_lossy()))
-                }
-            };
+            let prefix = versions::prefix(&task, entry.folder);
             let (was, now) = (was.unwrap_or_default(), now.unwrap_or_default());
             whole.extend(diff::unified(&prefix, &entry, &was, &now));
         }
@@ -569,7 +601,9 @@ impl Quire {
 
     /// Returns the last version as a person reviews it who has seen version `since`: only what changed from there.
     pub fn review_since(&self, id: u64, since: u32) -> Result<Review, EngineError> {
-        Ok(Review { files: self.files_since(id, since)?, since: Some(since), ..self.review(id)? })
+        let mut review = self.review(id)?;
+        review.notes.retain(|note| note.is_news(since));
+        Ok(Review { files: self.files_since(id, since)?, since: Some(since), ..review })
     }
 
     /// Returns what changed from version `since` to the last one.

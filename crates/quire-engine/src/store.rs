@@ -79,6 +79,9 @@ pub enum AppendError {
     /// have cost, `held` what other tasks hold for requests that are open.
     #[error("The day's budget of {limit} has no room for it: {spent} is spent, and {held} is reserved")]
     Day { spent: Usd, held: Usd, needs: Usd, limit: Usd },
+    /// The same, of the budget that attempts have together.
+    #[error("The attempts' budget of {limit} has no room for it: {spent} is spent, and {held} is reserved")]
+    Shared { spent: Usd, held: Usd, needs: Usd, limit: Usd },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error(transparent)]

@@ -73,6 +73,7 @@ const OURS: &[&str] = &[
     "tasks",
     "locks",
     "once",
+    crate::owed::DIR,
     "system",
     "trash",
     trust::DIR,

@@ -1,17 +1,30 @@
 //! What changed from one version to another: of one task, or of two that began with the same folders.
 
+use crate::git;
 use crate::quire::{COMPARED_BYTES_MAX, Content, EngineError, Quire};
 use crate::rewind::Point;
 use crate::snapshot::{self, SnapshotError};
 use crate::work::load_snapshot;
 use quire_core::task::Version;
-use quire_core::{Entry, Hash, Node, RelPath, Task, diff};
+use quire_core::{Entry, Hash, Node, RelPath, Snapshot, Task, diff};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+/// What is no text is whole in a patch up to so many bytes.
+const PATCHED_BYTES_MAX: usize = 64 << 20;
+
 /// A file that is not the same on both sides, and what it holds on each.
 pub(crate) type Changed = (Entry, Content, Content);
+
+/// Returns what stands before a path of a folder's in a diff: where there are several, the folder's name.
+pub(crate) fn prefix(task: &Task, folder: u32) -> String {
+    let name = task.charter.folders.get(folder as usize).and_then(|folder| folder.file_name());
+    match name.filter(|_| task.charter.folders.len() > 1) {
+        Some(name) => format!("{}/", name.to_string_lossy()),
+        None => String::new(),
+    }
+}
 
 impl Quire {
     pub(crate) fn changes_since(&self, task: &Task, since: u32) -> Result<Vec<Changed>, EngineError> {
@@ -28,11 +41,29 @@ impl Quire {
     pub(crate) fn diff_between(&self, task: &Task, from: &Hash, to: &Hash) -> Result<Vec<u8>, EngineError> {
         let mut whole = vec![];
         for (entry, was, now) in self.between(task, from, to, u64::MAX)? {
-            let prefix = match task.charter.folders.len() {
-                1 => String::new(),
-                _ => format!("{}/", entry.folder),
-            };
+            let prefix = prefix(task, entry.folder);
             whole.extend(diff::unified(&prefix, &entry, &was.unwrap_or_default(), &now.unwrap_or_default()));
+        }
+        Ok(whole)
+    }
+
+    /// Returns the last version's changes as [`Quire::diff`] does, with the whole of what is no text, so that `git apply` makes all
+    /// of it elsewhere; but for files that are so large that nobody carries them over in a patch.
+    pub fn patch(&self, id: u64, since: Option<u32>) -> Result<Vec<u8>, EngineError> {
+        let task = self.task(id)?;
+        let version = self.reviewable(&task)?;
+        let from = match since {
+            Some(since) => self.version_of(&task, since)?.snapshot,
+            None => self.store().blobs().put(&[&Snapshot::default().to_blob()])?[0],
+        };
+        let mut whole = vec![];
+        for (entry, was, now) in self.between(&task, &from, &version.snapshot, u64::MAX)? {
+            let (prefix, was, now) =
+                (prefix(&task, entry.folder), was.unwrap_or_default(), now.unwrap_or_default());
+            whole.extend(match was.len().max(now.len()) {
+                0..=PATCHED_BYTES_MAX => diff::patch(&prefix, &entry, &was, &now, &git::name),
+                _ => diff::unified(&prefix, &entry, &was, &now),
+            });
         }
         Ok(whole)
     }

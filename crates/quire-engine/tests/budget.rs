@@ -5,7 +5,7 @@
 //! The fold, the store and the wire are the real ones; only the tools are left out, so that no sandbox is needed.
 
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use quire_core::event::{Conventions, Why};
+use quire_core::event::{Base, Conventions, Why};
 use quire_core::money::Price;
 use quire_core::{Event, Phase, Task, ToolSpec, Usage, Usd, Want, settle};
 use quire_engine::store::{AppendError, Store, Writer};
@@ -89,7 +89,7 @@ async fn answer(mut stream: TcpStream, counted: Arc<Counted>) -> Option<()> {
     }
 }
 
-fn charter(url: &str) -> Charter {
+fn charter(url: &str, task_usd: Usd) -> Charter {
     Charter {
         folders: vec!["/somewhere".into()],
         review_model: None,
@@ -108,7 +108,7 @@ fn charter(url: &str) -> Charter {
             price: Some(PRICE),
         }),
         checks: vec![],
-        limits: Limits { day_usd: Some(DAY), task_usd: Some(Usd(DAY.0 / 20)), ..Limits::default() },
+        limits: Limits { day_usd: Some(DAY), task_usd: Some(task_usd), ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
         hooks: vec![],
@@ -157,13 +157,18 @@ impl Driver {
                 if !begun.is_empty() {
                     match self.store.append(self.task, before.seq, by, begun).await {
                         Ok(_) => {}
-                        Err(AppendError::Day { spent, needs, limit, .. }) if spent.plus(needs) <= limit => {
+                        Err(
+                            AppendError::Day { spent, needs, limit, .. }
+                            | AppendError::Shared { spent, needs, limit, .. },
+                        ) if spent.plus(needs) <= limit => {
                             // Others hold what is left; they come to less, or to nothing.
                             let _ = tokio::time::timeout(Duration::from_millis(200), commits.changed()).await;
                             continue;
                         }
-                        Err(AppendError::Day { spent, .. }) => {
-                            let paused = vec![Event::Paused { why: Why::Day { spent } }];
+                        Err(error @ (AppendError::Day { spent, .. } | AppendError::Shared { spent, .. })) => {
+                            let is_day = matches!(error, AppendError::Day { .. });
+                            let why = if is_day { Why::Day { spent } } else { Why::Shared { spent } };
+                            let paused = vec![Event::Paused { why }];
                             self.store.append(self.task, before.seq, by, paused).await.unwrap();
                             return;
                         }
@@ -222,8 +227,17 @@ impl Driver {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_tasks_at_once_never_overspend() {
+/// What was opened, and what came of it.
+struct Race {
+    stores: [Store; 2],
+    counted: Arc<Counted>,
+    /// The most that was ever spent and held at once, by all tasks.
+    most: Usd,
+    _home: tempfile::TempDir,
+}
+
+/// Drives `tasks` tasks of so much each at once; `also` says what stands in a task's log beside.
+async fn race(tasks: u64, task_usd: Usd, also: fn(u64) -> Option<Event>) -> Race {
     let home = tempfile::tempdir().unwrap();
     let stores = [Store::open(home.path()).unwrap(), Store::open(home.path()).unwrap()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -239,10 +253,12 @@ async fn a_hundred_tasks_at_once_never_overspend() {
     let client = Client::with(patience);
     let mut drivers = tokio::task::JoinSet::new();
     let most_seen = Arc::new(Mutex::new(Usd::ZERO));
-    for n in 0..TASKS {
+    for n in 0..tasks {
         let store = stores[(n % 2) as usize].clone();
-        let opened = Event::Opened { charter: Box::new(charter(&url)), words: format!("task {n}") };
-        let task = store.create(vec![opened, equipped()]).await.unwrap().task;
+        let charter = Box::new(charter(&url, task_usd));
+        let opened = Event::Opened { charter, words: format!("task {n}") };
+        let events = [opened].into_iter().chain(also(n)).chain([equipped()]);
+        let task = store.create(events.collect()).await.unwrap().task;
         let dies_at = if n % 10 == 0 { vec![2, 5] } else { vec![] };
         let driver = Driver { store, client: client.clone(), task, dies_at };
         let most_seen = most_seen.clone();
@@ -257,6 +273,91 @@ async fn a_hundred_tasks_at_once_never_overspend() {
         done.unwrap();
     }
     server.abort();
+    let most = *most_seen.lock().unwrap();
+    Race { stores, counted, most, _home: home }
+}
+
+/// The first of them is task 1, as in every new home.
+fn attempt(n: u64) -> Option<Event> {
+    Some(Event::Attempt { first: 1, number: n as u32 + 1, of: 12, shared: true })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_at_once_never_overspend_what_they_have_together() {
+    const TOGETHER: Usd = Usd(DAY.0 / 6);
+    let Race { stores, counted, most, .. } = race(12, TOGETHER, attempt).await;
+    let charged = Usd(counted.pico.load(Ordering::Relaxed));
+    let tasks: Vec<Task> = (1..=12).map(|id| stores[1].task(id).unwrap()).collect();
+    let logged = tasks.iter().fold(Usd::ZERO, |sum, task| sum.plus(task.spending().spent()));
+    println!("12 attempts: charged {} of {TOGETHER}, counted {}", charged.dollars(), logged.dollars());
+    assert!(charged <= logged && logged <= TOGETHER, "{charged:?} <= {logged:?} <= {TOGETHER:?}");
+    assert!(most <= TOGETHER);
+    assert!(logged.0 > TOGETHER.0 / 2, "{logged:?}: most of it was there to be used");
+    let shared = |task: &&Task| matches!(task.phase, Phase::Waiting(Why::Shared { .. } | Why::Money));
+    assert_eq!(tasks.iter().filter(shared).count(), 12, "each came to the end of it");
+    let dearest = tasks.iter().map(|task| task.spending().spent()).max().unwrap();
+    assert!(dearest.0 > TOGETHER.0 / 12, "{dearest:?}: it is no equal share");
+}
+
+/// A task that begins in an attempt spends of the same budget, and one that stands alone does not.
+#[tokio::test]
+async fn what_begins_in_an_attempt_shares_its_budget() {
+    for shared in [true, false] {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        let most = Usd(DAY.0 / 6);
+        let snapshot = store.blobs().put(&[&quire_core::Snapshot::default().to_blob()]).unwrap()[0];
+        let opened =
+            Event::Opened { charter: Box::new(charter("http://127.0.0.1:9/v1", most)), words: "x".into() };
+        let attempt = Event::Attempt { first: 1, number: 1, of: 2, shared };
+        let base = Base { id: 1, delta: 0, files: 0, bytes: 0 };
+        let frozen = Event::Frozen { bases: vec![base] };
+        let created =
+            store.create(vec![opened, attempt, Event::Taken { epoch: 1 }, equipped(), frozen]).await.unwrap();
+        let by = Writer::Driver { epoch: 1 };
+        let third = |heard| Event::Asked {
+            heard,
+            worst: Some(quire_core::money::Worst { cost: Some(Usd(most.0 / 5 * 2)), ..Default::default() }),
+        };
+        let reply = quire_core::Reply {
+            wire: Wire::Chat,
+            items: vec![],
+            text: "Done.".into(),
+            calls: vec![],
+            stop: quire_core::message::Stop::Done,
+            usage: Usage { estimated: true, ..Usage::default() },
+            by: String::new(),
+        };
+        let turn = vec![
+            third(created.seq),
+            Event::Replied { reply },
+            Event::Sealed { layer: 0, snapshot, apart: Default::default(), checks: vec![] },
+            Event::Presented { version: 1, snapshot },
+        ];
+        store.append(created.task, created.seq, by, turn).await.unwrap();
+        let step = store.task(created.task).unwrap().checkpoints().last().unwrap().step;
+        // Two fifths are spent. One child reserves as much, and there is no room for a second.
+        let mut came = vec![];
+        for _ in 0..2 {
+            let child = store.fork(created.task, step).await.unwrap().task;
+            let said = store.task(child).unwrap();
+            let on = vec![Event::Said { words: "another way".into() }];
+            store.append(child, said.seq, Writer::Person, on).await.unwrap();
+            let (epoch, seq) = store.take(child).await.unwrap();
+            let asked = store.append(child, seq, Writer::Driver { epoch }, vec![third(seq)]).await;
+            came.push(match asked {
+                Ok(_) => "room",
+                Err(AppendError::Shared { .. }) => "none",
+                Err(error) => panic!("{error}"),
+            });
+        }
+        assert_eq!(came, if shared { ["room", "none"] } else { ["room", "room"] }, "{shared}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_tasks_at_once_never_overspend() {
+    let Race { stores, counted, most, .. } = race(TASKS, Usd(DAY.0 / 20), |_| None).await;
     let charged = Usd(counted.pico.load(Ordering::Relaxed));
     let sums = stores[0].spent().unwrap();
     let tasks: Vec<Task> = (1..=TASKS).map(|id| stores[1].task(id).unwrap()).collect();
@@ -271,7 +372,7 @@ async fn a_hundred_tasks_at_once_never_overspend() {
         logged.dollars()
     );
     assert!(charged <= logged && logged <= DAY, "{charged:?} <= {logged:?} <= {DAY:?}");
-    assert!(*most_seen.lock().unwrap() <= DAY);
+    assert!(most <= DAY);
     assert_eq!((sums.spent, sums.held), (logged, Usd::ZERO), "the table is what the logs say");
     assert!(charged.0 > DAY.0 / 2, "{charged:?}: most of it was there to be used");
     assert!(counted.cut.load(Ordering::Relaxed) > 10 && guessed > 10);

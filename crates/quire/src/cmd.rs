@@ -84,6 +84,15 @@ pub fn say_recovered(quire: &Quire) {
         let how = if recovered.after { "finished" } else { "rolled back" };
         follow::say(&format!("Task {}: an {what} was interrupted; it is now {how}.", recovered.task));
     }
+    for paid in quire.paid() {
+        for row in &paid.rows {
+            follow::say(&format!(
+                "Task {}: an accept was interrupted before its commit. {}",
+                paid.task,
+                row.text()
+            ));
+        }
+    }
     for half in quire.unended() {
         let what = if half.undo { "undo" } else { "accept" };
         follow::say(&format!("Task {}, {what}: {}.", half.task, half.why));

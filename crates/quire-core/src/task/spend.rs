@@ -131,6 +131,11 @@ impl Task {
         &self.spending
     }
 
+    /// Returns the first of the attempts that share one budget with this task.
+    pub fn shares_budget(&self) -> Option<u64> {
+        self.attempt.filter(|attempt| attempt.shared).map(|attempt| attempt.first)
+    }
+
     /// Returns the size of the next request: what the last one was counted as, and all that is new since.
     pub fn next_size(&self) -> Size {
         let model = self.charter.model.as_ref();

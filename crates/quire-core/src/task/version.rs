@@ -51,6 +51,8 @@ pub struct Attempt {
     pub first: u64,
     pub number: u32,
     pub of: u32,
+    /// Whether the budget in money is one for all.
+    pub shared: bool,
 }
 
 /// A line of the model's plan.

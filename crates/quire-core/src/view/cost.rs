@@ -86,16 +86,20 @@ pub(super) fn used_up(why: &Why, task: &Task) -> (String, String) {
         done => format!("{} of the {} steps of its plan", done, task.plan.len()),
     };
     match why {
-        Why::Money => {
+        Why::Money | Why::Shared { .. } => {
             let half = 500_000_000_000;
             let add = Usd(needs.0.div_ceil(half).max(1).saturating_mul(half));
             let add = add.to_string().replace('$', "+");
-            (
-                format!(
-                    "Of its budget of {}, {} is spent on {done}, and the next request may cost up to {needs}.",
-                    limits.task_usd.unwrap_or_default(),
+            let most = limits.task_usd.unwrap_or_default();
+            let what = match why {
+                Why::Shared { spent } => format!(
+                    "Of the {most} for all attempts together, {spent} is spent, {} of it on this one",
                     spending.spent()
                 ),
+                _ => format!("Of its budget of {most}, {} is spent on {done}", spending.spent()),
+            };
+            (
+                format!("{what}, and the next request may cost up to {needs}."),
                 format!("Add to it: quire resume {id} --budget {add}. Or end it here: quire discard {id}"),
             )
         }

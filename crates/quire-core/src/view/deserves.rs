@@ -5,6 +5,8 @@ use crate::view::{self, Fate, FileChange, Review, Shape, reviewed_text};
 
 /// Something that deserves a look.
 struct Deserving {
+    /// Index into the task's folders, where it lies in one.
+    folder: Option<u32>,
     path: String,
     why: String,
     /// It is not accepted without a person.
@@ -14,7 +16,7 @@ struct Deserving {
 impl Review {
     /// Returns what deserves a look before all else, as (path, why).
     pub fn look(&self) -> Vec<(String, String)> {
-        self.deserving().into_iter().map(|one| (one.path, one.why)).collect()
+        self.deserving().into_iter().map(|one| (self.name_of(&one), one.why)).collect()
     }
 
     /// Returns why a person should look before it is accepted. `None`: every check passes without reservation, every claim is
@@ -33,9 +35,13 @@ impl Review {
             _ if !self.assumed.is_empty() => Some(format!("you were asked: {}", self.assumed[0].question)),
             _ => {
                 let first = self.deserving().into_iter().find(|one| one.waits);
-                first.map(|one| format!("{} {}", one.path, one.why))
+                first.map(|one| format!("{} {}", self.name_of(&one), one.why))
             }
         }
+    }
+
+    fn name_of(&self, one: &Deserving) -> String {
+        one.folder.map(|folder| self.before_path(folder)).unwrap_or_default() + &one.path
     }
 
     fn deserving(&self) -> Vec<Deserving> {
@@ -61,11 +67,13 @@ impl Review {
             }
         }
         all.extend(self.left_out.iter().map(|left| Deserving {
+            folder: Some(left.folder),
             path: left.path.to_string(),
             why: format!("was not in the copy: {}", left.why),
             waits: false,
         }));
         all.extend(self.in_git.iter().map(|kept| Deserving {
+            folder: Some(kept.folder),
             path: kept.path.to_string(),
             why: "was hidden, but git keeps it: what was committed could be read".to_owned(),
             waits: false,
@@ -77,12 +85,12 @@ impl Review {
                 // A turn begins with what is there then.
                 false => "changed since the task began; `quire revise` starts on it anew",
             };
-            Deserving { path: moved.path.clone(), why: why.to_owned(), waits: true }
+            Deserving { folder: None, path: moved.path.clone(), why: why.to_owned(), waits: true }
         }));
         if self.apart.git.total > 0 {
             let paths = view::count(self.apart.git.total, "path");
             let why = format!("{paths} changed, which Accept does not take");
-            all.push(Deserving { path: ".git".to_owned(), why, waits: false });
+            all.push(Deserving { folder: None, path: ".git".to_owned(), why, waits: false });
         }
         all
     }
@@ -118,7 +126,7 @@ impl Review {
 
 impl Deserving {
     fn of(file: &FileChange, waits: bool, why: impl Into<String>) -> Deserving {
-        Deserving { path: file.path.to_string(), why: why.into(), waits }
+        Deserving { folder: Some(file.folder), path: file.path.to_string(), why: why.into(), waits }
     }
 }
 

@@ -24,6 +24,12 @@ pub struct NoteRow {
     /// What stood at its place is not in the last version.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
+    /// The version from which on what stood at its place is gone; absent where it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gone_in: Option<u32>,
+    /// The version in which its agent says that it ended; absent where it did not end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_in: Option<u32>,
     /// The agent's own words on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<String>,
@@ -106,8 +112,22 @@ impl LedTo {
 }
 
 impl NoteRow {
-    /// `content` is that of the note's file in the last version, where there is one.
-    pub fn of(number: u32, note: &Note, content: Option<&[u8]>, led_to: Option<LedTo>) -> NoteRow {
+    /// `contents` are those of the note's file in each version since the one that the note was left on, the last one's last: which
+    /// version, and what there was.
+    pub fn of(
+        number: u32,
+        note: &Note,
+        contents: &[(u32, Option<Vec<u8>>)],
+        led_to: Option<LedTo>,
+    ) -> NoteRow {
+        let is_gone =
+            |(_, content): &&(u32, Option<Vec<u8>>)| note.find(content.as_deref()) == Some(Found::Gone);
+        let gone_in = contents.iter().rev().take_while(is_gone).last().map(|(version, _)| *version);
+        let ended_in = match &note.state {
+            NoteState::Ended { version, .. } => Some(*version),
+            _ => None,
+        };
+        let content = contents.last().and_then(|(_, content)| content.as_deref());
         let (state, said) = match &note.state {
             NoteState::Draft | NoteState::Dropped => (Standing::Draft, None),
             NoteState::Sent { .. } => (Standing::Sent, None),
@@ -126,6 +146,8 @@ impl NoteRow {
                 _ => None,
             },
             detached: found == Some(Found::Gone),
+            gone_in,
+            ended_in,
             said,
             led_to,
         }
@@ -139,10 +161,11 @@ impl NoteRow {
             Some(Place::Element { selector, .. }) => format!(" {selector}"),
             _ => String::new(),
         };
+        let since = self.gone_in.map(|version| format!(" since version {version}")).unwrap_or_default();
         let gone = match (&about.place, self.detached) {
-            (Some(_), true) => ", what stood there is gone",
-            (None, true) => ", which is gone",
-            _ => "",
+            (Some(_), true) => format!(", what stood there is gone{since}"),
+            (None, true) => format!(", which is gone{since}"),
+            _ => String::new(),
         };
         format!("{}{line}{element}{gone}", about.path)
     }
@@ -156,9 +179,19 @@ impl NoteRow {
         match self.state {
             Standing::Draft => "not sent".to_owned(),
             Standing::Sent => "sent; the agent has not said what became of it".to_owned(),
-            Standing::Answered => format!("answered{}{said}", self.seen(false)),
-            Standing::Done => format!("done{}{said}", self.seen(true)),
+            Standing::Answered => format!("answered{}{}{said}", self.ended(), self.seen(false)),
+            Standing::Done => format!("done{}{}{said}", self.ended(), self.seen(true)),
         }
+    }
+
+    fn ended(&self) -> String {
+        self.ended_in.map(|version| format!(" in version {version}")).unwrap_or_default()
+    }
+
+    /// Returns whether there is something to say of it to a person who has seen version `since`.
+    pub fn is_news(&self, since: u32) -> bool {
+        let is_open = matches!(self.state, Standing::Draft | Standing::Sent);
+        is_open || [self.ended_in, self.gone_in].into_iter().flatten().any(|version| version > since)
     }
 
     /// Returns what quire saw, to follow the agent's word for how it ended; where it should have seen something, also that it
@@ -200,18 +233,33 @@ mod tests {
     fn what_a_note_led_to_is_what_changed_at_its_place() {
         let file = About { folder: 0, path: path(), place: None };
         let rows: &[(&str, Option<About>, &[u8], &str)] = &[
-            ("its line", Some(on_line(4)), b"a\nb\nc\nD\ne\nf\ng\nh\n", "done (+1 -1 there): so"),
-            ("a line below it", Some(on_line(4)), b"a\nb\nc\nd\nx\ne\nf\ng\nh\n", "done (+1 there): so"),
-            ("it went", Some(on_line(4)), b"a\nb\nc\ne\nf\ng\nh\n", "done (-1 there): so"),
+            (
+                "its line",
+                Some(on_line(4)),
+                b"a\nb\nc\nD\ne\nf\ng\nh\n",
+                "done in version 2 (+1 -1 there): so",
+            ),
+            (
+                "a line below it",
+                Some(on_line(4)),
+                b"a\nb\nc\nd\nx\ne\nf\ng\nh\n",
+                "done in version 2 (+1 there): so",
+            ),
+            ("it went", Some(on_line(4)), b"a\nb\nc\ne\nf\ng\nh\n", "done in version 2 (-1 there): so"),
             (
                 "another line",
                 Some(on_line(4)),
                 b"a\nb\nc\nd\ne\nf\ng\nH\n",
-                "done (but nothing changed there, 1 line in the rest of it): so",
+                "done in version 2 (but nothing changed there, 1 line in the rest of it): so",
             ),
-            ("nothing", Some(on_line(4)), WAS, "done (but nothing changed): so"),
-            ("anything in the file", Some(file), b"a\nb\nc\nd\ne\nf\ng\nH\n", "done (+1 -1 there): so"),
-            ("anything at all", None, b"a\nb\nc\nd\ne\nf\ng\nH\n", "done (1 file, +1 -1): so"),
+            ("nothing", Some(on_line(4)), WAS, "done in version 2 (but nothing changed): so"),
+            (
+                "anything in the file",
+                Some(file),
+                b"a\nb\nc\nd\ne\nf\ng\nH\n",
+                "done in version 2 (+1 -1 there): so",
+            ),
+            ("anything at all", None, b"a\nb\nc\nd\ne\nf\ng\nH\n", "done in version 2 (1 file, +1 -1): so"),
         ];
         for (name, about, now, expected) in rows {
             let mut led = LedTo { version: 2, ..LedTo::default() };
@@ -219,7 +267,11 @@ mod tests {
             assert_eq!(led.hunks.len(), usize::from(led.added + led.removed > 0), "{name}");
             let state = NoteState::Ended { after: 1, version: 2, answer: false, said: " so".into() };
             let note = Note { about: about.clone(), words: "w".into(), version: 1, state };
-            assert_eq!(NoteRow::of(1, &note, Some(now), Some(led)).outcome(), *expected, "{name}");
+            assert_eq!(
+                NoteRow::of(1, &note, &[(2, Some(now.to_vec()))], Some(led)).outcome(),
+                *expected,
+                "{name}"
+            );
         }
     }
 
@@ -241,26 +293,50 @@ mod tests {
                 Some(on_line(4)),
                 sent,
                 Some(b"x\n"),
-                "src/tax.rs, what stood there is gone | sent; the agent has not said what became of it",
+                "src/tax.rs, what stood there is gone since version 2 | sent; the agent has not said what became of it",
             ),
             (
                 Some(on_line(4)),
                 answer("by law"),
                 None,
-                "src/tax.rs, what stood there is gone | answered: by law",
+                "src/tax.rs, what stood there is gone since version 2 | answered in version 2: by law",
             ),
             (
                 Some(About { folder: 0, path: path(), place: None }),
                 answer(""),
                 None,
-                "src/tax.rs, which is gone | answered",
+                "src/tax.rs, which is gone since version 2 | answered in version 2",
             ),
         ];
         for (about, state, content, expected) in rows {
             let note = Note { about: about.clone(), words: "w".into(), version: 1, state: state.clone() };
             let led = matches!(state, NoteState::Ended { .. }).then(LedTo::default);
-            let row = NoteRow::of(1, &note, *content, led);
+            let contents = [(1, Some(WAS.to_vec())), (2, content.map(<[u8]>::to_vec))];
+            let row = NoteRow::of(1, &note, &contents, led);
             assert_eq!(format!("{} | {}", row.place(), row.outcome()), *expected);
+        }
+    }
+
+    /// Each row: what its file holds in versions 1, 2 and 3, from which on its place is gone, and whether that is news since 2.
+    #[test]
+    fn a_place_that_goes_is_told_with_the_version_in_which_it_went() {
+        type Row<'a> = ([Option<&'a [u8]>; 3], Option<u32>, bool);
+        let (here, other): (&[u8], &[u8]) = (WAS, b"x\n");
+        let rows: &[Row<'_>] = &[
+            ([Some(here), Some(here), Some(here)], None, false),
+            ([Some(here), Some(here), Some(other)], Some(3), true),
+            ([Some(here), Some(other), Some(other)], Some(2), false),
+            ([Some(here), None, None], Some(2), false),
+            // It came back.
+            ([Some(here), Some(other), Some(here)], None, false),
+        ];
+        for (contents, expected, news) in rows {
+            let state = NoteState::Ended { after: 1, version: 2, answer: true, said: "so".into() };
+            let note = Note { about: Some(on_line(4)), words: "w".into(), version: 1, state };
+            let contents: Vec<_> = (1u32..).zip(contents.iter().map(|c| c.map(<[u8]>::to_vec))).collect();
+            let row = NoteRow::of(1, &note, &contents, None);
+            assert_eq!((row.gone_in, row.is_news(2)), (*expected, *news), "{contents:?}");
+            assert!(row.is_news(1), "it ended in version 2");
         }
     }
 }

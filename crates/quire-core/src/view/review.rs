@@ -6,9 +6,9 @@ use crate::change::unseen::{Unseen, unseen};
 use crate::change::{Entry, Node, generated, interfaces, programs};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Before, Connection, Conventions, Proof};
+use crate::event::{Apart, Before, Connection, Conventions, Proof, Why};
 use crate::secret;
-use crate::task::{AcceptState, Needed, Reviewed, Serving, StandIn, Task, Version};
+use crate::task::{AcceptState, Needed, Phase, Reviewed, Serving, StandIn, Task, Version};
 use crate::view::looked::{LookRow, not_looked};
 use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark, NoteRow};
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub struct Review {
     /// The earlier version that it is again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again: Option<u32>,
+    /// The task was taken back to where it stood after this step, of which no version was shown; accept takes this one still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stands_after: Option<u32>,
     /// The changes are those since this version, and not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u32>,
@@ -83,6 +86,9 @@ pub struct Review {
     /// What the task reached or tried to, all its turns together.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reached: Vec<Connection>,
+    /// The task's own, for where there are several.
+    #[serde(skip)]
+    pub folders: Vec<PathBuf>,
     /// Names exactly these files, for `accept --seen`.
     pub seen: Hash,
     pub taken: Taken,
@@ -139,6 +145,10 @@ impl Review {
             state: view::state(task),
             version: version.number,
             again: version.again,
+            stands_after: match task.phase {
+                Phase::Waiting(Why::Rewound { step }) => Some(step),
+                _ => None,
+            },
             since: None,
             worked_ms: task.worked_ms,
             stand_ins: task.stand_ins().to_vec(),
@@ -162,6 +172,7 @@ impl Review {
             notes: vec![],
             needed_you: task.needed,
             reached: task.reached.to_vec(),
+            folders: task.charter.folders.clone(),
             seen: version.snapshot,
             taken: match accept {
                 None => Taken::No,
@@ -196,6 +207,16 @@ impl Review {
         self.checks.iter().any(|check| check.passed == Some(false) && !check.as_before)
     }
 
+    /// Returns what is to be known first of a task that was taken back to where there is no version.
+    pub fn stands_text(&self) -> Option<String> {
+        let step = self.stands_after?;
+        Some(format!(
+            "The task was taken back to after step {step}, which you have not been shown: this is version {0}, the last one that you were, \
+             and accept takes version {0}. To have a version of where it stands: quire resume {1}",
+            self.version, self.task
+        ))
+    }
+
     /// Returns how much changed: `2 files, +9 -4`, or `Nothing changed`.
     pub fn extent(&self) -> String {
         if self.files.is_empty() {
@@ -220,6 +241,19 @@ impl Review {
             Taken::Part => "Part of it is in your folder.",
             Taken::Whole => "It is in your folder.",
             Taken::Earlier => "An earlier version is in your folder.",
+        }
+    }
+
+    /// Returns a path of the version's as the person names it, and `accept` takes it: below its folder's name where there are several.
+    pub fn named(&self, folder: u32, path: &RelPath) -> String {
+        format!("{}{path}", self.before_path(folder))
+    }
+
+    /// Returns what stands before a path of a folder's: nothing where there is but one.
+    pub(super) fn before_path(&self, folder: u32) -> String {
+        match self.folders.get(folder as usize).and_then(|folder| folder.file_name()) {
+            Some(name) if self.folders.len() > 1 => format!("{}/", name.to_string_lossy()),
+            _ => String::new(),
         }
     }
 }
@@ -554,6 +588,16 @@ pub enum GitRow {
     Nothing,
     /// Not in the commit, because git ignores them.
     Ignored(Vec<RelPath>),
+    /// Not in the commit, because they go through a program that the repository names.
+    Filtered {
+        filter: String,
+        paths: Vec<RelPath>,
+    },
+    /// Not in the commit, because they lie in a repository of its own within this one.
+    InSubmodule {
+        submodule: String,
+        paths: Vec<RelPath>,
+    },
     /// The agent's own commits, that many.
     Brought {
         reference: String,
@@ -563,6 +607,21 @@ pub enum GitRow {
     /// Others came after it, or HEAD is elsewhere.
     Stays(String),
     Failed(String),
+    /// A commit that was wanted was not made, because its process died and this stood in the way since.
+    Missing {
+        task: u64,
+        why: String,
+    },
+}
+
+/// Names the first paths, and says how many there are more.
+fn few(paths: &[RelPath]) -> String {
+    const FEW: usize = 5;
+    let named: Vec<String> = paths.iter().take(FEW).map(RelPath::to_string).collect();
+    match paths.len().saturating_sub(FEW) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 impl GitRow {
@@ -571,9 +630,14 @@ impl GitRow {
         match self {
             GitRow::Committed { commit, branch } => format!("Committed to {branch} as {}.", short(commit)),
             GitRow::Nothing => "Nothing to commit: HEAD has all of it.".to_owned(),
-            GitRow::Ignored(paths) => {
-                let paths: Vec<String> = paths.iter().take(5).map(RelPath::to_string).collect();
-                format!("Not committed, because git ignores it: {}.", paths.join(", "))
+            GitRow::Ignored(paths) => format!("Not committed, because git ignores it: {}.", few(paths)),
+            GitRow::Filtered { filter, paths } => format!(
+                "Not committed, because it goes through the filter {filter} of the repository, which quire does not run: {}. To commit \
+                 it: git add, git commit",
+                few(paths)
+            ),
+            GitRow::InSubmodule { submodule, paths } => {
+                format!("Not committed, because it lies in the submodule {submodule}: {}.", few(paths))
             }
             GitRow::Brought { reference, commits } => {
                 format!("The agent made {}: git log {reference}.", view::count(*commits, "commit"))
@@ -584,6 +648,10 @@ impl GitRow {
                 short(commit)
             ),
             GitRow::Failed(why) => format!("git: {why}."),
+            GitRow::Missing { task, why } => format!(
+                "What was written is not committed: {}. To commit it: quire accept {task} --commit",
+                why.trim_end_matches('.')
+            ),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::journal::{How, Item, Journal, Operation, Place, Stage, What};
 use super::plan::sighting;
 use super::{AcceptError, Drift, Drifted, attributes};
 use crate::blob::Blobs;
-use crate::freeze::remove_below;
+use crate::freeze::{each, remove_below};
 use crate::holes::{self, Sparse};
 use crate::rooted::{Kind, Print, Rooted, gone, link_in, print_in};
 use crate::snapshot::hash_of;
@@ -79,17 +79,22 @@ impl Carry<'_> {
 
     /// Goes on from `clean`.
     pub fn clean(&mut self) -> Result<(), AcceptError> {
-        for operation in &self.journal.operations {
-            if let (How::Swap | How::Take, Some(old)) = (operation.how, operation.old.first()) {
-                (self.watch)("remove the old");
-                let Ok(dir) = self.dir(operation) else {
-                    continue;
+        let (journal, roots) = (self.journal, self.roots);
+        for some in journal.operations.chunks(self.at_once()) {
+            let old = some.iter().filter_map(|o| Some((o, o.old.first()?)));
+            let old: Vec<(&Operation, &Item)> =
+                old.filter(|(o, _)| matches!(o.how, How::Swap | How::Take)).collect();
+            old.iter().for_each(|_| (self.watch)("remove the old"));
+            each(&old, |(operation, old)| {
+                let Ok(dir) = dir_of(roots, operation) else {
+                    return Ok(());
                 };
                 // Nothing else is ever removed than what was moved there.
-                if known(dir.as_fd(), operation.aside.as_bytes(), old)? {
-                    remove_below(dir.as_fd(), operation.aside.as_bytes())?;
+                match known(dir.as_fd(), operation.aside.as_bytes(), old)? {
+                    true => remove_below(dir.as_fd(), operation.aside.as_bytes()),
+                    false => Ok(()),
                 }
-            }
+            })?;
         }
         (self.watch)("close");
         Ok(self.place.advance(Stage::Clean, Stage::After)?)
@@ -119,13 +124,11 @@ impl Carry<'_> {
     }
 
     fn root(&self, operation: &Operation) -> Result<&Rooted, AcceptError> {
-        self.roots.get(operation.folder as usize).ok_or(AcceptError::NoFolder(operation.folder))
+        root_of(self.roots, operation)
     }
 
-    /// Opens the directory in which the operation's two names are.
     fn dir(&self, operation: &Operation) -> Result<OwnedFd, AcceptError> {
-        let open = self.root(operation)?.parent(&operation.path);
-        open.map_err(|why| AcceptError::Folder { path: operation.path.clone(), why })
+        dir_of(self.roots, operation)
     }
 
     /// Writes everything new beside its place, durable when this returns.
@@ -441,24 +444,28 @@ impl Carry<'_> {
 
     /// Removes what was written beside its place. What is old and aside is never touched by this.
     fn drop_new(&mut self) -> Result<(), AcceptError> {
-        for operation in &self.journal.operations {
-            if !matches!(operation.how, How::Put | How::Swap) {
-                continue;
-            }
-            let Ok(dir) = self.dir(operation) else {
-                continue;
-            };
-            let aside = operation.aside.as_bytes();
-            let old = match operation.old.first() {
-                Some(old) => known(dir.as_fd(), aside, old)?,
-                None => false,
-            };
-            if !old {
-                (self.watch)("remove the new");
-                remove_below(dir.as_fd(), aside)?;
-            }
+        let (journal, roots) = (self.journal, self.roots);
+        for some in journal.operations.chunks(self.at_once()) {
+            let new: Vec<&Operation> =
+                some.iter().filter(|o| matches!(o.how, How::Put | How::Swap)).collect();
+            new.iter().for_each(|_| (self.watch)("remove the new"));
+            each(&new, |operation| {
+                let Ok(dir) = dir_of(roots, operation) else {
+                    return Ok(());
+                };
+                let aside = operation.aside.as_bytes();
+                match operation.old.first() {
+                    Some(old) if known(dir.as_fd(), aside, old)? => Ok(()),
+                    _ => remove_below(dir.as_fd(), aside),
+                }
+            })?;
         }
         Ok(())
+    }
+
+    /// How many operations are looked at together where the order does not matter.
+    fn at_once(&self) -> usize {
+        if self.journal.operations.len() <= FEW_MAX { 1 } else { 1024 }
     }
 
     /// Whether single files were made and moved, and few of them: each was made durable when it was written, so that only their
@@ -500,6 +507,16 @@ impl Carry<'_> {
         }
         Ok(())
     }
+}
+
+fn root_of<'r>(roots: &'r [Rooted], operation: &Operation) -> Result<&'r Rooted, AcceptError> {
+    roots.get(operation.folder as usize).ok_or(AcceptError::NoFolder(operation.folder))
+}
+
+/// Opens the directory in which the operation's two names are.
+fn dir_of(roots: &[Rooted], operation: &Operation) -> Result<OwnedFd, AcceptError> {
+    let open = root_of(roots, operation)?.parent(&operation.path);
+    open.map_err(|why| AcceptError::Folder { path: operation.path.clone(), why })
 }
 
 fn drift(operation: &Operation, what: Drifted) -> Drift {

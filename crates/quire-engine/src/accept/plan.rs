@@ -97,14 +97,9 @@ pub fn plan(
             return Err(AcceptError::NoFolder(step.folder));
         };
         let is = look(root, &step.path, pack)?;
-        let fits = |target: &Option<Target>| match (target, &is) {
-            (Some(target), Seen::Item(item)) => target.is(item),
-            (None, Seen::Nothing) => true,
-            _ => false,
-        };
-        if fits(&step.from) {
+        if is.fits(&step.from) {
             todo.push((step, is.item()));
-        } else if !fits(&step.to) {
+        } else if !is.fits(&step.to) {
             let what = match (&step.from, is) {
                 (_, Seen::Nothing) => Drifted::Gone,
                 (None, _) => Drifted::Appeared,
@@ -225,12 +220,25 @@ pub enum Seen {
 }
 
 impl Seen {
+    fn fits(&self, target: &Option<Target>) -> bool {
+        match (target, self) {
+            (Some(target), Seen::Item(item)) => target.is(item),
+            (None, Seen::Nothing) => true,
+            _ => false,
+        }
+    }
+
     pub fn item(self) -> Option<Item> {
         match self {
             Seen::Item(item) => Some(item),
             _ => None,
         }
     }
+}
+
+/// Returns whether a path is what the move is to make of it.
+pub fn stands(root: &Rooted, step: &Move, pack: &mut PackWriter) -> Result<bool, AcceptError> {
+    Ok(look(root, &step.path, pack)?.fits(&step.to))
 }
 
 /// Looks at a path, and stores the content of a file.

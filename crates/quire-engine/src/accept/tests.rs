@@ -2,6 +2,7 @@
 
 mod hostile;
 mod lines;
+mod many;
 mod person;
 
 use super::*;
@@ -144,6 +145,22 @@ const CHANGES: &[(&str, Make, Make)] = &[
     ),
     ("executable", |f| put(f, "run", "x"), |f| mode(f, "run", 0o755)),
     (
+        "no text",
+        |f| {
+            let long: Vec<u8> = (0..200_000u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+            ["changed", "run", "gone", "moves", "emptied"].iter().for_each(|name| put(f, name, &long));
+        },
+        |f| {
+            put(f, "changed", [0, 255, 10]);
+            put(f, "run", "\0run");
+            mode(f, "run", 0o755);
+            fs::remove_file(f.join("gone")).unwrap();
+            fs::rename(f.join("moves"), f.join("moved")).unwrap();
+            put(f, "emptied", "");
+            put(f, "new", vec![0; 70_000]);
+        },
+    ),
+    (
         "changed and executable",
         |f| put(f, "run", "x"),
         |f| {
@@ -279,7 +296,8 @@ fn git_applies_the_text_form() {
             _ => vec![],
         };
         let one = |e: &Entry| {
-            quire_core::diff::unified("", e, &get(&case.folder, e, &e.was), &get(&case.wanted, e, &e.now))
+            let (was, now) = (get(&case.folder, e, &e.was), get(&case.wanted, e, &e.now));
+            quire_core::diff::patch("", e, &was, &now, &crate::git::name)
         };
         let patch = case.temp.path().join("patch");
         fs::write(&patch, entries.iter().flat_map(one).collect::<Vec<u8>>()).unwrap();

@@ -1,17 +1,15 @@
 //! Copying out of a folder that somebody may be working in: each file is looked at before and after, and copied again
 //! where it changed meanwhile.
 
-use crate::rooted::{Kind, Print, Rooted, gone, names_of, print_in};
-use crate::stack::chmod;
+use crate::rooted::{Kind, Print, Rooted, gone};
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, Timespec, Timestamps};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Files larger than this are shared with the folder where the file system can, in bytes.
@@ -239,76 +237,6 @@ fn part(from: &File, to: &OwnedFd, at: u64, bytes: u64) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Removes a tree of quire's own, whatever modes are in it.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    match Rooted::open(parent) {
-        Ok(parent) => remove_below(parent.as_fd(), name.as_bytes()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Removes `name` in `dir` and all below it, through directories held open and without following links. Absent is removed.
-/// However deep it is, few directories are open at once: deeper ones are first moved up.
-pub fn remove_below(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    let is_dir = |dir: BorrowedFd<'_>, name: &[u8]| {
-        print_in(dir, name).map(|print| print.is_some_and(|print| print.kind == Kind::Dir))
-    };
-    if !is_dir(dir, name)? {
-        return unlink(dir, name, AtFlags::empty());
-    }
-    let top = open_own(dir, name)?;
-    let mut moved = 0u64;
-    let mut deeper = true;
-    while deeper {
-        deeper = false;
-        for inner in names_of(top.as_fd())? {
-            if !is_dir(top.as_fd(), &inner)? {
-                unlink(top.as_fd(), &inner, AtFlags::empty())?;
-                continue;
-            }
-            let node = open_own(top.as_fd(), &inner)?;
-            for deep in names_of(node.as_fd())? {
-                if !is_dir(node.as_fd(), &deep)? {
-                    unlink(node.as_fd(), &deep, AtFlags::empty())?;
-                    continue;
-                }
-                deeper = true;
-                open_own(node.as_fd(), &deep)?; // moving a directory writes in it
-                loop {
-                    moved += 1;
-                    let up = format!(".quire-{moved:x}");
-                    let flags = RenameFlags::NOREPLACE;
-                    match rustix::fs::renameat_with(&node, OsStr::from_bytes(&deep), &top, up, flags) {
-                        Err(rustix::io::Errno::EXIST) => {}
-                        done => break done?,
-                    }
-                }
-            }
-            unlink(top.as_fd(), &inner, AtFlags::REMOVEDIR)?;
-        }
-    }
-    unlink(dir, name, AtFlags::REMOVEDIR)
-}
-
-fn unlink(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> io::Result<()> {
-    match rustix::fs::unlinkat(dir, OsStr::from_bytes(name), flags) {
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        done => Ok(done?),
-    }
-}
-
-/// Opens a directory of quire's own after taking every right in it.
-fn open_own(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::openat(dir, OsStr::from_bytes(name), flags | OFlags::PATH, Mode::empty())?;
-    chmod(node.as_fd(), 0o700)?;
-    Ok(rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?)
 }
 
 fn print_of(file: &File) -> io::Result<Print> {

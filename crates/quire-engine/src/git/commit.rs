@@ -2,7 +2,7 @@
 
 use super::{GitError, Repo, git_in};
 use quire_core::RelPath;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -32,12 +32,44 @@ pub struct Committed {
     pub commit: String,
     /// The branch that it is on, or `HEAD` where there is none.
     pub branch: String,
-    /// Paths that git ignores, and that are not in it.
-    pub ignored: Vec<RelPath>,
+}
+
+/// Why a path that was accepted is in no commit of quire's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outside {
+    /// git ignores it.
+    Ignored,
+    /// It goes through this filter of the repository, which is a program.
+    Filter(String),
+    /// It lies in this submodule, a repository of its own.
+    Submodule(String),
+}
+
+/// What became of files that were to be committed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Absent: HEAD has all of it.
+    pub made: Option<Committed>,
+    pub outside: Vec<(RelPath, Outside)>,
 }
 
 /// Mode and object, as git has them.
 type Noted = (String, String);
+
+/// What is at a path, or that nothing is.
+type Changed = BTreeMap<Vec<u8>, Option<Noted>>;
+
+/// A file to be committed; whether it is kept as a pointer, by Git LFS.
+type Kept<'f> = (&'f RelPath, &'f File, bool);
+
+struct Sorted<'f> {
+    kept: Vec<Kept<'f>>,
+    outside: Vec<(RelPath, Outside)>,
+}
+
+fn some(changed: &Changed) -> HashMap<Vec<u8>, Noted> {
+    changed.iter().filter_map(|(path, noted)| Some((path.clone(), noted.clone()?))).collect()
+}
 
 /// What may be under way in a repository, by the file that says so.
 const UNDER_WAY: &[(&str, &str)] = &[
@@ -50,8 +82,8 @@ const UNDER_WAY: &[(&str, &str)] = &[
 ];
 
 impl Repo {
-    /// Says why these paths cannot be committed, before anything is written.
-    pub fn may_commit(&self, paths: &[RelPath], branch: Option<&str>) -> Result<(), GitError> {
+    /// Says why nothing can be committed, before anything is written.
+    pub fn may_commit(&self, branch: Option<&str>) -> Result<(), GitError> {
         if let Some(name) = branch {
             let reference = format!("refs/heads/{name}");
             if name.starts_with('-') || self.git(&["check-ref-format", &reference], &[], b"").is_err() {
@@ -67,40 +99,18 @@ impl Repo {
             GitError::Failed { .. } => GitError::Nobody,
             other => other,
         })?;
-        let asked: Vec<u8> = paths.iter().flat_map(|path| [path.as_bytes(), b"\0"].concat()).collect();
-        let answers = self.git(&["check-attr", "-z", "--stdin", "filter"], &[], &asked)?;
-        let fields: Vec<&[u8]> = answers.split(|byte| *byte == 0).collect();
-        for answer in fields.chunks_exact(3) {
-            let filter = String::from_utf8_lossy(answer[2]).into_owned();
-            if !["unspecified", "unset", "set"].contains(&filter.as_str())
-                && let Some(path) = RelPath::new(answer[0])
-            {
-                return Err(GitError::Filter { path, filter });
-            }
-        }
-        let index = self.noted(&[])?;
-        for path in paths {
-            let name = self.named(path);
-            let inside = |(at, (mode, _)): (&Vec<u8>, &Noted)| {
-                mode == "160000" && name.starts_with(at) && name.get(at.len()) == Some(&b'/')
-            };
-            if let Some((at, _)) = index.iter().find(|one| inside(*one)) {
-                let submodule = String::from_utf8_lossy(at).into_owned();
-                return Err(GitError::Submodule { path: path.clone(), submodule });
-            }
-        }
         Ok(())
     }
 
     /// Commits `files` on top of HEAD: on its branch, or on a new one. Of the index only what the person had as in HEAD follows.
-    /// `scratch` is a directory of quire's own. `None`: HEAD has all of it.
+    /// `scratch` is a directory of quire's own.
     pub fn commit(
         &self,
         files: &[(RelPath, File)],
         message: &str,
         branch: Option<&str>,
         scratch: &Path,
-    ) -> Result<Option<Committed>, GitError> {
+    ) -> Result<Commit, GitError> {
         std::fs::create_dir_all(scratch)?;
         let index = scratch.join("index");
         let env = [("GIT_INDEX_FILE", index.as_os_str())];
@@ -110,11 +120,10 @@ impl Repo {
             None => self.git(&["read-tree", "--empty"], &env, b"")?,
         };
         let before = self.noted(&env)?;
-        let ignored = self.ignored(files, &env)?;
-        let kept: Vec<&(RelPath, File)> = files.iter().filter(|(path, _)| !ignored.contains(path)).collect();
+        let Sorted { kept, outside } = self.sorted(files, &before, &env)?;
         let objects = self.objects(&kept, scratch)?;
-        let mut after: BTreeMap<Vec<u8>, Option<Noted>> = BTreeMap::new();
-        for ((path, file), object) in kept.iter().zip(objects) {
+        let mut after = Changed::new();
+        for ((path, file, _), object) in kept.iter().zip(objects) {
             let noted = file.as_ref().zip(object).map(|((mode, _), object)| (mode.text().to_owned(), object));
             after.insert(self.named(path), noted);
         }
@@ -124,7 +133,7 @@ impl Repo {
             .as_ref()
             .and_then(|head| self.say(&["rev-parse", &format!("{head}^{{tree}}")], &[], b"").ok());
         if old.as_ref() == Some(&tree) {
-            return Ok(None);
+            return Ok(Commit { made: None, outside });
         }
         let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
         arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
@@ -137,13 +146,8 @@ impl Repo {
         if branch.is_none() {
             self.follow(&before, &after)?;
         }
-        let on = match branch {
-            Some(name) => name.to_owned(),
-            None => {
-                self.say(&["symbolic-ref", "--quiet", "--short", "HEAD"], &[], b"").unwrap_or("HEAD".into())
-            }
-        };
-        Ok(Some(Committed { commit, branch: on, ignored }))
+        let on = branch.map_or_else(|| self.branch(), str::to_owned);
+        Ok(Commit { made: Some(Committed { commit, branch: on }), outside })
     }
 
     /// Takes a commit back that is still the last one on HEAD's branch. Returns false where others came after it, or HEAD is
@@ -153,30 +157,57 @@ impl Repo {
             return Ok(false);
         }
         let parent = self.commit_of(&format!("{commit}^"));
-        let arguments =
-            ["diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--no-ext-diff", commit];
-        let raw = self.git(&arguments, &[], b"")?;
-        let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
-        let (mut before, mut after) = (HashMap::new(), BTreeMap::new());
-        for pair in fields.chunks_exact(2) {
-            let head = String::from_utf8_lossy(pair[0]).into_owned();
-            let words: Vec<&str> = head.trim_start_matches(':').split(' ').collect();
-            let [old_mode, new_mode, old, new, _] = words[..] else { continue };
-            let noted =
-                |mode: &str, object: &str| (mode != "000000").then(|| (mode.to_owned(), object.to_owned()));
-            if let Some(new) = noted(new_mode, new) {
-                before.insert(pair[1].to_vec(), new);
-            }
-            after.insert(pair[1].to_vec(), noted(old_mode, old));
-        }
+        let (before, after) = self.changes(commit)?;
         match &parent {
             Some(parent) => {
                 self.git(&["update-ref", "-m", "quire undo", "HEAD", parent, commit], &[], b"")?
             }
             None => self.git(&["update-ref", "-m", "quire undo", "-d", "HEAD", commit], &[], b"")?,
         };
-        self.follow(&before, &after)?;
+        self.follow(&some(&after), &before)?;
         Ok(true)
+    }
+
+    /// Returns the last commit on HEAD's branch, where it has this very message: one whose maker died before it was told. What
+    /// was left to do then is done.
+    pub fn made_last(&self, message: &str) -> Result<Option<Committed>, GitError> {
+        let Some(commit) = self.commit_of("HEAD") else { return Ok(None) };
+        let raw = self.git(&["cat-file", "commit", &commit], &[], b"")?;
+        let body = raw.windows(2).position(|two| two == b"\n\n").map(|at| &raw[at + 2..]);
+        if body != Some(message.as_bytes()) {
+            return Ok(None);
+        }
+        let (before, after) = self.changes(&commit)?;
+        self.follow(&some(&before), &after)?;
+        Ok(Some(Committed { commit, branch: self.branch() }))
+    }
+
+    /// Returns where HEAD stands: its branch, and the commit.
+    pub fn head(&self) -> (String, Option<String>) {
+        (self.branch(), self.commit_of("HEAD"))
+    }
+
+    fn branch(&self) -> String {
+        self.say(&["symbolic-ref", "--quiet", "--short", "HEAD"], &[], b"").unwrap_or("HEAD".into())
+    }
+
+    /// Returns what a commit changed, by path from the top: what was there before, and after.
+    fn changes(&self, commit: &str) -> Result<(Changed, Changed), GitError> {
+        let arguments =
+            ["diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--no-ext-diff", commit];
+        let raw = self.git(&arguments, &[], b"")?;
+        let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
+        let (mut before, mut after) = (Changed::new(), Changed::new());
+        for pair in fields.chunks_exact(2) {
+            let head = String::from_utf8_lossy(pair[0]).into_owned();
+            let words: Vec<&str> = head.trim_start_matches(':').split(' ').collect();
+            let [old_mode, new_mode, old, new, _] = words[..] else { continue };
+            let noted =
+                |mode: &str, object: &str| (mode != "000000").then(|| (mode.to_owned(), object.to_owned()));
+            before.insert(pair[1].to_vec(), noted(old_mode, old));
+            after.insert(pair[1].to_vec(), noted(new_mode, new));
+        }
+        Ok((before, after))
     }
 
     /// Returns what an index has, by path from the top; what is in conflict is left out.
@@ -193,11 +224,7 @@ impl Repo {
     }
 
     /// Writes entries into an index, those that go first.
-    fn note(
-        &self,
-        entries: &BTreeMap<Vec<u8>, Option<Noted>>,
-        env: &[(&str, &OsStr)],
-    ) -> Result<(), GitError> {
+    fn note(&self, entries: &Changed, env: &[(&str, &OsStr)]) -> Result<(), GitError> {
         let mut rows = vec![];
         let gone = entries.iter().filter(|(_, noted)| noted.is_none());
         let here = entries.iter().filter(|(_, noted)| noted.is_some());
@@ -217,11 +244,7 @@ impl Repo {
     }
 
     /// Brings the person's index from `before` to `after`, where it is as `before` says; what they staged themselves stays.
-    fn follow(
-        &self,
-        before: &HashMap<Vec<u8>, Noted>,
-        after: &BTreeMap<Vec<u8>, Option<Noted>>,
-    ) -> Result<(), GitError> {
+    fn follow(&self, before: &HashMap<Vec<u8>, Noted>, after: &Changed) -> Result<(), GitError> {
         let index = self.noted(&[])?;
         let is_same = |path: &Vec<u8>| index.get(path) == before.get(path);
         let rows =
@@ -229,35 +252,113 @@ impl Repo {
         self.note(&rows.collect(), &[])
     }
 
-    /// Returns those of the paths that git ignores and does not keep.
-    fn ignored(&self, files: &[(RelPath, File)], env: &[(&str, &OsStr)]) -> Result<Vec<RelPath>, GitError> {
-        let asked: Vec<u8> = files
-            .iter()
-            .filter(|(_, file)| file.is_some())
-            .flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat())
-            .collect();
-        if asked.is_empty() {
-            return Ok(vec![]);
+    /// Sorts out what is in no commit of quire's: `index` is what HEAD has.
+    fn sorted<'f>(
+        &self,
+        files: &'f [(RelPath, File)],
+        index: &HashMap<Vec<u8>, Noted>,
+        env: &[(&str, &OsStr)],
+    ) -> Result<Sorted<'f>, GitError> {
+        let submodules: Vec<&Vec<u8>> =
+            index.iter().filter(|(_, (mode, _))| mode == "160000").map(|(at, _)| at).collect();
+        let (mut inside, mut outside) = (vec![], vec![]);
+        for (path, file) in files {
+            let name = self.named(path);
+            let holds = |at: &&&Vec<u8>| name.starts_with(at) && name.get(at.len()) == Some(&b'/');
+            match submodules.iter().find(holds) {
+                Some(at) => {
+                    let submodule = String::from_utf8_lossy(at).into_owned();
+                    outside.push((path.clone(), Outside::Submodule(submodule)));
+                }
+                None => inside.push((path, file)),
+            }
         }
-        match self.git(&["check-ignore", "-z", "--stdin"], env, &asked) {
-            Ok(ignored) => Ok(ignored.split(|byte| *byte == 0).filter_map(RelPath::new).collect()),
+        let ignored = self.ignored(&inside, env)?;
+        let filters = self.filters(&inside)?;
+        let mut kept = vec![];
+        for (path, file) in inside {
+            // What is gone needs no filter, and a link goes through none.
+            let filter = match file {
+                Some((Mode::Plain | Mode::Program, _)) => filters.get(path).map(String::as_str),
+                _ => None,
+            };
+            match filter {
+                _ if ignored.contains(path) => outside.push((path.clone(), Outside::Ignored)),
+                None => kept.push((path, file, false)),
+                Some("lfs") if self.keeps_large()? => kept.push((path, file, true)),
+                Some(filter) => outside.push((path.clone(), Outside::Filter(filter.to_owned()))),
+            }
+        }
+        Ok(Sorted { kept, outside })
+    }
+
+    /// Returns the filters that the attributes name for these paths, and that would start a program, or are Git LFS. One that the
+    /// settings do not have does nothing, as with git.
+    fn filters(&self, files: &[(&RelPath, &File)]) -> Result<HashMap<RelPath, String>, GitError> {
+        let asked: Vec<u8> = files.iter().flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat()).collect();
+        let answers = self.git(&["check-attr", "-z", "--stdin", "filter"], &[], &asked)?;
+        let settings = self.settings("^filter\\..*\\.(clean|process)$")?;
+        let starts = |filter: &str| {
+            let names = [format!("filter.{filter}.clean"), format!("filter.{filter}.process")];
+            filter == "lfs" || settings.iter().any(|setting| names.contains(setting))
+        };
+        let fields: Vec<&[u8]> = answers.split(|byte| *byte == 0).collect();
+        let one = |answer: &[&[u8]]| {
+            let filter = String::from_utf8_lossy(answer[2]).into_owned();
+            let is_named = !["unspecified", "unset", "set"].contains(&filter.as_str()) && starts(&filter);
+            Some((RelPath::new(answer[0]).filter(|_| is_named)?, filter))
+        };
+        Ok(fields.chunks_exact(3).filter_map(one).collect())
+    }
+
+    /// Returns the names of the settings that a pattern fits.
+    pub(super) fn settings(&self, pattern: &str) -> Result<Vec<String>, GitError> {
+        match self.git(&["config", "-z", "--name-only", "--get-regexp", pattern], &[], b"") {
+            Ok(said) => {
+                let names = said.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+                Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+            }
             // It says so with its exit code where there are none.
             Err(GitError::Failed { said, .. }) if said == "it says nothing" => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
+    /// Returns those of the paths that git ignores and does not keep.
+    fn ignored(
+        &self,
+        files: &[(&RelPath, &File)],
+        env: &[(&str, &OsStr)],
+    ) -> Result<HashSet<RelPath>, GitError> {
+        let asked: Vec<u8> = files
+            .iter()
+            .filter(|(_, file)| file.is_some())
+            .flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat())
+            .collect();
+        if asked.is_empty() {
+            return Ok(HashSet::new());
+        }
+        match self.git(&["check-ignore", "-z", "--stdin"], env, &asked) {
+            Ok(ignored) => Ok(ignored.split(|byte| *byte == 0).filter_map(RelPath::new).collect()),
+            // It says so with its exit code where there are none.
+            Err(GitError::Failed { said, .. }) if said == "it says nothing" => Ok(HashSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stores the contents and returns the names that git gives them.
-    fn objects(&self, files: &[&(RelPath, File)], scratch: &Path) -> Result<Vec<Option<String>>, GitError> {
+    fn objects(&self, files: &[Kept<'_>], scratch: &Path) -> Result<Vec<Option<String>>, GitError> {
         let mut names = vec![];
         let mut spooled = vec![];
-        for (n, (path, file)) in files.iter().enumerate() {
+        for (n, (path, file, is_large)) in files.iter().enumerate() {
             let Some((mode, content)) = file else {
                 names.push(None);
                 continue;
             };
+            let pointer = if *is_large { self.keep_large(content)? } else { None };
+            let content = pointer.as_ref().unwrap_or(content);
             // Ends of lines may be other ones in the repository, as its attributes say; no program has a part in that.
-            let turns = *mode != Mode::Link && content.windows(2).any(|two| two == b"\r\n");
+            let turns = *mode != Mode::Link && !is_large && content.windows(2).any(|two| two == b"\r\n");
             if turns {
                 let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
                 names.push(Some(self.say(

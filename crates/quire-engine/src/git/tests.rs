@@ -50,12 +50,11 @@ impl Case {
         folder: &Path,
         files: &[(&str, File)],
         branch: Option<&str>,
-    ) -> Result<Option<Committed>, GitError> {
+    ) -> Result<Commit, GitError> {
         let files: Vec<(RelPath, File)> =
             files.iter().map(|(path, file)| (RelPath::new(path.as_bytes()).unwrap(), file.clone())).collect();
-        let paths: Vec<RelPath> = files.iter().map(|(path, _)| path.clone()).collect();
         let repo = Repo::around(folder)?;
-        repo.may_commit(&paths, branch)?;
+        repo.may_commit(branch)?;
         for (path, file) in &files {
             let at = folder.join(OsStr::from_bytes(path.as_bytes()));
             match file {
@@ -94,7 +93,7 @@ fn what_is_committed_is_what_was_accepted_and_nothing_of_the_persons_moves() {
         ("deep/new.sh", Some((Mode::Program, b"new\n".to_vec()))),
         ("gone.txt", None),
     ];
-    let made = case.commit(&case.folder, &files, None).unwrap().unwrap();
+    let made = case.commit(&case.folder, &files, None).unwrap().made.unwrap();
     assert_eq!(made.branch, "main");
     assert_eq!(
         case.sh("git show --format='%an: %s' --name-status HEAD"),
@@ -105,14 +104,14 @@ fn what_is_committed_is_what_was_accepted_and_nothing_of_the_persons_moves() {
     assert_eq!(case.sh("git status --porcelain"), " M b.txt\nA  staged.txt");
     // Again: HEAD has all of it.
     let again = [("a.txt", file("A\n"))];
-    assert_eq!(case.commit(&case.folder, &again, None).unwrap(), None);
+    assert_eq!(case.commit(&case.folder, &again, None).unwrap(), Commit::default());
     // Taken back, while it is the last; not once another is on top.
     let repo = Repo::around(&case.folder).unwrap();
     assert!(repo.take_back(&made.commit).unwrap());
     assert_eq!(case.sh("git rev-parse HEAD"), first);
     assert_eq!(kept(&case), before);
     assert!(!repo.take_back(&made.commit).unwrap());
-    let on_top = case.commit(&case.folder, &[("a.txt", file("A2\n"))], None).unwrap().unwrap();
+    let on_top = case.commit(&case.folder, &[("a.txt", file("A2\n"))], None).unwrap().made.unwrap();
     case.sh("git commit -qm on-top");
     assert!(!repo.take_back(&on_top.commit).unwrap());
 }
@@ -142,14 +141,6 @@ fn every_kind_of_repository_takes_a_commit_or_says_why_not() {
         ),
         ("ends of lines", format!("echo '*.txt text' > .gitattributes; {BEGUN}"), ".", "a.txt", Ok("A\n")),
         ("beside a submodule", format!("{BEGUN}; {sub}"), ".", "a.txt", Ok("A\n")),
-        ("in a submodule", format!("{BEGUN}; {sub}"), ".", "sub/s.txt", Err("in the submodule `sub`")),
-        (
-            "LFS",
-            format!("echo '*.bin filter=lfs diff=lfs -text' > .gitattributes; {BEGUN}"),
-            ".",
-            "a.bin",
-            Err("the filter `lfs`"),
-        ),
         (
             "a merge",
             format!("{BEGUN}; git rev-parse HEAD > .git/MERGE_HEAD"),
@@ -167,7 +158,7 @@ fn every_kind_of_repository_takes_a_commit_or_says_why_not() {
         let made = case.commit(&folder, &[(path, file(content))], None);
         match expected {
             Ok(expected) => {
-                let made = made.unwrap_or_else(|error| panic!("{name}: {error}")).unwrap();
+                let made = made.unwrap_or_else(|error| panic!("{name}: {error}")).made.unwrap();
                 let shown = case.sh_in(&folder, &format!("git cat-file -p {}:./{path}", made.commit));
                 assert_eq!(format!("{shown}\n"), expected, "{name}");
                 assert_eq!(case.sh_in(&folder, "git status --porcelain -- ."), "", "{name}");
@@ -187,18 +178,103 @@ fn every_kind_of_repository_takes_a_commit_or_says_why_not() {
             }
         }
     }
-    let case = Case::made(&format!("echo '*.log' > .gitignore; {BEGUN}"));
-    let made =
-        case.commit(&case.folder, &[("a.txt", file("A\n")), ("x.log", file("l"))], None).unwrap().unwrap();
-    assert_eq!(made.ignored, [RelPath::new(b"x.log".as_slice()).unwrap()]);
+    let case = Case::made(BEGUN);
     let before = case.sh("git status --porcelain; git rev-parse HEAD main; cat a.txt");
-    let side = case.commit(&case.folder, &[("a.txt", file("B\n"))], Some("side")).unwrap().unwrap();
+    let side = case.commit(&case.folder, &[("a.txt", file("B\n"))], Some("side")).unwrap().made.unwrap();
     assert_eq!(case.sh("git rev-parse side"), side.commit);
     assert_eq!(case.sh("git status --porcelain; git rev-parse HEAD main; cat a.txt"), before);
     for (name, why) in [("side", "already"), ("-x", "name"), ("a..b", "name")] {
         let error = case.commit(&case.folder, &[("a.txt", file("C\n"))], Some(name)).unwrap_err().to_string();
         assert!(error.contains(why), "{name}: {error}");
     }
+}
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:12f37a8a84034d3e623d726fe10e5031f4df997ac13f4d5571b5a90c41fb84fe\nsize 2\n";
+
+/// What of several files is committed: the rest is left out by name, and says why.
+#[test]
+fn what_cannot_be_committed_is_left_out_alone() {
+    let sub = "git init -q ../sub && (cd ../sub && echo s > s.txt && git add . && git -c user.name=x -c user.email=x@x commit -qm s) && git -c protocol.file.allow=always submodule -q add ../sub sub && git commit -qm sub";
+    let lfs = format!("echo '*.bin filter=lfs diff=lfs -text' > .gitattributes; {BEGUN}");
+    let other = format!("echo '*.bin filter=x' > .gitattributes; {BEGUN}");
+    // name, script, path beside a.txt, its content, what the commit has of it or why not
+    type Row<'a> = (&'a str, String, &'a str, &'a str, Result<&'a str, Outside>);
+    let rows: Vec<Row> = vec![
+        ("ignored", format!("echo '*.log' > .gitignore; {BEGUN}"), "x.log", "l", Err(Outside::Ignored)),
+        (
+            "in a submodule",
+            format!("{BEGUN}; {sub}"),
+            "sub/s.txt",
+            "S",
+            Err(Outside::Submodule("sub".into())),
+        ),
+        ("LFS", lfs.clone(), "deep/x.bin", "C\n", Ok(POINTER)),
+        ("LFS, a pointer already", lfs.clone(), "x.bin", POINTER, Ok(POINTER)),
+        (
+            "LFS, ends of lines",
+            lfs.clone(),
+            "x.bin",
+            "C\r\n",
+            Ok(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:f75932f229e0053bba95001b349211efe87dee071dbe2098a87550f9278a4c03\nsize 3\n",
+            ),
+        ),
+        ("LFS, empty", lfs.clone(), "x.bin", "", Ok("")),
+        (
+            "LFS with an extension",
+            format!("{lfs}; git config lfs.extension.x.clean true"),
+            "x.bin",
+            "C\n",
+            Err(Outside::Filter("lfs".into())),
+        ),
+        (
+            "a filter",
+            format!("{other}; git config filter.x.clean 'touch ran; cat'"),
+            "x.bin",
+            "C\n",
+            Err(Outside::Filter("x".into())),
+        ),
+        ("a filter that is not there", other, "x.bin", "C\n", Ok("C\n")),
+    ];
+    for (name, script, path, content, expected) in rows {
+        let case = Case::made(&script);
+        let done = case.commit(&case.folder, &[("a.txt", file("A\n")), (path, file(content))], None);
+        let done = done.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let commit = done.made.unwrap().commit;
+        assert_eq!(case.sh(&format!("git cat-file -p {commit}:a.txt")), "A", "{name}");
+        match expected {
+            Ok(expected) => {
+                let shown = case.sh(&format!("git cat-file -p {commit}:{path}"));
+                assert_eq!(shown, expected.trim_end(), "{name}");
+                assert_eq!(done.outside, [], "{name}");
+            }
+            Err(why) => {
+                assert_eq!(done.outside, [(RelPath::new(path.as_bytes()).unwrap(), why)], "{name}");
+                let names = case.sh(&format!("git diff-tree -r --root --no-commit-id --name-only {commit}"));
+                assert_eq!(names, "a.txt", "{name}");
+            }
+        }
+        if name == "LFS" {
+            let oid = "12f37a8a84034d3e623d726fe10e5031f4df997ac13f4d5571b5a90c41fb84fe";
+            assert_eq!(case.sh(&format!("cat .git/lfs/objects/12/f3/{oid}")), "C", "{name}");
+        }
+        assert!(!case.folder.join("ran").exists(), "{name}: nothing was run");
+    }
+}
+
+/// A commit whose maker died before it was told: known again by its message, and only while it is the last.
+#[test]
+fn a_commit_that_was_made_and_not_told_is_known_again() {
+    let case = Case::made(BEGUN);
+    let repo = Repo::around(&case.folder).unwrap();
+    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), None);
+    let made = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
+    // It died before the index followed, in which the person had something else of theirs.
+    case.sh("git update-index --cacheinfo 100644,$(git rev-parse HEAD^:a.txt),a.txt; echo s > s.txt; git add s.txt");
+    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), Some(made));
+    assert_eq!(case.sh("git status --porcelain"), "A  s.txt");
+    case.sh("git commit -qm mine");
+    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), None);
 }
 
 /// Wherever git would start a program because a repository says so, there is one that leaves a mark.
@@ -245,8 +321,8 @@ fn nothing_that_a_repository_names_is_run() {
     case.sh("echo '*.txt diff=t merge=t' > .gitattributes");
     fs::remove_file(&mark).ok();
     let made =
-        case.commit(&case.folder, &[("a.txt", file("A\n")), ("gone.txt", None)], None).unwrap().unwrap();
-    case.commit(&case.folder, &[("b.txt", file("B\n"))], Some("side")).unwrap().unwrap();
+        case.commit(&case.folder, &[("a.txt", file("A\n")), ("gone.txt", None)], None).unwrap().made.unwrap();
+    case.commit(&case.folder, &[("b.txt", file("B\n"))], Some("side")).unwrap().made.unwrap();
     assert!(Repo::around(&case.folder).unwrap().take_back(&made.commit).unwrap());
     assert!(!mark.exists(), "{}", fs::read_to_string(&mark).unwrap_or_default());
 }

@@ -43,6 +43,40 @@ pub(super) fn sums_with(
     })
 }
 
+/// Returns the sums over all tasks that share the budget of `first`, as they will be once `task` is written.
+pub(super) fn shared_with(
+    database: &Database,
+    conn: &Connection,
+    first: u64,
+    before: Option<&Task>,
+    task: &Task,
+) -> Result<Spent, DatabaseError> {
+    let sql = "SELECT coalesce(sum(spent), 0), coalesce(sum(held), 0) FROM spending
+               WHERE task IN (SELECT task FROM sharing WHERE first = ?)";
+    let sums = conn.prepare_cached(sql).and_then(|mut sums| {
+        sums.query_row([first as i64], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+    });
+    let (spent, held) = database.by(sums)?;
+    let of = |task: &Task| (task.spending().spent(), task.spending().held());
+    // What it had before it came to share is in no sum yet.
+    let was = before.filter(|before| before.shares_budget().is_some()).map(of).unwrap_or_default();
+    let is = of(task);
+    Ok(Spent { spent: usd(spent).minus(was.0).plus(is.0), held: usd(held).minus(was.1).plus(is.1) })
+}
+
+/// Writes that a task shares a budget, if it does.
+pub(super) fn share(
+    database: &Database,
+    conn: &Connection,
+    id: i64,
+    task: &Task,
+) -> Result<(), DatabaseError> {
+    let Some(first) = task.shares_budget() else { return Ok(()) };
+    let sql = "INSERT OR IGNORE INTO sharing (task, first) VALUES (?, ?)";
+    let put = conn.prepare_cached(sql).and_then(|mut put| put.execute(params![id, first as i64]));
+    database.by(put.map(drop))
+}
+
 fn of(task: &Task, now_ms: u64) -> Spent {
     let first = (now_ms / HOUR_MS).saturating_sub(HOURS);
     let hours = task.spending().by_hour();

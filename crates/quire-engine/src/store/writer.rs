@@ -246,6 +246,14 @@ impl Work<'_> {
                 return Err(AppendError::Day { spent: all.spent, held, needs, limit });
             }
         }
+        let limit = task.charter.limits.task_usd.filter(|_| task.imported_from().is_none());
+        if let (Some(needs), Some(limit), Some(first)) = (reserved, limit, task.shares_budget()) {
+            let all = spending::shared_with(self.database, self.tx, first, before.as_deref(), &task)?;
+            if needs > Usd::ZERO && all.spent.plus(all.held) > limit {
+                let held = all.held.minus(needs);
+                return Err(AppendError::Shared { spent: all.spent, held, needs, limit });
+            }
+        }
         Ok(Judged { id, opens: before.is_none(), before, task })
     }
 
@@ -291,6 +299,9 @@ impl Work<'_> {
         }
         if task.imported_from().is_none() {
             spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
+            if opens || before.as_ref().map(|before| before.attempt) != Some(task.attempt) {
+                spending::share(self.database, self.tx, id, &task)?;
+            }
         }
         summaries::write_of(self.database, self.tx, &task)?;
         let written = Written { task: id, epoch: task.epoch, seq: task.seq };

@@ -20,7 +20,7 @@ use std::path::Path;
 /// output, and the pictures that the agent looked at.
 pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Failure> {
     let review = quire.review(id)?;
-    let (task, diff) = (quire.task(id)?, quire.diff(id, None)?);
+    let (task, diff) = (quire.task(id)?, quire.patch(id, None)?);
     let unwritten = |error: io::Error| {
         let next = "Name a folder that is not there yet, in a place where you may write";
         let exit = match error.kind() {

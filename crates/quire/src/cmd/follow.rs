@@ -223,7 +223,9 @@ pub fn end_json(quire: &Quire, id: u64) -> Result<(Value, Exit), Failure> {
 
 fn standing(why: &Why) -> &'static str {
     match why {
-        Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. } => "is paused",
+        Why::Steps | Why::Time | Why::Money | Why::Tokens | Why::Day { .. } | Why::Shared { .. } => {
+            "is paused"
+        }
         _ => "needs you",
     }
 }
@@ -244,6 +246,7 @@ fn exit_of(why: &Why) -> Exit {
         | Why::Money
         | Why::Tokens
         | Why::Day { .. }
+        | Why::Shared { .. }
         | Why::Loop
         | Why::Hook(_)
         | Why::Silence

@@ -46,7 +46,7 @@ fn why_words(why: &Why) -> String {
         Why::Rewound { step } => format!("it was taken back to step {step}"),
         Why::Steps => "all steps are used".to_owned(),
         Why::Time => "all time is used".to_owned(),
-        Why::Money | Why::Day { .. } => "all money is used".to_owned(),
+        Why::Money | Why::Day { .. } | Why::Shared { .. } => "all money is used".to_owned(),
         Why::Tokens => "all tokens are used".to_owned(),
         Why::Hook(reason) => format!("a hook stopped it: {reason}"),
         Why::Loop => "the model repeats itself".to_owned(),
@@ -130,7 +130,10 @@ fn told(event: &Event, calls: &[Call]) -> String {
         }
         Event::Suggested { text, .. } => format!("a model suggests: {}", words(text)),
         Event::SuggestFailed { fault, .. } => format!("no suggestion: {}", words(&fault.message)),
-        Event::Attempt { first, number, of } => format!("attempt {number} of {of}, beside task {first}"),
+        Event::Attempt { first, number, of, shared } => {
+            let shared = if *shared { "; one budget for all" } else { "" };
+            format!("attempt {number} of {of}, beside task {first}{shared}")
+        }
         Event::CompactWanted {} => "the conversation is to be cut short".to_owned(),
         Event::Budgeted { task_usd, day_usd, unlimited } => {
             let none = unlimited.then(|| "no limit for the task".to_owned());

@@ -22,8 +22,8 @@ pub fn resume(args: &ResumeArgs, face: &Face) -> Result<Exit, Failure> {
         None => None,
     };
     match &task.phase {
-        Phase::Waiting(Why::Money) if budget.is_none() => {
-            let told = view::why_text(&Why::Money, &task);
+        Phase::Waiting(why @ (Why::Money | Why::Shared { .. })) if budget.is_none() => {
+            let told = view::why_text(why, &task);
             return Err(Failure::new(Exit::NeedsYou, told.what, told.safe, told.next));
         }
         Phase::Waiting(_) | Phase::Working => {}

@@ -44,7 +44,11 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open()?;
     let id = args.task.task;
     if args.diff {
-        let diff = quire.diff(id, args.since)?;
+        // What is no text is for programs, not for eyes.
+        let diff = match face.out.terminal || face.json {
+            true => quire.diff(id, args.since)?,
+            false => quire.patch(id, args.since)?,
+        };
         if face.json {
             let text = String::from_utf8_lossy(&diff);
             let lossy = matches!(text, std::borrow::Cow::Owned(_));
@@ -102,6 +106,14 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         None => format!("{}\n   {long}", look.paint(BOLD, &cut(&left, width))),
     };
     out.push('\n');
+    if let Some(stands) = review.stands_text() {
+        let told = wrap(&stands, width - 8, "");
+        for (n, line) in told.lines().enumerate() {
+            let head = if n == 0 { "STANDS  " } else { "        " };
+            out.push_str(&format!("{head}{}\n", look.paint(YELLOW, line)));
+        }
+        out.push('\n');
+    }
     let summary = clean(&review.brief.summary);
     let is_mute = summary.is_empty() && review.brief.claims.is_empty();
     out.push_str(&wrap(if is_mute { "The model ended without a word." } else { &summary }, width, ""));
@@ -147,7 +159,8 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     out.push_str(&checks(&review.checks, look, width));
     for (n, row) in review.drift.iter().take(LOOK_MAX).enumerate() {
         let head = if n == 0 { "YOURS   " } else { "        " };
-        let line = cut(&format!("{}  {}", one_line(&row.path.to_string()), row.text()), width - 8);
+        let line =
+            cut(&format!("{}  {}", one_line(&review.named(row.folder, &row.path)), row.text()), width - 8);
         out.push_str(&format!("{head}{}\n", look.paint(YELLOW, &line)));
         for overlap in row.overlaps.iter().take(OVERLAPS_MAX) {
             sides(overlap, look, width, &mut out);
@@ -470,7 +483,7 @@ pub mod tests {
     use quire_core::finding::{self, Finding};
     use quire_core::task::{Needed, Reviewed};
     use quire_core::view::{AgentQuestion, Cost};
-    use quire_core::view::{LeftOut, Mark};
+    use quire_core::view::{DriftRow, LeftOut, Mark};
     use quire_core::{Hash, RelPath};
 
     pub const PLAIN: Look = Look { terminal: false, color: false, width: 80 };
@@ -525,6 +538,7 @@ pub mod tests {
             state: "says done, but 1 of 2 checks failed".into(),
             version: 1,
             again: None,
+            stands_after: None,
             since: None,
             worked_ms: 125_000,
             tokens: 48_210,
@@ -559,6 +573,7 @@ pub mod tests {
                 answer: "quire answer 3 2=\"...\"".into(),
             }],
             notes: vec![],
+            folders: vec!["/f".into()],
             needed_you: Needed { questions: 1, revisions: 2, ..Needed::default() },
             stand_ins: vec![],
             looked: vec![LookRow {
@@ -736,6 +751,23 @@ pub mod tests {
         let shown = text(&review, &["/f".into()], &PLAIN);
         assert!(shown.contains("LOOK    secret0  was not in the copy: cannot be read\n"), "{shown}");
         assert!(shown.contains("        and 1 more; --json has them all\n"), "{shown}");
+    }
+
+    #[test]
+    fn of_several_folders_each_path_is_named_with_its_own() {
+        let path = |name: &str| RelPath::new(name).unwrap();
+        let left_out = vec![LeftOut { folder: 1, path: path("secret"), why: "cannot be read".into() }];
+        let drift = vec![DriftRow { folder: 1, path: path("b.txt"), fit: Fit::Gone, overlaps: vec![] }];
+        let folders = vec!["/a/site".into(), "/a/lib".into()];
+        let review = Review { left_out, drift, folders: folders.clone(), ..sample() };
+        let shown = text(&review, &folders, &PLAIN);
+        for line in [
+            "        lib/secret  was not",
+            "LOOK    site/gone.txt  is deleted",
+            "YOURS   lib/b.txt  you deleted it",
+        ] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
     }
 
     #[test]

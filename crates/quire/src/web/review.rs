@@ -65,6 +65,9 @@ pub fn main(
             div.cols {
                 div {
                     (questions(frame, task))
+                    @if let Some(stands) = review.stands_text() {
+                        section.sec.sheet.told { (icons::sign("flag")) p { (clean(&stands)) } }
+                    }
                     (drifted(frame, &drift, &review))
                     (since.told(task, &review))
                     section.sec id="summary" aria-label="Summary" {
@@ -182,7 +185,7 @@ fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
                 div {
                     h2 id="drift-t" { "Your folder changed while it worked" }
                     @for row in drift.iter().take(LOOK_MAX) {
-                        p { code { (marked(&row.path.to_string())) } ": " (row.text()) }
+                        p { code { (marked(&review.named(row.folder, &row.path))) } ": " (row.text()) }
                         @for overlap in row.overlaps.iter().take(OVERLAPS_MAX) {
                             div.vs {
                                 span { b { "Yours, line " (overlap.line) } (side(&overlap.mine)) }

@@ -137,7 +137,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                             p { (clean(&told.safe)) }
                             div.acts {
                                 @match why {
-                                    Why::Money => {
+                                    Why::Money | Why::Shared { .. } => {
                                         @for more in ["0.50", "2.00"] {
                                             (frame.button(&format!("{at}/resume"), if more == "0.50" { "pri" } else { "" }, &html! { "Add $" (more) }, &[("budget", &format!("+{more}"))]))
                                         }

@@ -81,3 +81,43 @@ fn three_attempts_are_compared_and_one_is_taken() {
     stage.quire(&["accept", &good[0]]).exits(0);
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "good\n");
 }
+
+/// Each of several models is asked for its own attempt, and what they may cost is one budget: it holds for all of them together, whichever
+/// takes what of it, and for one that begins in them.
+#[test]
+fn attempts_by_different_models_share_one_budget() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match (asked.answered, asked.body.contains("\"second-model\"")) {
+        (0, false) => shell("echo first > a.txt"),
+        (0, true) => shell("echo second > a.txt"),
+        _ => say("Done."),
+    });
+    let priced = |name: &str| {
+        format!(
+            "[providers.lab.models.{name}]\noutput_tokens = 100\nprice = {{ input = 10, output = 100 }}\n"
+        )
+    };
+    stage.configure(&model, Wire::Chat, &(priced("first-model") + &priced("second-model")));
+    stage.file("a.txt", "a\n");
+    let both = ["-m", "lab/first-model", "-m", "lab/second-model"];
+    let words = ["--budget", "0.30", "write who you are"];
+    stage.quire(&[&["run"][..], &both, &words].concat()).exits(0);
+    let compared = stage.json(&["compare", "1"])["compare"].clone();
+    let models: Vec<&str> =
+        compared["attempts"].as_array().unwrap().iter().map(|row| row["model"].as_str().unwrap()).collect();
+    assert_eq!(models, ["lab/first-model", "lab/second-model"], "{compared}");
+    assert_eq!(compared["files"][0]["path"], "a.txt", "{compared}");
+    for (id, content) in [("1", "first\n"), ("2", "second\n")] {
+        stage.quire(&["accept", id]).exits(0);
+        assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), content);
+        stage.quire(&["undo", id]).exits(0);
+    }
+    // Each request may come to about a tenth of a dollar, and what both spent is a fifth of a cent each time.
+    let spent = |id: &str| stage.json(&["review", id])["review"]["cost_usd"].as_f64().unwrap();
+    assert_eq!((spent("1"), spent("2")), (0.004, 0.004));
+    assert!(stage.quire(&["log", "2"]).exits(0).out.contains("one budget for all"));
+    // Of a budget that holds one first request and not two, one attempt has its request, and the other waits for what is left.
+    let tight = ["--budget", "0.12", "again, for less"];
+    stage.quire(&[&["run"][..], &both, &tight].concat()).exits(0);
+    assert!(spent("3") + spent("4") <= 0.12);
+}

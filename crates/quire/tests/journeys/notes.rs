@@ -83,14 +83,24 @@ fn notes_are_sent_as_one_turn_and_each_ends_with_what_it_led_to() {
     let shown = stage.quire(&["review", "1"]).exits(0).out;
     for part in [
         "Louder now.\n",
-        "NOTES   1  a.txt:4  done (+1 -1 there): said louder",
-        "2  index.html:2  answered",
+        "NOTES   1  a.txt:4  done in version 2 (+1 -1 there): said louder",
+        "2  index.html:2  answered in version 2",
         ": it is the third of seven",
-        "done (2 files, +3 -2): and bolder",
+        "done in version 2 (2 files, +3 -2): and bolder",
     ] {
         assert!(shown.contains(part), "no {part:?} in {shown}");
     }
     assert!(!shown.contains("**Note 2"), "{shown}");
+    // Whoever has seen a version is shown only what became of notes since.
+    assert_eq!(rows[2]["gone_in"], 2, "{}", rows[2]);
+    assert!(
+        stage
+            .quire(&["review", "1", "--since", "1"])
+            .exits(0)
+            .out
+            .contains("done in version 2 (+1 -1 there)")
+    );
+    assert!(!stage.quire(&["review", "1", "--since", "2"]).exits(0).out.contains("NOTES"));
     // The change that a note led to can be taken by its name.
     let hunk = rows[2]["led_to"]["hunks"][0].as_str().unwrap();
     stage.quire(&["accept", "1", "--only", hunk]).exits(0);

@@ -369,7 +369,7 @@ fn notes_stand_where_they_belong_go_together_and_end_beside_what_they_led_to() {
     assert!(!browser.get("/tasks/1").body.contains("never mind"));
     assert_eq!(browser.post("/tasks/1/revise", &[("notes", "all")]).status, 303);
     let ended = until(&browser, "/tasks/1", "Version 2").body;
-    assert!(ended.contains("done (+1 -1 there): it is newer."), "{ended}");
+    assert!(ended.contains("done in version 2 (+1 -1 there): it is newer."), "{ended}");
     assert!(model.asked().last().unwrap().body.contains("newer</b>, please"));
     // With nothing to send, nothing is sent.
     assert_eq!(browser.post("/tasks/1/revise", &[("notes", "all")]).status, 400);

@@ -48,6 +48,19 @@ fn a_task_goes_back_and_another_begins_there() {
     // In the midst of the first turn: the step's files, and what the person had said since.
     stage.quire(&["rewind", "1", "--to", "1"]).exits(0);
     assert_eq!(stage.state(1), "stands after step 1");
+    // What an accept takes is what was shown last, and it is said that this is not where the task stands.
+    let review = stage.json(&["review", "1"])["review"].clone();
+    assert_eq!((&review["version"], &review["stands_after"]), (&2.into(), &1.into()), "{review}");
+    let shown = stage.quire(&["review", "1"]).exits(0).out;
+    assert!(
+        shown.contains("STANDS  The task was taken back to after step 1") && shown.contains("accept takes"),
+        "{shown}"
+    );
+    stage.quire(&["accept", "1", "--seen", review["seen"].as_str().unwrap()]).exits(0);
+    assert_eq!(fs::read_to_string(stage.folder.join("one.txt")).unwrap(), "one\nfour\n");
+    assert!(stage.folder.join("three.txt").exists(), "all of version 2");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after undo in the midst of a turn");
     stage.quire(&["revise", "1", "look"]).exits(0);
     let asked = model.asked().last().unwrap().clone();
     let seen = asked.results.last().unwrap();

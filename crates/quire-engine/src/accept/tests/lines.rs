@@ -117,6 +117,8 @@ enum Step {
     AcceptFile(u8),
     AcceptHunks(u64),
     Undo,
+    /// Back to how the agent had it after one of its steps.
+    Rewind(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::AcceptFile),
         2 => any::<u64>().prop_map(Step::AcceptHunks),
         2 => Just(Step::Undo),
+        1 => any::<u8>().prop_map(Step::Rewind),
     ]
 }
 
@@ -173,6 +176,8 @@ struct Life {
     folder: PathBuf,
     base: Tree,
     agent: Tree,
+    /// What the agent had after each of its steps, to which a person may go back.
+    left: Vec<Tree>,
     /// What was accepted and not undone: its number, whether a whole version, and its entries.
     accepts: Vec<(u32, bool, Vec<Entry>)>,
     next: u32,
@@ -264,14 +269,22 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
     }
     let desk = Desk { home: home.to_owned(), dir: dir.join("task") };
     fs::create_dir_all(&desk.dir).unwrap();
-    let mut life = Life { desk, folder, agent: base.clone(), base, accepts: vec![], next: 0 };
+    let left = vec![base.clone()];
+    let mut life = Life { desk, folder, agent: base.clone(), left, base, accepts: vec![], next: 0 };
     let (mut done, mut refused) = (0, 0);
     // Lines of the agent's that the person took away: they had them, and do not want them.
     let mut unwanted: BTreeSet<String> = BTreeSet::new();
     for (serial, step) in steps.iter().enumerate() {
         let before = read_tree(&life.folder);
         match *step {
-            Step::Agent(edit) => do_edit(&mut life.agent, edit, "agent", serial),
+            Step::Agent(edit) => {
+                do_edit(&mut life.agent, edit, "agent", serial);
+                life.left.push(life.agent.clone());
+            }
+            Step::Rewind(to) => {
+                life.agent = life.left[usize::from(to) % life.left.len()].clone();
+                prop_assert_eq!(before, read_tree(&life.folder), "going back writes nothing");
+            }
             Step::Person(edit) => {
                 let mut tree = before.clone();
                 do_edit(&mut tree, edit, "person", serial);
@@ -304,6 +317,14 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
                         let there = has.contains(line) || unwanted.contains(*line);
                         prop_assert!(there, "{:?} of the agent is missing", line);
                     }
+                    // What was accepted and left by going back is not in the folder any more.
+                    let left = has.iter().filter(|line| line.starts_with("agent"));
+                    let left: Vec<_> = left.filter(|line| !lines_of(&life.agent).contains(*line)).collect();
+                    prop_assert_eq!(
+                        left,
+                        Vec::<&&str>::new(),
+                        "a line that the agent does not have any more"
+                    );
                 }
                 let new = has.difference(&had).filter(|line| line.starts_with("person"));
                 prop_assert_eq!(new.count(), 0, "no line of the person comes back that they took away");

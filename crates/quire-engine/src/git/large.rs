@@ -1,0 +1,46 @@
+//! Git LFS: what its clean filter makes of a file, made without it. The format is public (the pointer file, version 1, in git-lfs'
+//! `docs/spec.md`): the repository has a pointer, and the content lies in `lfs/objects` of the git directory, by its SHA-256, from
+//! where `git push` takes it along.
+
+use super::{GitError, Repo, hex, line};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+const VERSION: &str = "version https://git-lfs.github.com/spec/v1\n";
+/// A pointer is shorter than this, in bytes.
+const POINTER_MAX: usize = 1024;
+
+impl Repo {
+    /// Returns whether a file that Git LFS keeps can be kept as it would: where no program of the repository's has a part in it.
+    pub(super) fn keeps_large(&self) -> Result<bool, GitError> {
+        Ok(self.settings("^lfs\\.(extension\\.|storage$)")?.is_empty())
+    }
+
+    /// Stores a content as Git LFS does, and returns its pointer; `None`: it stands in the repository as it is, because it is a
+    /// pointer already, or empty.
+    pub(super) fn keep_large(&self, content: &[u8]) -> Result<Option<Vec<u8>>, GitError> {
+        if content.is_empty() || content.len() < POINTER_MAX && content.starts_with(VERSION.as_bytes()) {
+            return Ok(None);
+        }
+        let name = hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
+        let common = line(self.git(&["rev-parse", "--git-common-dir"], &[], b"")?);
+        let dir: PathBuf = self.folder.join(OsStr::from_bytes(&common));
+        let dir = dir.join("lfs/objects").join(&name[..2]).join(&name[2..4]);
+        let at = dir.join(&name);
+        if !fs::metadata(&at).is_ok_and(|there| there.len() == content.len() as u64) {
+            fs::create_dir_all(&dir)?;
+            let new = dir.join(format!("{name}.quire-{}", std::process::id()));
+            let mut file = fs::File::create(&new)?;
+            let stored =
+                file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&new, &at));
+            stored.inspect_err(|_: &io::Error| {
+                // Where this fails too, a file stays that nothing leads to.
+                let _ = fs::remove_file(&new);
+            })?;
+        }
+        Ok(Some(format!("{VERSION}oid sha256:{name}\nsize {}\n", content.len()).into_bytes()))
+    }
+}
