@@ -208,29 +208,25 @@ fn groups(
             || row.folder.to_lowercase().contains(&wanted)
             || said.contains_key(&row.task)
     });
-    let teams = teams(&rows, &by_number);
-    // Attempts at one thing are one row.
-    rows.retain(|row| teams.get(&row.task).is_none_or(|team| team[0].task == row.task));
-    let mark = |row: &TaskRow| teams.get(&row.task).map_or(row.mark, |team| together(team));
-    rows.sort_by_key(|row| if mark(row).group() == Group::Done { Mark::Accepted } else { mark(row) });
+    let mut rows = gathered(rows, tasks);
     let left_out = if asked.contains_key("all") { 0 } else { rows.len().saturating_sub(ROWS_MAX) };
     rows.truncate(rows.len() - left_out);
     let mut drawn = vec![];
     for (group, heading, class) in
         [(Group::NeedsYou, "Needs you", "need"), (Group::Working, "Working", ""), (Group::Done, "Done", "")]
     {
-        let its: Vec<&TaskRow> = rows.iter().filter(|row| mark(row).group() == group).collect();
+        let its: Vec<&Row> = rows.iter().filter(|row| row.mark().group() == group).collect();
         if its.is_empty() {
             continue;
         }
         let mut list = vec![];
         for row in &its {
-            let hit = said.get(&row.task).copied();
-            if let Some(team) = teams.get(&row.task) {
-                list.push(attempts(frame, row, team, hit));
-                continue;
-            }
-            list.push(one(page, frame, row, by_number.get(&row.task).copied(), hit)?);
+            let Row(team) = row;
+            let hit = team.iter().find_map(|row| said.get(&row.task).copied());
+            list.push(match team.as_slice() {
+                [row] => one(page, frame, row, by_number.get(&row.task).copied(), hit)?,
+                _ => attempts(frame, row, hit),
+            });
         }
         drawn.push(html! {
             section.grp.(class) aria-label=(heading) {
@@ -326,50 +322,83 @@ fn questions(frame: &Frame, row: &TaskRow) -> Markup {
     }
 }
 
-/// Returns the attempts at one thing that are not discarded, by each of their tasks, where there are several.
-fn teams(rows: &[TaskRow], tasks: &HashMap<u64, &Summary>) -> HashMap<u64, Vec<TaskRow>> {
-    let mut firsts: HashMap<u64, Vec<TaskRow>> = HashMap::new();
-    for row in rows.iter().filter(|row| row.mark != Mark::Discarded) {
-        if let Some(attempt) = tasks.get(&row.task).and_then(|task| task.attempt) {
-            firsts.entry(attempt.first).or_default().push(row.clone());
-        }
+/// A row of the tasks: one task, or all attempts at one thing that are not discarded.
+pub struct Row(Vec<TaskRow>);
+
+impl Row {
+    /// Returns where it stands.
+    pub fn mark(&self) -> Mark {
+        view::together(&self.0.iter().map(|row| row.mark).collect::<Vec<_>>())
     }
-    let several = firsts.into_values().filter(|team| team.len() > 1);
-    several.flat_map(|team| team.clone().into_iter().map(move |row| (row.task, team.clone()))).collect()
+
+    pub fn title(&self) -> &str {
+        &self.0[0].title
+    }
+
+    /// Returns where it is looked at.
+    pub fn at(&self) -> String {
+        let compare = if self.0.len() > 1 { "/compare" } else { "" };
+        format!("/tasks/{}{compare}", self.0[0].task)
+    }
+
+    /// Returns where it stands in words: of several how many stand where.
+    pub fn state(&self) -> String {
+        let [row] = self.0.as_slice() else {
+            let kinds = [
+                (Mark::Accepted, "accepted"),
+                (Mark::Ready, "ready"),
+                (Mark::NeedsYou, "waiting for you"),
+                (Mark::Paused, "paused"),
+                (Mark::Working, "at work"),
+            ];
+            let count = |mark: Mark| self.0.iter().filter(|row| row.mark == mark).count();
+            let counts =
+                kinds.iter().map(|(mark, word)| (count(*mark), word)).filter(|(count, _)| *count > 0);
+            return counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ");
+        };
+        row.state.clone()
+    }
 }
 
-fn together(team: &[TaskRow]) -> Mark {
-    view::together(&team.iter().map(|row| row.mark).collect::<Vec<_>>())
+/// Returns the rows, in which attempts at one thing are one, in the order in which a person looks at them.
+pub fn gathered(rows: Vec<TaskRow>, tasks: &[Summary]) -> Vec<Row> {
+    let attempts = tasks.iter().filter_map(|task| Some((task.task, task.attempt?.first)));
+    let attempts: HashMap<u64, u64> = attempts.collect();
+    let (mut gathered, mut places) = (Vec::<Row>::new(), HashMap::new());
+    for row in rows {
+        let first = attempts.get(&row.task).filter(|_| row.mark != Mark::Discarded);
+        match first.and_then(|first| places.get(first)) {
+            Some(place) => {
+                let Row(team) = &mut gathered[*place];
+                team.push(row);
+            }
+            None => {
+                places.extend(first.map(|first| (*first, gathered.len())));
+                gathered.push(Row(vec![row]));
+            }
+        }
+    }
+    gathered.sort_by_key(|row| if row.mark().group() == Group::Done { Mark::Accepted } else { row.mark() });
+    gathered
 }
 
 /// Returns the one row of several attempts.
-fn attempts(frame: &Frame, row: &TaskRow, team: &[TaskRow], hit: Option<&Hit>) -> Markup {
-    let at = format!("/tasks/{}/compare", row.task);
-    let kinds = [
-        (Mark::Accepted, "accepted"),
-        (Mark::Ready, "ready"),
-        (Mark::NeedsYou, "waiting for you"),
-        (Mark::Paused, "paused"),
-        (Mark::Working, "at work"),
-    ];
-    let counts = kinds.iter().filter_map(|(mark, word)| {
-        let count = team.iter().filter(|row| row.mark == *mark).count();
-        (count > 0).then(|| format!("{count} {word}"))
-    });
-    let said = counts.collect::<Vec<_>>().join(", ");
+fn attempts(frame: &Frame, row: &Row, hit: Option<&Hit>) -> Markup {
+    let Row(team) = row;
+    let (first, mark, at) = (&team[0], row.mark(), row.at());
     let spent = team.iter().filter_map(|row| row.cost.usd).reduce(quire_core::Usd::plus);
-    let mark = together(team);
+    let age_ms = team.iter().map(|row| row.age_ms).min().unwrap_or_default();
     html! {
-        li.task id=(format!("task-{}", row.task)) data-mark=(format!("{mark:?}")) {
+        li.task id=(format!("task-{}", first.task)) data-mark=(format!("{mark:?}")) {
             (icons::mark(mark))
             div.main {
-                h3.t { a href=(at) { (clean(&row.title)) } " " span.tag { (view::count(team.len() as u64, "attempt")) } }
-                p.s { (said) }
+                h3.t { a href=(at) { (clean(row.title())) } " " span.tag { (view::count(team.len() as u64, "attempt")) } }
+                p.s { (row.state()) }
                 (found(hit))
                 @for row in team { (questions(frame, row)) }
             }
-            span.where { (clean(&row.short_folder(home_folder().as_deref()))) }
-            span.meta { span { (ago(team.iter().map(|row| row.age_ms).min().unwrap_or(row.age_ms))) } @if let Some(spent) = spent { span { (spent) } } }
+            span.where { (clean(&first.short_folder(home_folder().as_deref()))) }
+            span.meta { span { (ago(age_ms)) } @if let Some(spent) = spent { span { (spent) } } }
             div.act { a.btn.ghost[mark.group() != Group::NeedsYou] href=(at) { "Compare" } }
         }
     }

@@ -5,6 +5,7 @@ use crate::cmd::follow::now_ms;
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::door::Session;
+use crate::web::home::gathered;
 use crate::web::{Page, frame, icons, lock};
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, Query, State};
@@ -140,11 +141,12 @@ pub async fn news(State(page): State<Arc<Page>>, Extension(session): Extension<S
 
 async fn count(page: &Arc<Page>) -> Result<Value, ()> {
     let counted = page.blocking(|page| {
-        let rows = view::rows(&page.quire.summaries()?, now_ms());
-        let needs: Vec<_> = rows.iter().filter(|row| row.mark.group() == Group::NeedsYou).collect();
+        let tasks = page.quire.summaries()?;
+        let rows = gathered(view::rows(&tasks, now_ms()), &tasks);
+        let needs: Vec<_> = rows.iter().filter(|row| row.mark().group() == Group::NeedsYou).collect();
         let first = needs
             .first()
-            .map(|row| json!({"task": row.task, "title": clean(&row.title), "state": clean(&row.state)}));
+            .map(|row| json!({"at": row.at(), "title": clean(row.title()), "state": clean(&row.state())}));
         Ok(json!({"needs": needs.len(), "first": first}))
     });
     counted.await.map_err(drop)

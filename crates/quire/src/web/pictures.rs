@@ -1,4 +1,4 @@
-//! What an agent looked at: pictures that its looks left, of the tasks of this page alone.
+//! Pictures that an agent looked at or that its person handed over, of the tasks of this page alone.
 
 use crate::error::{Exit, Failure};
 use crate::web::{Page, frame};
@@ -14,10 +14,12 @@ pub async fn picture(State(page): State<Arc<Page>>, Path((id, name)): Path<(u64,
     let made = page.blocking(move |page| {
         let task = page.quire.task(id)?;
         let looks = task.versions.iter().flat_map(|version| &version.looks);
-        let mut pictures = looks.flat_map(|look| &look.pictures);
-        let found = pictures
-            .find(|picture| picture.blob.to_string() == name && KINDS.contains(&picture.media_type.as_str()));
-        let Some(picture) = found else {
+        let looked =
+            looks.flat_map(|look| &look.pictures).map(|picture| (picture.blob, picture.media_type.clone()));
+        let given = task.attached().iter().filter_map(|file| Some((file.blob, file.media_type.clone()?)));
+        let mut pictures = looked.chain(given);
+        let found = pictures.find(|(blob, kind)| blob.to_string() == name && KINDS.contains(&kind.as_str()));
+        let Some((blob, kind)) = found else {
             let next = "Load the review anew.";
             return Err(Failure::new(
                 Exit::NoTask,
@@ -26,8 +28,8 @@ pub async fn picture(State(page): State<Arc<Page>>, Path((id, name)): Path<(u64,
                 next,
             ));
         };
-        let bytes = page.quire.store().blobs().get(&picture.blob).map_err(quire_engine::EngineError::from)?;
-        Ok(([(header::CONTENT_TYPE, picture.media_type.clone())], bytes).into_response())
+        let bytes = page.quire.store().blobs().get(&blob).map_err(quire_engine::EngineError::from)?;
+        Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
     });
     made.await.unwrap_or_else(|failure| frame::failed(&failure, &format!("/tasks/{id}")))
 }

@@ -40,8 +40,8 @@ function heard(news, mine) {
   connected(true)
   document.title = news.needs ? `(${news.needs}) ${title}` : title
   if (mine && news.needs > told && document.hidden && window.Notification?.permission === 'granted' && news.first) {
-    const note = new Notification(news.first.title, { body: news.first.state, tag: `quire-${news.first.task}` })
-    note.onclick = () => { window.focus(); location.href = `/tasks/${news.first.task}` }
+    const note = new Notification(news.first.title, { body: news.first.state, tag: `quire ${news.first.at}` })
+    note.onclick = () => { window.focus(); location.href = news.first.at }
   }
   told = news.needs
   renew()

@@ -52,8 +52,19 @@ pub fn head(task: &Task, facts: &Markup) -> Markup {
             }
             h1 { (clean(&task.title())) }
             div.facts { (facts) }
-            @if task.words.len() > 1 || words != task.title() {
-                details.asked { summary { "What was asked" } @for words in &task.words { blockquote.prose { (crate::web::text::prose(words)) } } }
+            @if task.words.len() > 1 || words != task.title() || !task.attached().is_empty() {
+                details.asked {
+                    summary { "What was asked" }
+                    @for words in &task.words { blockquote.prose { (crate::web::text::prose(words)) } }
+                    @if !task.attached().is_empty() {
+                        p { "Handed over: " (clean(&task.attached().iter().map(|file| format!("{} ({})", file.name, view::size(file.bytes))).collect::<Vec<_>>().join(", "))) }
+                        div.shots {
+                            @for file in task.attached().iter().filter(|file| file.media_type.is_some()) {
+                                img src=(format!("/tasks/{}/pictures/{}", task.id, file.blob)) alt=(clean(&file.name)) loading="lazy";
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -128,8 +128,11 @@ fn attempt(asked: &Asked) -> Answer {
         return say(["Three plans side by side.", "One plan.", "A plain list of plans."][begun % 3]);
     }
     let heading = ["Prices of bread", "One price for bread", "Only cakes"][begun % 3];
+    let style = ["#fff;color:#0a5c43", "#1d1440;color:#e8e2ff", "#fdf6ec;color:#7a2e08"][begun % 3];
+    let style = format!("<style>body{{background:{style};font:28px Inter,sans-serif;margin:60px}}</style>");
+    let prices = "<p>Rye 4.20, country loaf 5.10, bun 0.70.</p>";
     let html = format!(
-        "<!doctype html>\\n<html lang=\"en\">\\n<title>Prices</title>\\n<h1>{heading}</h1>\\n</html>\\n"
+        "<!doctype html>\\n<html lang=\"en\">\\n<title>Prices</title>\\n{style}\\n<h1>{heading}</h1>\\n{prices}\\n</html>\\n"
     );
     shell(&format!("printf '{html}' > index.html; printf 'rye\\nbun\\n' > list.txt"))
 }
@@ -140,6 +143,9 @@ fn sec_08_attempts_are_compared_mixed_and_taken_in_chromium() {
     let stage = Stage::set();
     let model = Model::new(attempt);
     stage.configure(&model, Wire::Responses, "models.gpt-lab.images = true\n");
+    let config = stage.base().join("config/quire/config.toml");
+    let set = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("fallback_models = [\"lab/second\"]\n{set}")).unwrap();
     model.hold_from(0);
     let asked = model.clone();
     go("attempts.mjs", &stage, &cache, model);
