@@ -28,6 +28,7 @@ enum Client {
     Npm,
     Pip,
     Apt,
+    Maven,
 }
 
 struct Project {
@@ -157,6 +158,46 @@ const PROJECTS: &[Project] = &[
         well: "passes",
         ill: "fails (exit 1); it passed before",
     },
+    // Of our own, tested by Maven as Debian packages it, without its registry.
+    Project {
+        client: Client::Maven,
+        name: "sum, with Maven",
+        version: "",
+        check: "mvn -q test",
+        harmless: "echo '// looked at' >> src/main/java/lab/Sum.java",
+        harmful: "sed -i 's/a + b/a - b/' src/main/java/lab/Sum.java",
+        well: "passes",
+        ill: "fails (exit 1); it passed before",
+    },
+];
+
+/// Debian's packages of what a test with Maven needs, and where Maven finds them; and a project that is tested so.
+const MAVEN: &str = "libsurefire-java libmaven-compiler-plugin-java libmaven-resources-plugin-java junit4";
+const SUM: &[(&str, &str)] = &[
+    (".gitignore", "lib/\ntarget/\n"),
+    (".mvn/maven.config", "-o\n-Dmaven.repo.local=lib/usr/share/maven-repo\n"),
+    (
+        "pom.xml",
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n<modelVersion>4.0.0</modelVersion>\n<groupId>lab</groupId>\n\
+         <artifactId>sum</artifactId>\n<version>1</version>\n<properties>\n<maven.compiler.source>11</maven.compiler.source>\n\
+         <maven.compiler.target>11</maven.compiler.target>\n\
+         <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>\n</properties>\n<dependencies><dependency>\n\
+         <groupId>junit</groupId><artifactId>junit</artifactId><version>4.x</version><scope>test</scope>\n\
+         </dependency></dependencies>\n<build><plugins>\n\
+         <plugin><artifactId>maven-resources-plugin</artifactId><version>RESOURCES</version></plugin>\n\
+         <plugin><artifactId>maven-compiler-plugin</artifactId><version>COMPILER</version></plugin>\n\
+         <plugin><artifactId>maven-surefire-plugin</artifactId><version>SUREFIRE</version></plugin>\n\
+         </plugins></build>\n</project>\n",
+    ),
+    (
+        "src/main/java/lab/Sum.java",
+        "package lab;\n\npublic class Sum {\n    public static int sum(int a, int b) {\n        return a + b;\n    }\n}\n",
+    ),
+    (
+        "src/test/java/lab/SumTest.java",
+        "package lab;\n\nimport static org.junit.Assert.assertEquals;\n\npublic class SumTest {\n    @org.junit.Test\n    public void adds() \
+         {\n        assertEquals(5, Sum.sum(2, 3));\n    }\n}\n",
+    ),
 ];
 
 /// The longest that a change may take with all its checks, on a machine that is busy with something else.
@@ -236,18 +277,57 @@ fn fetch(project: &Project, scratch: &Path) -> Result<PathBuf, Failed> {
         }
         Client::Apt => {
             let (package, place) = GO;
-            // Who fetches for root may write here.
-            std::fs::set_permissions(scratch, PermissionsExt::from_mode(0o777))?;
-            let fetched = run(scratch, "apt-get", &["download", "-qq", package]);
-            if fetched.is_err() {
-                // Lists that were never fetched, or are of long ago.
-                run(scratch, "apt-get", &["update", "-qq"])?;
-                run(scratch, "apt-get", &["download", "-qq", package])?;
-            }
-            run(scratch, "sh", &["-c", &format!("dpkg-deb -x {package}_*.deb .")])?;
+            unpack(scratch, &format!("echo {package}"))?;
             Ok(scratch.join(place))
         }
+        Client::Maven => {
+            // What the machine has, and on top of that what installing the rest would bring.
+            let had = "mkdir -p lib/usr/share && cp -a /usr/share/maven-repo /usr/share/java lib/usr/share/";
+            run(scratch, "sh", &["-c", had])?;
+            let needs = format!(
+                "apt-get install -s --no-install-recommends {MAVEN} | sed -n 's/^Inst \\([^ ]*\\).*/\\1/p'"
+            );
+            unpack(&scratch.join("lib"), &needs)?;
+            let plugins = scratch.join("lib/usr/share/maven-repo/org/apache/maven/plugins");
+            for (path, content) in SUM {
+                let mut content = (*content).to_owned();
+                for plugin in ["resources", "compiler", "surefire"] {
+                    let versions = std::fs::read_dir(plugins.join(format!("maven-{plugin}-plugin")))?;
+                    let versions =
+                        versions.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+                    // Older names of the same lie beside it.
+                    let newest = versions.max_by_key(|version| {
+                        version.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>()
+                    });
+                    content = content.replace(&plugin.to_uppercase(), &newest.unwrap_or_default());
+                }
+                let at = scratch.join(path);
+                std::fs::create_dir_all(at.parent().unwrap_or(scratch))?;
+                std::fs::write(at, content)?;
+            }
+            Ok(scratch.to_owned())
+        }
     }
+}
+
+/// Unpacks in `dir` the packages of Debian's that a command names; nothing is installed.
+fn unpack(dir: &Path, names: &str) -> Result<(), Failed> {
+    // Who fetches for root may write here.
+    std::fs::set_permissions(dir, PermissionsExt::from_mode(0o777))?;
+    let fetch = format!("set -e; names=$({names}); [ -z \"$names\" ] || apt-get download -qq $names");
+    if run(dir, "sh", &["-c", &fetch]).is_err() {
+        // Lists that were never fetched, or are of long ago.
+        run(dir, "apt-get", &["update", "-qq"])?;
+        run(dir, "sh", &["-c", &fetch])?;
+    }
+    run(
+        dir,
+        "sh",
+        &[
+            "-c",
+            "set -e; for package in *.deb; do [ ! -e \"$package\" ] || dpkg-deb -x \"$package\" .; done; rm -f *.deb",
+        ],
+    )
 }
 
 fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<(), Failed> {

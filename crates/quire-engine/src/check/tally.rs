@@ -27,7 +27,12 @@ impl Tally {
 pub fn read(output: &str) -> Option<Tally> {
     let mut tally = Tally::default();
     let mut spoke = false;
-    for line in output.lines().map(|line| line.trim_matches(|c: char| c == '=' || c.is_whitespace())) {
+    for line in output.lines().map(without_colours) {
+        let line = line.trim_matches(|c: char| c == '=' || c.is_whitespace());
+        let line = ["[ERROR] ", "[INFO] ", "[WARNING] "]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark))
+            .unwrap_or(line);
         let mut failing = |name: &str| tally.failing.insert(name.trim().to_owned());
         if let Some(rest) = line.strip_prefix("test result: ") {
             // cargo; one line for each binary.
@@ -76,6 +81,10 @@ pub fn read(output: &str) -> Option<Tally> {
             let wrong = after(rest, "Failures: ").saturating_add(after(rest, "Errors: "));
             tally.fail(wrong);
             tally.pass(number(rest).saturating_sub(wrong).saturating_sub(after(rest, "Skipped: ")));
+        } else if let Some((name, _)) =
+            line.split_once("  Time elapsed: ").filter(|(_, rest)| rest.contains("<<< "))
+        {
+            failing(name);
         } else if line.contains(" passing (") && line.ends_with(')') {
             spoke = true; // mocha
             tally.pass(number(line));
@@ -94,6 +103,16 @@ pub fn read(output: &str) -> Option<Tally> {
         }
     }
     spoke.then_some(tally)
+}
+
+/// Returns a line without the colours that some runners give it wherever it goes.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    plain
 }
 
 /// Returns whether a command's runner always says something that [`read`] knows.
@@ -150,9 +169,10 @@ mod tests {
             ("  12 passing (34ms)\n  2 failing\n", Some((12, 2, ""))),
             ("  1 passing (5ms)", Some((1, 0, ""))),
             (
-                "Tests run: 2, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 0.1 s\n\
-                 Tests run: 5, Failures: 1, Errors: 1, Skipped: 1",
-                Some((2, 2, "")),
+                "[\x1b[1;31mERROR\x1b[m] Tests run: 2, Failures: 1, Errors: 0, Skipped: 0, Time elapsed: 0.1 s <<< FAILURE! - in a.T\n\
+                 [ERROR] adds(a.T)  Time elapsed: 0.033 s  <<< FAILURE!\n\
+                 [\x1b[1;31mERROR\x1b[m] \x1b[1;31mTests run: 5, Failures: 1, Errors: 1, Skipped: 1\x1b[m",
+                Some((2, 2, "adds(a.T)")),
             ),
             (
                 "✗ a.json: expected value at line 1 column 1\n1 of 2 files is not well formed",

@@ -232,12 +232,18 @@ E"#,
     row(
         "office documents",
         "are looked at page by page: letters, tables and slides, old and new",
-        &["libreoffice-writer-nogui", "libreoffice-calc-nogui", "libreoffice-impress-nogui", "poppler-utils"],
+        &["libreoffice-writer-nogui", "libreoffice-calc-nogui", "libreoffice-impress-nogui", "poppler-utils", "python3"],
         r#"printf '<html><body><h1>A letter</h1><p>of some length</p></body></html>' > a.html; printf 'a,b\n1,2\n' > t.csv
-           page() { printf '<draw:page draw:name="p%s"/>' 1 2; }
-           printf '<office:document xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0" office:version="1.2" office:mimetype="application/vnd.oasis.opendocument.presentation"><office:body><office:presentation>%s</office:presentation></office:body></office:document>' "$(page)" > s.fodp
+           /usr/bin/python3 - <<'E'
+import zipfile
+O = 'urn:oasis:names:tc:opendocument:xmlns:'
+with zipfile.ZipFile('s.odp', 'w') as z:
+    z.writestr('mimetype', 'application/vnd.oasis.opendocument.presentation')
+    z.writestr('content.xml', f'<office:document-content xmlns:office="{O}office:1.0" xmlns:draw="{O}drawing:1.0" office:version="1.2"><office:body><office:presentation><draw:page draw:name="a"/><draw:page draw:name="b"/></office:presentation></office:body></office:document-content>')
+    z.writestr('META-INF/manifest.xml', f'<m:manifest xmlns:m="{O}manifest:1.0"><m:file-entry m:full-path="/" m:media-type="application/vnd.oasis.opendocument.presentation"/><m:file-entry m:full-path="content.xml" m:media-type="text/xml"/></m:manifest>')
+E
            to() { soffice --headless --convert-to "$1" "$2" > /tmp/log 2>&1 || { tail -20 /tmp/log; false; }; }
-           to docx:'MS Word 2007 XML' a.html; to odt a.docx; to rtf a.docx; to doc a.docx; to xlsx t.csv; to ods t.csv; to pptx s.fodp; to odp s.fodp
+           to docx:'MS Word 2007 XML' a.html; to odt a.docx; to rtf a.docx; to doc a.docx; to xlsx t.csv; to ods t.csv; to pptx s.odp
            for document in a.docx a.odt a.rtf a.doc t.xlsx t.ods s.pptx s.odp; do
                mkdir "/tmp/$document"
                glance --request "{\"target\":\"$document\",\"widths\":[1280],\"page\":1,\"into\":\"/tmp/$document\"}"

@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     pub title: String,
     /// What its console says of errors, and what it could not load.
     pub errors: Vec<String>,
+    /// What is to be said of errors beside those.
+    pub further: Vec<&'static str>,
     /// Hosts from which it would load something; nothing of that is there.
     pub elsewhere: Vec<String>,
     pub shots: Vec<Shot>,
@@ -101,19 +103,21 @@ impl Errors {
         }
     }
 
-    fn told(&self, until_ms: f64) -> Vec<String> {
+    /// Returns what is told of each, and of all.
+    fn told(&self, until_ms: f64) -> (Vec<String>, Vec<&'static str>) {
+        let mut further = vec![];
         let kinds = self.all.values().filter(|(_, times)| times.iter().any(|at| *at <= until_ms));
         let mut told: Vec<String> = kinds.map(|(words, _)| words.clone()).collect();
         if told.len() > ERRORS_MAX {
             told.truncate(ERRORS_MAX);
-            told.push("and more".to_owned());
+            further.push("and more errors");
         }
         let late = until_ms - AT_THE_END.as_millis() as f64;
         let again = |times: &[f64]| times.len() > 1 && times.iter().any(|at| (late..=until_ms).contains(at));
         if self.heard > HEARD_MAX || self.all.values().any(|(_, times)| again(times)) {
-            told.push("it kept on making errors".to_owned());
+            further.push("it kept on making errors");
         }
-        told
+        (told, further)
     }
 }
 
@@ -276,12 +280,12 @@ impl Browser {
         };
         let until_ms =
             counted.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1_000.0;
-        let mut errors = self.errors.told(until_ms);
+        let (mut errors, further) = self.errors.told(until_ms);
         if !has_loaded && self.errors.heard <= HEARD_MAX {
             errors.push(format!("it had not loaded after {} s", LOAD_MAX.as_secs()));
         }
         let elsewhere = self.elsewhere.iter().take(ERRORS_MAX).cloned().collect();
-        Ok(Seen { title, errors, elsewhere, shots, pages })
+        Ok(Seen { title, errors, further, elsewhere, shots, pages })
     }
 
     fn window(&mut self, width: u32) -> io::Result<()> {

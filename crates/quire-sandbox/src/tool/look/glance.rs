@@ -67,10 +67,10 @@ fn check(pages: &[&str]) -> i32 {
             }
         };
         seen += 1;
-        let errors = match running.look(&Browser::address(Path::new(page)), &[], false) {
+        let errors: Vec<String> = match running.look(&Browser::address(Path::new(page)), &[], false) {
             Ok(seen) => {
                 browser = Some(running);
-                seen.errors
+                seen.errors.into_iter().chain(seen.further.into_iter().map(str::to_owned)).collect()
             }
             // Whatever the page does goes on in there: the next one gets a browser of its own.
             Err(error) => vec![error.to_string()],
@@ -140,6 +140,7 @@ fn page(address: &str, root: &Path, request: &Request) -> io::Result<Report> {
         0 => lines.push("no errors on the console".to_owned()),
         _ => lines.extend(seen.errors.iter().map(|error| format!("error: {error}"))),
     }
+    lines.extend(seen.further.iter().map(|further| (*further).to_owned()));
     if !seen.elsewhere.is_empty() {
         lines.push(format!("not loaded, because it comes from elsewhere: {}", seen.elsewhere.join(", ")));
     }
