@@ -5,8 +5,10 @@
 //! the ids differ, a whole call in one chunk, arguments `""` or as an object, content as a list of parts,
 //! `finish_reason` `stop` with calls, no `[DONE]`, usage in a chunk without choices, an error in the midst.
 //!
+//! A call that a server's parser left in the text, in the form that many open models are trained on, is a call all the same.
+//!
 //! Reasoning is sent back under the name it came by, but only with calls: DeepSeek demands it there, and
-//! refuses it elsewhere. `reasoning_details` (OpenRouter's) and unknown fields of a call (Gemini's
+//! refuses it elsewhere; its older models refuse it there too, and say so. `reasoning_details` (OpenRouter's) and unknown fields of a call (Gemini's
 //! signatures) always go back.
 
 use crate::Glimpse;
@@ -95,7 +97,14 @@ impl Dialect for Chat {
     }
 
     fn optional(&self) -> &'static [&'static str] {
-        &["stream_options", "parallel_tool_calls", "prompt_cache_key", "max_tokens", "max_completion_tokens"]
+        &[
+            "stream_options",
+            "parallel_tool_calls",
+            "prompt_cache_key",
+            "max_tokens",
+            "max_completion_tokens",
+            "reasoning_content",
+        ]
     }
 
     fn body(&self, ask: &Ask, mut items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error> {
@@ -108,6 +117,9 @@ impl Dialect for Chat {
         let has_tools = !ask.prompt.tools.is_empty();
         if quirks.bridges {
             items = bridged(items);
+        }
+        if !takes("reasoning_content") {
+            items = items.into_iter().map(thoughtless).collect();
         }
         if !ask.prompt.system.is_empty() {
             items.insert(0, raw(&json!({ "role": "system", "content": ask.prompt.system.as_ref() })));
@@ -152,6 +164,34 @@ fn bridged(items: Vec<Raw>) -> Vec<Raw> {
         bridged.push(item);
     }
     bridged
+}
+
+/// Returns a message without what was thought before it.
+fn thoughtless(item: Raw) -> Raw {
+    let mut message: Value = serde_json::from_str(item.get()).unwrap_or_default();
+    match message.as_object_mut().and_then(|message| message.remove("reasoning_content")) {
+        Some(_) => raw(&message),
+        None => item,
+    }
+}
+
+/// Takes the calls out of the end of a text: `<tool_call>{"name": "...", "arguments": {...}}</tool_call>`, whole ones only.
+fn leaked(said: &mut String) -> Vec<Draft> {
+    let mut calls = vec![];
+    while let Some(body) = said.trim_end().strip_suffix("</tool_call>") {
+        let Some((before, call)) = body.rsplit_once("<tool_call>") else { break };
+        let Some(Value::Object(call)) = parse(call.trim()) else { break };
+        let (Some(Value::String(tool)), Some(input @ Value::Object(_)), 2) =
+            (call.get("name"), call.get("arguments"), call.len())
+        else {
+            break;
+        };
+        calls.push(Draft { tool: tool.clone(), input: input.to_string(), ..Draft::default() });
+        let before = before.trim_end().len();
+        said.truncate(before);
+    }
+    calls.reverse();
+    calls
 }
 
 /// Returns an assistant's message, or `None` where it would say nothing. `more` holds further fields of it;
@@ -238,14 +278,18 @@ impl Reading for Answer {
     }
 
     fn reply(self: Box<Self>) -> Result<Reply, Trouble> {
-        let Answer { nth, text, reasoning, reasoning_details, refusal, calls: mut drafts, finish, .. } =
-            *self;
+        let Answer {
+            nth, mut text, reasoning, reasoning_details, refusal, calls: mut drafts, finish, ..
+        } = *self;
         let stop = match finish.as_deref() {
             Some("length") => Stop::Length,
             Some(reason @ ("content_filter" | "refusal")) => Stop::Refused(reason.to_owned()),
             _ if !refusal.is_empty() => Stop::Refused(refusal.clone()),
             _ => Stop::Done,
         };
+        if stop == Stop::Done && drafts.is_empty() {
+            drafts = leaked(&mut text);
+        }
         if stop != Stop::Done {
             drafts.retain(|draft| is_closed(&draft.input));
         }

@@ -334,6 +334,50 @@ async fn something_stands_between_a_tool_and_words_where_a_server_wants_it() {
     assert_eq!(roles, ["system", "user", "assistant", "tool", "assistant", "user"]);
 }
 
+/// DeepSeek's older models refuse the thoughts that its newer ones demand.
+#[tokio::test]
+async fn thoughts_stay_away_where_a_server_refuses_them() {
+    let server = Server::start().await;
+    let (client, model) = (client(), model(Wire::Chat, &server.url()));
+    let mut said = (*streamed_reply()).clone();
+    let item = said.items[0].get().replace("\"content\"", "\"reasoning_content\":\"Hm\",\"content\"");
+    said.items = vec![quire_core::Item::parse(item).unwrap()];
+    let said = Arc::new(said);
+    let prompt = prompt(vec![words("Hello"), PromptItem::Model(said.clone()), results(&said, "x")]);
+    let body = r#"{"error":{"message":"The reasoning_content is an intermediate result for display purposes only and will not be included in the context for inference. Please remove the reasoning_content from your message to reduce network traffic.","type":"invalid_request_error","param":null,"code":"invalid_request_error"}}"#;
+    let answering = async {
+        let first = server.answer("400 Bad Request", "", body).await.json();
+        (first, server.stream(&format!("{SAID}{END}")).await.json())
+    };
+    let (asked, (first, second)) = tokio::join!(ask(&client, &model, &prompt), answering);
+    asked.reply();
+    assert_eq!(first["messages"][2]["reasoning_content"], "Hm");
+    let mut rest = first["messages"].clone();
+    rest[2].as_object_mut().unwrap().remove("reasoning_content");
+    assert_eq!(second["messages"], rest);
+}
+
+/// Only whole calls at the very end of a text are taken for calls.
+#[tokio::test]
+async fn what_only_looks_like_a_call_stays_words() {
+    for said in [
+        "Write <tool_call>{\"name\":\"shell\",\"arguments\":{}}</tool_call> for a call.",
+        "<tool_call>{\"name\":\"shell\",\"arguments\":{\"command\":\"rm",
+        "<tool_call>{\"name\":\"shell\",\"arguments\":{\"command\":\"rm</tool_call>",
+        "<tool_call>{\"name\":\"shell\"}</tool_call>",
+        "<tool_call>shell</tool_call>",
+        "</tool_call>",
+    ] {
+        let server = Server::start().await;
+        let (client, model, prompt) = (client(), model(Wire::Chat, &server.url()), hello());
+        let chunk = json!({ "choices": [{ "delta": { "content": said }, "finish_reason": "stop" }] });
+        let stream = sse(&[chunk]);
+        let (asked, _) = tokio::join!(ask(&client, &model, &prompt), server.stream(&stream));
+        let reply = asked.reply();
+        assert_eq!((reply.text.as_str(), reply.calls.len()), (said, 0));
+    }
+}
+
 /// A reply of the same model with one call.
 fn streamed_reply() -> Arc<Reply> {
     let call =

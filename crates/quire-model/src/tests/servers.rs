@@ -22,7 +22,7 @@ pub(crate) fn streams() -> Vec<(Wire, &'static str)> {
     ROWS.iter().map(|row| (row.wire, row.bytes)).collect()
 }
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     Row {
         server: "OpenAI, Chat",
         wire: Wire::Chat,
@@ -130,6 +130,27 @@ data: [DONE]
         id: "chatcmpl-tool-5c0",
         tokens: (100, 0, 9),
         goes_back: r#""reasoning_content":"Hm""#,
+    },
+    Row {
+        // Its parser took the call for words.
+        server: "vLLM with the wrong parser",
+        wire: Wire::Chat,
+        bytes: r#"data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}
+
+data: {"id":"c","choices":[{"index":0,"delta":{"content":"I look.\n\n<tool_"},"finish_reason":null}]}
+
+data: {"id":"c","choices":[{"index":0,"delta":{"content":"call>\n{\"name\": \"shell\", \"arguments\": {\"command\": \"ls\"}}\n</tool_call>"},"finish_reason":null}]}
+
+data: {"id":"c","choices":[{"index":0,"delta":{"content":""},"finish_reason":"stop","stop_reason":null}]}
+
+data: {"id":"c","choices":[],"usage":{"prompt_tokens":100,"total_tokens":109,"completion_tokens":9}}
+
+data: [DONE]
+
+"#,
+        id: "q00000000",
+        tokens: (100, 0, 9),
+        goes_back: "",
     },
     Row {
         // The role in each delta.
