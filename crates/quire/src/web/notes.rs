@@ -83,10 +83,10 @@ pub fn way(task: u64, on: &[(&str, &str)]) -> Markup {
     html! { a.note-it href=(format!("/tasks/{task}/note?{address}")) data-on=(address) { "Write a note" } }
 }
 
-/// Returns what became of the notes that ended in the version that is reviewed.
-pub fn ended(review: &Review) -> Vec<&NoteRow> {
-    let here = |note: &&NoteRow| note.led_to.as_ref().is_some_and(|led| led.version == review.version);
-    review.notes.iter().filter(here).collect()
+/// Returns the sent notes of which there is something to say to a person who has seen version `since`.
+pub fn news(review: &Review, since: u32) -> Vec<&NoteRow> {
+    let is_news = |note: &&NoteRow| note.state != Standing::Draft && note.is_news(since);
+    review.notes.iter().filter(is_news).collect()
 }
 
 /// Returns the form for a note. What it is on is in fields that the script fills in, or the address.

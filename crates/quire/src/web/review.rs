@@ -138,7 +138,7 @@ impl Since {
     fn told(&self, task: &Task, review: &Review) -> Markup {
         let Some(last) = &self.last else { return html! {} };
         let before = review.version - 1;
-        let notes = notes::ended(review);
+        let notes = notes::news(review, before);
         html! {
             section.sec.sheet.told.since aria-labelledby="since-t" {
                 (icons::sign("lines"))
