@@ -54,7 +54,7 @@ fn main() -> Result<(), Failed> {
             };
             let hunks: Vec<String> = hunks.into_iter().take(1).collect();
             let begun = Instant::now();
-            let chosen = part::choose(&version, &[], &hunks, &read)?;
+            let chosen = part::choose(&version, &[], &hunks, &read, &|error| error)?;
             store.blobs().put(&chosen.contents.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
             let plan =
                 accept::plan(&desk, round, &folders, &chosen.entries, &|_, _| Ok(None), store.blobs())?;

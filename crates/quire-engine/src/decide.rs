@@ -63,7 +63,8 @@ impl Quire {
         let proposal = self.propose(id, choice)?;
         let Proposal { task, version, .. } = &proposal;
         let _folder = NewFolder::made(&task.charter)
-            .map_err(|why| AcceptError::Open { folder: task.charter.folders[0].clone(), why })?;
+            .map_err(|why| AcceptError::Open { folder: task.charter.folders[0].clone(), why })
+            .map_err(EngineError::accept(id))?;
         let mut plan = self.plan(&proposal)?;
         let built = proposal.built(plan.merged());
         self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
@@ -118,7 +119,10 @@ impl Quire {
     /// Returns what of the chosen stands in the folders as it was chosen.
     fn standing(&self, proposal: &Proposal) -> Result<Snapshot, EngineError> {
         let folders = &proposal.task.charter.folders;
-        Ok(Snapshot { entries: accept::standing(folders, &proposal.chosen, self.store().blobs())? })
+        Ok(Snapshot {
+            entries: accept::standing(folders, &proposal.chosen, self.store().blobs())
+                .map_err(EngineError::accept(proposal.task.id))?,
+        })
     }
 
     /// Works out what was chosen; nothing is written.
@@ -176,7 +180,8 @@ impl Quire {
             let text = side(&entry.was, was).zip(side(&entry.now, now));
             Ok(text.filter(|(was, now)| !diff::is_binary(was) && !diff::is_binary(now)))
         };
-        let part::Chosen { entries: chosen, contents } = part::choose(&changed, &only, &choice.hunks, &read)?;
+        let part::Chosen { entries: chosen, contents } =
+            part::choose(&changed, &only, &choice.hunks, &read, &EngineError::accept(id))?;
         let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
         self.store().blobs().put(&contents)?;
         if !choice.programs {
@@ -219,9 +224,11 @@ impl Quire {
                 };
                 Ok(plan.merged().iter().map(merges).collect())
             }
-            Err(EngineError::Accept(AcceptError::Drift(drift))) => Ok(drift.into_iter().map(row).collect()),
+            Err(EngineError::Accept { error: AcceptError::Drift(drift), .. }) => {
+                Ok(drift.into_iter().map(row).collect())
+            }
             // A folder that is away or a disk that is full is for the accept to tell.
-            Err(EngineError::Accept(_) | EngineError::Not { .. }) => Ok(vec![]),
+            Err(EngineError::Accept { .. } | EngineError::Not { .. }) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
@@ -242,7 +249,8 @@ impl Quire {
         };
         let (desk, number) = (self.desk(task.id), task.accepts.len() as u32);
         let folders = &task.charter.folders;
-        Ok(accept::plan(&desk, number, folders, &proposal.entries, &base, self.store().blobs())?)
+        let plan = accept::plan(&desk, number, folders, &proposal.entries, &base, self.store().blobs());
+        plan.map_err(EngineError::accept(task.id))
     }
 
     /// Whether it is what the person saw, where they said what that was.
@@ -318,11 +326,12 @@ impl Quire {
         }
         let number = number as u32;
         let _folder = NewFolder::of(&task.charter);
-        let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs()).map_err(edited)?;
+        let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs());
+        let plan = plan.map_err(|error| EngineError::accept(id)(edited(error)))?;
         let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
         self.begin_writing(&task, Event::Undoing { accept: number })?;
         let report = self.carry(&task, number, true, plan).map_err(|error| match error {
-            EngineError::Accept(error) => EngineError::Accept(edited(error)),
+            EngineError::Accept { task, error } => EngineError::Accept { task, error: edited(error) },
             other => other,
         })?;
         let git = self.undone_in_git(&task, number);
@@ -361,7 +370,7 @@ impl Quire {
             done = match accept::outcome(&self.desk(task.id), &task.charter.folders, accept, undo) {
                 Ok(Some(Outcome::After(report))) => Ok(report),
                 Ok(Some(Outcome::Before { .. })) => Err(error),
-                Ok(None) | Err(_) => return Err(error.unended().into()),
+                Ok(None) | Err(_) => return Err(EngineError::accept(task.id)(error.unended())),
             };
         }
         let event = match (&done, undo) {
@@ -371,7 +380,7 @@ impl Quire {
             (Err(error), true) => Event::UndoFailed { accept, why: error.to_string() },
         };
         self.log_end(task.id, accept, undo, event)?;
-        let report = done?;
+        let report = done.map_err(EngineError::accept(task.id))?;
         let at = |w: &accept::Written| -> Option<PathBuf> {
             Some(task.charter.folders.get(w.folder as usize)?.join(OsStr::from_bytes(w.path.as_bytes())))
         };

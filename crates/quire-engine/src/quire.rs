@@ -116,8 +116,8 @@ pub enum EngineError {
     Git(#[from] crate::git::GitError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Accept(#[from] AcceptError),
+    #[error("{error}")]
+    Accept { task: u64, error: AcceptError },
     #[error(transparent)]
     Blob(#[from] BlobError),
     #[error(transparent)]
@@ -139,6 +139,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Says whose accept or undo it was that could not be.
+    pub(crate) fn accept(task: u64) -> impl Fn(AcceptError) -> EngineError {
+        move |error| EngineError::Accept { task, error }
+    }
+
     /// Returns whether the reason is that the disk which holds quire's data is full.
     pub fn disk_is_full(&self) -> bool {
         let full = |error: &DiskError| error.kind == DiskKind::Full;
@@ -332,7 +337,7 @@ impl Quire {
     /// Returns a task, also where its accept or undo cannot be ended: that is told of when the home is opened.
     pub(crate) fn task_as_it_is(&self, id: u64) -> Result<Task, EngineError> {
         match self.task(id) {
-            Err(EngineError::Accept(_) | EngineError::Append(_)) => Ok(self.store.task(id)?),
+            Err(EngineError::Accept { .. } | EngineError::Append(_)) => Ok(self.store.task(id)?),
             task => task,
         }
     }
@@ -344,7 +349,9 @@ impl Quire {
             task.accepts.iter().position(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing));
         let Some(number) = open else { return Ok(task) };
         let undo = task.accepts[number].state == AcceptState::Undoing;
-        match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)? {
+        match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)
+            .map_err(EngineError::accept(id))?
+        {
             Some(outcome) => {
                 drop(NewFolder::of(&task.charter));
                 self.log_end(id, number as u32, undo, conclusion(number as u32, undo, &outcome))?;

@@ -25,17 +25,18 @@ pub struct Chosen {
 }
 
 /// Returns the entries that a person named, as [`select`] does, with what belongs to them: a renamed file goes with its old
-/// path. Of a file of which only hunks are named, these are taken, and its mode stays. What names nothing is an error.
-pub fn choose<E: From<AcceptError>>(
+/// path. Of a file of which only hunks are named, these are taken, and its mode stays. What names nothing is `wrong`.
+pub fn choose<E>(
     snapshot: &Snapshot,
     only: &[Part],
     hunks: &[String],
     read: Read<'_, E>,
+    wrong: &dyn Fn(AcceptError) -> E,
 ) -> Result<Chosen, E> {
     if let Some(part) = only.iter().find(|part| !snapshot.entries.iter().any(|e| is_part(e, part))) {
-        return Err(AcceptError::NotChanged(part.path.clone()).into());
+        return Err(wrong(AcceptError::NotChanged(part.path.clone())));
     }
-    let named = named(snapshot, hunks, read)?;
+    let named = named(snapshot, hunks, read, wrong)?;
     let mut parts = only.to_vec();
     let mut partly: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (at, ids) in named {
@@ -77,10 +78,11 @@ pub fn choose<E: From<AcceptError>>(
 }
 
 /// Returns which hunks of which entries were named, by the beginnings of their names.
-fn named<E: From<AcceptError>>(
+fn named<E>(
     snapshot: &Snapshot,
     hunks: &[String],
     read: Read<'_, E>,
+    wrong: &dyn Fn(AcceptError) -> E,
 ) -> Result<BTreeMap<usize, BTreeSet<String>>, E> {
     let mut found: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     if hunks.is_empty() {
@@ -98,8 +100,8 @@ fn named<E: From<AcceptError>>(
         let mut like = all.iter().filter(|(name, _)| lower.len() >= ID_MIN && name.starts_with(&lower));
         match (like.next(), like.next()) {
             (Some((name, at)), None) => drop(found.entry(*at).or_default().insert(name.clone())),
-            (None, _) => return Err(AcceptError::NoHunk(wanted.clone()).into()),
-            _ => return Err(AcceptError::ManyHunks(wanted.clone()).into()),
+            (None, _) => return Err(wrong(AcceptError::NoHunk(wanted.clone()))),
+            _ => return Err(wrong(AcceptError::ManyHunks(wanted.clone()))),
         }
     }
     Ok(found)
@@ -179,7 +181,7 @@ mod tests {
         let only: Vec<Part> =
             paths.iter().map(|p| Part { folder: 0, path: RelPath::new(*p).unwrap() }).collect();
         let hunks: Vec<String> = hunks.iter().map(|h| (*h).to_owned()).collect();
-        let chosen = choose(&version(), &only, &hunks, &read)?;
+        let chosen = choose(&version(), &only, &hunks, &read, &|error| error)?;
         let show = |e: &Entry| match (&e.now, chosen.contents.first()) {
             (Some(Node::File { blob, mode, .. }), Some(content)) if *blob == Hash::of(content) => {
                 format!("{} {mode:o} {}", e.path, String::from_utf8_lossy(content).replace('\n', ""))

@@ -21,7 +21,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         let what = sentence(&error.to_string());
         let (exit, safe, next) = match error {
-            EngineError::Accept(error) => return error.into(),
+            EngineError::Accept { task, error } => return not_written(task, &error),
             EngineError::Settings(error) => return error.into(),
             EngineError::NoModel { task, none } => return no_model(task, &none),
             EngineError::NoSuchTask(_) => (Exit::NoTask, NOTHING, "See which there are: quire ls".to_owned()),
@@ -201,71 +201,66 @@ impl From<ServeError> for Failure {
     }
 }
 
-impl From<AcceptError> for Failure {
-    fn from(error: AcceptError) -> Failure {
-        let (exit, what) = match &error {
-            AcceptError::Drift(drifts) | AcceptError::Edited(drifts) => {
-                let undo = matches!(error, AcceptError::Edited(_));
-                let rows: Vec<String> = drifts
-                    .iter()
-                    .take(20)
-                    .map(|drift| {
-                        let what = match drift.what {
-                            Drifted::Changed => "was changed",
-                            Drifted::Gone => "is gone",
-                            Drifted::Appeared => "has appeared",
-                            Drifted::ParentGone => "lost the folder it was in",
-                        };
-                        format!("{} {what}{}", drift.path, sides(&drift.overlaps, undo))
-                    })
-                    .collect();
-                let since = match &error {
-                    AcceptError::Edited(_) => "you accepted",
-                    _ => "the task began",
-                };
-                let more = if drifts.len() > 20 {
-                    format!(", and {} more", drifts.len() - 20)
-                } else {
-                    String::new()
-                };
-                (
-                    Exit::FolderChanged,
-                    format!("Your folder changed since {since}: {}{more}.", rows.join(", ")),
-                )
-            }
-            AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
-            AcceptError::NotChanged(_) | AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
-                (Exit::WrongUse, error.to_string())
-            }
-            // It begins with a path, which is not ours to capitalise.
-            AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
-            _ => (Exit::Trouble, sentence(&error.to_string())),
-        };
-        let (safe, next) = match &error {
-            AcceptError::Drift(_) => (
-                "Nothing was written; your edits are as you made them.",
-                "See both sides: quire review N; let it fit around yours: quire revise N --fit; or take what fits: quire accept N PATH... \
-                 --only HUNK,...",
+/// Says why an accept or undo of a task wrote nothing.
+fn not_written(task: u64, error: &AcceptError) -> Failure {
+    let (exit, what) = match &error {
+        AcceptError::Drift(drifts) | AcceptError::Edited(drifts) => {
+            let undo = matches!(error, AcceptError::Edited(_));
+            let rows: Vec<String> = drifts
+                .iter()
+                .take(20)
+                .map(|drift| {
+                    let what = match drift.what {
+                        Drifted::Changed => "was changed",
+                        Drifted::Gone => "is gone",
+                        Drifted::Appeared => "has appeared",
+                        Drifted::ParentGone => "lost the folder it was in",
+                    };
+                    format!("{} {what}{}", drift.path, sides(&drift.overlaps, undo))
+                })
+                .collect();
+            let since = match &error {
+                AcceptError::Edited(_) => "you accepted",
+                _ => "the task began",
+            };
+            let more =
+                if drifts.len() > 20 { format!(", and {} more", drifts.len() - 20) } else { String::new() };
+            (Exit::FolderChanged, format!("Your folder changed since {since}: {}{more}.", rows.join(", ")))
+        }
+        AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
+        AcceptError::NotChanged(_) | AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
+            (Exit::WrongUse, error.to_string())
+        }
+        // It begins with a path, which is not ours to capitalise.
+        AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
+        _ => (Exit::Trouble, sentence(&error.to_string())),
+    };
+    let (safe, next) = match &error {
+        AcceptError::Drift(_) => (
+            "Nothing was written; your edits are as you made them.",
+            &*format!(
+                "See both sides: quire review {task}; let it fit around yours: quire revise {task} --fit; or take what fits: \
+                     quire accept {task} PATH... --only HUNK,..."
             ),
-            AcceptError::Edited(_) => (
-                "Nothing was written; your edits are as you made them.",
-                "Take back yourself what you changed on these lines, then undo again.",
-            ),
-            AcceptError::Touched(_) => {
-                ("Both sides are kept.", "Look at the files that are named, then accept again.")
-            }
-            AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
-            AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
-                ("Nothing was written.", "Name them as the review shows them, at least four digits of each.")
-            }
-            AcceptError::Unended(_) => {
-                ("Nothing is lost: what was there before is kept.", "Mend that, then go on with it: quire ls")
-            }
-            AcceptError::Disk => ("Your folder is as it was.", "Make room on the disk, then accept again."),
-            _ => ("Your folder is as it was.", "Mend that, then try again."),
-        };
-        Failure::new(exit, what, safe, next)
-    }
+        ),
+        AcceptError::Edited(_) => (
+            "Nothing was written; your edits are as you made them.",
+            "Take back yourself what you changed on these lines, then undo again.",
+        ),
+        AcceptError::Touched(_) => {
+            ("Both sides are kept.", "Look at the files that are named, then accept again.")
+        }
+        AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
+        AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
+            ("Nothing was written.", "Name them as the review shows them, at least four digits of each.")
+        }
+        AcceptError::Unended(_) => {
+            ("Nothing is lost: what was there before is kept.", "Mend that, then go on with it: quire ls")
+        }
+        AcceptError::Disk => ("Your folder is as it was.", "Make room on the disk, then accept again."),
+        _ => ("Your folder is as it was.", "Mend that, then try again."),
+    };
+    Failure::new(exit, what, safe, next)
 }
 
 /// Returns the first place at which two sides do not fit.

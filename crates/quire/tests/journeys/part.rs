@@ -179,7 +179,7 @@ fn what_does_not_fit_is_fitted_by_the_agent_around_the_persons_files() {
     stage.file("other.txt", "new\n");
     stage.file("gone.txt", "kept and edited\n");
     let before = Tree::of(&stage.folder);
-    stage.quire(&["accept", "1"]).exits(7).tells(&["quire revise N --fit"]);
+    stage.quire(&["accept", "1"]).exits(7).tells(&["quire revise 1 --fit"]);
     assert!(stage.quire(&["review", "1"]).exits(0).out.contains("quire revise 1 --fit"));
     stage.quire(&["revise", "1", "--fit", "mine counts"]).exits(0);
     Tree::of(&stage.folder).assert_is(&before, "nothing is written by it");

@@ -223,7 +223,7 @@ impl Life {
         if whole && !matches!(step, Step::AcceptAll) {
             return false;
         }
-        let Ok(chosen) = part::choose(&version, &only, &hunks, &read) else { return false };
+        let Ok(chosen) = part::choose(&version, &only, &hunks, &read, &|error| error) else { return false };
         blobs.put(&chosen.contents.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
         let mut earlier = vec![];
         for (_, whole, entries) in &self.accepts {
