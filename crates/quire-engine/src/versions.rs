@@ -6,7 +6,7 @@ use crate::rewind::Point;
 use crate::snapshot::{self, SnapshotError};
 use crate::work::load_snapshot;
 use quire_core::task::Version;
-use quire_core::{Entry, Hash, Node, RelPath, Snapshot, Task, diff};
+use quire_core::{Entry, Hash, Node, RelPath, Task, diff};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
@@ -52,12 +52,22 @@ impl Quire {
     pub fn patch(&self, id: u64, since: Option<u32>) -> Result<Vec<u8>, EngineError> {
         let task = self.task(id)?;
         let version = self.reviewable(&task)?;
-        let from = match since {
-            Some(since) => self.version_of(&task, since)?.snapshot,
-            None => self.store().blobs().put(&[&Snapshot::default().to_blob()])?[0],
+        let changed = match since {
+            Some(since) => {
+                self.between(&task, &self.version_of(&task, since)?.snapshot, &version.snapshot, u64::MAX)?
+            }
+            None => {
+                let frozen = self.frozen(&task)?;
+                let whole = |entry: Entry| {
+                    let (was, now) = self.contents(&frozen, &entry, u64::MAX)?;
+                    Ok::<_, EngineError>((entry, was, now))
+                };
+                let entries = load_snapshot(self.store(), &version.snapshot)?.entries;
+                entries.into_iter().map(whole).collect::<Result<_, _>>()?
+            }
         };
         let mut whole = vec![];
-        for (entry, was, now) in self.between(&task, &from, &version.snapshot, u64::MAX)? {
+        for (entry, was, now) in changed {
             let (prefix, was, now) =
                 (prefix(&task, entry.folder), was.unwrap_or_default(), now.unwrap_or_default());
             whole.extend(match was.len().max(now.len()) {
