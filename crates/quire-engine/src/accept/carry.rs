@@ -243,23 +243,22 @@ impl Carry<'_> {
                 if exists(aside)?.is_none() {
                     return Ok(());
                 }
-                match rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::NOREPLACE) {
-                    Err(rustix::io::Errno::EXIST) => Err(changed(Drifted::Appeared)),
-                    done => Ok(done.map_err(io::Error::from)?),
+                match rename(&dir, os_aside, os_name, RenameFlags::NOREPLACE) {
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(changed(Drifted::Appeared)),
+                    done => Ok(done?),
                 }
             }
             (How::Swap, Some(old)) => {
                 if known(dir.as_fd(), aside, old)? {
                     return Ok(());
                 }
-                match rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::EXCHANGE) {
-                    Err(rustix::io::Errno::NOENT) => return Err(changed(Drifted::Gone)),
-                    done => done.map_err(io::Error::from)?,
+                match rename(&dir, os_aside, os_name, RenameFlags::EXCHANGE) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed(Drifted::Gone)),
+                    done => done?,
                 }
                 if let Err(stop) = self.all_known(operation, dir.as_fd()) {
                     // Somebody else's: it goes back at once.
-                    rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::EXCHANGE)
-                        .map_err(io::Error::from)?;
+                    rename(&dir, os_aside, os_name, RenameFlags::EXCHANGE)?;
                     return Err(stop);
                 }
                 Ok(())
@@ -268,13 +267,12 @@ impl Carry<'_> {
                 if known(dir.as_fd(), aside, old)? {
                     return Ok(());
                 }
-                match rustix::fs::renameat_with(&dir, os_name, &dir, os_aside, RenameFlags::NOREPLACE) {
-                    Err(rustix::io::Errno::NOENT) => return Err(changed(Drifted::Gone)),
-                    done => done.map_err(io::Error::from)?,
+                match rename(&dir, os_name, os_aside, RenameFlags::NOREPLACE) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed(Drifted::Gone)),
+                    done => done?,
                 }
                 if let Err(stop) = self.all_known(operation, dir.as_fd()) {
-                    rustix::fs::renameat_with(&dir, os_aside, &dir, os_name, RenameFlags::NOREPLACE)
-                        .map_err(io::Error::from)?;
+                    rename(&dir, os_aside, os_name, RenameFlags::NOREPLACE)?;
                     return Err(stop);
                 }
                 Ok(())
@@ -375,8 +373,7 @@ impl Carry<'_> {
         };
         let (name, aside) = (operation.path.name(), operation.aside.as_bytes());
         let (os_name, os_aside) = (OsStr::from_bytes(name), OsStr::from_bytes(aside));
-        let rename =
-            |from, to, flags| rustix::fs::renameat_with(&dir, from, &dir, to, flags).map_err(io::Error::from);
+        let rename = |from, to, flags| rename(&dir, from, to, flags);
         match (operation.how, operation.old.first()) {
             (How::Put, _) => {
                 if print_in(dir.as_fd(), aside)?.is_some() || print_in(dir.as_fd(), name)?.is_none() {
@@ -506,6 +503,19 @@ impl Carry<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Renames within `dir`. Without these flags a version could not be written whole or not at all; where a disk does not know
+/// them, that is told in words.
+fn rename(dir: &OwnedFd, from: &OsStr, to: &OsStr, flags: RenameFlags) -> io::Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(dir, from, dir, to, flags) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this disk cannot exchange two files in one step (NFS, FAT and most FUSE disks cannot), so that it could be half written",
+        )),
+        done => Ok(done?),
     }
 }
 
