@@ -47,12 +47,8 @@ impl NewFolder {
 impl Drop for NewFolder {
     fn drop(&mut self) {
         let Some(folder) = &self.0 else { return };
-        // One that holds anything is not removed. The folder around it is quire's own too.
-        if fs::remove_dir(folder).is_ok()
-            && let Some(around) = folder.parent()
-        {
-            let _ = fs::remove_dir(around);
-        }
+        // One that holds anything is not removed. The folder around it may be the person's by now.
+        let _ = fs::remove_dir(folder);
     }
 }
 
@@ -71,7 +67,7 @@ mod tests {
         let folder = dir.path().join("Quire/page");
         let charter = Charter { new_folder: true, folders: vec![folder.clone()], ..testing::charter() };
         drop(NewFolder::made(&charter).unwrap());
-        assert!(!dir.path().join("Quire").exists(), "nothing was written");
+        assert!(!folder.exists(), "nothing was written");
 
         let held = NewFolder::made(&charter).unwrap();
         fs::write(folder.join("index.html"), "").unwrap();
@@ -79,9 +75,8 @@ mod tests {
         assert!(folder.join("index.html").exists());
 
         fs::remove_file(folder.join("index.html")).unwrap();
-        fs::write(dir.path().join("Quire/other"), "").unwrap();
         drop(NewFolder::of(&charter));
-        assert!(!folder.exists() && dir.path().join("Quire/other").exists());
+        assert!(!folder.exists() && dir.path().join("Quire").exists(), "what is around it stays");
 
         // One that the task was given is the person's, whatever is in it.
         let given = Charter { new_folder: false, folders: vec![dir.path().join("empty")], ..charter };

@@ -19,6 +19,7 @@ use crate::wire::{
     Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, is_closed, joined, name_apart, object, parse,
     raw, text,
 };
+use quire_core::ToolSpec;
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -108,7 +109,7 @@ impl Dialect for Chat {
     }
 
     fn body(&self, ask: &Ask, mut items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error> {
-        let tool = |tool: &quire_core::ToolSpec| {
+        let tool = |tool: &ToolSpec| {
             let function =
                 json!({ "name": tool.name, "description": tool.description, "parameters": tool.input });
             json!({ "type": "function", "function": function })
@@ -138,8 +139,9 @@ impl Dialect for Chat {
         })
     }
 
-    fn reading(&self, nth: usize) -> Box<dyn Reading> {
-        Box::new(Answer { nth, ..Answer::default() })
+    fn reading(&self, nth: usize, offered: &[ToolSpec]) -> Box<dyn Reading> {
+        let offered = offered.iter().map(|tool| tool.name.to_string()).collect();
+        Box::new(Answer { nth, offered, ..Answer::default() })
     }
 }
 
@@ -175,8 +177,9 @@ fn thoughtless(item: Raw) -> Raw {
     }
 }
 
-/// Takes the calls out of the end of a text: `<tool_call>{"name": "...", "arguments": {...}}</tool_call>`, whole ones only.
-fn leaked(said: &mut String) -> Vec<Draft> {
+/// Takes the calls out of the end of a text: `<tool_call>{"name": "...", "arguments": {...}}</tool_call>`, whole ones only, of tools
+/// that were offered, and none that is quoted in a block of code.
+fn leaked(said: &mut String, offered: &[String]) -> Vec<Draft> {
     let mut calls = vec![];
     while let Some(body) = said.trim_end().strip_suffix("</tool_call>") {
         let Some((before, call)) = body.rsplit_once("<tool_call>") else { break };
@@ -186,6 +189,9 @@ fn leaked(said: &mut String) -> Vec<Draft> {
         else {
             break;
         };
+        if !offered.contains(tool) || before.matches("```").count() % 2 == 1 {
+            break;
+        }
         calls.push(Draft { tool: tool.clone(), input: input.to_string(), ..Draft::default() });
         let before = before.trim_end().len();
         said.truncate(before);
@@ -227,6 +233,8 @@ fn message<'c>(
 #[derive(Default)]
 struct Answer {
     nth: usize,
+    /// The names of the tools that the model was told of.
+    offered: Vec<String>,
     text: String,
     /// By the name that the server gives it: `reasoning_content` or `reasoning`.
     reasoning: Option<(&'static str, String)>,
@@ -279,7 +287,15 @@ impl Reading for Answer {
 
     fn reply(self: Box<Self>) -> Result<Reply, Trouble> {
         let Answer {
-            nth, mut text, reasoning, reasoning_details, refusal, calls: mut drafts, finish, ..
+            nth,
+            offered,
+            mut text,
+            reasoning,
+            reasoning_details,
+            refusal,
+            calls: mut drafts,
+            finish,
+            ..
         } = *self;
         let stop = match finish.as_deref() {
             Some("length") => Stop::Length,
@@ -288,7 +304,7 @@ impl Reading for Answer {
             _ => Stop::Done,
         };
         if stop == Stop::Done && drafts.is_empty() {
-            drafts = leaked(&mut text);
+            drafts = leaked(&mut text, &offered);
         }
         if stop != Stop::Done {
             drafts.retain(|draft| is_closed(&draft.input));

@@ -394,7 +394,7 @@ impl Way<'_> {
             .header(CONTENT_TYPE, "application/json")
             .body(body);
         let response = send(request, patience).await?;
-        let mut reading = self.dialect.reading(ask.prompt.replies as usize);
+        let mut reading = self.dialect.reading(ask.prompt.replies as usize, &ask.prompt.tools);
         // From here on the server works for what it is paid for, whatever of it arrives.
         let charged = |trouble| Trouble { charged: true, ..trouble };
         let Came { streams, unreadable } =

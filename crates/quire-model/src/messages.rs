@@ -12,6 +12,7 @@ use crate::sse::Event;
 use crate::wire::{
     Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, joined, name_apart, object, parse, raw, text,
 };
+use quire_core::ToolSpec;
 use quire_core::charter::Wire;
 use quire_core::message::{Call, FaultKind, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -109,7 +110,7 @@ impl Dialect for Messages {
                 block["cache_control"] = json!({ "type": "ephemeral" });
             }
         };
-        let tool = |tool: &quire_core::ToolSpec| json!({ "name": tool.name, "description": tool.description, "input_schema": tool.input });
+        let tool = |tool: &ToolSpec| json!({ "name": tool.name, "description": tool.description, "input_schema": tool.input });
         let mut tools: Vec<Value> = ask.prompt.tools.iter().map(tool).collect();
         tools.last_mut().map(mark);
         let system = (!ask.prompt.system.trim().is_empty()).then(|| {
@@ -127,7 +128,7 @@ impl Dialect for Messages {
         })
     }
 
-    fn reading(&self, nth: usize) -> Box<dyn Reading> {
+    fn reading(&self, nth: usize, _: &[ToolSpec]) -> Box<dyn Reading> {
         Box::new(Answer { nth, ..Answer::default() })
     }
 }

@@ -11,6 +11,7 @@ use crate::sse::Event;
 use crate::wire::{
     Ask, Dialect, Progress, Quirks, Raw, Reading, Show, count, invented_id, is_closed, parse, raw, text,
 };
+use quire_core::ToolSpec;
 use quire_core::charter::Wire;
 use quire_core::message::{Call, Image, Item, Reply, Stop, ToolResult, Usage};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
@@ -120,7 +121,7 @@ impl Dialect for Responses {
     }
 
     fn body(&self, ask: &Ask, items: Vec<Raw>, quirks: &Quirks) -> Result<Vec<u8>, serde_json::Error> {
-        let tool = |tool: &quire_core::ToolSpec| {
+        let tool = |tool: &ToolSpec| {
             json!({
                 "type": "function",
                 "name": tool.name,
@@ -146,7 +147,7 @@ impl Dialect for Responses {
         })
     }
 
-    fn reading(&self, nth: usize) -> Box<dyn Reading> {
+    fn reading(&self, nth: usize, _: &[ToolSpec]) -> Box<dyn Reading> {
         Box::new(Answer { nth, ..Answer::default() })
     }
 }

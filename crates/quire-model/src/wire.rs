@@ -10,7 +10,7 @@ use crate::{Glimpse, chat, messages, responses};
 use base64::Engine;
 use quire_core::charter::{Model, Wire};
 use quire_core::message::{Attachment, Image, Prompt, PromptItem, Reply, ToolResult};
-use quire_core::{Call, Hash};
+use quire_core::{Call, Hash, ToolSpec};
 use reqwest::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
@@ -100,7 +100,7 @@ pub(crate) trait Dialect: Send + Sync {
 
     /// Returns a reader of one answer. `nth` is how many replies the conversation holds already: it makes ids
     /// that quire has to invent unique.
-    fn reading(&self, nth: usize) -> Box<dyn Reading>;
+    fn reading(&self, nth: usize, offered: &[ToolSpec]) -> Box<dyn Reading>;
 }
 
 pub(crate) type Raw = Box<RawValue>;

@@ -52,7 +52,8 @@ fn remove_inner(top: BorrowedFd<'_>, inner: &[u8], moved: &AtomicU64, deeper: &A
         return unlink(top, inner, AtFlags::empty());
     }
     let node = open_own(top, inner)?;
-    each(&names_of(node.as_fd())?, |deep| {
+    // One by one: what is around it is already removed several at a time.
+    names_of(node.as_fd())?.iter().try_for_each(|deep| {
         if !is_dir(node.as_fd(), deep)? {
             return unlink(node.as_fd(), deep, AtFlags::empty());
         }
@@ -63,7 +64,7 @@ fn remove_inner(top: BorrowedFd<'_>, inner: &[u8], moved: &AtomicU64, deeper: &A
             let flags = RenameFlags::NOREPLACE;
             match rustix::fs::renameat_with(&node, OsStr::from_bytes(deep), top, up, flags) {
                 Err(rustix::io::Errno::EXIST) => {}
-                done => return Ok(done?),
+                done => return Ok::<(), io::Error>(done?),
             }
         }
     })?;

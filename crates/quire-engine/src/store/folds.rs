@@ -41,16 +41,32 @@ impl Folds {
         conn: &Connection,
         id: i64,
     ) -> Result<Option<Arc<Task>>, DatabaseError> {
-        let mut task = self.lock().get(id);
+        let task = self.lock().get(id);
+        if task.is_some() {
+            return self.carried_on(database, conn, id, task, false);
+        }
         // A log is read from its beginning by one; whoever comes meanwhile waits, and has that one's fold.
-        let first = task.is_none().then(|| self.lock().first.entry(id).or_default().clone());
-        let _first = first.as_ref().map(|first| first.lock().unwrap_or_else(PoisonError::into_inner));
-        if task.is_none() {
-            task = self.lock().get(id);
-        }
-        if task.is_none() {
-            task = self.kept_fold(database, conn, id)?;
-        }
+        let first = self.lock().first.entry(id).or_default().clone();
+        let _first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = self.lock().get(id);
+        let read = match task {
+            Some(_) => Ok(task),
+            None => self.kept_fold(database, conn, id),
+        };
+        let done = read.and_then(|task| self.carried_on(database, conn, id, task, true));
+        self.lock().first.remove(&id);
+        done
+    }
+
+    /// Carries a fold on with what the log has after it; `fresh`: it is not in memory yet.
+    fn carried_on(
+        &self,
+        database: &Database,
+        conn: &Connection,
+        id: i64,
+        mut task: Option<Arc<Task>>,
+        fresh: bool,
+    ) -> Result<Option<Arc<Task>>, DatabaseError> {
         let after = task.as_ref().map_or(0, |task| task.seq);
         let there = log::read(database, conn, id, after, |logged| match carry_on(&mut task, id, &logged) {
             Ok(()) => ControlFlow::Continue(()),
@@ -61,15 +77,12 @@ impl Folds {
             return Err(Damaged::Event { task: id as u64, seq: after, what }.into());
         }
         if let Some(task) = &task
-            && (task.seq > after || first.is_some())
+            && (task.seq > after || fresh)
         {
             self.keep(id, task.clone());
             if let Some(fold) = self.owed(database, conn, id, task)? {
                 self.write(&fold);
             }
-        }
-        if first.is_some() {
-            self.lock().first.remove(&id);
         }
         Ok(task)
     }

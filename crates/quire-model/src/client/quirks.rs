@@ -64,6 +64,12 @@ fn unknown(trouble: &Trouble) -> bool {
 /// Returns whether an error's body complains of the parameter `name`. Some names are everyday words, so that
 /// the body must have it in quotes, or as the `param`, of which it may name a part (`reasoning.summary`).
 fn is_named(name: &str, body: &str) -> bool {
+    // Where it is missing it must not be left out.
+    if name == "reasoning_content" {
+        let lower = body.to_ascii_lowercase();
+        let wants = ["missing", "must be", "required"].iter().any(|word| lower.contains(word));
+        return body.contains(name) && !wants;
+    }
     if name.contains('_') {
         return body.contains(name);
     }

@@ -366,6 +366,8 @@ async fn what_only_looks_like_a_call_stays_words() {
         "<tool_call>{\"name\":\"shell\",\"arguments\":{\"command\":\"rm</tool_call>",
         "<tool_call>{\"name\":\"shell\"}</tool_call>",
         "<tool_call>shell</tool_call>",
+        "<tool_call>{\"name\":\"nothing\",\"arguments\":{}}</tool_call>",
+        "```\n<tool_call>{\"name\":\"shell\",\"arguments\":{}}</tool_call>",
         "</tool_call>",
     ] {
         let server = Server::start().await;

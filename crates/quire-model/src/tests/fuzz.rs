@@ -120,7 +120,7 @@ proptest! {
         parser.push(bytes.as_bytes(), &mut events).unwrap();
         events.extend(parser.finish());
         wrongs.into_iter().for_each(|wrong| spoil(&mut events, wrong));
-        let mut reading = wire::of(wire).unwrap().reading(3);
+        let mut reading = wire::of(wire).unwrap().reading(3, &[]);
         let mut is_whole = false;
         for event in &events {
             match reading.take(event, &|_| ()) {
@@ -139,7 +139,7 @@ proptest! {
     #[test]
     fn a_body_that_is_no_stream_is_a_reply_or_a_fault(body in value(), wire in 0..3_usize) {
         let wire = [Wire::Responses, Wire::Chat, Wire::Messages][wire];
-        let mut reading = wire::of(wire).unwrap().reading(0);
+        let mut reading = wire::of(wire).unwrap().reading(0, &[]);
         let whole = reading.whole(&body.to_string(), &|_| ());
         if matches!(whole, Ok(Progress::Done)) {
             let _ = reading.reply();

@@ -111,12 +111,12 @@ proptest! {
     fn anything_ends_in_a_reply_or_a_fault(events in prop::collection::vec(event(), 0..12)) {
         for wire in [Wire::Responses, Wire::Chat, Wire::Messages] {
             let dialect = wire::of(wire).unwrap();
-            let mut reading = dialect.reading(3);
+            let mut reading = dialect.reading(3, &[]);
             // A fault ends the reading; what came before it must still not be stumbled over.
             let _ = events.iter().try_for_each(|event| {
                 reading.take(&Event { name: String::new(), data: event.to_string() }, &|_| ()).map(|_| ())
             });
-            let _ = dialect.reading(3).whole(&events.first().unwrap_or(&Value::Null).to_string(), &|_| ());
+            let _ = dialect.reading(3, &[]).whole(&events.first().unwrap_or(&Value::Null).to_string(), &|_| ());
             let Ok(reply) = reading.reply() else { continue };
             let reply = Arc::new(reply);
             let kept = serde_json::to_string(reply.as_ref()).unwrap();
