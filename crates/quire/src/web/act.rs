@@ -179,17 +179,21 @@ async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> R
 async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
     let form = fields.clone();
     let accepted = page.blocking(move |page| {
-        let choice = chosen(&*page.review(id, None)?, &page.quire.task(id)?.charter.folders, &form)?;
+        let review = page.review(id, None)?;
+        let nothing = review.files.is_empty();
+        let choice = chosen(&review, &page.quire.task(id)?.charter.folders, &form)?;
         Ok(match page.quire.accept(id, &choice) {
+            // Where there was nothing to write, there is nothing to look at either.
+            Ok(_) if nothing => Ok("/".to_owned()),
             Ok(written) => {
                 lock(&page.said).insert(id, written.text(home().as_deref()));
-                Ok(())
+                Ok(of(id))
             }
             Err(error) => Err((yes(&error), Failure::from(error))),
         })
     });
     match accepted.await {
-        Ok(Ok(())) => see(&of(id)),
+        Ok(Ok(at)) => see(&at),
         Ok(Err((Some((label, name, value)), failure))) => {
             let again = fields.again(&format!("{}/accept", of(id)), name, &value, label);
             frame::asked_again(&failure, &of(id), &again)
@@ -236,7 +240,7 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
             paths.push(folder.join(OsStr::from_bytes(file.path.as_bytes())).into_os_string());
         }
     }
-    if paths.is_empty() && hunks.is_empty() {
+    if paths.is_empty() && hunks.is_empty() && !review.files.is_empty() {
         return wrong("No change was chosen.", "Tick at least one file, or discard the task.");
     }
     Ok(Choice {

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
+use crate::web::text::quoting;
 use crate::web::{Page, ago, icons, now_ms, suggest};
 use axum::extract::{Extension, Query, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -263,7 +264,7 @@ fn one(
             (icons::mark(row.mark))
             div.main {
                 h3.t { a href=(at) { (clean(&row.title)) } }
-                p.s { (clean(&said)) }
+                p.s { (quoting(&clean(&said))) }
                 (found(hit))
                 (questions(frame, row))
                 @if let Some((done, steps)) = plan {
@@ -335,6 +336,11 @@ impl Row {
         &self.0[0].title
     }
 
+    /// Returns how long ago something last happened to it.
+    pub fn age_ms(&self) -> u64 {
+        self.0.iter().map(|row| row.age_ms).min().unwrap_or_default()
+    }
+
     /// Returns where it is looked at.
     pub fn at(&self) -> String {
         let compare = if self.0.len() > 1 { "/compare" } else { "" };
@@ -387,7 +393,6 @@ fn attempts(frame: &Frame, row: &Row, hit: Option<&Hit>) -> Markup {
     let Row(team) = row;
     let (first, mark, at) = (&team[0], row.mark(), row.at());
     let spent = team.iter().filter_map(|row| row.cost.usd).reduce(quire_core::Usd::plus);
-    let age_ms = team.iter().map(|row| row.age_ms).min().unwrap_or_default();
     html! {
         li.task id=(format!("task-{}", first.task)) data-mark=(format!("{mark:?}")) {
             (icons::mark(mark))
@@ -398,13 +403,14 @@ fn attempts(frame: &Frame, row: &Row, hit: Option<&Hit>) -> Markup {
                 @for row in team { (questions(frame, row)) }
             }
             span.where { (clean(&first.short_folder(home_folder().as_deref()))) }
-            span.meta { span { (ago(age_ms)) } @if let Some(spent) = spent { span { (spent) } } }
+            span.meta { span { (ago(row.age_ms())) } @if let Some(spent) = spent { span { (spent) } } }
             div.act { a.btn.ghost[mark.group() != Group::NeedsYou] href=(at) { "Compare" } }
         }
     }
 }
 
-fn capital(text: &str) -> String {
+/// Returns text as it begins a line.
+pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

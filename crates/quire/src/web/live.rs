@@ -5,7 +5,7 @@ use crate::cmd::follow::now_ms;
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::door::Session;
-use crate::web::home::gathered;
+use crate::web::home::{capital, gathered};
 use crate::web::{Page, frame, icons, lock};
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, Query, State};
@@ -144,10 +144,11 @@ async fn count(page: &Arc<Page>) -> Result<Value, ()> {
         let tasks = page.quire.summaries()?;
         let rows = gathered(view::rows(&tasks, now_ms()), &tasks);
         let needs: Vec<_> = rows.iter().filter(|row| row.mark().group() == Group::NeedsYou).collect();
-        let first = needs
-            .first()
-            .map(|row| json!({"at": row.at(), "title": clean(row.title()), "state": clean(&row.state())}));
-        Ok(json!({"needs": needs.len(), "first": first}))
+        // The one that came last is the one to be told of, wherever it stands among them.
+        let last = needs.iter().min_by_key(|row| row.age_ms()).map(|row| {
+            json!({"at": row.at(), "title": clean(row.title()), "state": clean(&capital(&row.state()))})
+        });
+        Ok(json!({"needs": needs.len(), "last": last}))
     });
     counted.await.map_err(drop)
 }

@@ -22,6 +22,7 @@ if (enter) {
 // ---- news: one stream a browser, shared by its tabs
 const title = document.title
 let told = 0
+let lastAt
 let lostSince = 0
 const channel = 'BroadcastChannel' in window ? new BroadcastChannel('quire') : null
 
@@ -39,11 +40,15 @@ function heard(news, mine) {
   if (news.lost) return connected(false)
   connected(true)
   document.title = news.needs ? `(${news.needs}) ${title}` : title
-  if (mine && news.needs > told && document.hidden && window.Notification?.permission === 'granted' && news.first) {
-    const note = new Notification(news.first.title, { body: news.first.state, tag: `quire ${news.first.at}` })
-    note.onclick = () => { window.focus(); location.href = news.first.at }
+  const { last } = news
+  // As many as before may be others.
+  const isNew = news.needs > told || news.needs === told && last?.at !== lastAt
+  if (mine && isNew && last && document.hidden && window.Notification?.permission === 'granted') {
+    const note = new Notification(last.title, { body: news.needs > 1 ? `${last.state}. ${news.needs} tasks need you.` : last.state, tag: `quire ${last.at}` })
+    note.onclick = () => { window.focus(); location.href = last.at }
   }
   told = news.needs
+  lastAt = last?.at
   renew()
 }
 

@@ -4,6 +4,7 @@
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
+use crate::web::home::capital;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
 use crate::web::{Page, changes, icons, lock, notes, result, story};
@@ -21,6 +22,7 @@ const EARLIER_MAX: usize = 3;
 /// Of what both changed: places of a file, and lines of a side.
 const OVERLAPS_MAX: usize = 4;
 const SIDE_LINES_MAX: usize = 8;
+const FOLLOW_UP: &str = "Ask a follow-up";
 
 pub fn main(
     page: &Page,
@@ -40,11 +42,20 @@ pub fn main(
     let drawing = changes::drawing(files, asked);
     let (added, removed) = files.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
+    // Of an answer nothing is to be changed, and no check is missed.
+    let first = if review.files.is_empty() { "Answer" } else { "Summary" };
+    let has_checks = !review.checks.is_empty() || !review.files.is_empty();
+    let next = match review.files.is_empty() {
+        true => ("What else do you want to know?", FOLLOW_UP),
+        false => ("What should be different?", "Ask for changes"),
+    };
     let mark = match review.mark {
-        Mark::Ready if review.fails() => html! { span.tag.red { (clean(&review.state)) } },
+        Mark::Ready if review.fails() => html! { span.tag.red { (clean(&capital(&review.state))) } },
+        Mark::Ready if review.files.is_empty() => html! { span.tag.green { "No files changed" } },
         Mark::Ready => html! { span.tag.amber { "Ready for you" } },
         Mark::Accepted => html! { span.tag.green { "Accepted" } },
-        _ => html! { span.tag { (clean(&review.state)) } },
+        Mark::Answered => html! { span.tag.green { (clean(&capital(&review.state))) } },
+        _ => html! { span.tag { (clean(&capital(&review.state))) } },
     };
     Ok(html! {
         main id="main" data-task=(task.id) data-review=(review.version) {
@@ -56,11 +67,11 @@ pub fn main(
                 @if let Some(model) = &task.charter.model { span { (clean(&model.title())) } }
             }))
             nav.tabs aria-label="Sections" { div {
-                a href="#summary" aria-current="true" { "Summary" }
+                a href="#summary" aria-current="true" { (first) }
                 @if shown.is_some() { a href="#result" { "Result" } }
-                a href="#checks" { "Checks " @if !review.checks.is_empty() { span { (passed) " of " (review.checks.len()) } } }
+                @if has_checks { a href="#checks" { "Checks " @if !review.checks.is_empty() { span { (passed) " of " (review.checks.len()) } } } }
                 @if !review.files.is_empty() { a href="#changes" { "Changes " span { (view::count(review.files.len() as u64, "file")) } } }
-                a href="#say" { "Ask for changes" }
+                a href="#say" { (next.1) }
             } }
             div.cols {
                 div {
@@ -70,13 +81,14 @@ pub fn main(
                     }
                     (drifted(frame, &drift, &review))
                     (since.told(task, &review))
-                    section.sec id="summary" aria-label="Summary" {
+                    section.sec id="summary" aria-labelledby="summary-t" {
+                        h2.vh id="summary-t" { (first) }
                         (brief(&review))
                         (reviewer(&review))
                         (looked(&review))
                     }
                     @if let Some(shown) = &shown { (shown) }
-                    (checks(&review))
+                    @if has_checks { (checks(&review)) }
                 }
                 aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) }
                 @if !review.files.is_empty() || files.since.is_some() {
@@ -92,7 +104,7 @@ pub fn main(
                         }
                     }
                 }
-                div.wide { (say(frame, task, "What should be different?", "Ask for changes")) }
+                div.wide { (say(frame, task, next.0, next.1)) }
                 template id="note-form" { (notes::form(frame, task.id, &HashMap::new())) }
             }
         }
@@ -369,9 +381,18 @@ fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<
     html! {
         div.accept role="region" aria-label="Decision" { div {
             @if review.files.is_empty() {
-                p { b { "Nothing to accept." } span { "No file changed." } }
-                (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[]))
-                a.btn.pri.big href="/" { "Done" }
+                p { b { "Nothing to accept." } span { "Your folder was only read." } }
+                @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
+                a.btn.pen.big href="#say" { (FOLLOW_UP) " " kbd { "⇧R" } }
+                @if is_now && review.mark == Mark::Ready {
+                    // Decided all the same: it needs nobody any more.
+                    form method="post" action=(format!("{at}/accept")) id="accept" {
+                        (frame.key())
+                        input type="hidden" name="seen" value=(review.seen);
+                        input type="hidden" name="all" value="0";
+                        button.btn.pri.big id="accept-button" { "Done " kbd { "⇧A" } }
+                    }
+                } @else { a.btn.pri.big href="/" { "Done" } }
             } @else {
                 p {
                     b { (clean(said.filter(|_| review.taken != Taken::No).unwrap_or(review.folder_text()))) }

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
+use crate::web::home::capital;
 use crate::web::{Page, icons, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
@@ -129,7 +130,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
     let is_models = matches!(why, Why::NoModel | Why::Model(_) | Why::Refused(_) | Why::Silence);
     Ok(html! {
         main id="main" data-task=(task.id) {
-            (head(task, &html! { span.tag.amber { (clean(&view::state(task))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
+            (head(task, &html! { span.tag.amber { (clean(&capital(&view::state(task)))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
             div.cols {
                 div {
                     (questions(frame, task))
@@ -183,7 +184,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
 fn discarded(task: &Task) -> Markup {
     html! {
         main id="main" {
-            (head(task, &html! { span.tag { "discarded" } }))
+            (head(task, &html! { span.tag { "Discarded" } }))
             div.cols { div { p.lede { "This task was discarded. Your folder has not changed." } p.acts { a.btn href="/" { "To the tasks" } } } }
         }
     }
