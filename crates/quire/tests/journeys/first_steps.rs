@@ -3,6 +3,7 @@
 
 use crate::model::{Model, Wire, say, shell};
 use crate::stage::Stage;
+use crate::tree::Tree;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -60,4 +61,34 @@ fn of_the_quick_start() {
     for line in lines {
         types(&stage, line);
     }
+}
+
+/// Of who programs and stays in a terminal: one line, and one word. What is shown there says all that the decision needs.
+#[test]
+fn a_failing_test_is_mended_and_accepted_at_a_terminal() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("make test; sed -i 's/cut -d. -f1/xargs printf %.0f/' tax.sh; make test"),
+        say("Tax is rounded now, and no longer cut off."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("tax.sh", "echo \"$1\" | cut -d. -f1\n");
+    stage.file("Makefile", "test:\n\ttest \"$$(sh tax.sh 2.7)\" = 3\n");
+    let before = Tree::of(&stage.folder);
+    let shown = stage.at_a_terminal("'fix the failing rounding test'", "");
+    for told in [
+        "Task 1 is ready. 1 file, +1 -1.",
+        "Your folder has not changed.",
+        "Tax is rounded now",
+        "quire accept 1",
+    ] {
+        assert!(shown.contains(told), "no {told}: {shown}");
+    }
+    assert!(shown.contains("✓ make test  passes"), "{shown}");
+    assert!(Tree::of(&stage.folder) == before);
+    let shown = stage.at_a_terminal("accept 1", "");
+    assert!(shown.contains("1 file") && shown.contains("quire undo 1"), "{shown}");
+    assert!(fs::read_to_string(stage.folder.join("tax.sh")).unwrap().contains("printf %.0f"));
+    stage.at_a_terminal("undo 1", "");
+    assert!(Tree::of(&stage.folder) == before, "undone, all is as it was");
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 const PAGE: &str = "cat > index.html <<'X'\n<!doctype html><title>Shop</title><link rel=icon href=data:,><h1 style='width:900px'>Prices</h1>\
 <script src=shop.js></script>\nX\necho 'total(1)' > shop.js";
 /// A PDF of two empty pages.
-const PDF: &str = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R 4 0 R]/Count 2>>endobj\n\
+pub const PDF: &str = "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R 4 0 R]/Count 2>>endobj\n\
 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]>>endobj\n4 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 200 100]>>endobj\n\
 trailer<</Root 1 0 R>>\n";
 const MEND: &str = "echo 'const total = 1' > shop.js; sed -i 's/width:900px/width:90px/' index.html";

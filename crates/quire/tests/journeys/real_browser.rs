@@ -2,8 +2,10 @@
 //! screen is looked at in both themes and two widths. The pictures stay in `target/page`.
 
 use crate::browser::opened;
+use crate::look::PDF;
 use crate::model::{Answer, Asked, Model, Wire, call, calls, say, shell};
 use crate::stage::Stage;
+use crate::tree::Tree;
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
@@ -96,12 +98,58 @@ fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
         .arg(format!("http://127.0.0.1:{at}/enter#t={token}"))
         .args([&out, cache, &stage.folder])
         .env("HELD", port.to_string())
+        .env("HOST", stage.host().pid.to_string())
         .env("PNG", PNG)
         .output()
         .expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     println!("{said}");
     assert!(ran.status.success(), "{said}");
+}
+
+/// What the model answers to a question about a table, and to who wants something painted or printed.
+fn answers(asked: &Asked) -> Answer {
+    let words = asked.words.last().map_or("", String::as_str);
+    match asked.answered {
+        0 if words.contains("Which bread") => shell("sort -t, -k2 -n prices.csv | tail -1"),
+        0 if words.contains("paint it") => {
+            call("ask", json!({"questions": [{"question": "Which colour?", "must": true}]}))
+        }
+        0 => call("write", json!({"path": "paper.pdf", "content": PDF})),
+        _ if words.contains("Which bread") => {
+            say("**Baguettes** cost most: 4.10 each, in row 4 of `prices.csv`. Buns cost least, 0.60.")
+        }
+        _ => say("It is printed."),
+    }
+}
+
+#[test]
+fn sec_08_a_question_is_answered_and_what_needs_its_person_is_told_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    let model = Model::new(answers);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("prices.csv", "bread,price\nrye,3.90\nbun,0.60\nbaguette,4.10\n");
+    let before = Tree::of(&stage.folder);
+    go("answer.mjs", &stage, &cache, model);
+    assert!(Tree::of(&stage.folder) == before, "a question changes nothing");
+    assert_eq!(stage.state(1), "accepted");
+}
+
+#[test]
+fn sec_20_fifty_tasks_at_work_say_little_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    // Each prints a line a second, and a step is done now and then.
+    let model = Model::new(|asked| match asked.answered {
+        0..100 => shell("for n in 1 2 3 4 5; do echo at work; sleep 1; done"),
+        _ => say("Done."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    for task in 0..50 {
+        stage.quire(&["run", "-b", &format!("do part {task}"), "--check", "none"]).exits(0);
+    }
+    go("many.mjs", &stage, &cache, model);
 }
 
 /// What the model answers that makes attempts: to each another thing, told apart by the task's number in the key of its cache.
