@@ -5,10 +5,13 @@ use crate::browser::{Browser, Events, Page, form, opened};
 use crate::model::{Model, Wire, call, say, shell};
 use crate::page::{ready, until};
 use crate::stage::Stage;
-use crate::tree::Tree;
+use crate::tree::{Tree, walk};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Every address that does something.
@@ -702,11 +705,71 @@ fn sec_16_what_can_run_things_is_written_after_a_yes_of_its_own() {
 }
 
 #[test]
+fn sec_16_a_folder_that_is_swapped_for_a_link_all_the_time_is_never_left_by_a_write() {
+    let (stage, _model) = ready();
+    let elsewhere = stage.base().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    // As the folder is, so that a path alone would find there what it looks for.
+    fs::copy(stage.folder.join("a.txt"), elsewhere.join("a.txt")).unwrap();
+    stage.quire(&["change it"]).exits(0);
+    let browser = Browser::open(&stage);
+    let (theirs, before) = (Tree::of(&elsewhere), Tree::of(&stage.folder));
+    let link = stage.base().join("link");
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    let stop = AtomicBool::new(false);
+    let (swaps, written, refused) = thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let exchange = || {
+                use rustix::fs::{CWD, RenameFlags, renameat_with};
+                renameat_with(CWD, &link, CWD, &stage.folder, RenameFlags::EXCHANGE).unwrap();
+            };
+            let mut swaps = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // An accept meets either, and a change of it in its midst.
+                exchange();
+                thread::sleep(Duration::from_millis(swaps % 7));
+                exchange();
+                thread::sleep(Duration::from_millis(10 + swaps % 5));
+                swaps += 1;
+            }
+            swaps
+        });
+        let seen = browser.get("/tasks/1").field("seen");
+        let (mut written, mut refused) = (0, 0);
+        for _ in 0..40 {
+            let accept = browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "0"), ("file", "1")]);
+            let is_written = accept.status == 303;
+            written += usize::from(is_written);
+            refused += usize::from(!is_written);
+            // It may be refused as well, until the folder stands there again.
+            for _ in 0..200 {
+                if !is_written || browser.post("/tasks/1/undo", &[]).status == 303 {
+                    break;
+                }
+            }
+            assert!(Tree::of(&elsewhere) == theirs, "something was written elsewhere");
+        }
+        stop.store(true, Ordering::Relaxed);
+        (swapper.join().unwrap(), written, refused)
+    });
+    println!("{swaps} swaps: {written} written, {refused} refused");
+    assert!(swaps > 0 && written > 0);
+    assert!(Tree::of(&elsewhere) == theirs && Tree::of(&stage.folder) == before);
+}
+
+#[test]
 fn sec_19_a_key_is_in_its_file_and_in_no_page_and_no_sandbox() {
     const KEY: &str = "sk-planted-0123456789abcdefghijkl";
+    const MARK: &str = "mark-that-can-be-found";
     let stage = Stage::set();
     let look = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat ~/.config/quire/keys.toml; true";
-    let model = Model::saying(vec![shell(&format!("{look}; env > seen.txt")), say("Looked.")]);
+    let again = format!("(env; cat /proc/*/environ; echo {MARK}) > seen.txt 2>&1; true");
+    let model = Model::saying(vec![
+        shell(&format!("{look}; env > seen.txt")),
+        say("Looked."),
+        shell(&again),
+        say("Looked again."),
+    ]);
     stage.use_model(&model, Wire::Chat);
     stage.file("a.txt", "old\n");
     let browser = Browser::open(&stage);
@@ -726,4 +789,29 @@ fn sec_19_a_key_is_in_its_file_and_in_no_page_and_no_sandbox() {
     assert!(!log.contains(part), "{log}");
     let told = model.asked().iter().any(|asked| asked.body.contains(part));
     assert!(!told, "the model was told the key");
+
+    // A version further, written and taken back, a look for the key in every byte that was kept.
+    browser.post("/tasks/1/note", &[("file", "seen.txt"), ("text", "Look again.")]);
+    browser.post("/tasks/1/revise", &[("words", &format!("look for {MARK} too"))]);
+    until(&browser, "/tasks/1", "Version 2");
+    let seen = until(&browser, "/tasks/1", "id=\"accept-button\"").field("seen");
+    assert_eq!(browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "0")]).status, 303);
+    assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
+    let (mut holding, mut marked, mut bytes) = (vec![], BTreeSet::new(), 0);
+    for file in walk(stage.base()) {
+        // A lock or a journal may be gone by now.
+        let content = fs::read(&file).unwrap_or_default();
+        bytes += content.len();
+        let holds = |text: &str| content.windows(text.len()).any(|at| at == text.as_bytes());
+        if holds(part) && file != keys {
+            holding.push(file.display().to_string());
+        }
+        if let (true, Ok(kept)) = (holds(MARK), file.strip_prefix(stage.data())) {
+            marked.insert(kept.components().next().unwrap().as_os_str().to_string_lossy().into_owned());
+        }
+    }
+    assert!(holding.is_empty(), "{holding:?}");
+    // What is there can be found so: the words in the database, a file in what is kept of files and in the private copy.
+    println!("{bytes} bytes: {marked:?}");
+    assert!(marked.len() > 2, "{marked:?}");
 }

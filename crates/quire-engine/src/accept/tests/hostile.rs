@@ -196,6 +196,41 @@ fn a_folder_that_vanishes_is_never_half() {
     }
 }
 
+/// The folder itself is moved away, and a link to elsewhere put in its place, before each effect in turn: what is written goes into
+/// the folder that was held, and nothing behind the link is touched, by a recovery neither.
+#[test]
+fn a_folder_that_becomes_a_link_leads_nowhere() {
+    let mut moments = 0;
+    for moment in 0.. {
+        let case = to_die_in();
+        let (before, after) = (tree_of(&case.folder), tree_of(&case.wanted));
+        let entries = case.entries();
+        let (moved, outside) = (case.temp.path().join("moved"), case.temp.path().join("outside"));
+        // It holds what the folder held, so that a path alone would find there what it looks for.
+        assert!(Command::new("cp").arg("-a").args([&case.folder, &outside]).status().unwrap().success());
+        let theirs = tree_of(&outside);
+        let mut seen = 0;
+        let done = carry_out(case.plan(1, &entries).unwrap(), case.store.blobs(), &mut |_| {
+            if seen == moment {
+                fs::rename(&case.folder, &moved).unwrap();
+                symlink(&outside, &case.folder).unwrap();
+            }
+            seen += 1;
+        });
+        assert!(tree_of(&outside) == theirs, "moment {moment}");
+        if moment >= seen {
+            done.unwrap();
+            break;
+        }
+        moments += 1;
+        recover(&case.desk.home).unwrap();
+        assert!(tree_of(&outside) == theirs, "moment {moment}, after recovery");
+        let now = tree_of(&moved);
+        assert!(now == if done.is_ok() { after } else { before }, "moment {moment}: {done:?}");
+    }
+    assert!(moments > 5, "only {moments} moments");
+}
+
 fn agents(path: &str, blobs: &Blobs) -> Entry {
     let blob = blobs.put(&[b"agent's"]).unwrap()[0];
     let now = Some(Node::File { blob, bytes: 7, mode: 0o644 });
