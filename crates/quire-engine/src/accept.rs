@@ -477,18 +477,23 @@ fn let_go(path: &Path, lock: &File) {
 }
 
 /// Returns the lock of that name, or `None` where another has it and `how` does not wait.
-fn locked(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
+pub(crate) fn locked(path: &Path, how: FlockOperation) -> io::Result<Option<File>> {
     loop {
         let file = lock_file(path)?;
         match rustix::fs::flock(&file, how) {
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             locked => locked?,
         }
-        let (ours, named) = (file.metadata()?, fs::symlink_metadata(path));
-        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+        if is_at(&file, path)? {
             return Ok(Some(file));
         }
     }
+}
+
+/// Returns whether a file that was opened is still the one of that name.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (ours, named) = (file.metadata()?, fs::symlink_metadata(path));
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())))
 }
 
 /// Removes the locks that dead processes left.

@@ -18,7 +18,7 @@ use quire_core::event::{Part, Proof};
 use quire_core::task::{AcceptState, Version};
 use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
 use quire_core::{Entry, Event, Hash, Node, RelPath, Snapshot, Task, diff};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -87,9 +87,7 @@ impl Quire {
         let files: Vec<(u32, RelPath)> = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
         let number = task.accepts.len() as u32;
         let to_commit = match choice.commit {
-            // All of it was written by an earlier accept, and is to be committed now.
-            true if built.entries.is_empty() => Some(self.standing(&proposal)?),
-            true => Some(built.clone()),
+            true => Some(self.with_standing(&proposal, &built)?),
             false => None,
         };
         if let Some(to_commit) = &to_commit {
@@ -109,20 +107,21 @@ impl Quire {
         self.begin_writing(task, begin)?;
         let report = self.carry(task, number, false, plan)?;
         let rows = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof)));
-        let git = self.accepted_in_git(&proposal, number, to_commit.as_ref());
-        if let Some(owed) = owed {
+        let (git, is_committed) = self.accepted_in_git(&proposal, number, to_commit.as_ref());
+        if let Some(owed) = owed.filter(|_| is_committed) {
             owed.pay_off();
         }
         Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files) })
     }
 
-    /// Returns what of the chosen stands in the folders as it was chosen.
-    fn standing(&self, proposal: &Proposal) -> Result<Snapshot, EngineError> {
+    /// Returns what will be written, with what of the chosen an earlier accept wrote that still stands in the folders.
+    fn with_standing(&self, proposal: &Proposal, built: &Snapshot) -> Result<Snapshot, EngineError> {
         let folders = &proposal.task.charter.folders;
-        Ok(Snapshot {
-            entries: accept::standing(folders, &proposal.chosen, self.store().blobs())
-                .map_err(EngineError::accept(proposal.task.id))?,
-        })
+        let standing = accept::standing(folders, &proposal.chosen, self.store().blobs())
+            .map_err(EngineError::accept(proposal.task.id))?;
+        let all = standing.iter().chain(&built.entries);
+        let all: BTreeMap<_, _> = all.map(|e| ((e.folder, e.path.clone()), e.clone())).collect();
+        Ok(Snapshot { entries: all.into_values().collect() })
     }
 
     /// Works out what was chosen; nothing is written.

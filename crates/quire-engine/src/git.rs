@@ -23,6 +23,8 @@ pub enum GitError {
     NoRepository(PathBuf),
     #[error("a {0} is under way in the repository")]
     UnderWay(&'static str),
+    #[error("another program has the repository's index locked ({} is there)", .0.display())]
+    IndexLocked(PathBuf),
     #[error("there is a branch `{0}` already")]
     BranchIsThere(String),
     #[error("`{0}` cannot be a branch's name")]

@@ -40,15 +40,15 @@ impl Quire {
     }
 
     /// Commits what was accepted where that is wanted, and brings what the agent committed. The files are written, so what fails here
-    /// is told and no failure.
+    /// is told and no failure. Returns also whether no commit is left to be made.
     pub(crate) fn accepted_in_git(
         &self,
         proposal: &Proposal,
         accept: u32,
         to_commit: Option<&Snapshot>,
-    ) -> Vec<GitRow> {
+    ) -> (Vec<GitRow>, bool) {
         let Proposal { task, version, .. } = proposal;
-        let mut rows = vec![];
+        let (mut rows, mut is_committed) = (vec![], true);
         let told = |error: EngineError| match error {
             EngineError::Git(error) => vec![GitRow::Failed(error.to_string())],
             other => vec![GitRow::Failed(other.to_string())],
@@ -56,6 +56,7 @@ impl Quire {
         if let Some(built) = to_commit {
             for folder in folders_of(built) {
                 let done = self.commit_in(task, version, Some(accept), folder, built, None);
+                is_committed &= done.is_ok();
                 rows.extend(done.unwrap_or_else(told));
             }
             if built.entries.is_empty() {
@@ -63,7 +64,7 @@ impl Quire {
             }
         }
         rows.extend(self.bring(task, version, accept).unwrap_or_else(told));
-        rows
+        (rows, is_committed)
     }
 
     pub(crate) fn commit_in(

@@ -1,20 +1,22 @@
 //! What an accept still owes git. Its files come first and its commit last, and a process may die between the two; so what is to be
 //! committed lies on the disk from before anything is written until the log says that it is done. Whoever opens the home next makes it,
-//! where HEAD stands as it stood, and else says that it is missing.
+//! where HEAD stands as it stood, and else says that it is missing. What stands in the way only for now is told, and tried again by the
+//! next.
 //!
 //! `owed/TASK-ACCEPT`; whoever is at it holds its lock.
 
+use crate::accept::{is_at, locked};
 use crate::decide::Proposal;
-use crate::git::Repo;
-use crate::quire::{EngineError, Quire};
-use quire_core::task::AcceptState;
+use crate::git::{GitError, Repo};
+use crate::quire::{CLEARED, EngineError, Quire};
+use quire_core::task::{Accept, AcceptState};
 use quire_core::view::GitRow;
 use quire_core::{Snapshot, Task};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) const DIR: &str = "owed";
 
@@ -73,9 +75,15 @@ impl Quire {
         }
         let dir = self.home().join(DIR);
         let write = || -> io::Result<File> {
-            fs::create_dir_all(&dir)?;
-            let mut file = File::create(&path)?;
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            match fs::create_dir(&dir) {
+                Ok(()) => crate::rooted::sync_dir(self.home())?,
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(why) => return Err(why),
+            }
+            // Another process may be at one of a process that died before it had begun.
+            let locked = locked(&path, FlockOperation::LockExclusive)?;
+            let mut file = locked.ok_or(io::ErrorKind::WouldBlock)?;
+            file.set_len(0)?;
             file.write_all(&serde_json::to_vec(&Debt { built, heads })?)?;
             file.sync_all()?;
             crate::rooted::sync_dir(&dir)?;
@@ -103,55 +111,79 @@ impl Quire {
             let Some((Ok(id), Ok(number))) = name.map(|(id, n)| (id.parse::<u64>(), n.parse::<u32>())) else {
                 continue;
             };
-            let Ok(file) = File::open(&path) else { continue };
-            // Whoever has it removes it before letting go.
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !path.exists() {
-                continue;
+            match self.pay_off(&path, id, number) {
+                Ok(Some(rows)) => paid.push(Paid { task: id, rows }),
+                Ok(None) => {}
+                // One that cannot be looked at must not keep its person from all else.
+                Err(error) => paid.push(Paid { task: id, rows: vec![missing(id, error.to_string())] }),
             }
-            // Where its files are half written, that is ended first.
-            let task = match self.task_as_it_is(id) {
-                Err(EngineError::NoSuchTask(_)) => continue,
-                task => task?,
-            };
-            match task.accepts.get(number as usize).map(|accept| accept.state) {
-                // It cannot be ended now.
-                Some(AcceptState::Begun | AcceptState::Undoing) => continue,
-                Some(AcceptState::Done) => {
-                    let rows = self.pay_one(&task, number, &fs::read(&path).map_err(failed)?);
-                    let rows = rows.unwrap_or_else(|error| vec![missing(&task, error.to_string())]);
-                    paid.push(Paid { task: id, rows });
-                }
-                _ => {}
-            }
-            fs::remove_file(&path).map_err(failed)?;
         }
         Ok(paid)
     }
 
-    fn pay_one(&self, task: &Task, number: u32, debt: &[u8]) -> Result<Vec<GitRow>, EngineError> {
+    /// Pays one, where that is possible now, and removes it. Returns what is to be told of it.
+    fn pay_off(&self, path: &Path, id: u64, number: u32) -> Result<Option<Vec<GitRow>>, EngineError> {
+        let failed = |why| EngineError::Home { path: path.to_owned(), why };
+        let file = match File::open(path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        // Whoever has it removes it before letting go.
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err()
+            || !is_at(&file, path).map_err(failed)?
+        {
+            return Ok(None);
+        }
+        let _file = Owed { path: path.to_owned(), file };
+        // Where its files are half written, that is ended first.
+        let task = match self.task_as_it_is(id) {
+            Err(EngineError::NoSuchTask(_)) => None,
+            task => Some(task?),
+        };
+        let accept = task.as_ref().and_then(|task| Some((task, task.accepts.get(number as usize)?)));
+        let (rows, is_settled) = match accept.map(|(task, accept)| (task, accept.state)) {
+            // It cannot be ended now.
+            Some((_, AcceptState::Begun | AcceptState::Undoing)) => return Ok(None),
+            Some((task, AcceptState::Done)) => {
+                let (rows, is_settled) = self.pay_one(task, number, &fs::read(path).map_err(failed)?);
+                (Some(rows), is_settled)
+            }
+            _ => (None, true),
+        };
+        if is_settled {
+            fs::remove_file(path).map_err(failed)?;
+        }
+        Ok(rows)
+    }
+
+    /// Returns what was made of one, or why not, and whether that is all that can be made of it.
+    fn pay_one(&self, task: &Task, number: u32, debt: &[u8]) -> (Vec<GitRow>, bool) {
         let accept = &task.accepts[number as usize];
         let version = task.versions.iter().find(|version| version.snapshot == accept.snapshot);
         let (Some(version), Ok(debt)) = (version, serde_json::from_slice::<Debt>(debt)) else {
-            return Ok(vec![missing(task, "what was to be committed cannot be read".to_owned())]);
+            return (vec![missing(task.id, "what was to be committed cannot be read".to_owned())], true);
         };
-        let mut rows = vec![];
+        let (mut rows, mut is_settled) = (vec![], true);
         for (folder, head) in debt.heads {
-            let has = |one: &&quire_core::task::InRepository| one.folder == folder && one.commit.is_some();
-            if accept.git.iter().any(|one| has(&one)) {
+            let has =
+                |accept: &Accept| accept.git.iter().any(|one| one.folder == folder && one.commit.is_some());
+            let later = &task.accepts[number as usize + 1..];
+            // A later one of the whole version commits what still stands of those before it.
+            if has(accept) || later.iter().any(|a| a.state == AcceptState::Done && a.is_whole() && has(a)) {
                 continue;
             }
-            rows.extend(
-                self.pay_in(task, version, number, folder, &debt.built, &head)
-                    .unwrap_or_else(|error| vec![missing(task, error.to_string())]),
-            );
+            let paid = self.pay_in(task, version, number, folder, &debt.built, &head);
+            is_settled &= paid.is_ok();
+            rows.extend(paid.unwrap_or_else(|error| vec![missing(task.id, error.to_string())]));
         }
         if accept.git.iter().all(|one| one.brought.is_none()) {
             let brought = self.bring(task, version, number);
             rows.extend(brought.unwrap_or_else(|error| vec![GitRow::Failed(error.to_string())]));
         }
-        Ok(rows)
+        (rows, is_settled)
     }
 
+    /// Fails where it may be made later.
     fn pay_in(
         &self,
         task: &Task,
@@ -161,16 +193,22 @@ impl Quire {
         built: &Snapshot,
         head: &(String, Option<String>),
     ) -> Result<Vec<GitRow>, EngineError> {
-        let repo = Repo::around(&task.charter.folders[folder as usize])?;
+        let at = &task.charter.folders[folder as usize];
+        let around = Repo::around(at);
+        if task.cleared || !at.is_dir() || matches!(around, Err(GitError::NoRepository(_))) {
+            let why = if task.cleared { CLEARED.to_owned() } else { format!("{} is gone", at.display()) };
+            return Ok(vec![missing(task.id, why)]);
+        }
+        let repo = around?;
         let known: Vec<&String> =
             task.accepts.iter().flat_map(|a| &a.git).filter_map(|g| g.commit.as_ref()).collect();
-        if let Some(made) = repo.made_last(&crate::in_git::message(task, version))?
+        if let Some(made) = repo.made_last(&crate::in_git::message(task, version), head.1.as_deref())?
             && !known.contains(&&made.commit)
         {
             return Ok(vec![self.committed(task, Some(number), folder, made)?]);
         }
         if repo.head() != *head {
-            return Ok(vec![missing(task, "HEAD has moved since".to_owned())]);
+            return Ok(vec![missing(task.id, "HEAD has moved since".to_owned())]);
         }
         repo.may_commit(None)?;
         self.commit_in(task, version, Some(number), folder, built, None)
@@ -185,8 +223,8 @@ impl Owed {
     }
 }
 
-fn missing(task: &Task, why: String) -> GitRow {
-    GitRow::Missing { task: task.id, why }
+fn missing(task: u64, why: String) -> GitRow {
+    GitRow::Missing { task, why }
 }
 
 #[cfg(test)]

@@ -86,11 +86,7 @@ pub fn say_recovered(quire: &Quire) {
     }
     for paid in quire.paid() {
         for row in &paid.rows {
-            follow::say(&format!(
-                "Task {}: an accept was interrupted before its commit. {}",
-                paid.task,
-                row.text()
-            ));
+            follow::say(&format!("Task {}: an accept ended before its commit. {}", paid.task, row.text()));
         }
     }
     for half in quire.unended() {

@@ -1,6 +1,6 @@
 //! Committing what was accepted, path by path, beside whatever the person has in their index, and taking that back.
 
-use super::{GitError, Repo, git_in};
+use super::{GitError, Repo, git_in, large};
 use quire_core::RelPath;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -71,6 +71,12 @@ fn some(changed: &Changed) -> HashMap<Vec<u8>, Noted> {
     changed.iter().filter_map(|(path, noted)| Some((path.clone(), noted.clone()?))).collect()
 }
 
+/// Returns whether the settings of these names have a program for a filter.
+pub(super) fn has_filter(settings: &[String], filter: &str) -> bool {
+    let names = [format!("filter.{filter}.clean"), format!("filter.{filter}.process")];
+    settings.iter().any(|setting| names.contains(setting))
+}
+
 /// What may be under way in a repository, by the file that says so.
 const UNDER_WAY: &[(&str, &str)] = &[
     ("MERGE_HEAD", "merge"),
@@ -138,6 +144,11 @@ impl Repo {
         let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
         arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
         let commit = self.say(&arguments, &[], message.as_bytes())?;
+        // The index could not follow.
+        let lock = self.dir.join("index.lock");
+        if branch.is_none() && lock.exists() {
+            return Err(GitError::IndexLocked(lock));
+        }
         let (reference, expected) = match branch {
             Some(name) => (format!("refs/heads/{name}"), self.zeros.as_str()),
             None => ("HEAD".to_owned(), head.as_deref().unwrap_or(&self.zeros)),
@@ -168,13 +179,14 @@ impl Repo {
         Ok(true)
     }
 
-    /// Returns the last commit on HEAD's branch, where it has this very message: one whose maker died before it was told. What
-    /// was left to do then is done.
-    pub fn made_last(&self, message: &str) -> Result<Option<Committed>, GitError> {
+    /// Returns the last commit on HEAD's branch, where it has this very message and this parent, or none: one whose maker died
+    /// before it was told. What was left to do then is done.
+    pub fn made_last(&self, message: &str, parent: Option<&str>) -> Result<Option<Committed>, GitError> {
         let Some(commit) = self.commit_of("HEAD") else { return Ok(None) };
         let raw = self.git(&["cat-file", "commit", &commit], &[], b"")?;
-        let body = raw.windows(2).position(|two| two == b"\n\n").map(|at| &raw[at + 2..]);
-        if body != Some(message.as_bytes()) {
+        let Some(at) = raw.windows(2).position(|two| two == b"\n\n") else { return Ok(None) };
+        let parents = raw[..at].split(|byte| *byte == b'\n').filter_map(|row| row.strip_prefix(b"parent "));
+        if &raw[at + 2..] != message.as_bytes() || !parents.eq(parent.map(str::as_bytes)) {
             return Ok(None);
         }
         let (before, after) = self.changes(&commit)?;
@@ -274,7 +286,9 @@ impl Repo {
             }
         }
         let ignored = self.ignored(&inside, env)?;
-        let filters = self.filters(&inside)?;
+        let settings =
+            self.settings("^(filter\\..*\\.(clean|process)|lfs\\.storage|lfs\\.extension\\..*)$")?;
+        let filters = self.filters(&inside, &settings)?;
         let mut kept = vec![];
         for (path, file) in inside {
             // What is gone needs no filter, and a link goes through none.
@@ -285,7 +299,7 @@ impl Repo {
             match filter {
                 _ if ignored.contains(path) => outside.push((path.clone(), Outside::Ignored)),
                 None => kept.push((path, file, false)),
-                Some("lfs") if self.keeps_large()? => kept.push((path, file, true)),
+                Some("lfs") if large::is_kept(&settings) => kept.push((path, file, true)),
                 Some(filter) => outside.push((path.clone(), Outside::Filter(filter.to_owned()))),
             }
         }
@@ -294,14 +308,14 @@ impl Repo {
 
     /// Returns the filters that the attributes name for these paths, and that would start a program, or are Git LFS. One that the
     /// settings do not have does nothing, as with git.
-    fn filters(&self, files: &[(&RelPath, &File)]) -> Result<HashMap<RelPath, String>, GitError> {
+    fn filters(
+        &self,
+        files: &[(&RelPath, &File)],
+        settings: &[String],
+    ) -> Result<HashMap<RelPath, String>, GitError> {
         let asked: Vec<u8> = files.iter().flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat()).collect();
         let answers = self.git(&["check-attr", "-z", "--stdin", "filter"], &[], &asked)?;
-        let settings = self.settings("^filter\\..*\\.(clean|process)$")?;
-        let starts = |filter: &str| {
-            let names = [format!("filter.{filter}.clean"), format!("filter.{filter}.process")];
-            filter == "lfs" || settings.iter().any(|setting| names.contains(setting))
-        };
+        let starts = |filter: &str| filter == "lfs" || has_filter(settings, filter);
         let fields: Vec<&[u8]> = answers.split(|byte| *byte == 0).collect();
         let one = |answer: &[&[u8]]| {
             let filter = String::from_utf8_lossy(answer[2]).into_owned();
@@ -312,7 +326,7 @@ impl Repo {
     }
 
     /// Returns the names of the settings that a pattern fits.
-    pub(super) fn settings(&self, pattern: &str) -> Result<Vec<String>, GitError> {
+    fn settings(&self, pattern: &str) -> Result<Vec<String>, GitError> {
         match self.git(&["config", "-z", "--name-only", "--get-regexp", pattern], &[], b"") {
             Ok(said) => {
                 let names = said.split(|byte| *byte == 0).filter(|name| !name.is_empty());

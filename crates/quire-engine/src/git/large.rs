@@ -2,6 +2,7 @@
 //! `docs/spec.md`): the repository has a pointer, and the content lies in `lfs/objects` of the git directory, by its SHA-256, from
 //! where `git push` takes it along.
 
+use super::commit::has_filter;
 use super::{GitError, Repo, hex, line};
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +14,13 @@ const VERSION: &str = "version https://git-lfs.github.com/spec/v1\n";
 /// A pointer is shorter than this, in bytes.
 const POINTER_MAX: usize = 1024;
 
-impl Repo {
-    /// Returns whether a file that Git LFS keeps can be kept as it would: where no program of the repository's has a part in it.
-    pub(super) fn keeps_large(&self) -> Result<bool, GitError> {
-        Ok(self.settings("^lfs\\.(extension\\.|storage$)")?.is_empty())
-    }
+/// Returns whether a file that the attributes give to Git LFS can be kept as it would: where it is set up, its objects lie where
+/// they do by themselves, and no other program has a part in it. `settings` are names.
+pub(super) fn is_kept(settings: &[String]) -> bool {
+    has_filter(settings, "lfs") && !settings.iter().any(|setting| setting.starts_with("lfs."))
+}
 
+impl Repo {
     /// Stores a content as Git LFS does, and returns its pointer; `None`: it stands in the repository as it is, because it is a
     /// pointer already, or empty.
     pub(super) fn keep_large(&self, content: &[u8]) -> Result<Option<Vec<u8>>, GitError> {

@@ -195,7 +195,8 @@ const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:12
 #[test]
 fn what_cannot_be_committed_is_left_out_alone() {
     let sub = "git init -q ../sub && (cd ../sub && echo s > s.txt && git add . && git -c user.name=x -c user.email=x@x commit -qm s) && git -c protocol.file.allow=always submodule -q add ../sub sub && git commit -qm sub";
-    let lfs = format!("echo '*.bin filter=lfs diff=lfs -text' > .gitattributes; {BEGUN}");
+    let without = format!("echo '*.bin filter=lfs diff=lfs -text' > .gitattributes; {BEGUN}");
+    let lfs = format!("{without}; git config filter.lfs.clean 'touch ran; cat'");
     let other = format!("echo '*.bin filter=x' > .gitattributes; {BEGUN}");
     // name, script, path beside a.txt, its content, what the commit has of it or why not
     type Row<'a> = (&'a str, String, &'a str, &'a str, Result<&'a str, Outside>);
@@ -220,6 +221,14 @@ fn what_cannot_be_committed_is_left_out_alone() {
             ),
         ),
         ("LFS, empty", lfs.clone(), "x.bin", "", Ok("")),
+        ("LFS that is not set up", without, "x.bin", "C\n", Err(Outside::Filter("lfs".into()))),
+        (
+            "LFS with its objects elsewhere",
+            format!("{lfs}; git config lfs.storage ../elsewhere"),
+            "x.bin",
+            "C\n",
+            Err(Outside::Filter("lfs".into())),
+        ),
         (
             "LFS with an extension",
             format!("{lfs}; git config lfs.extension.x.clean true"),
@@ -267,14 +276,34 @@ fn what_cannot_be_committed_is_left_out_alone() {
 fn a_commit_that_was_made_and_not_told_is_known_again() {
     let case = Case::made(BEGUN);
     let repo = Repo::around(&case.folder).unwrap();
-    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), None);
+    let message = "Change it\n\nBecause.\n";
+    let parent = case.sh("git rev-parse HEAD");
+    let parent = Some(parent.as_str());
+    assert_eq!(repo.made_last(message, parent).unwrap(), None);
     let made = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
     // It died before the index followed, in which the person had something else of theirs.
     case.sh("git update-index --cacheinfo 100644,$(git rev-parse HEAD^:a.txt),a.txt; echo s > s.txt; git add s.txt");
-    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), Some(made));
+    for elsewhere in [None, Some(made.commit.as_str())] {
+        assert_eq!(repo.made_last(message, elsewhere).unwrap(), None, "it came on top of something else");
+    }
+    assert_eq!(repo.made_last(message, parent).unwrap(), Some(made));
     assert_eq!(case.sh("git status --porcelain"), "A  s.txt");
     case.sh("git commit -qm mine");
-    assert_eq!(repo.made_last("Change it\n\nBecause.\n").unwrap(), None);
+    assert_eq!(repo.made_last(message, parent).unwrap(), None);
+}
+
+#[test]
+fn nothing_is_committed_while_the_index_cannot_follow() {
+    let case = Case::made(&format!("{BEGUN}; touch .git/index.lock"));
+    let before = case.sh("git rev-parse HEAD");
+    let error = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap_err().to_string();
+    assert!(error.contains("index locked"), "{error}");
+    assert_eq!(case.sh("git rev-parse HEAD"), before);
+    // A branch of its own has nothing to do with it.
+    case.commit(&case.folder, &[("a.txt", file("A\n"))], Some("side")).unwrap().made.unwrap();
+    case.sh("rm .git/index.lock");
+    case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
+    assert_eq!(case.sh("git status --porcelain"), "");
 }
 
 /// Wherever git would start a program because a repository says so, there is one that leaves a mark.

@@ -47,9 +47,18 @@ impl Case {
         String::from_utf8(ended.stdout).unwrap().trim_end().to_owned()
     }
 
+    fn head(&self) -> String {
+        self.git("test ! -d .git || git log --format=%H -1")
+    }
+
     fn log(&self) -> String {
         self.git("git log --format=%s --name-only | grep -v '^$' | tr '\\n' ' '")
     }
+}
+
+/// How many are owed.
+fn owed(quire: &Quire) -> usize {
+    fs::read_dir(quire.home().join(DIR)).unwrap().count()
 }
 
 fn choice() -> Choice {
@@ -61,7 +70,7 @@ fn die(quire: &Quire, id: u64, at: &str) {
     let proposal = quire.propose(id, &choice()).unwrap();
     let plan = quire.plan(&proposal).unwrap();
     let built = proposal.built(plan.merged());
-    let owed = quire.owe(&proposal, 0, Some(&built)).unwrap();
+    let debt = quire.owe(&proposal, 0, Some(&built)).unwrap();
     let begin = Event::Accepting {
         accept: 0,
         snapshot: proposal.version.snapshot,
@@ -85,6 +94,7 @@ fn die(quire: &Quire, id: u64, at: &str) {
     }
     // The commit is made, and no event says so; its index did not follow.
     let repo = Repo::around(&proposal.task.charter.folders[0]).unwrap();
+    let (_, head) = repo.head();
     let files = [("a.txt", b"A\n"), ("b.txt", b"B\n")];
     let files = files.map(|(path, content)| {
         (RelPath::new(path).unwrap(), Some((crate::git::Mode::Plain, content.to_vec())))
@@ -95,9 +105,9 @@ fn die(quire: &Quire, id: u64, at: &str) {
         return;
     }
     assert_eq!(at, "logged");
-    let made = repo.made_last(&message).unwrap().unwrap();
+    let made = repo.made_last(&message, head.as_deref()).unwrap().unwrap();
     quire.committed(&proposal.task, Some(0), 0, made).unwrap();
-    drop(owed);
+    drop(debt);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +130,7 @@ async fn a_commit_is_made_exactly_once_whenever_quire_dies() {
             let rows: Vec<String> = quire.paid().iter().flat_map(|p| &p.rows).map(GitRow::text).collect();
             assert_eq!(!rows.is_empty(), told, "{at}: {rows:?}");
             assert!(rows.iter().all(|row| row.starts_with("Committed to main as")), "{at}: {rows:?}");
-            assert_eq!(fs::read_dir(quire.home().join(DIR)).unwrap().count(), 0, "{at}: nothing is owed");
+            assert_eq!(owed(&quire), 0, "{at}: nothing is owed");
             assert!(open(case.temp.path()).paid().is_empty(), "{at}: and nothing is told again");
             if expected.contains("b.txt") {
                 assert_eq!(case.git("git status --porcelain"), "", "{at}");
@@ -139,22 +149,26 @@ async fn a_commit_is_made_exactly_once_whenever_quire_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_cannot_be_made_any_more_is_said_to_be_missing_and_made_by_one_command() {
-    for (meanwhile, why, after) in [
-        ("git checkout -qb other", "HEAD has moved since", "git checkout -q main"),
-        ("echo x > x; git add x; git commit -qm mine", "HEAD has moved since", "true"),
-        ("git rev-parse HEAD > .git/MERGE_HEAD", "a merge is under way", "rm .git/MERGE_HEAD"),
+    // What came meanwhile, what is told of it, whether it is tried again, and how it ends.
+    for (meanwhile, why, stays, after) in [
+        ("git checkout -qb other", "HEAD has moved since", 0, "git checkout -q main"),
+        ("echo x > x; git add x; git commit -qm mine", "HEAD has moved since", 0, "true"),
+        ("mv .git ../git", "is gone", 0, "mv ../git .git"),
+        ("git rev-parse HEAD > .git/MERGE_HEAD", "a merge is under way", 1, "rm .git/MERGE_HEAD"),
+        ("touch .git/index.lock", "index locked", 1, "rm .git/index.lock"),
     ] {
         let (case, quire) = Case::ready().await;
         tokio::task::block_in_place(|| die(&quire, case.id, "written"));
         drop(quire);
         case.git(meanwhile);
         tokio::task::block_in_place(|| {
-            let before = case.log();
+            let before = case.head();
             let quire = open(case.temp.path());
             let rows = &quire.paid()[0].rows;
             let told = rows[0].text();
             assert!(told.contains(why) && told.ends_with("quire accept 1 --commit"), "{told}");
-            assert_eq!(case.log(), before, "{meanwhile}");
+            assert_eq!(case.head(), before, "{meanwhile}");
+            assert_eq!(owed(&quire), stays, "{meanwhile}");
             case.git(after);
             let written = quire.accept(case.id, &choice()).unwrap();
             assert_eq!(written.files, [], "it is written already");
@@ -170,6 +184,92 @@ async fn a_commit_that_cannot_be_made_any_more_is_said_to_be_missing_and_made_by
             let again = quire.accept(case.id, &choice()).unwrap().git;
             assert_eq!(again, [GitRow::Nothing], "{meanwhile}");
             assert_eq!(case.git("git show HEAD:a.txt"), "mine");
+            // That it was missing once is not told when it is there.
+            let quire = open(case.temp.path());
+            assert!(quire.paid().iter().all(|paid| paid.rows.is_empty()), "{meanwhile}: {:?}", quire.paid());
+            assert_eq!(owed(&quire), 0, "{meanwhile}");
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_git_could_not_make_is_still_owed_and_made_by_the_next() {
+    // Before its reference was moved, and after: the index could not follow.
+    for committed in [false, true] {
+        let (case, quire) = Case::ready().await;
+        tokio::task::block_in_place(|| {
+            if committed {
+                die(&quire, case.id, "committed");
+                case.git("git read-tree HEAD^; touch .git/index.lock");
+            } else {
+                case.git("touch .git/index.lock");
+                let git = quire.accept(case.id, &choice()).unwrap().git;
+                assert!(matches!(&git[..], [GitRow::Failed(why)] if why.contains("index.lock")), "{git:?}");
+            }
+            assert_eq!(owed(&quire), 1);
+            drop(quire);
+            let quire = open(case.temp.path());
+            let told: Vec<String> = quire.paid().iter().flat_map(|p| &p.rows).map(GitRow::text).collect();
+            assert!(told.len() == 1 && told[0].contains("index.lock"), "{told:?}");
+            assert_eq!(owed(&quire), 1, "and it is tried again");
+            case.git("rm .git/index.lock");
+            let quire = open(case.temp.path());
+            assert!(matches!(quire.paid()[0].rows[..], [GitRow::Committed { .. }]), "{:?}", quire.paid());
+            assert_eq!((owed(&quire), case.log().as_str()), (0, "Done. a.txt b.txt first a.txt"));
+            assert_eq!(case.git("git status --porcelain"), "");
+            assert!(matches!(quire.undo(case.id).unwrap().git[..], [GitRow::TakenBack(_)]));
+            assert_eq!(
+                (case.log().as_str(), case.git("git status --porcelain").as_str()),
+                ("first a.txt", "")
+            );
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_looked_at_keeps_nobody_from_anything() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        die(&quire, case.id, "written");
+        let dir = quire.home().join(DIR);
+        drop(quire);
+        fs::create_dir(dir.join("1-1")).unwrap();
+        fs::write(dir.join("7-0"), "of no task").unwrap();
+        fs::rename(dir.join("1-0"), dir.join("kept")).unwrap();
+        fs::create_dir(dir.join("1-0")).unwrap();
+        let quire = open(case.temp.path());
+        let mut told: Vec<_> = quire.paid().iter().flat_map(|p| &p.rows).collect();
+        told.retain(|row| matches!(row, GitRow::Missing { task: 1, .. }));
+        assert_eq!(told.len(), 2, "{:?}", quire.paid());
+        assert!(!dir.join("7-0").exists());
+        fs::remove_dir(dir.join("1-0")).unwrap();
+        fs::rename(dir.join("kept"), dir.join("1-0")).unwrap();
+        let quire = open(case.temp.path());
+        let rows: Vec<_> = quire.paid().iter().flat_map(|p| &p.rows).collect();
+        assert!(
+            rows.iter().any(|row| matches!(row, GitRow::Committed { .. })),
+            "the others are paid: {rows:?}"
+        );
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_accept_wrote_is_in_the_commit_of_the_rest() {
+    // What the person did meanwhile to what was accepted first; what is committed.
+    for (meanwhile, expected) in [("true", "a.txt\nb.txt"), ("echo mine > a.txt", "b.txt")] {
+        let (case, quire) = Case::ready().await;
+        tokio::task::block_in_place(|| {
+            let first = Choice { paths: vec!["a.txt".into()], ..Choice::default() };
+            quire.accept(case.id, &first).unwrap();
+            let names = "git show --format= --name-only HEAD";
+            let rest = match meanwhile {
+                "true" => choice(),
+                _ => Choice { paths: vec!["b.txt".into()], ..choice() },
+            };
+            case.git(meanwhile);
+            let git = quire.accept(case.id, &rest).unwrap().git;
+            assert!(matches!(git[..], [GitRow::Committed { .. }]), "{git:?}");
+            assert_eq!(case.git(names), expected, "{meanwhile}");
         });
     }
 }
