@@ -93,9 +93,7 @@ fn attempts_by_different_models_share_one_budget() {
         _ => say("Done."),
     });
     let priced = |name: &str| {
-        format!(
-            "[providers.lab.models.{name}]\noutput_tokens = 100\nprice = {{ input = 10, output = 100 }}\n"
-        )
+        format!("[providers.lab.models.{name}]\noutput_tokens = 20\nprice = {{ input = 0, output = 1000 }}\n")
     };
     stage.configure(&model, Wire::Chat, &(priced("first-model") + &priced("second-model")));
     stage.file("a.txt", "a\n");
@@ -112,12 +110,15 @@ fn attempts_by_different_models_share_one_budget() {
         assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), content);
         stage.quire(&["undo", id]).exits(0);
     }
-    // Each request may come to some fifteen cents, and what both spent is a fifth of a cent each time.
+    // Each request may come to two cents and comes to one, and each attempt is two of them.
     let spent = |id: &str| stage.json(&["review", id])["review"]["cost_usd"].as_f64().unwrap();
-    assert_eq!((spent("1"), spent("2")), (0.004, 0.004));
+    assert_eq!((spent("1"), spent("2")), (0.02, 0.02));
     assert!(stage.quire(&["log", "2"]).exits(0).out.contains("one budget for all"));
-    // Of a budget that holds one first request and not two, one attempt has its request, and the other waits for what is left.
-    let tight = ["--budget", "0.20", "again, for less"];
-    stage.quire(&[&["run"][..], &both, &tight].concat()).exits(0);
-    assert!(spent("3") + spent("4") <= 0.20);
+    // Three cents are enough for one alone. For both together they are two requests, however they share them.
+    let day = || stage.json(&["ls"])["day_cost_usd"].clone();
+    stage.quire(&["run", "-m", "lab/first-model", "--budget", "0.03", "alone"]).exits(0);
+    assert_eq!(day(), 0.06);
+    let tight = ["--budget", "0.03", "again, for less"];
+    stage.quire(&[&["run"][..], &both, &tight].concat());
+    assert_eq!(day(), 0.08);
 }
