@@ -42,7 +42,7 @@ pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
 pub use standing::Phase;
 pub(crate) use standing::{CallState, OpenReply, Stage};
-pub use suggest::{Shown, Suggestion, mixed, suggested};
+pub use suggest::{SHOWN_MAX, Shown, Suggestion, mixed, own_words, suggested};
 pub use version::{Attempt, PlanStep, Sealed, Serving, Version};
 
 use crate::bytes::Hash;

@@ -19,7 +19,7 @@ mod summary;
 pub use ask::{AgentQuestion, agent_questions, assumed, assumed_text, needed_text};
 pub use claims::{Brief, ClaimRow};
 pub use compare::{AttemptRow, FileRow, differing, letter, together};
-pub use cost::{Cost, unpriced_text};
+pub use cost::{Cost, budget_to_add, unpriced_text};
 pub use drift::{DriftRow, Fit};
 pub use looked::LookRow;
 pub use notes::{Contents, LedTo, NoteRow, Standing};

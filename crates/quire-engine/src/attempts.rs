@@ -7,7 +7,7 @@ use crate::settings::{Resolved, Surroundings};
 use crate::work::load_snapshot;
 use quire_core::charter::Model;
 use quire_core::message::{Attachment, Fault};
-use quire_core::task::{Attempt, Shown, Suggestion, mixed, suggested};
+use quire_core::task::{Attempt, SHOWN_MAX, Shown, Suggestion, mixed, suggested};
 use quire_core::view::{AttemptRow, FileChange, FileRow, Mark, Summary, differing, letter};
 use quire_core::{Event, Hash, Phase, Task};
 use serde::Serialize;
@@ -177,6 +177,7 @@ impl Quire {
             });
         }
         shown.sort_by_key(|shown| Hash::of(shown.diff.as_bytes()).0);
+        shown.truncate(SHOWN_MAX);
         // What was discarded pays for nothing more.
         let left = compared.attempts.iter().find(|row| row.mark != Mark::Discarded);
         let payer = left.unwrap_or(&compared.attempts[0]).task;

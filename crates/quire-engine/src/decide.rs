@@ -17,7 +17,7 @@ use quire_core::charter::CheckSpec;
 use quire_core::event::{Part, Proof};
 use quire_core::task::{AcceptState, Version};
 use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Node, RelPath, Snapshot, Task, diff};
+use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot, Task, diff};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -317,6 +317,10 @@ impl Quire {
         let Some(number) = task.last_accept() else {
             return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
         };
+        if task.phase == Phase::Discarded {
+            let why = "was discarded, so what is in your folder of it stays there";
+            return Err(EngineError::Not { task: id, why });
+        }
         if !task.is_at_rest() {
             return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
         }

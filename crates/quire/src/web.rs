@@ -74,6 +74,8 @@ pub struct Page {
     said: Mutex<HashMap<u64, String>>,
     streams: live::Streams,
     probe: Mutex<settings::Probe>,
+    /// Held from when a new folder is named until a task has it.
+    naming: tokio::sync::Mutex<()>,
 }
 
 impl Page {
@@ -152,6 +154,7 @@ fn serve(quire: &Arc<Quire>, wanted: Option<u16>, before: Option<u16>) -> io::Re
         said: Mutex::default(),
         streams: live::Streams::default(),
         probe: Mutex::default(),
+        naming: tokio::sync::Mutex::default(),
     });
     if before != Some(port) {
         std::fs::write(port_file(quire.home()), port.to_string())?;

@@ -133,6 +133,11 @@ impl Task {
         self.checkpoints.origin.map(|(from, step, _)| (from, step))
     }
 
+    /// What it began in is no task of this place.
+    pub(super) fn begins_nowhere(&mut self) {
+        self.checkpoints.origin = None;
+    }
+
     /// Returns the task whose conversation this one's begins as: the first that it began in, or itself.
     pub fn first(&self) -> u64 {
         self.checkpoints.origin.map_or(self.id, |(_, _, first)| first)

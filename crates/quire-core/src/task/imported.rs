@@ -22,6 +22,9 @@ impl Task {
     pub(super) fn become_record(&mut self, number: u64) {
         self.lose_what_was_begun();
         self.imported = Some(number);
+        // By the numbers of that place it would stand beside a task of this one.
+        self.attempt = None;
+        self.begins_nowhere();
         if self.phase == Phase::Working {
             self.phase = Phase::Waiting(Why::Trouble(Trouble::Other, "It went on elsewhere.".to_owned()));
         }

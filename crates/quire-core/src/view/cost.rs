@@ -76,6 +76,18 @@ pub fn unpriced_text(task: &Task) -> Option<String> {
     ))
 }
 
+/// Returns what a budget that is used up lacks for the next request, in half dollars.
+pub fn budget_to_add(why: &Why, task: &Task) -> Usd {
+    let needs = task.worst().cost.unwrap_or_default();
+    let lacks = match why {
+        // What the others spent, who may have been allowed more, is to be made up for too.
+        Why::Shared { spent } => spent.plus(needs).minus(task.charter.limits.task_usd.unwrap_or_default()),
+        _ => needs,
+    };
+    let half = 500_000_000_000;
+    Usd(lacks.0.div_ceil(half).max(1).saturating_mul(half))
+}
+
 /// Returns what is told where a budget is used up: what happened, and what to do.
 pub(super) fn used_up(why: &Why, task: &Task) -> (String, String) {
     let (id, limits, spending) = (task.id, task.charter.limits, task.spending());
@@ -87,9 +99,7 @@ pub(super) fn used_up(why: &Why, task: &Task) -> (String, String) {
     };
     match why {
         Why::Money | Why::Shared { .. } => {
-            let half = 500_000_000_000;
-            let add = Usd(needs.0.div_ceil(half).max(1).saturating_mul(half));
-            let add = add.to_string().replace('$', "+");
+            let add = budget_to_add(why, task).to_string().replace('$', "+");
             let most = limits.task_usd.unwrap_or_default();
             let what = match why {
                 Why::Shared { spent } => format!(

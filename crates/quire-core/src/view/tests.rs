@@ -707,6 +707,9 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
     assert_eq!(told.what, what);
     assert!(told.next.starts_with("Add to it: quire resume 3 --budget +0.50."), "{}", told.next);
     assert_eq!((mark(&paused), state(&paused).as_str()), (Mark::Paused, "needs you: $0.04 used up"));
+    // Of a budget for all together, whatever another one spent above it is lacking too.
+    let shared = why_text(&Why::Shared { spent: Usd::parse("1.20").unwrap() }, &paused);
+    assert!(shared.next.starts_with("Add to it: quire resume 3 --budget +1.50."), "{}", shared.next);
     let day = why_text(&Why::Day { spent: Usd::parse("9.99").unwrap() }, &paused);
     assert!(
         day.what.starts_with("All tasks together may cost $10.00 in 24 hours and have cost $9.99;"),

@@ -101,6 +101,10 @@ pub fn new_folder(
         FolderError::Missing(_) => Ok(home),
         other => Err(other),
     })?;
+    let own = crate::quire::home(here).ok().and_then(|own| fs::canonicalize(own).ok());
+    if own.is_some_and(|own| home.starts_with(own)) {
+        return Err(FolderError::Own(home));
+    }
     let plain = |c: char| if c.is_alphanumeric() || "-_,".contains(c) { c } else { ' ' };
     let name: String = words.trim().lines().next().unwrap_or_default().chars().map(plain).collect();
     let name: String =
@@ -156,6 +160,10 @@ mod tests {
         assert!(!top.join("Quire").exists(), "nothing is made");
         fs::create_dir_all(top.join("Quire/New")).unwrap();
         assert_eq!(new_folder(&here, "", &|_| false).unwrap(), top.join("Quire/New 2"));
+        // Where quire's own data lies no task can work.
+        let mut here = here;
+        here.env.insert("QUIRE_HOME".to_owned(), top.join("Quire").display().to_string());
+        assert!(matches!(new_folder(&here, "", &|_| false), Err(FolderError::Own(_))));
     }
 
     #[test]

@@ -64,6 +64,23 @@ pub(super) fn shared_with(
     Ok(Spent { spent: usd(spent).minus(was.0).plus(is.0), held: usd(held).minus(was.1).plus(is.1) })
 }
 
+/// Returns what tasks that share the budget of `first` hold for requests of some hours ago, longer than any is answered in.
+pub(super) fn old_holds(
+    database: &Database,
+    conn: &Connection,
+    first: u64,
+    now_ms: u64,
+) -> Result<Vec<(i64, Usd)>, DatabaseError> {
+    let sql = "SELECT task, held FROM spending
+               WHERE held > 0 AND hour < ? AND task IN (SELECT task FROM sharing WHERE first = ?)";
+    let since = (now_ms / HOUR_MS).saturating_sub(1) as i64;
+    let holds = conn.prepare_cached(sql).and_then(|mut holds| {
+        let rows = holds.query_map([since, first as i64], |row| Ok((row.get(0)?, usd(row.get(1)?))))?;
+        rows.collect()
+    });
+    database.by(holds)
+}
+
 /// Writes that a task shares a budget, if it does.
 pub(super) fn share(
     database: &Database,
@@ -159,6 +176,26 @@ mod tests {
                     "hour {hour}, minute {minute}"
                 );
             }
+        }
+    }
+
+    /// Each row: the hour of the clock, and the tasks of which what they hold since hour 1,000 is old.
+    #[test]
+    fn what_is_held_for_hours_is_told_apart_for_those_who_share() {
+        let home = tempfile::tempdir().unwrap();
+        let database = Database::open(home.path()).unwrap();
+        let conn = database.connect().unwrap();
+        for (task, held, first) in [(1, 5, 1), (2, 0, 1), (3, 7, 3)] {
+            let sql = format!(
+                "INSERT INTO task (id, opened_ms) VALUES ({task}, 0);
+                 INSERT INTO spending (task, hour, spent, held) VALUES ({task}, 1000, 1, {held});
+                 INSERT INTO sharing (task, first) VALUES ({task}, {first})"
+            );
+            conn.execute_batch(&sql).unwrap();
+        }
+        let rows = [(1_000, vec![]), (1_001, vec![]), (1_002, vec![(1, Usd(5))])];
+        for (hour, expected) in rows {
+            assert_eq!(old_holds(&database, &conn, 1, hour * HOUR_MS).unwrap(), expected, "{hour}");
         }
     }
 }

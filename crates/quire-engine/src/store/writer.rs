@@ -248,7 +248,13 @@ impl Work<'_> {
         }
         let limit = task.charter.limits.task_usd.filter(|_| task.imported_from().is_none());
         if let (Some(needs), Some(limit), Some(first)) = (reserved, limit, task.shares_budget()) {
-            let all = spending::shared_with(self.database, self.tx, first, before.as_deref(), &task)?;
+            let mut all = spending::shared_with(self.database, self.tx, first, before.as_deref(), &task)?;
+            for (other, held) in spending::old_holds(self.database, self.tx, first, self.at_ms)? {
+                // A suggestion whose asker was stopped holds nothing from the others; it counts when its task goes on.
+                if other != id && self.task(other as u64)?.1.phase != Phase::Working {
+                    all.held = all.held.minus(held);
+                }
+            }
             if needs > Usd::ZERO && all.spent.plus(all.held) > limit {
                 let held = all.held.minus(needs);
                 return Err(AppendError::Shared { spent: all.spent, held, needs, limit });

@@ -5,7 +5,7 @@ use crate::error::{Exit, Failure};
 use crate::terminal::{Look, clean, print, took};
 use quire_core::charter::CheckSpec;
 use quire_core::event::Proof;
-use quire_core::task::Version;
+use quire_core::task::{Version, own_words};
 use quire_core::view::{CheckRow, Review};
 use quire_core::{Hash, Task};
 use quire_engine::blob::BlobError;
@@ -68,7 +68,7 @@ fn summary(review: &Review, task: &Task, look: &Look) -> String {
     format!(
         "{}\n\nAsked for: {}\n",
         super::review::text(review, &task.charter.folders, look),
-        clean(&task.words.join("\n\n"))
+        clean(&task.words.iter().map(|words| own_words(words)).collect::<Vec<_>>().join("\n\n"))
     )
 }
 

@@ -72,9 +72,12 @@ pub async fn start(State(page): State<Arc<Page>>, Extension(fields): Extension<F
 async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     let words = words(fields)?;
     let here = page.here();
+    // A name is taken once a task has it: two that begin at once would be given the same.
+    let mut naming = None;
     let (folder, new_folder) = match (fields.filled("path"), fields.filled("folder")) {
         (Some(path), _) => (PathBuf::from(path), false),
         (None, Some("new")) => {
+            naming = Some(page.naming.lock().await);
             let tasks = page.blocking(|page| Ok(page.quire.summaries()?)).await?;
             let taken = |folder: &std::path::Path| tasks.iter().any(|task| task.folders[0] == folder);
             (settings::new_folder(&here, &words, &taken)?, true)
@@ -128,6 +131,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
         let opened =
             page.blocking(move |page| Ok(page.quire.open_attempts(&resolved, &models, &words, &files)?));
         let ids = opened.await?;
+        drop(naming);
         for id in &ids {
             let id = *id;
             let task = page.blocking(move |page| Ok(page.quire.task(id)?)).await?;
@@ -136,6 +140,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
         return Ok(side_by_side(ids[0]));
     }
     let task = page.quire.begin(&resolved, &words, files, &keys, &here).await;
+    drop(naming);
     let task = match task {
         Ok(task) => task,
         // It is kept, and its page says what it waits for.
@@ -170,7 +175,7 @@ async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> R
         "discard" => discard(page, id).await,
         "suggest" => return then(suggest(page, id).await, &side_by_side(id)),
         "mix" => return then(mix(page, id, &fields).await, &side_by_side(id)),
-        "discard-attempts" => discard_attempts(page, id).await,
+        "discard-attempts" => discard_attempts(page, id, &fields).await,
         _ => return nowhere().await,
     };
     then(done, &of(id))
@@ -368,17 +373,30 @@ async fn mix(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
     Ok(side_by_side(id))
 }
 
-/// Discards what was not accepted of a task's attempts.
-async fn discard_attempts(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
+/// Discards those of a task's attempts that the form shows, and of which nothing is in the folder. One that is refused keeps none
+/// of the others.
+async fn discard_attempts(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let shown: BTreeSet<u64> = fields.all("task").filter_map(|task| task.parse().ok()).collect();
+    if shown.is_empty() {
+        let what = "This form does not say which attempts it shows.";
+        return Err(Failure::new(Exit::WrongUse, what, NOTHING, "Load the page anew."));
+    }
     let all = page.blocking(move |page| {
         let all = page.quire.beside(&page.quire.task(id)?)?;
-        let left = all.into_iter().filter(|task| !matches!(task.phase, Phase::Discarded | Phase::Accepted));
+        let left = all.into_iter().filter(|task| {
+            shown.contains(&task.id) && task.phase != Phase::Discarded && task.last_accept().is_none()
+        });
         Ok(left.map(|task| task.id).collect::<Vec<u64>>())
     });
+    let mut refused = vec![];
     for task in all.await? {
-        discard(page, task).await?;
+        if let Err(failure) = discard(page, task).await {
+            refused.push(failure);
+        }
     }
-    Ok("/".to_owned())
+    let Some(first) = refused.first().cloned() else { return Ok("/".to_owned()) };
+    let what = refused.iter().map(|failure| failure.what.as_str()).collect::<Vec<_>>().join(" ");
+    Err(Failure { what, safe: "The others are discarded.".to_owned(), ..first })
 }
 
 async fn discard(page: &Arc<Page>, id: u64) -> Result<String, Failure> {

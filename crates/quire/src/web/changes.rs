@@ -24,8 +24,8 @@ const FIRST_OF_FILE: usize = 2 * CHUNK;
 const FIRST_OF_ALL: usize = 1000;
 /// A file with more changed lines is closed at first.
 const CLOSED_ABOVE: usize = 2000;
-/// Reviews that are kept for the chunks to come.
-const KEPT: usize = 8;
+/// Reviews that are kept for the chunks to come: more than the attempts that a page compares.
+const KEPT: usize = 32;
 
 /// A path as the script reads it back: nothing in it can hide in the page.
 fn address(path: &RelPath) -> String {

@@ -62,8 +62,11 @@ pub async fn compare(
             compared.attempts.iter().enumerate().filter(|(_, row)| row.mark != Mark::Discarded)
         {
             let task = page.quire.task(row.task)?;
-            // What was cleared away cannot be reviewed any more.
-            let review = if row.version.is_some() { page.review(row.task, None).ok() } else { None };
+            // What was cleared away cannot be reviewed any more, and what is at work is not yet: each of its events would make another.
+            let review = match row.version {
+                Some(_) if row.mark != Mark::Working => page.review(row.task, None).ok(),
+                _ => None,
+            };
             left.push(One { letter: letter(place), row: row.clone(), task, review });
         }
         // One that is left alone is a task like any other.
@@ -88,7 +91,12 @@ pub async fn compare(
 fn side_by_side(page: &Page, frame: &Frame, compared: &Comparison, left: &[One]) -> Result<Markup, Failure> {
     let at = format!("/tasks/{}", left[0].row.task);
     let ready: Vec<&One> = left.iter().filter(|one| one.review.is_some()).collect();
-    let taken = left.iter().find(|one| one.task.phase == Phase::Accepted);
+    let in_folder = |one: &&One| one.task.last_accept().is_some();
+    let taken = left.iter().find(in_folder);
+    // Those that are shown are discarded, and none that came since.
+    let others: Vec<String> =
+        left.iter().filter(|one| !in_folder(one)).map(|one| one.row.task.to_string()).collect();
+    let fields: Vec<(&str, &str)> = others.iter().map(|task| ("task", task.as_str())).collect();
     let suggestion = left.iter().find_map(|one| one.task.suggestion.as_ref());
     let lead = suggestion.and_then(|suggestion| suggestion.task);
     let mut columns = vec![];
@@ -120,14 +128,23 @@ fn side_by_side(page: &Page, frame: &Frame, compared: &Comparison, left: &[One])
         div.accept role="region" aria-label="Decision" id="bar" data-part { div {
             p {
                 @match taken {
-                    Some(one) => { b { (if one.task.is_part() { "A part of attempt " } else { "Attempt " }) (one.letter) " is in your folder." } span { "The others are kept until you discard them." } },
+                    Some(one) => { b { (lies(&one.task)) (one.letter) " is in your folder." } span { "The others are kept until you discard them." } },
                     None => { b { "Your folder has not changed." } span { "Review one to accept it. The others are kept until you discard them." } },
                 }
             }
-            (frame.button(&format!("{at}/discard-attempts"), "ghost big", &html! { (if taken.is_some() { "Discard the others" } else { "Discard all" }) }, &[]))
+            @if !fields.is_empty() { (frame.button(&format!("{at}/discard-attempts"), "ghost big", &html! { (if taken.is_some() { "Discard the others" } else { "Discard all" }) }, &fields)) }
             @if ready.len() > 1 { a.btn.pen.big href="#mix" { "Mix attempts " kbd { "m" } } }
         } }
     })
+}
+
+/// Returns how much of an attempt is in the folder, before its letter.
+fn lies(task: &Task) -> &'static str {
+    match task.phase {
+        Phase::Accepted if !task.is_part() => "Attempt ",
+        Phase::Accepted => "A part of attempt ",
+        _ => "An earlier version of attempt ",
+    }
 }
 
 fn head(task: &Task) -> Markup {
@@ -162,11 +179,10 @@ fn column(page: &Page, one: &One, leads: bool) -> Result<Markup, Failure> {
     let name = format!("a-{}", one.letter);
     let model = one.task.charter.model.as_ref().map_or_else(|| "No model".to_owned(), |model| model.title());
     let key = one.letter.to_lowercase();
-    let reviewed = one.review.as_deref().filter(|_| one.row.mark != Mark::Working);
     Ok(html! {
         article.att.sheet.lead[leads] id=(format!("att-{}", one.row.task)) data-part aria-labelledby=(name) {
             header { span.letter { (one.letter) } h2 id=(name) { span.vh { "Attempt " (one.letter) ", " } (clean(&model)) } span.end { (icons::mark(one.row.mark)) } }
-            @match reviewed {
+            @match one.review.as_deref() {
                 Some(review) => (made(page, one, review)),
                 None => (doing(page, one)?),
             }

@@ -231,7 +231,7 @@ given?.addEventListener('change', () => {
 })
 if (given) for (const kind of ['paste', 'drop', 'dragover']) given.form.addEventListener(kind, event => {
   const more = event.clipboardData ?? event.dataTransfer
-  if (![...more.types].includes('Files')) return
+  if (![...more.types].includes('Files') || kind === 'paste' && more.types.includes('text/plain')) return
   event.preventDefault()
   if (kind === 'dragover') return
   const whole = new DataTransfer()

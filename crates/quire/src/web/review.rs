@@ -11,6 +11,7 @@ use crate::web::{Page, changes, icons, lock, notes, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
+use quire_core::task::own_words;
 use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, reviewed_text, sentence};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,6 +81,9 @@ pub fn main(
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(&stands)) } }
                     }
                     (drifted(frame, &drift, &review))
+                    @if let Some(why) = &since.refused {
+                        section.sec.sheet.told { (icons::sign("flag")) p { (clean(why)) " Here is all that the task changed." } }
+                    }
                     (since.told(task, &review))
                     section.sec id="summary" aria-labelledby="summary-t" {
                         h2.vh id="summary-t" { (first) }
@@ -118,6 +122,8 @@ struct Since {
     last: Option<Arc<Review>>,
     /// What the address asks for.
     shown: Option<Arc<Review>>,
+    /// Why that is not shown.
+    refused: Option<String>,
     split: bool,
     /// A version of a task at work is looked at.
     version: bool,
@@ -126,11 +132,21 @@ struct Since {
 impl Since {
     fn of(page: &Page, review: &Review, asked: &HashMap<String, String>) -> Since {
         let earlier = |version: &u32| (1..review.version).contains(version);
-        // A record that came from elsewhere has no files of its earlier versions.
-        let of = |version| page.review(review.task, Some(version)).ok();
+        let of = |version| page.review(review.task, Some(version));
+        let shown = asked.get("since").map(|text| match changes::since(asked).filter(earlier) {
+            Some(version) => of(version).map_err(|failure| failure.what),
+            None => Err(format!("There is no earlier version {text}.")),
+        });
+        let (shown, refused) = match shown {
+            Some(Ok(shown)) => (Some(shown), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, None),
+        };
         Since {
-            shown: changes::since(asked).filter(earlier).and_then(of),
-            last: Some(review.version - 1).filter(earlier).and_then(of),
+            shown,
+            refused,
+            // A record that came from elsewhere has no files of its earlier versions.
+            last: Some(review.version - 1).filter(earlier).and_then(|version| of(version).ok()),
             split: asked.contains_key("split"),
             version: asked.contains_key("version"),
         }
@@ -156,7 +172,7 @@ impl Since {
                 (icons::sign("lines"))
                 div {
                     h2 id="since-t" { "Since version " (before) }
-                    @if let Some(words) = task.words.last().filter(|_| notes.is_empty()) { blockquote { (prose(words)) } }
+                    @if let Some(words) = task.words.last().filter(|_| notes.is_empty()) { blockquote { (prose(own_words(words))) } }
                     @if !notes.is_empty() { ul.marks { @for note in notes { li { (notes::row(note, &html! {})) } } } }
                     p.acts {
                         span { (clean(&last.extent())) }

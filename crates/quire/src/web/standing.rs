@@ -12,6 +12,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use quire_core::event::Why;
+use quire_core::task::own_words;
 use quire_core::view;
 use quire_core::{Phase, Task};
 use std::collections::HashMap;
@@ -43,7 +44,7 @@ pub async fn task(
 /// Returns the head of a task's page.
 pub fn head(task: &Task, facts: &Markup) -> Markup {
     let folders = task.charter.folders.iter().map(|folder| view::short_folder(folder, home().as_deref()));
-    let words = task.words.last().map_or("", |words| words.trim());
+    let words = task.words.last().map_or("", |words| own_words(words).trim());
     html! {
         div.rev-head {
             nav.crumb aria-label="Breadcrumb" {
@@ -56,7 +57,7 @@ pub fn head(task: &Task, facts: &Markup) -> Markup {
             @if task.words.len() > 1 || words != task.title() || !task.attached().is_empty() {
                 details.asked {
                     summary { "What was asked" }
-                    @for words in &task.words { blockquote.prose { (crate::web::text::prose(words)) } }
+                    @for words in &task.words { blockquote.prose { (crate::web::text::prose(own_words(words))) } }
                     @if !task.attached().is_empty() {
                         p { "Handed over: " (clean(&task.attached().iter().map(|file| format!("{} ({})", file.name, view::size(file.bytes))).collect::<Vec<_>>().join(", "))) }
                         div.shots {
@@ -150,8 +151,10 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                             div.acts {
                                 @match why {
                                     Why::Money | Why::Shared { .. } => {
-                                        @for more in ["0.50", "2.00"] {
-                                            (frame.button(&format!("{at}/resume"), if more == "0.50" { "pri" } else { "" }, &html! { "Add $" (more) }, &[("budget", &format!("+{more}"))]))
+                                        @let least = view::budget_to_add(why, task);
+                                        @for more in [least, least.plus(quire_core::Usd(1_500_000_000_000))] {
+                                            @let text = more.to_string();
+                                            (frame.button(&format!("{at}/resume"), if more == least { "pri" } else { "" }, &html! { "Add " (text) }, &[("budget", &text.replace('$', "+"))]))
                                         }
                                     },
                                     _ if is_models => {

@@ -260,6 +260,16 @@ fn a_task_without_a_folder_gets_a_new_one_when_something_is_accepted() {
     // Another one with the same words does not get the same folder; what the person puts there meanwhile stays.
     assert_eq!(browser.post("/tasks", &[("words", "make me a page"), ("folder", "new")]).status, 303);
     assert!(browser.get("/tasks/2").body.contains("Quire/make me a page 2"));
+    // Nor do those that are begun at once.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| browser.post("/tasks", &[("words", "at once"), ("folder", "new")]));
+        }
+    });
+    let tasks = stage.json(&["ls"])["tasks"].as_array().unwrap().clone();
+    let folders: std::collections::BTreeSet<String> =
+        tasks.iter().map(|task| task["folder"].to_string()).collect();
+    assert_eq!((tasks.len(), folders.len()), (6, 6), "{tasks:?}");
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("b.txt"), "mine\n").unwrap();
     let clash = browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "0"), ("file", "1")]);
@@ -438,6 +448,8 @@ fn files_are_handed_over_without_a_script_to_several_attempts() {
     let mixed = browser.post("/tasks/1/mix", &[("from", "2"), ("words", "as it is")]);
     assert_eq!(mixed.header("location").as_deref(), Some("/tasks/1/compare"), "{mixed:?}");
     until(&browser, "/tasks/1/compare", "Review C");
+    let asked = browser.get("/tasks/3").body;
+    assert!(asked.contains("as it is") && !asked.contains("Your files are those of attempt"), "{asked}");
     for (form, status) in [
         (&[("words", "x")][..], 400),
         (&[("from", "2")][..], 400),
@@ -450,4 +462,48 @@ fn files_are_handed_over_without_a_script_to_several_attempts() {
     }
     let left = browser.get("/tasks/1/compare");
     assert_eq!((left.status, left.header("location").as_deref()), (303, Some("/tasks/2")), "{left:?}");
+}
+
+/// What was accepted of an attempt is in the folder while that is revised: the page says so, and it is not discarded with the
+/// others, nor are those that the page has not shown.
+#[test]
+fn an_attempt_that_is_in_the_folder_is_not_discarded_with_the_others() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match (asked.answered, asked.words.len()) {
+        (0, _) => shell("echo new > a.txt; echo b > b.txt"),
+        (1, 2..) => shell("echo newer > a.txt"),
+        _ => say("Done."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", "old\n");
+    let browser = Browser::open(&stage);
+    let folder = stage.folder.to_str().unwrap();
+    let fields = [("words", "change it"), ("folder", folder), ("attempts", "3")];
+    assert_eq!(browser.post("/tasks", &fields).status, 303);
+    for letter in ["A", "B", "C"] {
+        until(&browser, "/tasks/1/compare", &format!("Review {letter}"));
+    }
+    assert!(browser.get("/tasks/1/compare").body.contains("Your folder has not changed."));
+    stage.quire(&["accept", "1"]).exits(0);
+    assert!(browser.get("/tasks/1/compare").body.contains("Attempt A is in your folder."));
+    stage.quire(&["revise", "1", "newer"]).exits(0);
+    let revised = until(&browser, "/tasks/1/compare", "An earlier version of attempt A is in your folder.");
+    assert!(revised.body.contains("Discard the others"), "{}", revised.body);
+    assert_eq!(revised.body.matches(r#"name="task""#).count(), 2, "{}", revised.body);
+    assert_eq!(browser.post("/tasks/1/discard-attempts", &[]).status, 400);
+    let discarded = browser.post("/tasks/1/discard-attempts", &[("task", "1"), ("task", "2")]);
+    assert_eq!(discarded.status, 303, "{}", discarded.body);
+    assert_eq!([1, 2, 3].map(|id| stage.state(id)), ["ready", "discarded", "ready"]);
+    let none = browser.get("/tasks/1?since=7").body;
+    assert!(none.contains("There is no earlier version 7."), "{none}");
+    assert!(!browser.get("/tasks/1?since=1").body.contains("There is no earlier version"));
+    // Of one that is discarded itself it is told why nothing is taken back.
+    assert_eq!(browser.post("/tasks/1/discard", &[]).status, 303);
+    let undo = browser.post("/tasks/1/undo", &[]);
+    assert!(
+        undo.body.contains("was discarded, so what is in your folder of it stays there"),
+        "{}",
+        undo.body
+    );
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "new\n");
 }

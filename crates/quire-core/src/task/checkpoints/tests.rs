@@ -223,6 +223,26 @@ fn a_task_begins_in_another_with_its_conversation_and_none_of_its_bills() {
     assert_eq!(fork.borrows().into_iter().collect::<Vec<_>>(), [1]);
     assert_eq!((fork.origin(), fork.spending().tokens, fork.worked_ms), (Some((1, 5)), 0, 0));
     assert_eq!(fork.prompt().cache_key, life.task.prompt().cache_key, "providers still have the beginning");
+    // What it stood beside where it was done has numbers of that place.
+    let mut record = fork.clone();
+    record.push(Event::Attempt { first: 1, number: 1, of: 2, shared: true }, 0).unwrap();
+    record.push(Event::Imported { task: 4 }, 0).unwrap();
+    assert_eq!((record.attempt, record.origin(), record.first()), (None, None, 9));
     let fork = Life { task: fork, log: vec![] };
     assert!(fork.told().contains("reply 5") && fork.told().contains("make it blue"), "{}", fork.told());
+}
+
+#[test]
+fn a_suggestion_that_never_ended_is_lost_to_the_next_one() {
+    let mut task = lived().task;
+    task.push(Event::Rewound { step: 5 }, 0).unwrap();
+    let guessed = task.spending().guessed;
+    let worst = crate::money::Worst { input: 100, ..Default::default() };
+    for _ in 0..2 {
+        task.push(Event::Suggesting { worst }, 0).unwrap();
+    }
+    assert_eq!(task.spending().guessed, guessed + 1);
+    let usage = Usage { input: 10, ..Usage::default() };
+    task.push(Event::Suggested { shown: vec![1], text: "none".into(), usage }, 0).unwrap();
+    assert!(!task.spending().is_open() && task.suggestion.is_some());
 }
