@@ -273,3 +273,33 @@ async fn what_an_earlier_accept_wrote_is_in_the_commit_of_the_rest() {
         });
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_written_down_where_it_is_found_though_another_process_just_removed_its_name() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        let path = quire.home().join(DIR).join("1-0");
+        fs::create_dir(quire.home().join(DIR)).unwrap();
+        let other = locked(&path, FlockOperation::LockExclusive).unwrap().unwrap();
+        let at = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&other.metadata().unwrap()));
+        let is_waited_for = || {
+            let locks = fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|lock| lock.contains("->") && lock.contains(&at))
+        };
+        std::thread::scope(|scope| {
+            let ours = scope.spawn(|| {
+                let proposal = quire.propose(case.id, &choice()).unwrap();
+                let built = proposal.built(&[]);
+                let debt = quire.owe(&proposal, 0, Some(&built)).unwrap().unwrap();
+                assert!(is_at(&debt.file, &path).unwrap());
+                assert_eq!(serde_json::from_slice::<Debt>(&fs::read(&path).unwrap()).unwrap().built, built);
+            });
+            while !is_waited_for() && !ours.is_finished() {
+                std::thread::yield_now();
+            }
+            fs::remove_file(&path).unwrap();
+            drop(other);
+            ours.join().unwrap();
+        });
+    });
+}
