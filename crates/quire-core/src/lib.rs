@@ -21,6 +21,8 @@ pub mod sealed;
 pub mod secret;
 pub mod table;
 pub mod task;
+#[cfg(test)]
+mod testing;
 pub mod view;
 pub mod want;
 pub mod weigh;

@@ -91,39 +91,13 @@ impl Task {
 mod tests {
     use super::*;
     use crate::bytes::Hash;
-    use crate::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
+    use crate::charter::Wire;
     use crate::event::{Conventions, Event, Listing, Logged};
     use crate::message::{Reply, Stop, Usage};
+    use crate::testing::charter;
 
     fn opened() -> Task {
-        let model = Model {
-            provider: "p".into(),
-            name: "m".into(),
-            wire: Wire::Chat,
-            base_url: String::new(),
-            key_env: None,
-            edits: Edits::EditAndWrite,
-            images: false,
-            context_tokens: None,
-            output_tokens: None,
-            price: None,
-        };
-        let charter = Charter {
-            folders: vec!["/f".into()],
-            model: Some(model),
-            fallback_models: vec![],
-            review_model: None,
-            compact_model: None,
-            checks: vec![],
-            limits: Limits::default(),
-            sandbox: Sandbox::default(),
-            env: vec![],
-            hooks: vec![],
-            secrets: vec![],
-            purpose: Purpose::Change,
-            new_folder: false,
-        };
-        let event = Event::Opened { charter: Box::new(charter), words: "go".into() };
+        let event = Event::Opened { charter: Box::new(charter()), words: "go".into() };
         let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event }).unwrap();
         let told = Event::Equipped {
             system: "s".into(),

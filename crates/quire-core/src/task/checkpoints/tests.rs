@@ -1,9 +1,10 @@
 //! What going back restores, and what it may not lose.
 
 use super::*;
-use crate::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
+use crate::charter::Wire;
 use crate::event::{Apart, Conventions, Event, Logged};
 use crate::message::{Call, Outcome, Reply, Stop, ToolSpec, Usage};
+use crate::testing::charter;
 use crate::want::{Want, settle};
 
 /// Step, snapshot, line below the open layer, what the model is told, and what it is not.
@@ -21,34 +22,7 @@ fn hash(step: u32) -> Hash {
 
 impl Life {
     fn begun() -> Life {
-        let model = Model {
-            provider: "p".into(),
-            name: "m".into(),
-            wire: Wire::Chat,
-            base_url: String::new(),
-            key_env: None,
-            edits: Edits::EditAndWrite,
-            images: false,
-            context_tokens: None,
-            output_tokens: None,
-            price: None,
-        };
-        let charter = Charter {
-            folders: vec!["/f".into()],
-            model: Some(model),
-            fallback_models: vec![],
-            review_model: None,
-            compact_model: None,
-            checks: vec![],
-            limits: Limits::default(),
-            sandbox: Sandbox::default(),
-            env: vec![],
-            hooks: vec![],
-            secrets: vec![],
-            purpose: Purpose::Change,
-            new_folder: false,
-        };
-        let opened = Event::Opened { charter: Box::new(charter), words: "go".into() };
+        let opened = Event::Opened { charter: Box::new(charter()), words: "go".into() };
         let first = Logged { seq: 1, at_ms: 0, event: opened };
         let mut life = Life { task: Task::open(1, &first).unwrap(), log: vec![first] };
         let tools = vec![ToolSpec {

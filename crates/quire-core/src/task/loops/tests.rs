@@ -1,10 +1,11 @@
 //! What is a loop and what is none, as tables: the steps of a task, and what comes of each.
 
 use super::*;
-use crate::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
+use crate::charter::Wire;
 use crate::event::{Base, Conventions, Logged, Why};
 use crate::message::{PromptItem, Stop, ToolSpec, Usage};
 use crate::task::Phase;
+use crate::testing::charter;
 use crate::want::{Want, settle};
 
 /// One step: a call, its outcome, and the folder after it, if it may have changed that.
@@ -19,34 +20,7 @@ fn bad(text: &str) -> Outcome {
 }
 
 fn begun() -> Task {
-    let model = Model {
-        provider: "p".into(),
-        name: "m".into(),
-        wire: Wire::Chat,
-        base_url: String::new(),
-        key_env: None,
-        edits: Edits::EditAndWrite,
-        images: false,
-        context_tokens: None,
-        output_tokens: None,
-        price: None,
-    };
-    let charter = Charter {
-        folders: vec!["/f".into()],
-        model: Some(model),
-        fallback_models: vec![],
-        review_model: None,
-        compact_model: None,
-        checks: vec![],
-        limits: Limits::default(),
-        sandbox: Sandbox::default(),
-        env: vec![],
-        hooks: vec![],
-        secrets: vec![],
-        purpose: Purpose::Change,
-        new_folder: false,
-    };
-    let opened = Event::Opened { charter: Box::new(charter), words: "go".into() };
+    let opened = Event::Opened { charter: Box::new(charter()), words: "go".into() };
     let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();
     let tool = |name: &str| ToolSpec {
         name: name.into(),
