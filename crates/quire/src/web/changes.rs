@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex};
 
 /// Lines of a chunk; the style reserves the height of a whole one.
 const CHUNK: usize = 200;
+/// Chunks of a run; the style reserves its height too.
+const RUN: usize = 25;
 /// Lines of one file, and of all, that the first page holds.
 const FIRST_OF_FILE: usize = 2 * CHUNK;
 const FIRST_OF_ALL: usize = 1000;
@@ -178,12 +180,18 @@ fn article(
     (article, first)
 }
 
-/// Returns places for the chunks that are not there yet.
+/// Returns places for the chunks that are not there yet, in runs: what a browser does for each place, it does only for those of the
+/// runs near the window.
 fn rest(file: usize, at: &str, rows: Range<usize>, drawing: Drawing<'_>) -> Markup {
+    const WHOLE: usize = RUN * CHUNK;
     html! {
-        @for begin in rows.clone().step_by(CHUNK) {
-            div.chunk.wait.whole[rows.end - begin >= CHUNK].split[drawing.layout == Layout::Split]
-                id=(place(file, begin)) data-src=(source(at, begin, drawing)) {}
+        @for begin in rows.clone().step_by(WHOLE) {
+            div.run[rows.end - begin >= WHOLE] {
+                @for begin in (begin..rows.end.min(begin + WHOLE)).step_by(CHUNK) {
+                    div.chunk.wait.whole[rows.end - begin >= CHUNK].split[drawing.layout == Layout::Split]
+                        id=(place(file, begin)) data-src=(source(at, begin, drawing)) {}
+                }
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ const slowest = async () => {
   return longest
 }
 const page = watched(await context.newPage(), 'journey')
+// Ten keys a second are fast for a person; what comes faster measures how keys queue.
+const typed = async keys => { for (const key of keys) { await page.keyboard.press(key); await page.waitForTimeout(100) } }
 let interactions = 0
 await page.goto(address)
 await page.waitForURL(origin + '/settings')
@@ -135,7 +137,7 @@ const metrics = Object.fromEntries((await cdp.send('Performance.getMetrics')).me
 measure('JS heap after that', Math.round(metrics.JSHeapUsedSize / 1e5) / 10, 60, 'MB')
 // The same on a processor four times as slow.
 await cdp.send('Emulation.setCPUThrottlingRate', { rate: 4 })
-for (const key of ['x', 'x', 'n', 'm', 'R', 'o', 'u', 'n', 'd', 'Escape', '/', 'v', '7', 'Escape', '?', 'Escape']) await page.keyboard.press(key)
+await typed(['x', 'x', 'n', 'm', 'R', 'o', 'u', 'n', 'd', 'Escape', '/', 'v', '7', 'Escape', '?', 'Escape'])
 measure('Slowest interaction there, four times slower', await slowest(), 200, 'ms', false)
 await cdp.send('Emulation.setCPUThrottlingRate', { rate: 1 })
 await look(page, 'large')
@@ -143,7 +145,7 @@ await look(page, 'large')
 // ---- a change of another process on the screen
 await page.goto(origin + '/')
 await page.locator('#live').getByText('Connected').waitFor()
-for (const key of ['j', 'k', 'j', 'c', 'm', 'o', 'r', 'e', 'Escape', '?', 'Escape']) await page.keyboard.press(key)
+await typed(['j', 'k', 'j', 'c', 'm', 'o', 'r', 'e', 'Escape', '?', 'Escape'])
 await page.locator('label', { hasText: 'Board' }).click()
 await page.locator('label', { hasText: 'List' }).click()
 measure('Slowest interaction, home', await slowest(), 100, 'ms', false)
@@ -169,7 +171,7 @@ await counter.goto(origin + '/', { waitUntil: 'load' })
 await counter.waitForTimeout(400)
 measure('Requests, first load', requests, 4, '')
 measure('Layout shift, home', Math.round(await counter.evaluate(() => window.shift) * 1000) / 1000, 0.02, '')
-measure('First paint, home', Math.round(await counter.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0)), null, 'ms')
+measure('First paint, home', Math.round(await counter.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0)), 200, 'ms', false)
 measure('Server time, home', Math.round(await counter.evaluate(() => { const [n] = performance.getEntriesByType('navigation'); return n.responseStart - n.requestStart })), null, 'ms')
 measure('From Start to the task\'s page', started, null, 'ms')
 await counter.close()
