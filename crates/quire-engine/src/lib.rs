@@ -44,6 +44,7 @@ pub mod raise;
 mod reach;
 mod rewind;
 mod search;
+mod seen;
 mod serve;
 pub mod settings;
 mod shown;

@@ -412,7 +412,16 @@ pub struct FileChange {
     /// The file in the person's folder has other names, which accept leaves with the content that they have.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub linked: bool,
+    /// Names what stands at the path now, whatever stood there before: with any other content, mode or target it is another.
+    #[serde(skip)]
+    pub identity: Hash,
     pub hunks: Vec<Hunk>,
+}
+
+/// Returns what names a path with what stands there now.
+fn identity(entry: &Entry) -> Hash {
+    let named = serde_json::to_vec(&(entry.folder, &entry.path, &entry.now));
+    Hash::of(&named.expect("a change is plain data"))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -515,6 +524,7 @@ impl FileChange {
             interfaces: interfaces::changed(&entry.path, &hunks),
             unseen: unseen(&entry.path, &hunks),
             linked: false,
+            identity: identity(entry),
             hunks,
         }
     }

@@ -9,6 +9,7 @@ use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
 mod alone;
 mod decided;
+mod seen;
 
 const MINUTE: u64 = 60_000;
 

@@ -6,7 +6,7 @@ use crate::cmd::resume;
 use crate::error::{Exit, Failure};
 use crate::web::door::Fields;
 use crate::web::preview::Side;
-use crate::web::{Page, frame, lock, notes, nowhere};
+use crate::web::{Page, changes, frame, lock, notes, nowhere};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -173,6 +173,7 @@ async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> R
         "fit" => fit(page, id).await,
         "unnote" => notes::drop(page, id, &fields).await,
         "discard" => discard(page, id).await,
+        "seen" => return then(changes::see(page, id, &fields).await, &format!("{}#changes", of(id))),
         "suggest" => return then(suggest(page, id).await, &side_by_side(id)),
         "mix" => return then(mix(page, id, &fields).await, &side_by_side(id)),
         "discard-attempts" => discard_attempts(page, id, &fields).await,
@@ -228,9 +229,13 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
         return wrong("This form does not say which version was seen.", "Load the page anew.");
     };
     // Where only some of the changes are on the page, no file has a box.
-    let ticked: BTreeSet<usize> = match fields.filled("all") {
-        Some(_) => (0..review.files.len()).collect(),
-        None => fields.all("file").filter_map(|number| number.parse().ok()).collect(),
+    let numbers =
+        |name| fields.all(name).filter_map(|number| number.parse().ok()).collect::<BTreeSet<usize>>();
+    let ticked: BTreeSet<usize> = match (fields.filled("all"), fields.filled("heads")) {
+        (Some(_), _) => (0..review.files.len()).collect(),
+        // A file with two boxes is taken where both say so.
+        (None, Some(_)) => &numbers("file") & &numbers("head"),
+        (None, None) => numbers("file"),
     };
     let left: BTreeSet<&str> = fields.all("leave").collect();
     let (mut paths, mut hunks, mut all) = (vec![], vec![], true);

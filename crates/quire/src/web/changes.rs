@@ -3,7 +3,7 @@
 
 use crate::error::{Exit, Failure};
 use crate::terminal::clean;
-use crate::web::door::Session;
+use crate::web::door::{Fields, Session};
 use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{self, Drawing, Layout, Row};
 use crate::web::text::marked;
@@ -11,9 +11,9 @@ use crate::web::{Page, lock};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
-use quire_core::RelPath;
 use quire_core::view::{self, Fate, FileChange, Review, Shape, Taken};
-use std::collections::{HashMap, VecDeque};
+use quire_core::{Hash, RelPath};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -134,13 +134,14 @@ fn unread(file: &FileChange, diff: &str) -> Markup {
     }
 }
 
-/// Returns the article of each file, with as many lines as a first page holds.
-pub fn files(review: &Review, folders: usize, drawing: Drawing<'_>) -> Markup {
+/// Returns the article of each file, with as many lines as a first page holds. Those that the person has seen are folded.
+pub fn files(review: &Review, folders: usize, drawing: Drawing<'_>, seen: &BTreeSet<Hash>) -> Markup {
     let mut left = FIRST_OF_ALL;
     let mut articles = vec![];
     for (number, file) in review.files.iter().enumerate() {
         let first = left.min(FIRST_OF_FILE);
-        let (article, shown) = article(review, number, file, folders, (first, drawing));
+        let is_seen = seen.contains(&file.identity);
+        let (article, shown) = article(review, number, file, folders, (first, drawing, is_seen));
         left = left.saturating_sub(shown);
         articles.push(article);
     }
@@ -156,13 +157,16 @@ fn article(
     number: usize,
     file: &FileChange,
     folders: usize,
-    (first, drawing): (usize, Drawing<'_>),
+    (first, drawing, is_seen): (usize, Drawing<'_>, bool),
 ) -> (Markup, usize) {
     let name = name(file, folders);
     let drawing = Drawing { name: &name, noted: Some((review, number)), ..drawing };
     let rows = lines::rows(file, drawing.layout);
-    let closed = file.generated || file.added + file.removed > CLOSED_ABOVE;
-    let first = if closed { 0 } else { rows.len().min(first) };
+    let why_closed = match file.generated {
+        true => Some("Written by a program."),
+        false => (file.added + file.removed > CLOSED_ABOVE).then_some("Many lines changed."),
+    };
+    let first = if why_closed.is_some() { 0 } else { rows.len().min(first) };
     // Whole chunks, so that the others can be counted on from here.
     let first = if first < rows.len() { first / CHUNK * CHUNK } else { first };
     let at = format!("/tasks/{}/files/{number}", review.task);
@@ -173,11 +177,39 @@ fn article(
     };
     let article = html! {
         article.file.sheet id=(format!("f{number}")) data-path=(address(&file.path)) aria-label=(clean(&name)) {
-            header { h3 { code { (marked(&name)) } } span.end { (extent(file)) } }
-            @if closed { details.closed { summary { (if file.generated { "Written by a program. Open" } else { "Many lines changed. Open" }) } (body) } } @else { (body) }
+            header {
+                // The form takes a file where neither its box here nor that of the list is empty, so that both work without scripts.
+                @if drawing.choosable { input type="checkbox" form="accept" name="head" value=(number) checked aria-label=(format!("Take all of {}", clean(&name))); }
+                h3 { code { (marked(&name)) } }
+                span.end {
+                    (extent(file))
+                    button.seen form="see" name=(if is_seen { "unmark" } else { "mark" }) value=(file.identity) role="checkbox" aria-checked=(is_seen) aria-label=(format!("Seen: {}", clean(&name))) { "Seen" }
+                }
+            }
+            details.closed[why_closed.is_some()] open[why_closed.is_none() && !is_seen] { summary { (why_closed.unwrap_or("Seen.")) " Open" } (body) }
         }
     };
     (article, first)
+}
+
+/// Marks a file as seen or as not seen, as the form says; returns where it is looked at.
+pub async fn see(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let named = fields.get("mark").or(fields.get("unmark")).and_then(Hash::parse);
+    let (is_seen, asked) = (fields.get("mark").is_some(), fields.pairs());
+    let marked = page.blocking(move |page| {
+        let review = page.review(id, since(&asked))?;
+        let is_it = |file: &FileChange| Some(file.identity) == named;
+        let Some(number) = review.files.iter().position(is_it) else {
+            let what = "The version has no such file.";
+            return Err(Failure::new(Exit::WrongUse, what, "Nothing was marked.", "Load the review anew."));
+        };
+        page.quire.see(id, review.files[number].identity, is_seen)?;
+        let flags =
+            ["split", "version"].into_iter().filter(|flag| asked.contains_key(*flag)).map(str::to_owned);
+        let flags: Vec<String> = flags.chain(review.since.map(|since| format!("since={since}"))).collect();
+        Ok(format!("/tasks/{id}?{}#f{number}", flags.join("&")))
+    });
+    marked.await
 }
 
 /// Returns places for the chunks that are not there yet, in runs: what a browser does for each place, it does only for those of the

@@ -87,6 +87,11 @@ impl Fields {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the fields as an address has them, of which each says one thing.
+    pub fn pairs(&self) -> HashMap<String, String> {
+        self.0.iter().cloned().collect()
+    }
+
     /// Returns the form once more, as one button, with a field that says yes to what it was refused for.
     pub fn again(&self, action: &str, name: &str, value: &str, label: &str) -> Markup {
         html! {

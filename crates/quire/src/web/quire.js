@@ -252,35 +252,81 @@ if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 const boxes = () => all('input[name=file]')
 const seenAs = `quire left ${$('#accept [name=seen]')?.value}`
 const left = new Map()
-try { for (const [id, file] of JSON.parse(sessionStorage.getItem(seenAs) ?? '[]')) left.set(id, file) } catch { /* storage is off */ }
+const without = new Set()
+try {
+  const kept = JSON.parse(sessionStorage.getItem(seenAs) ?? '{}')
+  for (const [id, file] of kept.left ?? []) left.set(id, file)
+  for (const file of kept.without ?? []) without.add(file)
+} catch { /* storage is off */ }
+const isPart = file => [...left.values()].includes(file)
+const restore = place => all('input[name=leave]', place).forEach(box => { box.checked = left.has(box.value); fade(box) })
 function fade(box) {
-  for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('out', box.checked)
+  for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('no', box.checked)
+}
+// Takes a file whole, or leaves it.
+function take(file, is) {
+  if (is) without.delete(file)
+  else without.add(file)
+  if (is && isPart(file)) {
+    for (const [id, its] of left) if (its === file) left.delete(id)
+    restore($(`#f${file}`))
+  }
 }
 function choose(box) {
+  const file = box?.name === 'leave' ? box.closest('.file')?.id.slice(1) : box?.value
   if (box?.name === 'leave') {
     fade(box)
-    const file = box.closest('.file')?.id.slice(1)
     if (box.checked) left.set(box.value, file)
     else left.delete(box.value)
-    try { sessionStorage.setItem(seenAs, JSON.stringify([...left])) } catch { /* storage is off */ }
-    const of = boxes().find(one => one.value === file)
-    of?.classList.toggle('some', [...left.values()].includes(file))
+  } else if (box?.id === 'all') {
+    const isLess = without.size + left.size > 0
+    boxes().forEach(one => take(one.value, isLess))
+  }
+  // A click on the box of what is taken in part takes all of it.
+  else if (box && !without.has(file) && isPart(file)) take(file, true)
+  else if (box?.checked) without.delete(file)
+  else if (box) without.add(file)
+  try { sessionStorage.setItem(seenAs, JSON.stringify({ left: [...left], without: [...without] })) } catch { /* storage is off */ }
+  show()
+}
+function show() {
+  for (const one of all('input[name=file], input[name=head]')) {
+    one.checked = !without.has(one.value)
+    one.indeterminate = one.checked && isPart(one.value)
   }
   // Where only some of the changes are on the page, no file has a box.
   const whole = +($('#accept [name=all]')?.value ?? 0)
-  const [taken, of] = whole ? [whole, whole] : [boxes().filter(one => one.checked).length, boxes().length]
-  const without = left.size ? `, without ${noun(left.size, 'change')}` : ''
-  if ($('#taking')) $('#taking').textContent = `Taking ${taken} of ${noun(of, 'file')}${without}`
+  const [taken, count] = whole ? [whole, whole] : [boxes().filter(one => one.checked).length, boxes().length]
+  const whichever = $('#all')
+  if (whichever) [whichever.hidden, whichever.checked, whichever.indeterminate] = [false, taken > 0, taken > 0 && (taken < count || left.size > 0)]
+  const but = left.size ? `, without ${noun(left.size, 'change')}` : ''
+  if ($('#taking')) $('#taking').textContent = `Taking ${taken} of ${noun(count, 'file')}${but}`
   $('#accept-count').textContent = noun(taken, 'file')
   $('#accept-button').disabled = taken === 0
-  $('#will').textContent = `Accept writes ${noun(taken, 'file')}${without}. You can undo it.`
+  $('#will').textContent = `Accept writes ${noun(taken, 'file')}${but}. You can undo it.`
 }
-document.addEventListener('change', event => { if (['file', 'leave'].includes(event.target.name)) choose(event.target) })
+document.addEventListener('change', event => { if (['file', 'head', 'leave'].includes(event.target.name) || event.target.id === 'all') choose(event.target) })
 $('#accept')?.addEventListener('formdata', event => {
   event.formData.delete('leave')
   for (const id of left.keys()) event.formData.append('leave', id)
 })
-const restore = place => all('input[name=leave]', place).forEach(box => { box.checked = left.has(box.value); fade(box) })
+
+// ---- what was looked at folds, and stays so
+document.addEventListener('click', async event => {
+  const mark = event.target.closest('.seen')
+  if (!mark) return
+  event.preventDefault()
+  const form = new URLSearchParams(new FormData(mark.form))
+  form.set(mark.name, mark.value)
+  const answer = await fetch(mark.form.action, { method: 'POST', body: form, redirect: 'manual' })
+  if (answer.type !== 'opaqueredirect') return mark.form.requestSubmit(mark)
+  const is = mark.name === 'mark'
+  mark.name = is ? 'unmark' : 'mark'
+  mark.setAttribute('aria-checked', is)
+  const file = mark.closest('.file')
+  $('details', file).open = !is
+  if (file.getBoundingClientRect().top < 112) file.scrollIntoView({ block: 'start' })
+})
 
 // ---- which side is shown
 all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
@@ -289,8 +335,7 @@ all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
 }))
 
 restore(document)
-for (const box of all('input[name=leave]:checked')) choose(box)
-if (left.size && $('#accept [name=all]')) choose()
+if ($('#all') || left.size && $('#accept [name=all]')) show()
 
 // ---- what a page that is shown was kept from is known a moment after it was loaded
 const kept = $('#kept-from')
@@ -337,8 +382,7 @@ $('#found')?.addEventListener('click', event => {
   const place = document.getElementById(event.target.closest('a')?.hash.slice(1) ?? '')
   if (!place) return
   event.preventDefault()
-  const closed = place.closest('details')
-  if (closed) closed.open = true
+  place.closest('details').open = true
   place.scrollIntoView({ block: 'center' })
 })
 
@@ -425,7 +469,7 @@ async function fetchChunk(place) {
 all('.chunk:not(.wait)').forEach(paint)
 there.push(...all('.chunk.whole:not(.wait)').filter(place => place.dataset.src))
 all('.chunk.wait').forEach(place => near.observe(place))
-all('details.closed').forEach(file => file.addEventListener('toggle', () => {
+all('.file>details').forEach(file => file.addEventListener('toggle', () => {
   for (const place of all('.chunk.wait', file)) { near.unobserve(place); near.observe(place) }
 }))
 
@@ -462,6 +506,8 @@ function move(by) {
   row.scrollIntoView({ block: 'nearest' })
   $('.t a', row).focus({ preventScroll: true })
 }
+// What lies in a folded file is not where it seems to be.
+const unfolded = what => all(what).filter(one => !one.closest('details:not([open])'))
 const keys = {
   '?': () => $('#help').showModal(),
   c: () => ($('#q') ? $('#q').focus() : location.assign('/')),
@@ -469,14 +515,14 @@ const keys = {
   j: () => move(1),
   k: () => move(-1),
   y: () => $('.task[aria-current] .allow, main[data-task] .allow')?.closest('form').requestSubmit(),
-  n: () => all('.hunk-h').find(hunk => hunk.getBoundingClientRect().top > 190)?.scrollIntoView({ block: 'start' }),
+  n: () => unfolded('.hunk-h').find(hunk => hunk.getBoundingClientRect().top > 190)?.scrollIntoView({ block: 'start' }),
   x: () => {
     // The change that is read, or the file that has the focus.
-    const focused = document.activeElement?.name === 'file' ? document.activeElement : null
-    const box = focused ?? all('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
+    const focused = document.activeElement?.matches('[name=file], [name=head]') ? document.activeElement : null
+    const box = focused ?? unfolded('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
     box?.click()
   },
-  m: () => ($('#mix') ? $('#mix').focus() : all('.note-it').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)?.click()),
+  m: () => ($('#mix') ? $('#mix').focus() : unfolded('.note-it').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)?.click()),
   A: () => $('#accept')?.requestSubmit(),
   R: () => { if ($('form [name=notes]')) return $('form [name=notes]').form.requestSubmit(); $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
   U: () => $('.accept .undo')?.closest('form').requestSubmit()

@@ -41,6 +41,7 @@ pub fn main(
     let folders = task.charter.folders.len();
     let shown = result::result(page, frame, &review);
     let drawing = changes::drawing(files, asked);
+    let seen = page.quire.seen(task.id)?;
     let (added, removed) = files.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
     // Of an answer nothing is to be changed, and no check is missed.
@@ -104,8 +105,9 @@ pub fn main(
                         }
                         div.diffwrap {
                             (list(files, &since, folders))
-                            div { div id="found" {} (changes::files(files, folders, drawing)) }
+                            div { div id="found" {} (changes::files(files, folders, drawing, &seen)) }
                         }
+                        (since.marks(frame, task.id))
                     }
                 }
                 div.wide { (say(frame, task, next.0, next.1)) }
@@ -160,6 +162,18 @@ impl Since {
             since.map(|since| format!("since={since}")),
         ];
         format!("?{}#changes", flags.into_iter().flatten().collect::<Vec<_>>().join("&"))
+    }
+
+    /// Returns the form by which files are marked as seen, which comes back to the same changes.
+    fn marks(&self, frame: &Frame, task: u64) -> Markup {
+        let shown = self.shown.as_ref().and_then(|shown| shown.since);
+        html! {
+            form method="post" action=(format!("/tasks/{task}/seen")) id="see" {
+                (frame.key())
+                @for (name, is) in [("split", self.split), ("version", self.version)] { @if is { input type="hidden" name=(name); } }
+                @if let Some(since) = shown { input type="hidden" name="since" value=(since); }
+            }
+        }
     }
 
     /// Returns what came of what was said to the version before: each note, and how much changed.
@@ -352,7 +366,9 @@ fn list(review: &Review, since: &Since, folders: usize) -> Markup {
     let choosable = review.taken != Taken::Whole && review.since.is_none();
     html! {
         nav.files aria-label="Changed files" {
-            @if choosable { p.all id="taking" { "Taking " (review.files.len()) " of " (view::count(review.files.len() as u64, "file")) } }
+            @if choosable {
+                label.all { input type="checkbox" id="all" checked hidden; span id="taking" { "Taking " (review.files.len()) " of " (view::count(review.files.len() as u64, "file")) } }
+            }
             ul {
                 @for (number, file) in review.files.iter().enumerate() {
                     li { div.f {
@@ -433,6 +449,7 @@ fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<
                     form method="post" action=(format!("{at}/accept")) id="accept" {
                         (frame.key())
                         input type="hidden" name="seen" value=(review.seen);
+                        input type="hidden" name="heads" value="yes";
                         @if since.shown.is_some() { input type="hidden" name="all" value=(review.files.len()); }
                         @if review.files.iter().any(|file| file.runs.is_some()) {
                             label { input type="checkbox" name="programs" value="yes"; " Also files that can run programs here" }

@@ -344,6 +344,76 @@ fn a_change_is_left_out_and_what_its_check_says_of_the_rest_is_asked_about() {
 }
 
 #[test]
+fn a_file_is_left_where_either_of_its_boxes_is_empty() {
+    let (stage, _model) = ready();
+    stage.quire(&["change it"]).exits(0);
+    let browser = Browser::open(&stage);
+    let review = browser.get("/tasks/1");
+    for part in ["name=\"file\" value=\"1\" checked", "name=\"head\" value=\"1\" checked"] {
+        assert!(review.body.contains(part), "no {part} in {}", review.body);
+    }
+    let seen = review.field("seen");
+    let accept = |fields: &[(&str, &str)]| {
+        browser.post("/tasks/1/accept", &[&[("seen", seen.as_str()), ("heads", "yes")], fields].concat())
+    };
+    for none in [&[("file", "0"), ("head", "1")][..], &[("head", "0"), ("head", "1")]] {
+        assert_eq!(accept(none).status, 400, "{none:?}");
+    }
+    let both = accept(&[("file", "0"), ("file", "1"), ("head", "1")]);
+    assert_eq!(both.status, 303, "{}", both.body);
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "old\n");
+    assert!(stage.folder.join("b.txt").exists());
+}
+
+#[test]
+fn what_was_looked_at_is_folded_until_it_is_another() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("echo new > a.txt; echo b > b.txt"),
+        say("One."),
+        shell("echo newer > a.txt"),
+        say("Two."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", "old\n");
+    stage.quire(&["change it"]).exits(0);
+    let browser = Browser::open(&stage);
+    // Returns each file's mark: what the next click says of which content.
+    let marks = |path: &str| -> Vec<(String, String)> {
+        let body = browser.get(path).body;
+        let buttons = body.split("class=\"seen\"").skip(1).map(|rest| rest.split('>').next().unwrap());
+        let value = |button: &str, name: &str| {
+            let from = button.split(&format!("{name}=\"")).nth(1).unwrap();
+            from.split('"').next().unwrap().to_owned()
+        };
+        buttons.map(|button| (value(button, " name"), value(button, " value"))).collect()
+    };
+    let names = |path: &str| marks(path).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let click = |fields: &[(&str, &str)]| browser.post("/tasks/1/seen", fields);
+    let files = marks("/tasks/1");
+    assert_eq!(names("/tasks/1"), ["mark", "mark"]);
+    let log = stage.quire(&["log", "1", "--json"]).out;
+    for (n, (name, file)) in files.iter().enumerate() {
+        let to = click(&[(name, file), ("split", "")]);
+        assert_eq!(to.header("location"), Some(format!("/tasks/1?split#f{n}")), "{to:?}");
+    }
+    assert_eq!(names("/tasks/1"), ["unmark", "unmark"]);
+    assert_eq!(browser.get("/tasks/1").body.matches("<details open").count(), 0);
+    for wrong in [&[("mark", "00")][..], &[("mark", &"0".repeat(64))], &[]] {
+        assert_eq!(click(wrong).status, 400, "{wrong:?}");
+    }
+    assert_eq!(stage.quire(&["log", "1", "--json"]).out, log, "what one looked at is no news");
+
+    assert_eq!(browser.post("/tasks/1/revise", &[("words", "newer")]).status, 303);
+    until(&browser, "/tasks/1", "Version 2");
+    assert_eq!(names("/tasks/1"), ["mark", "unmark"], "what is another is unseen");
+    let to = click(&[("mark", &marks("/tasks/1?since=1")[0].1), ("since", "1")]);
+    assert_eq!(to.header("location").as_deref(), Some("/tasks/1?since=1#f0"), "{to:?}");
+    assert_eq!(click(&[("unmark", &files[1].1)]).status, 303);
+    assert_eq!(names("/tasks/1"), ["unmark", "mark"]);
+}
+
+#[test]
 fn notes_stand_where_they_belong_go_together_and_end_beside_what_they_led_to() {
     let stage = Stage::set();
     let model = Model::saying(vec![
