@@ -466,7 +466,7 @@ pub struct MixArgs {
     pub words: String,
 }
 
-fn point(text: &str) -> Result<Point, String> {
+pub fn point(text: &str) -> Result<Point, String> {
     let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
     let point = match text.strip_prefix(['v', 'V']) {
         Some(version) => number(version).map(Point::Version),

@@ -20,6 +20,7 @@ mod live;
 mod multipart;
 mod notes;
 mod pictures;
+mod points;
 mod preview;
 mod result;
 mod review;

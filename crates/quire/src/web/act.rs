@@ -1,12 +1,12 @@
 //! What a person decides on the page: each form is one of the commands, done by the same functions. Each is answered by where
 //! to look now, so that a reload does nothing twice.
 
-use crate::cmd::home;
+use crate::cmd::home as home_folder;
 use crate::cmd::resume;
 use crate::error::{Exit, Failure};
 use crate::web::door::Fields;
 use crate::web::preview::Side;
-use crate::web::{Page, changes, frame, lock, notes, nowhere};
+use crate::web::{Page, changes, frame, home, lock, notes, nowhere, points};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -171,6 +171,8 @@ async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> R
         "stop" => stop(page, id).await,
         "serve" => serve(page, id).await,
         "fit" => fit(page, id).await,
+        "rewind" => points::rewind(page, id, &fields).await,
+        "fork" => points::fork(page, id, &fields).await,
         "unnote" => notes::drop(page, id, &fields).await,
         "discard" => discard(page, id).await,
         "seen" => return then(changes::see(page, id, &fields).await, &format!("{}#changes", of(id))),
@@ -189,11 +191,18 @@ async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
         let nothing = review.files.is_empty();
         let choice = chosen(&review, &page.quire.task(id)?.charter.folders, &form)?;
         Ok(match page.quire.accept(id, &choice) {
-            // Where there was nothing to write, there is nothing to look at either.
-            Ok(_) if nothing => Ok("/".to_owned()),
             Ok(written) => {
-                lock(&page.said).insert(id, written.text(home().as_deref()));
-                Ok(of(id))
+                // Where there was nothing to write, there is nothing to look at either.
+                if !nothing {
+                    lock(&page.said).insert(id, written.text(home_folder().as_deref()));
+                }
+                // Who goes through one after the other goes on with the next.
+                let next = if form.filled("next").is_some() { home::next(page, id)? } else { None };
+                Ok(match next {
+                    Some(at) => format!("{at}?after={id}"),
+                    None if nothing => "/".to_owned(),
+                    None => of(id),
+                })
             }
             Err(error) => Err((yes(&error), Failure::from(error))),
         })
@@ -266,7 +275,7 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
 async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
     let undone = page.blocking(move |page| {
         let written = page.quire.undo(id)?;
-        lock(&page.said).insert(id, written.text(home().as_deref()));
+        lock(&page.said).insert(id, written.text(home_folder().as_deref()));
         Ok(of(id))
     });
     undone.await

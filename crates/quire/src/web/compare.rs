@@ -11,7 +11,7 @@ use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{Drawing, Layout};
 use crate::web::result::{Thumb, thumb};
 use crate::web::text::{markdown, marked, prose, quoting};
-use crate::web::{Page, icons, watch};
+use crate::web::{Page, icons, standing, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -83,6 +83,7 @@ pub async fn compare(
             (Some(from), Some(to)) => against(page, from, to, &left)?,
             _ => side_by_side(page, &frame, &compared, &left)?,
         };
+        let main = html! { (standing::after(page, &frame, &asked)?) (main) };
         Ok(frame.page(&title, Place::Tasks, &main))
     });
     made.await.unwrap_or_else(|failure| frame::failed(&failure, &format!("/tasks/{id}")))

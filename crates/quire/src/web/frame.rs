@@ -169,6 +169,7 @@ fn help() -> Markup {
             form.acts method="dialog" {
                 button.btn { "Close" }
                 label.chip { input type="checkbox" id="keys-off"; " Single keys off" }
+                label.chip { input type="checkbox" id="go-on"; " After Accept, open the next" }
             }
         }
     }

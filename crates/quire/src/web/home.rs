@@ -388,6 +388,14 @@ pub fn gathered(rows: Vec<TaskRow>, tasks: &[Summary]) -> Vec<Row> {
     gathered
 }
 
+/// Returns where the first is looked at that needs the person, of those that are not this task.
+pub fn next(page: &Page, than: u64) -> Result<Option<String>, Failure> {
+    let tasks = page.quire.summaries()?;
+    let rows = gathered(view::rows(&tasks, now_ms()), &tasks);
+    let mut others = rows.iter().filter(|Row(team)| team.iter().all(|row| row.task != than));
+    Ok(others.find(|row| row.mark().group() == Group::NeedsYou).map(Row::at))
+}
+
 /// Returns the one row of several attempts.
 fn attempts(frame: &Frame, row: &Row, hit: Option<&Hit>) -> Markup {
     let Row(team) = row;

@@ -309,6 +309,7 @@ document.addEventListener('change', event => { if (['file', 'head', 'leave'].inc
 $('#accept')?.addEventListener('formdata', event => {
   event.formData.delete('leave')
   for (const id of left.keys()) event.formData.append('leave', id)
+  if (is('go-on')) event.formData.append('next', 'yes')
 })
 
 // ---- what was looked at folds, and stays so
@@ -489,11 +490,11 @@ if (links.length) {
 }
 
 // ---- keys
-const keysOff = $('#keys-off')
-const off = () => { try { return localStorage.getItem('quire keys') === 'off' } catch { return false } }
-if (keysOff) {
-  keysOff.checked = off()
-  keysOff.addEventListener('change', () => { try { localStorage.setItem('quire keys', keysOff.checked ? 'off' : 'on') } catch { /* storage is off */ } })
+// What is set among them is this browser's.
+const is = name => { try { return localStorage.getItem(`quire ${name}`) === 'on' } catch { return false } }
+for (const box of all('#keys-off, #go-on')) {
+  box.checked = is(box.id)
+  box.addEventListener('change', () => { try { localStorage.setItem(`quire ${box.id}`, box.checked ? 'on' : 'off') } catch { /* storage is off */ } })
 }
 const typing = target => target.closest?.('input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]')
 function move(by) {
@@ -530,7 +531,7 @@ const keys = {
 document.addEventListener('keydown', event => {
   if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') { event.target.form?.requestSubmit(); return }
   if (event.key === 'Escape') { event.target.blur?.(); return }
-  if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || off() || $('dialog[open]')) return
+  if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || is('keys-off') || $('dialog[open]')) return
   // A key that is written on something of this page goes before those of all.
   const own = all('[aria-keyshortcuts]').find(one => one.getAttribute('aria-keyshortcuts') === event.key)
   const does = own ? () => own.click() : keys[event.key]

@@ -7,7 +7,7 @@ use crate::web::frame::Frame;
 use crate::web::home::capital;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
-use crate::web::{Page, changes, icons, lock, notes, result, story};
+use crate::web::{Page, changes, icons, lock, notes, points, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
@@ -95,7 +95,7 @@ pub fn main(
                     @if let Some(shown) = &shown { (shown) }
                     @if has_checks { (checks(&review)) }
                 }
-                aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) }
+                aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) (points::choice(frame, task)) }
                 @if !review.files.is_empty() || files.since.is_some() {
                     section.sec.wide id="changes" aria-labelledby="changes-t" {
                         header {

@@ -7,7 +7,7 @@ use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place};
 use crate::web::home::capital;
-use crate::web::{Page, icons, review, story, watch};
+use crate::web::{Page, icons, lock, points, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -36,9 +36,26 @@ pub async fn task(
             Phase::Waiting(why) => waiting(page, &frame, &task, why)?,
             Phase::Ready | Phase::Accepted => review::main(page, &frame, &task, &asked)?,
         };
-        Ok(frame.page(&task.title(), Place::Tasks, &main))
+        Ok(frame.page(&task.title(), Place::Tasks, &html! { (after(page, &frame, &asked)?) (main) }))
     });
     made.await.unwrap_or_else(|failure| frame::failed(&failure, "/"))
+}
+
+/// Returns what was written just now, where this page opened by itself after an accept, and the way to take it back.
+pub fn after(page: &Page, frame: &Frame, asked: &HashMap<String, String>) -> Result<Markup, Failure> {
+    let Some(id) = asked.get("after").and_then(|id| id.parse().ok()) else { return Ok(html! {}) };
+    let said = lock(&page.said).get(&id).cloned();
+    let Some(said) = said else { return Ok(html! {}) };
+    if page.quire.task(id)?.last_accept().is_none() {
+        return Ok(html! {});
+    }
+    Ok(html! {
+        aside.after aria-label="Accepted just now" {
+            p { (clean(&said)) }
+            (frame.button(&format!("/tasks/{id}/undo"), "ghost", &html! { "Undo" }, &[]))
+            a.txt href=(format!("/tasks/{id}")) { "Back to it" }
+        }
+    })
 }
 
 /// Returns the head of a task's page.
@@ -178,7 +195,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                     }
                     (say(frame, task, "Say something to it", "Send"))
                 }
-                aside.rail.keep aria-label="So far" { section { h3 { "How it got here" } (story::steps(&story)) } }
+                aside.rail.keep aria-label="So far" { section { h3 { "How it got here" } (story::steps(&story)) (points::choice(frame, task)) } }
             }
         }
     })

@@ -577,3 +577,74 @@ fn an_attempt_that_is_in_the_folder_is_not_discarded_with_the_others() {
     );
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "new\n");
 }
+
+#[test]
+fn after_an_accept_the_next_that_needs_its_person_is_opened_where_that_is_wanted() {
+    let (stage, _model) = ready();
+    let browser = Browser::open(&stage);
+    let accept = |task: u64, next: bool| {
+        let review = browser.get(&format!("/tasks/{task}"));
+        let seen = review.field("seen");
+        let all = [("seen", seen.as_str()), ("all", "2"), ("next", "yes")];
+        let accepted = browser.post(&format!("/tasks/{task}/accept"), &all[..if next { 3 } else { 2 }]);
+        assert_eq!(accepted.status, 303, "{accepted:?}");
+        accepted.header("location").expect("somewhere to look")
+    };
+    let folders: Vec<_> = (1..=3).map(|n| stage.base().join(format!("folder-{n}"))).collect();
+    for (n, folder) in folders.iter().enumerate() {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("a.txt"), "old\n").unwrap();
+        browser.post("/tasks", &[("words", "change it"), ("path", folder.to_str().unwrap())]);
+        until(&browser, &format!("/tasks/{}", n + 1), "Accept ");
+    }
+    let next = accept(1, true);
+    assert!(["/tasks/2?after=1", "/tasks/3?after=1"].contains(&next.as_str()), "{next}");
+    let page = browser.get(&next);
+    let strip = &page.body[page.body.find("class=\"after\"").expect("what was done")..];
+    let strip = &strip[..strip.find("</aside>").unwrap()];
+    assert!(strip.contains("2 files written to") && strip.contains("action=\"/tasks/1/undo\""), "{strip}");
+    browser.post("/tasks/1/undo", &[]);
+    assert!(!browser.get(&next).body.contains("class=\"after\""), "what was undone is told as done");
+    assert_eq!(accept(1, false), "/tasks/1");
+    let third = if accept(2, true) == "/tasks/3?after=2" { 3 } else { panic!("the last one is not opened") };
+    assert_eq!(accept(third, true), "/tasks/3", "nothing else needs the person");
+}
+
+#[test]
+fn a_task_is_taken_back_to_a_step_and_another_begins_there() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![
+        shell("echo first > a.txt"),
+        shell("echo second > a.txt"),
+        say("It is second."),
+        say("As before."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", "old\n");
+    let browser = Browser::open(&stage);
+    browser.post("/tasks", &[("words", "change it"), ("folder", stage.folder.to_str().unwrap())]);
+    let review = until(&browser, "/tasks/1", "Accept ");
+    let options = ["<option value=\"v1\">Version 1: It is second.", "<option value=\"1\">Step 1: Ran"];
+    for part in options {
+        assert!(review.body.contains(part), "no {part} in {}", review.body);
+    }
+
+    let forked = browser.post("/tasks/1/fork", &[("point", "1")]);
+    assert_eq!((forked.status, forked.header("location").as_deref()), (303, Some("/tasks/2")), "{forked:?}");
+    assert!(browser.get("/tasks/2").body.contains("Go on"), "the other one does not wait for its person");
+    assert!(browser.get("/tasks/1").body.contains("second"), "the one that it began in is another now");
+
+    let back = browser.post("/tasks/1/rewind", &[("point", "1")]);
+    assert_eq!((back.status, back.header("location").as_deref()), (303, Some("/tasks/1")), "{back:?}");
+    let waiting = browser.get("/tasks/1");
+    assert!(waiting.body.contains("Go on") && !waiting.body.contains("id=\"accept\""), "{}", waiting.body);
+    let again = browser.post("/tasks/1/rewind", &[("point", "v1")]);
+    assert_eq!(again.status, 303, "{again:?}");
+    assert!(browser.get("/tasks/1").body.contains("id=\"accept\""), "its version is not there again");
+
+    for (wrong, told) in [("", "names no step"), ("v0", "names no step"), ("99", "no step 99")] {
+        let refused = browser.post("/tasks/1/rewind", &[("point", wrong)]);
+        assert!(refused.status >= 400 && refused.body.contains(told), "{wrong}: {refused:?}");
+    }
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "old\n");
+}
