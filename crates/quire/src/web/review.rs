@@ -12,7 +12,9 @@ use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
 use quire_core::task::own_words;
-use quire_core::view::{self, Brief, DriftRow, Mark, Review, Taken, reached_text, reviewed_text, sentence};
+use quire_core::view::{
+    self, Brief, DriftRow, FileChange, Fit, Mark, Review, Taken, reached_text, reviewed_text, sentence,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -236,12 +238,31 @@ fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
                         }
                     }
                     @if drift.len() > LOOK_MAX { p { "and " (drift.len() - LOOK_MAX) " more" } }
-                    div.acts { (frame.button(&format!("/tasks/{}/fit", review.task), "pri", &html! { "Let it fit around mine" }, &[])) }
+                    @let fitting = fitting(drift, review);
+                    div.acts {
+                        (frame.button(&format!("/tasks/{}/fit", review.task), "pri", &html! { "Let it fit around mine" }, &[]))
+                        @if !fitting.is_empty() && fitting.len() < review.files.len() {
+                            @let numbers: Vec<String> = fitting.iter().map(usize::to_string).collect();
+                            @let fields: Vec<(&str, &str)> = numbers.iter().map(|number| ("file", number.as_str())).collect();
+                            @let seen = review.seen.to_string();
+                            @let label = html! { "Keep mine, accept the other " @if fitting.len() == 1 { "file" } @else { (fitting.len()) " files" } };
+                            (frame.button(&format!("/tasks/{}/accept", review.task), "", &label, &[&[("seen", seen.as_str())][..], &fields].concat()))
+                        }
+                    }
                     p.mut { "What both changed is never overwritten: accept writes what fits, or nothing." }
                 }
             }
         }
     }
+}
+
+/// Returns the numbers of the files that can be written beside what the person did.
+fn fitting(drift: &[DriftRow], review: &Review) -> Vec<usize> {
+    let stands_against = |file: &FileChange| {
+        let mut against = drift.iter().filter(|row| row.fit != Fit::Merges && row.folder == file.folder);
+        against.any(|row| row.path == file.path || file.renamed_from.as_ref() == Some(&row.path))
+    };
+    (0..review.files.len()).filter(|number| !stands_against(&review.files[*number])).collect()
 }
 
 /// Returns what the task says it did, and beside each claim what quire saw of it.

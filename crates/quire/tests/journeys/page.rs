@@ -124,9 +124,21 @@ fn what_was_changed_by_hand_is_not_overwritten_and_it_is_told() {
         "Yours, line 1",
         "<code>mine<br></code>",
         "<code>new<br></code>",
+        "Keep mine, accept the other file",
     ] {
         assert!(review.contains(part), "no {part} in {review}");
     }
+    let form = &review[..review.find("Keep mine").unwrap()];
+    let form = &form[form.rfind("<form").unwrap()..];
+    assert!(
+        form.contains(r#"name="file" value="1""#) && !form.contains(r#"name="file" value="0""#),
+        "{form}"
+    );
+    let seen = browser.get("/tasks/1").field("seen");
+    let kept = browser.post("/tasks/1/accept", &[("seen", &seen), ("file", "1")]);
+    assert_eq!(kept.status, 303, "{kept:?}");
+    assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "mine\n");
+    assert_eq!(fs::read_to_string(stage.folder.join("b.txt")).unwrap(), "b\n");
 }
 
 #[test]
