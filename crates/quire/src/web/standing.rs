@@ -15,8 +15,13 @@ use quire_core::event::Why;
 use quire_core::task::own_words;
 use quire_core::view;
 use quire_core::{Phase, Task};
+use quire_engine::settings::{self, Options};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Models that are offered in the place of one that does not answer.
+const OTHERS_MAX: usize = 3;
 
 pub async fn task(
     State(page): State<Arc<Page>>,
@@ -141,11 +146,25 @@ pub fn questions(frame: &Frame, task: &Task) -> Markup {
     }
 }
 
+/// Returns models that could take the place of the one that does not answer.
+fn others(page: &Page, task: &Task) -> Vec<String> {
+    let folder = task.charter.folders.first().map(PathBuf::as_path);
+    let settings = settings::read(&Options::default(), folder, &page.here()).ok();
+    let own = task.charter.model.as_ref().map(|model| model.title());
+    let named = settings.as_ref().and_then(|settings| settings.named_model()).map(|model| model.title());
+    let mut others = page.other_models(settings.as_ref(), named.as_deref());
+    others.splice(0..0, named);
+    others.retain(|model| Some(model) != own.as_ref());
+    others.truncate(OTHERS_MAX);
+    others
+}
+
 fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup, Failure> {
     let told = view::why_text(why, task);
     let story = page.story(task.id)?;
     let at = format!("/tasks/{}", task.id);
     let is_models = matches!(why, Why::NoModel | Why::Model(_) | Why::Refused(_) | Why::Silence);
+    let others = if is_models { others(page, task) } else { vec![] };
     Ok(html! {
         main id="main" data-task=(task.id) {
             (head(task, &html! { span.tag.amber { (clean(&capital(&view::state(task)))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
@@ -176,11 +195,13 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                                     },
                                     _ if is_models => {
                                         @if *why == Why::NoModel { a.btn.pri href="/settings" { "Set up a model" } }
+                                        @else { (frame.button(&format!("{at}/resume"), "pri", &html! { "Keep trying" }, &[])) }
+                                        @for model in &others { (frame.button(&format!("{at}/resume"), "", &html! { "Use " (clean(model)) " instead" }, &[("model", model)])) }
                                         form.inline method="post" action=(format!("{at}/resume")) {
                                             (frame.key())
                                             label.vh for="model" { "Model" }
                                             input.field id="model" name="model" placeholder="PROVIDER/MODEL" autocomplete="off" spellcheck="false";
-                                            button.btn.pri[*why != Why::NoModel] { "Go on" }
+                                            button.btn { "Use it" }
                                         }
                                     },
                                     Why::Plan => {},

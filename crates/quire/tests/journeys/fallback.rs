@@ -1,6 +1,7 @@
 //! A model that stops answering in the midst of a task, and one that stands in for it: of another provider, on another wire,
 //! with a key of its own.
 
+use crate::browser::Browser;
 use crate::model::{Answer, Model, Wire, say, shell};
 use crate::stage::Stage;
 use quire_core::Event;
@@ -87,6 +88,10 @@ fn with_none_left_the_task_waits_and_can_change_its_model() {
     settings(&stage, &first, Wire::Responses, &second, Wire::Chat);
     stage.quire(&["make a file"]).exits(4).tells(&["All that was done so far is kept", "quire resume 1"]);
     assert!(stage.state(1).contains("needs you"), "{}", stage.state(1));
+
+    let page = Browser::open(&stage).get("/tasks/1").body;
+    assert!(page.contains("Keep trying") && page.contains("Use one/a instead"), "{page}");
+    assert!(!page.contains("Use two/b instead"), "the one that was just asked is offered as another");
 
     let third = Model::new(|_| say("It is there."));
     let more = format!("[providers.three]\nbase_url = '{}'\nwire = 'messages'\n", third.url);
