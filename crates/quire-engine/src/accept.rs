@@ -16,6 +16,7 @@ mod attributes;
 mod carry;
 mod fit;
 mod journal;
+mod pair;
 pub mod part;
 mod plan;
 

@@ -5,7 +5,10 @@
 //! one name in a directory that is held open. A path string is never trusted twice.
 
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, ResolveFlags, Stat, openat2};
+use rustix::fs::{
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, openat2,
+};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -184,6 +187,35 @@ pub fn below(dir: Option<&RelPath>, name: &[u8]) -> io::Result<RelPath> {
         None => RelPath::new(name),
     };
     path.ok_or_else(|| io::Error::other("a file system gave a name that cannot be one"))
+}
+
+/// Renames with `flags`. Returns false where this disk does not know them: NFS, FAT and most FUSE disks.
+pub fn rename_with(
+    from: (BorrowedFd<'_>, &[u8]),
+    to: (BorrowedFd<'_>, &[u8]),
+    flags: RenameFlags,
+) -> io::Result<bool> {
+    let (old, new) = (OsStr::from_bytes(from.1), OsStr::from_bytes(to.1));
+    match rustix::fs::renameat_with(from.0, old, to.0, new, flags) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        done => Ok(done.map(|()| true)?),
+    }
+}
+
+/// Renames to a name that nobody else would take; fails with `AlreadyExists` where something has it. A disk that cannot do both
+/// in one step is asked first.
+pub fn rename_to_free(from: (BorrowedFd<'_>, &[u8]), to: (BorrowedFd<'_>, &[u8])) -> io::Result<()> {
+    if rename_with(from, to, RenameFlags::NOREPLACE)? {
+        return Ok(());
+    }
+    if print_in(to.0, to.1)?.is_some() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    match rustix::fs::renameat(from.0, OsStr::from_bytes(from.1), to.0, OsStr::from_bytes(to.1)) {
+        // A directory replaces none but an empty one.
+        Err(Errno::NOTEMPTY | Errno::NOTDIR) => Err(io::ErrorKind::AlreadyExists.into()),
+        done => Ok(done?),
+    }
 }
 
 /// Makes a rename in `dir` durable, and everything else written to its file system before.

@@ -1,7 +1,8 @@
 //! Doing what a journal says, or taking it back. Every step can be done by another process than the one before, and again:
-//! what was done already is seen from what is there, by inode.
+//! what was done already is seen from what is there, by inode, or where a disk gives its files new ones, by what they are.
 
 use super::journal::{How, Item, Journal, Operation, Place, Stage, What};
+use super::pair::Pair;
 use super::plan::sighting;
 use super::{AcceptError, Drift, Drifted, attributes};
 use crate::blob::Blobs;
@@ -11,7 +12,7 @@ use crate::rooted::{Kind, Print, Rooted, gone, link_in, print_in};
 use crate::snapshot::hash_of;
 use crate::stack::chmod;
 use quire_core::RelPath;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -50,19 +51,28 @@ impl Carry<'_> {
     /// Does the whole of a journal that is at `prepare`. On any error everything is as before.
     pub fn whole(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
         if let Err(e) = self.prepare(blobs) {
-            self.drop_new()?;
-            (self.watch)("give up");
-            self.place.advance(Stage::Prepare, Stage::Before)?;
+            self.give_up()?;
             return Err(e);
         }
         (self.watch)("commit");
         self.place.advance(Stage::Prepare, Stage::Commit)?;
-        self.forward()
+        let moved = self.move_in();
+        self.decide(moved)
     }
 
     /// Goes on from `commit`. On any error everything is as before.
     pub fn forward(&mut self) -> Result<(), AcceptError> {
-        if let Err(stop) = self.move_in() {
+        let settled = match self.settle() {
+            Ok(left) if left.is_empty() => Ok(()),
+            Ok(left) => Err(Stop::Drift(left)),
+            Err(e) => Err(Stop::Failed(e)),
+        };
+        let moved = settled.and_then(|()| self.move_in());
+        self.decide(moved)
+    }
+
+    fn decide(&mut self, moved: Result<(), Stop>) -> Result<(), AcceptError> {
+        if let Err(stop) = moved {
             (self.watch)("turn back");
             self.place.advance(Stage::Commit, Stage::Back)?;
             let left = self.back()?;
@@ -102,14 +112,14 @@ impl Carry<'_> {
 
     /// Goes on from `prepare`, by giving up.
     pub fn give_up(&mut self) -> Result<(), AcceptError> {
-        self.drop_new()?;
+        self.drop_new(false)?;
         (self.watch)("give up");
         Ok(self.place.advance(Stage::Prepare, Stage::Before)?)
     }
 
     /// Goes on from `back`. Returns the paths that somebody changed after the accept had written them; they are left so.
     pub fn back(&mut self) -> Result<Vec<Drift>, AcceptError> {
-        let mut left = vec![];
+        let mut left = self.settle()?;
         for operation in self.journal.operations.iter().rev() {
             (self.watch)("move back");
             if !self.take_back(operation)? {
@@ -117,10 +127,33 @@ impl Carry<'_> {
             }
         }
         self.sync()?;
-        self.drop_new()?;
+        self.drop_new(true)?;
         (self.watch)("close");
         self.place.advance(Stage::Back, Stage::Before)?;
         Ok(left)
+    }
+
+    /// Ends the single moves in whose midst a process died or failed. Returns where somebody had taken the name meanwhile: what was
+    /// there before lies beside it.
+    fn settle(&mut self) -> Result<Vec<Drift>, AcceptError> {
+        let mut left = vec![];
+        for operation in self.journal.operations.iter().filter(|o| o.how != How::Mode) {
+            (self.watch)("settle");
+            let pair = match self.pair(operation)? {
+                Err(e) if gone(&e) => continue,
+                pair => pair?,
+            };
+            if !pair.settle(operation.how)? {
+                left.push(drift(operation, Drifted::Changed));
+            }
+        }
+        Ok(left)
+    }
+
+    /// Opens the directory in which the operation's two names are; what fails of that may be that it is gone.
+    fn pair(&self, operation: &Operation) -> Result<io::Result<Pair>, AcceptError> {
+        let dir = self.root(operation)?.parent(&operation.path);
+        Ok(dir.map(|dir| Pair::new(dir, operation.path.name(), &operation.aside)))
     }
 
     fn root(&self, operation: &Operation) -> Result<&Rooted, AcceptError> {
@@ -231,48 +264,49 @@ impl Carry<'_> {
 
     fn one_in(&self, operation: &Operation) -> Result<(), Stop> {
         let changed = |what| Stop::Drift(vec![drift(operation, what)]);
-        let dir = match self.root(operation)?.parent(&operation.path) {
+        let pair = match self.pair(operation)? {
             Err(e) if gone(&e) => return Err(changed(Drifted::ParentGone)),
-            dir => dir?,
+            pair => pair?,
         };
-        let (name, aside) = (operation.path.name(), operation.aside.as_bytes());
-        let (os_name, os_aside) = (OsStr::from_bytes(name), OsStr::from_bytes(aside));
-        let exists = |name: &[u8]| print_in(dir.as_fd(), name);
+        let dir = pair.dir();
         match (operation.how, operation.old.first()) {
             (How::Put, _) => {
-                if exists(aside)?.is_none() {
+                if pair.at_aside()?.is_none() {
                     return Ok(());
                 }
-                match rename(&dir, os_aside, os_name, RenameFlags::NOREPLACE) {
+                match pair.put() {
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(changed(Drifted::Appeared)),
                     done => Ok(done?),
                 }
             }
             (How::Swap, Some(old)) => {
-                if known(dir.as_fd(), aside, old)? {
+                if known(dir, operation.aside.as_bytes(), old)? {
                     return Ok(());
                 }
-                match rename(&dir, os_aside, os_name, RenameFlags::EXCHANGE) {
+                match pair.swap_in() {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed(Drifted::Gone)),
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                        return Err(changed(Drifted::Changed));
+                    }
                     done => done?,
                 }
-                if let Err(stop) = self.all_known(operation, dir.as_fd()) {
+                if let Err(stop) = self.all_known(operation, dir) {
                     // Somebody else's: it goes back at once.
-                    rename(&dir, os_aside, os_name, RenameFlags::EXCHANGE)?;
+                    pair.swap_back()?;
                     return Err(stop);
                 }
                 Ok(())
             }
             (How::Take, Some(old)) => {
-                if known(dir.as_fd(), aside, old)? {
+                if known(dir, operation.aside.as_bytes(), old)? {
                     return Ok(());
                 }
-                match rename(&dir, os_name, os_aside, RenameFlags::NOREPLACE) {
+                match pair.take() {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(changed(Drifted::Gone)),
                     done => done?,
                 }
-                if let Err(stop) = self.all_known(operation, dir.as_fd()) {
-                    rename(&dir, os_aside, os_name, RenameFlags::NOREPLACE)?;
+                if let Err(stop) = self.all_known(operation, dir) {
+                    pair.put()?;
                     return Err(stop);
                 }
                 Ok(())
@@ -281,18 +315,16 @@ impl Carry<'_> {
                 let Some(new) = operation.new.first() else {
                     return Ok(());
                 };
-                let Some(print) = exists(name)? else {
+                let Some(print) = pair.at_name()? else {
                     return Err(changed(Drifted::Gone));
                 };
                 if print.mode == new.mode {
                     return Ok(());
                 }
-                if print.mode != old.mode || !known(dir.as_fd(), name, old)? {
+                if print.mode != old.mode || !known(dir, operation.path.name(), old)? {
                     return Err(changed(Drifted::Changed));
                 }
-                let node = rustix::fs::openat(&dir, os_name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
-                    .map_err(io::Error::from)?;
-                Ok(chmod(node.as_fd(), new.mode)?)
+                Ok(set_mode(&pair, operation, new.mode)?)
             }
             (_, None) => Ok(()),
         }
@@ -366,53 +398,56 @@ impl Carry<'_> {
 
     /// Takes one operation back, if it was done. Returns false where somebody changed what it had written: that is left.
     fn take_back(&self, operation: &Operation) -> Result<bool, AcceptError> {
-        let root = self.root(operation)?;
-        let dir = match root.parent(&operation.path) {
+        let pair = match self.pair(operation)? {
             Err(e) if gone(&e) => return Ok(operation.how == How::Put),
-            dir => dir?,
+            pair => pair?,
         };
-        let (name, aside) = (operation.path.name(), operation.aside.as_bytes());
-        let (os_name, os_aside) = (OsStr::from_bytes(name), OsStr::from_bytes(aside));
-        let rename = |from, to, flags| rename(&dir, from, to, flags);
+        let aside = operation.aside.as_bytes();
+        // Whether it came back; not where somebody took the name just now.
+        let is_free = |done: io::Result<()>| match done {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            done => Ok(done.map(|()| true)?),
+        };
         match (operation.how, operation.old.first()) {
             (How::Put, _) => {
-                if print_in(dir.as_fd(), aside)?.is_some() || print_in(dir.as_fd(), name)?.is_none() {
+                if pair.at_aside()?.is_some() || pair.at_name()?.is_none() {
                     return Ok(true);
                 }
                 if self.read_back(operation).is_err() {
                     return Ok(false);
                 }
-                rename(os_name, os_aside, RenameFlags::NOREPLACE)?;
-            }
-            (How::Swap, Some(old)) => {
-                if !known(dir.as_fd(), aside, old)? {
-                    // Somebody's, that changed places with the new and was not put back: it goes back, and the new is dropped.
-                    if self.is_strange(operation, dir.as_fd())? && self.read_back(operation).is_ok() {
-                        rename(os_name, os_aside, RenameFlags::EXCHANGE)?;
-                    }
-                    return Ok(true);
-                }
-                if print_in(dir.as_fd(), name)?.is_none() || self.read_back(operation).is_err() {
+                pair.take()?;
+                if is_strange(operation, pair.dir())? {
+                    is_free(pair.put())?;
                     return Ok(false);
                 }
-                rename(os_name, os_aside, RenameFlags::EXCHANGE)?;
             }
-            (How::Take, Some(old)) => {
-                if !known(dir.as_fd(), aside, old)? {
-                    return Ok(true);
+            (How::Swap, Some(old)) => {
+                if !known(pair.dir(), aside, old)? {
+                    if !is_strange(operation, pair.dir())? {
+                        return Ok(true);
+                    }
+                    // Somebody's, that changed places with the new and was not put back: it goes back, and the new is dropped.
+                    return Ok(self.read_back(operation).is_ok() && is_free(pair.swap_back())?);
                 }
-                match rename(os_aside, os_name, RenameFlags::NOREPLACE) {
-                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-                    done => done?,
+                if pair.at_name()?.is_none() || self.read_back(operation).is_err() {
+                    return Ok(false);
+                }
+                if !is_free(pair.swap_back())? {
+                    return Ok(false);
+                }
+                if is_strange(operation, pair.dir())? {
+                    is_free(pair.swap_in())?;
+                    return Ok(false);
                 }
             }
-            (How::Mode, Some(old)) => match print_in(dir.as_fd(), name)? {
+            // Also what is somebody's, and was not put back.
+            (How::Take, Some(_)) if pair.at_aside()?.is_some() => return is_free(pair.put()),
+            (How::Take, _) => {}
+            (How::Mode, Some(old)) => match pair.at_name()? {
                 Some(print) if print.mode == old.mode => {}
                 Some(print) if operation.new.first().is_some_and(|new| new.mode == print.mode) => {
-                    let node =
-                        rustix::fs::openat(&dir, os_name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
-                            .map_err(io::Error::from)?;
-                    chmod(node.as_fd(), old.mode)?;
+                    set_mode(&pair, operation, old.mode)?;
                 }
                 _ => return Ok(false),
             },
@@ -421,26 +456,9 @@ impl Carry<'_> {
         Ok(true)
     }
 
-    /// Returns whether what is aside is not what was written there, all of which was written before anything moved.
-    fn is_strange(&self, operation: &Operation, dir: BorrowedFd<'_>) -> Result<bool, AcceptError> {
-        let aside = operation.aside.as_bytes();
-        let (Some(print), Some(new)) = (print_in(dir, aside)?, operation.new.first()) else {
-            return Ok(false);
-        };
-        Ok(match &new.what {
-            What::Dir => print.kind != Kind::Dir,
-            What::Link { target } => print.kind != Kind::Link || link_in(dir, aside)? != target.0,
-            What::File { .. } if print.kind != Kind::File => true,
-            What::File { blob } => match open_beside(dir, operation, &operation.path, OFlags::RDONLY) {
-                Ok(file) => hash_of(Sparse::new(&File::from(file)))? != *blob,
-                // A mode may forbid its owner to read.
-                Err(_) => false,
-            },
-        })
-    }
-
-    /// Removes what was written beside its place. What is old and aside is never touched by this.
-    fn drop_new(&mut self) -> Result<(), AcceptError> {
+    /// Removes what was written beside its place; once something was moved, only what is whole, and so surely was written by this.
+    /// What is old and aside is never touched.
+    fn drop_new(&mut self, moved: bool) -> Result<(), AcceptError> {
         let (journal, roots) = (self.journal, self.roots);
         for some in journal.operations.chunks(self.at_once()) {
             let new: Vec<&Operation> =
@@ -453,6 +471,7 @@ impl Carry<'_> {
                 let aside = operation.aside.as_bytes();
                 match operation.old.first() {
                     Some(old) if known(dir.as_fd(), aside, old)? => Ok(()),
+                    _ if moved && is_strange(operation, dir.as_fd())? => Ok(()),
                     _ => remove_below(dir.as_fd(), aside),
                 }
             })?;
@@ -506,17 +525,29 @@ impl Carry<'_> {
     }
 }
 
-/// Renames within `dir`. Without these flags a version could not be written whole or not at all; where a disk does not know
-/// them, that is told in words.
-fn rename(dir: &OwnedFd, from: &OsStr, to: &OsStr, flags: RenameFlags) -> io::Result<()> {
-    use rustix::io::Errno;
-    match rustix::fs::renameat_with(dir, from, dir, to, flags) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this disk cannot exchange two files in one step (NFS, FAT and most FUSE disks cannot), so that it could be half written",
-        )),
-        done => Ok(done?),
-    }
+/// Returns whether what is aside is not what was written there, all of which was written before anything moved.
+fn is_strange(operation: &Operation, dir: BorrowedFd<'_>) -> io::Result<bool> {
+    let aside = operation.aside.as_bytes();
+    let (Some(print), Some(new)) = (print_in(dir, aside)?, operation.new.first()) else {
+        return Ok(false);
+    };
+    Ok(match &new.what {
+        What::Dir => print.kind != Kind::Dir,
+        What::Link { target } => print.kind != Kind::Link || link_in(dir, aside)? != target.0,
+        What::File { .. } if print.kind != Kind::File => true,
+        What::File { blob } => match open_beside(dir, operation, &operation.path, OFlags::RDONLY) {
+            Ok(file) => hash_of(Sparse::new(&File::from(file)))? != *blob,
+            // A mode may forbid its owner to read.
+            Err(_) => false,
+        },
+    })
+}
+
+/// Sets the mode of what has the operation's name.
+fn set_mode(pair: &Pair, operation: &Operation, mode: u32) -> io::Result<()> {
+    let name = OsStr::from_bytes(operation.path.name());
+    let node = rustix::fs::openat(pair.dir(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+    chmod(node.as_fd(), mode)
 }
 
 fn root_of<'r>(roots: &'r [Rooted], operation: &Operation) -> Result<&'r Rooted, AcceptError> {
@@ -560,17 +591,26 @@ fn open_beside(
     Ok(rustix::fs::openat2(dir, OsStr::from_bytes(&raw), flags, Mode::empty(), resolve)?)
 }
 
-/// Returns whether what stands at `name` is the very thing that was seen, untouched.
+/// Returns whether what stands at `name` is the very thing that was seen, untouched. A FUSE disk may have given it another
+/// number since; then it is the one that is the same in all else.
 fn known(dir: BorrowedFd<'_>, name: &[u8], item: &Item) -> io::Result<bool> {
     let (Some(print), Some(seen)) = (print_in(dir, name)?, item.seen) else {
         return Ok(false);
     };
     let same = (print.dev, print.ino) == (seen.dev, seen.ino);
+    let alike = print.mode == item.mode && (print.bytes, print.mtime_ns) == (seen.bytes, seen.mtime_ns);
     Ok(match &item.what {
-        What::Dir => same && print.kind == Kind::Dir,
-        What::Link { target } => same && print.kind == Kind::Link && link_in(dir, name)? == target.0,
-        What::File { .. } => same && print.kind == Kind::File && sighting(&print) == seen,
+        What::Dir => print.kind == Kind::Dir && (same || print.mode == item.mode),
+        What::Link { target } => print.kind == Kind::Link && link_in(dir, name)? == target.0,
+        What::File { .. } if print.kind != Kind::File => false,
+        What::File { .. } if same => sighting(&print) == seen,
+        What::File { blob } => alike && hash_of(Sparse::new(&file_in(dir, name)?))? == *blob,
     })
+}
+
+fn file_in(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?.into())
 }
 
 /// Gives what was made its owner. Only root can give to others; not being able to is an error, because a file of somebody's

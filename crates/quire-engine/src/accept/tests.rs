@@ -1,5 +1,6 @@
 //! Accept and undo against real folders: every kind of change, every kind of drift, and death at every moment.
 
+mod disks;
 mod hostile;
 mod lines;
 mod many;
@@ -480,8 +481,9 @@ fn a_save_that_was_swapped_aside_when_quire_died_comes_back() {
                 fs::rename(case.folder.join("saved"), case.folder.join("a")).unwrap();
                 let names = fs::read_dir(&case.folder).unwrap().map(|entry| entry.unwrap().path());
                 let aside = names.into_iter().find(|path| *path != case.folder.join("a")).unwrap();
-                let (cwd, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
-                rustix::fs::renameat_with(cwd, &aside, cwd, case.folder.join("a"), flags).unwrap();
+                fs::rename(case.folder.join("a"), case.folder.join("saved")).unwrap();
+                fs::rename(&aside, case.folder.join("a")).unwrap();
+                fs::rename(case.folder.join("saved"), &aside).unwrap();
                 panic!("dies here");
             }
         })

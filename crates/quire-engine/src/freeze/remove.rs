@@ -1,9 +1,9 @@
 //! Removing what may be much, several files at a time. On a file system that tells its disk of each freed extent at once (ext4 without
 //! a journal, mounted with `discard`), removing a file waits for the disk, a millisecond or two; waits of many files overlap.
 
-use crate::rooted::{Kind, Rooted, names_of, print_in};
+use crate::rooted::{Kind, Rooted, names_of, print_in, rename_to_free};
 use crate::stack::chmod;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -61,10 +61,9 @@ fn remove_inner(top: BorrowedFd<'_>, inner: &[u8], moved: &AtomicU64, deeper: &A
         open_own(node.as_fd(), deep)?; // moving a directory writes in it
         loop {
             let up = format!(".quire-{:x}", moved.fetch_add(1, Ordering::Relaxed));
-            let flags = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(&node, OsStr::from_bytes(deep), top, up, flags) {
-                Err(rustix::io::Errno::EXIST) => {}
-                done => return Ok::<(), io::Error>(done?),
+            match rename_to_free((node.as_fd(), deep), (top, up.as_bytes())) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                done => return done,
             }
         }
     })?;

@@ -257,16 +257,6 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
         AcceptError::Unended(_) => {
             ("Nothing is lost: what was there before is kept.", "Mend that, then go on with it: quire ls")
         }
-        AcceptError::Folder { why, .. } | AcceptError::Io(why)
-            if why.kind() == std::io::ErrorKind::Unsupported =>
-        {
-            (
-                "Your folder is as it was.",
-                &*format!(
-                    "Take it as a patch, in the folder: quire review {task} --diff > {task}.patch && patch -p1 < {task}.patch"
-                ),
-            )
-        }
         AcceptError::Disk => ("Your folder is as it was.", "Make room on the disk, then accept again."),
         _ => ("Your folder is as it was.", "Mend that, then try again."),
     };

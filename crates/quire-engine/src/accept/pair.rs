@@ -1,0 +1,265 @@
+//! Two names in one directory: the one that a person knows, and the one aside that nobody else takes. What stands at one comes
+//! to stand at the other, and nothing is ever replaced that somebody put there meanwhile.
+//!
+//! Linux does each of these in one step, where the disk can. Some disks cannot (NFS, 9p, FAT, most FUSE disks). There the same
+//! is done in several, with a name for each thing that is on its way, so that whoever comes after a crash sees from the names
+//! alone what was going on, and [`Pair::settle`] makes one of both ends of it. From one end of an exchange to the other, and in
+//! the same way back:
+//!
+//! ```text
+//!  name   aside   was
+//!  old    new
+//!         new     old    the name is missing for a moment; who takes it now is not replaced, and the old stays where it is
+//!  new            old
+//!  new    old
+//! ```
+//!
+//! To a name that was free a file comes by a second link, which replaces nothing, and the loss of its first. Where there are no
+//! links either, it is written there anew from what is then called `coming`. A directory is simply renamed: it replaces nothing
+//! but an empty one.
+//!
+//! Whether two names are one thing is told by inode, or by everything else about them: FUSE disks may give each name a number
+//! of its own, and new ones after they were mounted anew.
+
+use super::attributes;
+use super::journal::How;
+use crate::holes::{self, Sparse};
+use crate::rooted::{Kind, Print, link_in, print_in, rename_to_free, rename_with};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+pub struct Pair {
+    dir: OwnedFd,
+    name: Vec<u8>,
+    aside: Vec<u8>,
+    /// Where the old is while the new takes its name.
+    was: Vec<u8>,
+}
+
+impl Pair {
+    pub fn new(dir: OwnedFd, name: &[u8], aside: &str) -> Pair {
+        let was = format!("{aside}-was").into_bytes();
+        Pair { dir, name: name.to_vec(), aside: aside.into(), was }
+    }
+
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Returns what a person sees there.
+    pub fn at_name(&self) -> io::Result<Option<Print>> {
+        print_in(self.dir(), &self.name)
+    }
+
+    pub fn at_aside(&self) -> io::Result<Option<Print>> {
+        print_in(self.dir(), &self.aside)
+    }
+
+    /// Moves what is aside to the name; `AlreadyExists` where something is there.
+    pub fn put(&self) -> io::Result<()> {
+        self.put_from(&self.aside)
+    }
+
+    /// Moves what has the name aside; `NotFound` where nothing is there.
+    pub fn take(&self) -> io::Result<()> {
+        rename_to_free(self.at(&self.name), self.at(&self.aside))
+    }
+
+    /// Lets the old, at the name, and the new, aside, change places. `NotFound`: nothing had the name. `AlreadyExists`: somebody
+    /// took it in the midst.
+    pub fn swap_in(&self) -> io::Result<()> {
+        if rename_with(self.at(&self.aside), self.at(&self.name), RenameFlags::EXCHANGE)? {
+            return Ok(());
+        }
+        rename_to_free(self.at(&self.name), self.at(&self.was))?;
+        self.put()?;
+        rename_to_free(self.at(&self.was), self.at(&self.aside))
+    }
+
+    /// The same back, when the new has the name.
+    pub fn swap_back(&self) -> io::Result<()> {
+        if rename_with(self.at(&self.aside), self.at(&self.name), RenameFlags::EXCHANGE)? {
+            return Ok(());
+        }
+        rename_to_free(self.at(&self.aside), self.at(&self.was))?;
+        self.take()?;
+        self.put_from(&self.was)
+    }
+
+    /// Ends what a dead process was in the midst of. Returns false where it cannot be ended, because somebody took the name: then
+    /// the new is aside, and the old beside it.
+    pub fn settle(&self, how: How) -> io::Result<bool> {
+        self.uncopy(&self.aside)?;
+        if how != How::Swap {
+            if self.is_one_thing(&self.name, &self.aside)? {
+                self.remove(&self.aside)?;
+            }
+            return Ok(true);
+        }
+        self.uncopy(&self.was)?;
+        if print_in(self.dir(), &self.was)?.is_none() {
+            return Ok(true);
+        }
+        if self.is_one_thing(&self.name, &self.was)? {
+            self.remove(&self.was)?;
+            return Ok(true);
+        }
+        if self.is_one_thing(&self.name, &self.aside)? {
+            self.remove(&self.aside)?;
+        }
+        if self.at_aside()?.is_none() {
+            rename_to_free(self.at(&self.was), self.at(&self.aside))?;
+            return Ok(true);
+        }
+        match self.put_from(&self.was) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    fn at<'n>(&'n self, name: &'n [u8]) -> (BorrowedFd<'n>, &'n [u8]) {
+        (self.dir(), name)
+    }
+
+    /// Moves `from` to the name, which nothing has.
+    fn put_from(&self, from: &[u8]) -> io::Result<()> {
+        if rename_with(self.at(from), self.at(&self.name), RenameFlags::NOREPLACE)? {
+            return Ok(());
+        }
+        if print_in(self.dir(), from)?.is_some_and(|print| print.kind == Kind::Dir) {
+            return rename_to_free(self.at(from), self.at(&self.name));
+        }
+        let (old, new) = (OsStr::from_bytes(from), OsStr::from_bytes(&self.name));
+        match rustix::fs::linkat(self.dir(), old, self.dir(), new, AtFlags::empty()) {
+            Ok(()) => self.remove(from),
+            // No links on this disk, or not to this file.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::MLINK) => {
+                self.copy_from(from)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Makes the name what `from` is, and removes that.
+    fn copy_from(&self, from: &[u8]) -> io::Result<()> {
+        let coming = coming(from);
+        rename_to_free(self.at(from), self.at(&coming))?;
+        match self.copy(&coming) {
+            Ok(()) => self.remove(&coming),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                rename_to_free(self.at(&coming), self.at(from))?;
+                Err(e)
+            }
+            Err(e) => {
+                self.uncopy(from)?;
+                Err(e)
+            }
+        }
+    }
+
+    fn copy(&self, from: &[u8]) -> io::Result<()> {
+        let print = print_in(self.dir(), from)?.ok_or(io::ErrorKind::NotFound)?;
+        let name = OsStr::from_bytes(&self.name);
+        let (uid, gid) = (Some(Uid::from_raw(print.uid)), Some(Gid::from_raw(print.gid)));
+        if print.kind == Kind::Link {
+            let target = link_in(self.dir(), from)?;
+            rustix::fs::symlinkat(OsStr::from_bytes(&target), self.dir(), name)?;
+            return Ok(rustix::fs::chownat(self.dir(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?);
+        }
+        let content = self.file(from)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(self.dir(), name, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut made = File::from(made);
+        holes::copy(Sparse::new(&content), &mut made)?;
+        let is = Print::of(&rustix::fs::fstat(&made)?);
+        if (is.uid, is.gid) != (print.uid, print.gid) {
+            rustix::fs::fchown(&made, uid, gid)?;
+        }
+        attributes::carry_over(self.dir(), OsStr::from_bytes(from), made.as_fd())?;
+        if is.mode != print.mode {
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(print.mode))?;
+        }
+        let now_or = |ns: i64| Timespec {
+            tv_sec: ns.div_euclid(1_000_000_000),
+            tv_nsec: ns.rem_euclid(1_000_000_000),
+        };
+        let times =
+            Timestamps { last_access: now_or(print.mtime_ns), last_modification: now_or(print.mtime_ns) };
+        // By its time, among other things, it is known again.
+        rustix::fs::futimens(&made, &times)?;
+        made.sync_all()
+    }
+
+    /// Takes back a copy of `from` that was begun: all of it is still there.
+    fn uncopy(&self, from: &[u8]) -> io::Result<()> {
+        let coming = coming(from);
+        if print_in(self.dir(), &coming)?.is_none() {
+            return Ok(());
+        }
+        if self.is_part_of(&self.name, &coming)? {
+            self.remove(&self.name)?;
+        }
+        rename_to_free(self.at(&coming), self.at(from))
+    }
+
+    fn remove(&self, name: &[u8]) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(self.dir(), OsStr::from_bytes(name), AtFlags::empty())?)
+    }
+
+    fn file(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self.dir(), OsStr::from_bytes(name), flags, Mode::empty())?.into())
+    }
+
+    /// Returns whether one thing, no directory, has both names, or two that differ in nothing.
+    fn is_one_thing(&self, one: &[u8], other: &[u8]) -> io::Result<bool> {
+        let (Some(a), Some(b)) = (print_in(self.dir(), one)?, print_in(self.dir(), other)?) else {
+            return Ok(false);
+        };
+        let alike = |print: &Print| (print.kind, print.mode, print.bytes, print.mtime_ns);
+        Ok(a.kind != Kind::Dir
+            && ((a.dev, a.ino) == (b.dev, b.ino) || alike(&a) == alike(&b) && self.is_part_of(one, other)?))
+    }
+
+    /// Returns whether `part` is a link as `whole` is, or a file with which `whole` begins.
+    fn is_part_of(&self, part: &[u8], whole: &[u8]) -> io::Result<bool> {
+        let (Some(a), Some(b)) = (print_in(self.dir(), part)?, print_in(self.dir(), whole)?) else {
+            return Ok(false);
+        };
+        match (a.kind, b.kind) {
+            (Kind::Link, Kind::Link) => Ok(link_in(self.dir(), part)? == link_in(self.dir(), whole)?),
+            (Kind::File, Kind::File) if a.bytes <= b.bytes => {
+                let (part, whole) = (self.file(part)?, self.file(whole)?);
+                begins_with(Sparse::new(&whole), Sparse::new(&part))
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Returns what something is called while it is written anew.
+fn coming(name: &[u8]) -> Vec<u8> {
+    [name, b"-coming"].concat()
+}
+
+fn begins_with(mut whole: impl Read, mut part: impl Read) -> io::Result<bool> {
+    let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let got = part.read(&mut b)?;
+        if got == 0 {
+            return Ok(true);
+        }
+        match whole.read_exact(&mut a[..got]) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
+        }
+        if a[..got] != b[..got] {
+            return Ok(false);
+        }
+    }
+}
