@@ -28,9 +28,12 @@ pub enum Event {
         charter: Box<Charter>,
         words: String,
     },
-    /// What the person handed over with these words.
+    /// What the person handed over with these words. `told`: what the agent is told of it, where it was told what was handed over
+    /// before, already.
     Attached {
         files: Vec<Attachment>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<String>,
     },
     /// A driver took the task over. Whatever was begun and not answered is lost by this.
     Taken {

@@ -307,7 +307,7 @@ impl Task {
             |call: u32| self.reply.as_ref().filter(|r| r.judged).and_then(|r| r.calls.get(call as usize));
         match event {
             Event::Opened { .. } => Err("a task is opened once"),
-            Event::Attached { files } => self.may_attach(files),
+            Event::Attached { files, told } => self.may_attach(files, told.is_some()),
             Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
             Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
             Event::Instructed { paths, text } => self.may_instruct(paths, text),
@@ -510,7 +510,7 @@ impl Task {
     fn follow(&mut self, event: &Event) {
         match event {
             Event::Opened { .. } => {}
-            Event::Attached { files } => self.attach(files),
+            Event::Attached { files, told } => self.attach(files, told.as_deref()),
             Event::Taken { epoch } => {
                 self.epoch = *epoch;
                 self.lose_what_was_begun();

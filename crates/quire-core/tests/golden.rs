@@ -186,6 +186,11 @@ fn samples() -> Vec<Event> {
                 },
                 Attachment { name: "notes.txt".into(), bytes: 12, media_type: None, blob: hash },
             ],
+            told: None,
+        },
+        Event::Attached {
+            files: vec![Attachment { name: "seen.txt".into(), bytes: 12, media_type: None, blob: hash }],
+            told: Some("It lies in /run/quire/given.".into()),
         },
         Event::Hooking { point: Point::Before(2) },
         Event::Hooked {
@@ -374,7 +379,8 @@ fn file(event: &Event) -> &'static str {
         Event::Opened { .. } => "opened",
         Event::Taken { .. } => "taken",
         Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",
-        Event::Attached { .. } => "attached",
+        Event::Attached { told: None, .. } => "attached",
+        Event::Attached { .. } => "attached_later",
         Event::Equipped { .. } => "equipped",
         Event::Instructed { .. } => "instructed",
         Event::Frozen { .. } => "frozen",

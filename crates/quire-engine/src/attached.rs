@@ -1,10 +1,13 @@
-//! Files that a person hands over with a task: read into the store before it is opened, so that nothing that becomes of them
-//! later matters, and laid out for its sandboxes beside the folders.
+//! Files that a person hands over with their words: read into the store before these are said, so that nothing that becomes of them
+//! later matters, and laid out for the task's sandboxes beside the folders.
 
 use crate::blob::{BlobError, Blobs};
+use crate::conventions::given_inside;
 use crate::plain_file;
+use quire_core::Hash;
 use quire_core::bytes::escape;
 use quire_core::message::Attachment;
+use quire_sandbox::Rung;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +19,8 @@ const BYTES_MAX: usize = 64 << 20;
 /// The largest picture that models are shown.
 const PICTURE_BYTES_MAX: usize = 5 << 20;
 const FILES_MAX: usize = 64;
+/// In what sandboxes are given.
+const DIR: &str = "attached";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -57,7 +62,7 @@ pub fn keep(named: &[(PathBuf, Vec<u8>)], blobs: &Blobs) -> Result<Vec<Attachmen
             name: name_apart(path, &files),
             bytes: bytes.len() as u64,
             media_type: picture_type(bytes).map(str::to_owned),
-            blob: quire_core::Hash::of(bytes),
+            blob: Hash::of(bytes),
         });
     }
     let contents: Vec<&[u8]> = named.iter().map(|(_, bytes)| bytes.as_slice()).collect();
@@ -95,25 +100,69 @@ pub(crate) fn lay_out(
     if files.is_empty() {
         return Ok(None);
     }
-    let dir = given.join("attached");
+    let mut told = String::from(
+        "\n\nFiles that the person handed over with the task. They lie outside the folder and can only be read:",
+    );
+    for file in files {
+        lay(file, blobs, given)?;
+        told.push_str(&line(file, inside));
+    }
+    Ok(Some(told))
+}
+
+/// Lays files that come with later words beside the `known` ones, each under a name that is free, and returns them with what the
+/// model is told of them. `rung` is the task's kind of sandbox. Tasks that began in one another share `given`.
+pub(crate) fn add(
+    mut files: Vec<Attachment>,
+    known: &[Attachment],
+    blobs: &Blobs,
+    given: &Path,
+    rung: &str,
+) -> Result<(Vec<Attachment>, String), AttachError> {
+    let inside = Rung::named(rung).map_or(given, |rung| given_inside(given, rung));
+    let mut told = String::from("The person hands over, to be read only:");
+    let mut all = known.to_vec();
+    for file in &mut files {
+        let there: Vec<Attachment> = names_in(&given.join(DIR))
+            .filter(|name| !all.iter().any(|known| known.name == *name))
+            .filter(|name| {
+                fs::read(given.join(DIR).join(name)).map(|bytes| Hash::of(&bytes)).ok() != Some(file.blob)
+            })
+            .map(|name| Attachment { name, ..file.clone() })
+            .collect();
+        let taken = [all.as_slice(), &there].concat();
+        file.name = name_apart(Path::new(&file.name), &taken);
+        if all.len() == FILES_MAX {
+            return Err(AttachError::TooMuch { path: file.name.clone().into() });
+        }
+        lay(file, blobs, given)?;
+        told.push_str(&line(file, inside));
+        all.push(file.clone());
+    }
+    Ok((files, told))
+}
+
+fn names_in(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+fn lay(file: &Attachment, blobs: &Blobs, given: &Path) -> Result<(), AttachError> {
+    let dir = given.join(DIR);
     let failed = |why| AttachError::Unreadable { path: dir.clone(), why };
     fs::create_dir_all(&dir).map_err(failed)?;
     // A task that runs as somebody else reads them too.
     for dir in [given, &dir] {
         fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(failed)?;
     }
-    let mut told = String::from(
-        "\n\nFiles that the person handed over with the task. They lie outside the folder and can only be read:",
-    );
-    for file in files {
-        let path = dir.join(&file.name);
-        fs::write(&path, blobs.get(&file.blob)?).map_err(failed)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed)?;
-        let kind = file.media_type.as_ref().map_or_else(String::new, |kind| format!("{kind}, "));
-        let shown = inside.join("attached").join(&file.name);
-        told.push_str(&format!("\n- {} ({kind}{} bytes)", shown.display(), file.bytes));
-    }
-    Ok(Some(told))
+    let path = dir.join(&file.name);
+    fs::write(&path, blobs.get(&file.blob)?).map_err(failed)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed)
+}
+
+fn line(file: &Attachment, inside: &Path) -> String {
+    let kind = file.media_type.as_ref().map_or_else(String::new, |kind| format!("{kind}, "));
+    format!("\n- {} ({kind}{} bytes)", inside.join(DIR).join(&file.name).display(), file.bytes)
 }
 
 #[cfg(test)]
@@ -156,6 +205,40 @@ mod tests {
             "{told}"
         );
         assert_eq!(fs::read(given.join("attached/2-a.png")).unwrap(), b"not one");
+    }
+
+    #[test]
+    fn what_is_handed_over_later_lies_beside_what_was_and_takes_no_name_of_another() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("data")).unwrap();
+        let given = home.path().join("given");
+        let kept = |named: &[(&str, &str)]| {
+            let named: Vec<(PathBuf, Vec<u8>)> =
+                named.iter().map(|(name, text)| (name.into(), text.as_bytes().to_vec())).collect();
+            keep(&named, store.blobs()).unwrap()
+        };
+        let first = kept(&[("a.txt", "first")]);
+        lay_out(&first, store.blobs(), &given, Path::new("/in")).unwrap();
+        // By a task that began in this one.
+        fs::write(given.join("attached/b.txt"), "another's").unwrap();
+        fs::write(given.join("attached/c.txt"), "the same").unwrap();
+        let more = kept(&[("a.txt", "second"), ("b.txt", "mine"), ("c.txt", "the same"), ("d.txt", "new")]);
+        let (files, told) = add(more.clone(), &first, store.blobs(), &given, "no kind").unwrap();
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["2-a.txt", "2-b.txt", "c.txt", "d.txt"]);
+        assert!(told.ends_with(&format!("\n- {}/attached/d.txt (3 bytes)", given.display())), "{told}");
+        for (name, text) in
+            [("a.txt", "first"), ("2-a.txt", "second"), ("b.txt", "another's"), ("2-b.txt", "mine")]
+        {
+            assert_eq!(fs::read_to_string(given.join("attached").join(name)).unwrap(), text, "{name}");
+        }
+        let whole = quire_sandbox::Rung::named("whole machine");
+        if let Some(rung) = whole {
+            let (_, told) = add(more, &first, store.blobs(), &given, &rung.to_string()).unwrap();
+            assert!(told.contains("\n- /run/quire/"), "{told}");
+        }
+        let many = vec![first[0].clone(); FILES_MAX];
+        assert!(matches!(add(first, &many, store.blobs(), &given, ""), Err(AttachError::TooMuch { .. })));
     }
 
     #[test]

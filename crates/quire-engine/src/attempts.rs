@@ -118,7 +118,7 @@ impl Quire {
             let version = self.reviewable(&self.task(from)?)?.number;
             self.fork(from, Point::Version(version))
         })?;
-        self.revise(id, Some(&words), keys, here).await
+        self.revise(id, Some(&words), vec![], keys, here).await
     }
 
     fn mix_words(&self, from: u64, words: &str) -> Result<String, EngineError> {

@@ -5,6 +5,8 @@ use crate::settings::{Settings, Surroundings};
 use crate::{freeze, skills};
 use quire_core::event::Conventions;
 use quire_sandbox::{GIVEN_INSIDE, Rung};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The most lines on what is left out.
@@ -15,6 +17,10 @@ pub(crate) fn gather(reader: Reader<'_>, given: &Path, rung: Rung) -> (String, C
     // Of an earlier try.
     if let Err(error) = freeze::remove_tree(given) {
         tracing::warn!(%error, "what was given to a task could not be removed");
+    }
+    // There from the beginning, so that what is handed over later is seen by sandboxes that are there.
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o755).create(given) {
+        tracing::warn!(%error, "what is given to a task cannot be shown");
     }
     let (text, mut conventions, found) = look(reader);
     let (skills, left_out) = skills::give(found, reader, given, given_inside(given, rung));

@@ -38,10 +38,11 @@ impl Quire {
         &self,
         id: u64,
         words: Option<&str>,
+        files: Vec<Attachment>,
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Task, EngineError> {
-        block_in_place(|| self.say(id, words))?;
+        block_in_place(|| self.say(id, words, files))?;
         self.with_a_model(id, keys, here).await
     }
 

@@ -2,7 +2,7 @@
 //! short append to it; long work is the host's. What a person decides about a version is in `decide.rs`.
 
 use crate::accept::{self, AcceptError, Outcome};
-use crate::attached::AttachError;
+use crate::attached::{self, AttachError};
 use crate::blob::BlobError;
 use crate::database::{DiskError, DiskKind, OpenError};
 use crate::freeze::{self, FreezeError, Frozen};
@@ -315,7 +315,7 @@ impl Quire {
         files: Vec<Attachment>,
         attempt: Option<Event>,
     ) -> Result<u64, EngineError> {
-        let attached = (!files.is_empty()).then_some(Event::Attached { files });
+        let attached = (!files.is_empty()).then_some(Event::Attached { files, told: None });
         let waits = model.is_none().then_some(Event::Paused { why: quire_core::event::Why::NoModel });
         let opened = Event::Opened { charter: Box::new(resolved.charter(model)), words: words.to_owned() };
         Ok(self
@@ -376,19 +376,23 @@ impl Quire {
     }
 
     /// Says something to a task: the next turn of one that rests, more words for one that works. Notes that were not sent go
-    /// with it; without words there has to be one.
-    pub fn say(&self, id: u64, words: Option<&str>) -> Result<(), EngineError> {
+    /// with it; without words there has to be one. So do `files`, which are laid beside those that were handed over before.
+    pub fn say(&self, id: u64, words: Option<&str>, files: Vec<Attachment>) -> Result<(), EngineError> {
+        let attached = self.attach(id, files)?;
         self.append(id, |task| {
             let said = match (task.notes_told(words), words) {
                 (Some((notes, words)), _) => Event::NotesSent { notes, words },
                 (None, Some(words)) => Event::Said { words: words.to_owned() },
                 (None, None) => return Err("has no note that is not sent"),
             };
-            let mut events = vec![said];
+            let mut events: Vec<Event> = attached.iter().cloned().chain([said]).collect();
             match &task.phase {
                 Phase::Discarded => return Err("was discarded"),
                 _ if task.cleared => return Err(CLEARED),
                 _ if task.is_being_written() => return Err(WRITTEN),
+                _ if matches!(&events[0], Event::Attached { told, .. } if told.is_some() != task.is_equipped()) => {
+                    return Err("began to work just now; say it again");
+                }
                 Phase::Waiting(_) if task.charter.model.is_some() => {
                     events.push(Event::Resumed { model: None })
                 }
@@ -396,6 +400,21 @@ impl Quire {
             }
             Ok(events)
         })
+    }
+
+    /// Lays out what a person hands over with later words, and returns that as an event; nothing where it is nothing.
+    fn attach(&self, id: u64, files: Vec<Attachment>) -> Result<Option<Event>, EngineError> {
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let task = self.task(id)?;
+        if task.phase == Phase::Discarded || task.cleared {
+            return Err(EngineError::Not { task: id, why: CLEARED });
+        }
+        let given = Place::of(&self.home, task.first()).given();
+        let (files, told) = attached::add(files, task.attached(), self.store.blobs(), &given, &task.rung)?;
+        // Who is yet to begin is told of all of it then.
+        Ok(Some(Event::Attached { files, told: task.is_equipped().then_some(told) }))
     }
 
     /// Sets what a task may cost, and what it was told that all tasks may cost in 24 hours; an absent one stays.

@@ -400,6 +400,9 @@ pub struct ReviseArgs {
     /// What should be different; `-` reads it from stdin
     #[arg(value_name = "WORDS", value_parser = words, required_unless_present = "fit")]
     pub words: Option<String>,
+    /// A picture, document or other file to hand over with the words
+    #[arg(short = 'i', value_name = "FILE", conflicts_with = "fit")]
+    pub file: Vec<PathBuf>,
     /// Let it fit around what you changed in your folder meanwhile
     #[arg(long)]
     pub fit: bool,

@@ -50,10 +50,12 @@ pub struct Checkpoint {
     /// Of the person's words, how many had been said, and how many of them the model was told.
     words: usize,
     told: usize,
-    /// Of the person's answers, how many.
+    /// Of what the person said besides their words, how much.
     answers: usize,
     /// Of the agent's questions, how many.
     asked: usize,
+    /// Of what the person handed over, how much the model was shown.
+    shown: usize,
     serving: Option<Arc<Serving>>,
 }
 
@@ -84,7 +86,7 @@ impl Checkpoints {
         self.line = line.into();
     }
 
-    /// The person answered something.
+    /// The person answered something, or handed something over.
     pub fn answered(&mut self, told: String) {
         Arc::make_mut(&mut self.answers).push(told);
     }
@@ -166,6 +168,7 @@ impl Task {
             told: self.compaction.told,
             answers: self.checkpoints.answers.len(),
             asked: self.asked_of_person.len(),
+            shown: self.attached.shown,
             serving: self.serving.clone(),
         };
         Arc::make_mut(&mut self.checkpoints.all).push(Arc::new(checkpoint));
@@ -277,6 +280,7 @@ impl Task {
             );
         }
         self.take_back_questions(to.asked);
+        self.attached.shown = to.shown;
         let words = self.words[to.words..].iter().map(|words| format!("The person said:\n{words}"));
         let said: Vec<String> = words.chain(self.checkpoints.answers[to.answers..].iter().cloned()).collect();
         if !said.is_empty() {

@@ -103,7 +103,7 @@ impl Progress {
                 self.fallbacks = charter.fallback_models.iter().map(Model::title).collect();
                 self.begin(logged.at_ms);
             }
-            Event::Attached { files } => {
+            Event::Attached { files, .. } => {
                 let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
                 let text = format!("You hand over {}", first_line(&names.join(", "), SAID_MAX));
                 lines.push(line(LineMark::Said, text));

@@ -78,7 +78,7 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Opened { charter, words: said } => {
             format!("opened on {}: {}", charter.folders[0].display(), words(said))
         }
-        Event::Attached { files } => {
+        Event::Attached { files, .. } => {
             let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
             format!("handed over: {}", words(&names.join(", ")))
         }

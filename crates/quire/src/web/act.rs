@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use quire_core::Phase;
+use quire_core::message::Attachment;
 use quire_core::view::{Review, Uses};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{self, Options};
@@ -119,12 +120,7 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     };
     let resolved = settings::resolve(&options, &here)?;
     let keys = Keys::read(&here)?;
-    let given = fields.clone();
-    let files = page.blocking(move |page| {
-        let kept = attached::keep(given.files(), page.quire.store().blobs());
-        Ok(kept.map_err(EngineError::from)?)
-    });
-    let files = files.await?;
+    let files = kept(page, fields).await?;
     let all = quire_engine::spread(&named, attempts);
     if all.len() > 1 {
         let models = quire_engine::find_models(&resolved, &options, &all, &keys, &here).await?;
@@ -149,6 +145,16 @@ async fn started(page: &Arc<Page>, fields: &Fields) -> Result<String, Failure> {
     };
     page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(task.id))
+}
+
+/// Stores the files that came with a form.
+async fn kept(page: &Arc<Page>, fields: &Fields) -> Result<Vec<Attachment>, Failure> {
+    let given = fields.clone();
+    let kept = page.blocking(move |page| {
+        let kept = attached::keep(given.files(), page.quire.store().blobs());
+        Ok(kept.map_err(EngineError::from)?)
+    });
+    kept.await
 }
 
 /// One of a task's decisions.
@@ -300,11 +306,12 @@ async fn fit(page: &Page, id: u64) -> Result<String, Failure> {
 }
 
 /// Says what should be different; notes that were not sent go with it.
-async fn revise(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
+async fn revise(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
     let here = page.here();
     let words = if fields.filled("notes").is_some() { None } else { Some(words(fields)?) };
     let keys = Keys::read(&here)?;
-    let task = page.quire.revise(id, words.as_deref(), &keys, &here).await?;
+    let files = kept(page, fields).await?;
+    let task = page.quire.revise(id, words.as_deref(), files, &keys, &here).await?;
     page.quire.hand_over(task.id, &Uses::of(&task), &keys, &here).await?;
     Ok(of(id))
 }

@@ -37,8 +37,7 @@ const TOKENS_MAX: usize = 16;
 const SESSION_S: u64 = 30 * 24 * 3600;
 /// The most that a form may hold. Words are longer than a note, a pasted text is among them.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// The same of the one form that takes files, and how it is read.
-const FILES: &str = "/tasks";
+/// The same of those that take files.
 const FILES_BYTES_MAX: usize = 25 << 20;
 /// How long it may take: it may come over a slow line to this machine.
 const FILES_TIME: Duration = Duration::from_secs(120);
@@ -267,7 +266,7 @@ async fn judge(door: &Door, mut request: Request) -> Result<Request, Refused> {
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let key = text(HeaderName::from_static("x-quire")).map(str::to_owned);
         let boundary = text(header::CONTENT_TYPE).and_then(multipart::boundary);
-        let takes_files = session.is_some() && path == FILES && boundary.is_some();
+        let takes_files = session.is_some() && takes_files(path) && boundary.is_some();
         let (parts, body) = request.into_parts();
         let body = match takes_files {
             true => read(body, FILES_BYTES_MAX, FILES_TIME).await?,
@@ -295,6 +294,12 @@ async fn judge(door: &Door, mut request: Request) -> Result<Request, Refused> {
         request.extensions_mut().insert(session);
     }
     Ok(request)
+}
+
+/// Returns whether files come with the form of that address: a task, or words to one.
+fn takes_files(path: &str) -> bool {
+    let to_one = path.strip_prefix("/tasks/").and_then(|rest| rest.strip_suffix("/revise"));
+    path == "/tasks" || to_one.is_some_and(|task| task.parse::<u64>().is_ok())
 }
 
 async fn read(body: Body, most: usize, within: Duration) -> Result<Bytes, Refused> {

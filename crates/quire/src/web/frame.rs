@@ -144,6 +144,16 @@ pub fn asked_again(failure: &Failure, back: &str, again: &Markup) -> Response {
     bare(status, "Not done", &main)
 }
 
+/// Returns what files are handed over by, with the words of its form.
+pub fn attach() -> Markup {
+    html! {
+        label.chip title="Pictures, documents and other files that it should see, 25 MB together" {
+            (icons::sign("clip")) span id="files-told" { "Attach" } span.vh { " files" }
+            input type="file" name="attach" multiple;
+        }
+    }
+}
+
 fn help() -> Markup {
     let keys: [(&str, &[&str]); 11] = [
         ("New task", &["c"]),

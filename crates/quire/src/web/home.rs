@@ -4,7 +4,7 @@ use crate::cmd::home as home_folder;
 use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
-use crate::web::frame::{self, Frame, Place};
+use crate::web::frame::{self, Frame, Place, attach};
 use crate::web::text::quoting;
 use crate::web::{Page, ago, icons, now_ms, suggest};
 use axum::extract::{Extension, Query, State};
@@ -91,10 +91,7 @@ fn ask(page: &Page, frame: &Frame, tasks: &[Summary], words: &str) -> Markup {
                         option value="new" { "A new folder in Quire" }
                     }
                 }
-                label.chip title="Pictures, documents and other files that it should see, 25 MB together" {
-                    (icons::sign("clip")) span id="files-told" { "Attach" } span.vh { " files" }
-                    input type="file" name="attach" multiple;
-                }
+                (attach())
                 label.chip title="Which model does the work" {
                     (icons::sign("model")) span.vh { "Model" }
                     select name="model" {

@@ -27,9 +27,9 @@ pub fn choice(frame: &Frame, task: &Task) -> Markup {
     };
     html! {
         @if !rows.is_empty() {
-            details.asked {
+            details.points {
                 summary { "Go back to a step" }
-                form.points method="post" action=(format!("/tasks/{}/rewind", task.id)) {
+                form method="post" action=(format!("/tasks/{}/rewind", task.id)) {
                     (frame.key())
                     label.vh for="point" { "Step or version" }
                     select.field id="point" name="point" {

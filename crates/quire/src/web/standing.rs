@@ -5,7 +5,7 @@ use crate::cmd::home;
 use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
-use crate::web::frame::{self, Frame, Place};
+use crate::web::frame::{self, Frame, Place, attach};
 use crate::web::home::capital;
 use crate::web::{Page, icons, lock, points, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
@@ -97,11 +97,11 @@ pub fn head(task: &Task, facts: &Markup) -> Markup {
 /// Returns the box in which something is said to a task.
 pub fn say(frame: &Frame, task: &Task, label: &str, button: &str) -> Markup {
     html! {
-        form.ask.say-box method="post" action=(format!("/tasks/{}/revise", task.id)) id="say" {
+        form.ask.say-box method="post" action=(format!("/tasks/{}/revise", task.id)) id="say" enctype="multipart/form-data" {
             (frame.key())
             label.q for="words" { (label) }
             textarea id="words" name="words" rows="2" required {}
-            div.row { button.btn.pen { (button) } }
+            div.row { (attach()) button.btn.pen { (button) } }
         }
     }
 }

@@ -542,6 +542,12 @@ fn files_are_handed_over_without_a_script_to_several_attempts() {
     for id in ["1", "3"] {
         browser.post(&format!("/tasks/{id}/discard"), &[]);
     }
+    // With later words too.
+    let (kind, form) = with_files(&browser.key, &[("words", "and this")], &[("more.txt", "buy bread\n")]);
+    let said = browser.send("POST", "/tasks/2/revise", &[("content-type", kind)], &form);
+    assert_eq!((said.status, said.header("location").as_deref()), (303, Some("/tasks/2")), "{said:?}");
+    until(&browser, "/tasks/2", "Version 2");
+    assert!(browser.get("/tasks/2").body.contains("Handed over: notes.txt (9 bytes), more.txt (10 bytes)"));
     let left = browser.get("/tasks/1/compare");
     assert_eq!((left.status, left.header("location").as_deref()), (303, Some("/tasks/2")), "{left:?}");
 }

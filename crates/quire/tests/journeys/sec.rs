@@ -538,7 +538,14 @@ fn sec_20_what_is_too_much_is_refused() {
     assert_eq!(browser.send("POST", "/tasks", &[], &long).status, 413);
     // Files of 25 MiB are not too much where they are taken, and nowhere else.
     let files = ("content-type", "multipart/form-data; boundary=b");
-    for (path, mib, status) in [("/tasks", 24, 400), ("/tasks", 26, 413), ("/tasks/1/revise", 2, 413)] {
+    for (path, mib, status) in [
+        ("/tasks", 24, 400),
+        ("/tasks", 26, 413),
+        ("/tasks/1/revise", 24, 400),
+        ("/tasks/1/revise", 26, 413),
+        ("/tasks/x/revise", 2, 413),
+        ("/tasks/1/note", 2, 413),
+    ] {
         assert_eq!(
             browser.send("POST", path, &[files], &"x".repeat(mib << 20)).status,
             status,
