@@ -173,7 +173,14 @@ impl Carry<'_> {
             let dir = self.dir(operation)?;
             for item in &operation.new {
                 (self.watch)("write beside");
-                self.make(operation, item, dir.as_fd(), blobs).map_err(|e| e.at(&item.path))?;
+                self.make(operation, item, dir.as_fd(), blobs).map_err(|e| match e {
+                    // In a directory of our own: two names of the version are one on this disk.
+                    AcceptError::Io(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+                        let path = item.path.clone();
+                        AcceptError::Drift(vec![Drift::of(operation.folder, path, Drifted::Appeared)])
+                    }
+                    e => e.at(&item.path),
+                })?;
             }
             // Modes last, and the inner ones first: a directory may come to forbid writing in it.
             for item in operation.new.iter().rev().filter(|item| item.what == What::Dir) {
@@ -600,7 +607,8 @@ fn known(dir: BorrowedFd<'_>, name: &[u8], item: &Item) -> io::Result<bool> {
     let same = (print.dev, print.ino) == (seen.dev, seen.ino);
     let alike = print.mode == item.mode && (print.bytes, print.mtime_ns) == (seen.bytes, seen.mtime_ns);
     Ok(match &item.what {
-        What::Dir => print.kind == Kind::Dir && (same || print.mode == item.mode),
+        // What is in it is looked at one by one. Its mode may be another once its removal has begun.
+        What::Dir => print.kind == Kind::Dir,
         What::Link { target } => print.kind == Kind::Link && link_in(dir, name)? == target.0,
         What::File { .. } if print.kind != Kind::File => false,
         What::File { .. } if same => sighting(&print) == seen,

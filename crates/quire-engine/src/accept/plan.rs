@@ -11,7 +11,7 @@ use crate::rooted::{Kind, Print, Rooted, below, gone};
 use crate::snapshot::TRAVELS;
 use quire_core::change::LinkTarget;
 use quire_core::{Entry, Node, RelPath};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
 use std::io;
 use std::path::PathBuf;
 
@@ -92,6 +92,7 @@ pub fn plan(
     moves.sort_by_cached_key(order);
     let mut drift: Vec<Drift> = vec![];
     let mut todo: Vec<(Move, Option<Item>)> = vec![];
+    let mut listed = Listed::default();
     for step in moves {
         let Some(root) = roots.get(step.folder as usize) else {
             return Err(AcceptError::NoFolder(step.folder));
@@ -99,7 +100,7 @@ pub fn plan(
         let is = look(root, &step.path, pack)?;
         if is.fits(&step.from) {
             todo.push((step, is.item()));
-        } else if !is.fits(&step.to) {
+        } else if !is.fits(&step.to) || step.from.is_none() && !has_name(root, &step, &mut listed)? {
             let what = match (&step.from, is) {
                 (_, Seen::Nothing) => Drifted::Gone,
                 (None, _) => Drifted::Appeared,
@@ -161,6 +162,20 @@ pub fn plan(
         left = rest;
     }
     if drift.is_empty() { Ok(journal) } else { Err(AcceptError::Drift(drift)) }
+}
+
+/// The names in directories that were asked for.
+type Listed = HashMap<(u32, Option<RelPath>), HashSet<Vec<u8>>>;
+
+/// Returns whether what is at the path has just that name. A disk that makes no difference between large and small letters shows
+/// it under others as well: taken for what is to be there, it would go when its own name goes.
+fn has_name(root: &Rooted, step: &Move, listed: &mut Listed) -> io::Result<bool> {
+    let parent = step.path.parent();
+    let names = match listed.entry((step.folder, parent.clone())) {
+        hash_map::Entry::Occupied(names) => names.into_mut(),
+        hash_map::Entry::Vacant(names) => names.insert(root.names(parent.as_ref())?.into_iter().collect()),
+    };
+    Ok(names.contains(step.path.name()))
 }
 
 fn is_dir(target: &Option<Target>) -> bool {

@@ -12,6 +12,7 @@ mod checks;
 mod conventions;
 mod cost;
 mod crowd;
+mod disks;
 mod fallback;
 mod first_steps;
 mod folders;

@@ -237,7 +237,8 @@ fn agents(path: &str, blobs: &Blobs) -> Entry {
     Entry { folder: 0, path: RelPath::new(path).unwrap(), was: None, now }
 }
 
-/// Two names of a version that are one on the person's disk: when the first is moved in, the second is there as well.
+/// Two names of a version that are one on the person's disk: when the first is moved in, the second is there as well. Real disks of
+/// that kind are among the journeys.
 #[test]
 fn names_that_collide_are_told_and_nothing_is_written() {
     let case = case();
@@ -254,37 +255,4 @@ fn names_that_collide_are_told_and_nothing_is_written() {
     assert!(matches!(done, Err(AcceptError::Drift(d)) if d[0].what == Drifted::Appeared));
     before.insert("other".into(), tree_of(&case.folder)["other"].clone());
     assert_eq!(tree_of(&case.folder), before);
-}
-
-/// The same on a disk that makes no difference between large and small letters. Needs root, and a kernel that has such disks.
-#[test]
-fn names_that_collide_on_a_folding_disk_are_told_and_nothing_is_written() {
-    let case = case();
-    let image = case.temp.path().join("disk");
-    fs::write(&image, vec![0; 8 << 20]).unwrap();
-    let ran = |program: &str, arguments: &[&OsStr]| {
-        Command::new(program).args(arguments).output().is_ok_and(|ended| ended.status.success())
-    };
-    let folding = ["-q", "-O", "casefold", "-E", "encoding=utf8"].map(OsStr::new);
-    let made = ran("mkfs.ext4", &[&folding[..], &[image.as_os_str()]].concat())
-        && ran("mount", &[OsStr::new("-o"), OsStr::new("loop"), image.as_os_str(), case.folder.as_os_str()]);
-    if !made {
-        eprintln!("no disk here on which names collide: not tried");
-        return;
-    }
-    let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        fs::remove_dir(case.folder.join("lost+found")).unwrap();
-        let dir = case.folder.join("d");
-        fs::create_dir(&dir).unwrap();
-        assert!(ran("chattr", &[OsStr::new("+F"), dir.as_os_str()]));
-        put(&dir, "readme", "person's");
-        let before = tree_of(&case.folder);
-        for names in [&["d/README"][..], &["d/other", "d/OTHER"]] {
-            let entries: Vec<Entry> = names.iter().map(|name| agents(name, case.store.blobs())).collect();
-            assert!(case.accept(1, &entries).is_err(), "{names:?}");
-            assert_eq!(tree_of(&case.folder), before, "{names:?}");
-        }
-    }));
-    assert!(ran("umount", &[case.folder.as_os_str()]));
-    said.unwrap();
 }
