@@ -232,11 +232,16 @@ impl Review {
 
     /// Returns whether the real folder changed, as a sentence.
     pub fn folder_text(&self) -> &'static str {
+        self.folder_text_with(&self.drift)
+    }
+
+    /// The same where `drift` is newer than what the review was made with.
+    pub fn folder_text_with(&self, drift: &[DriftRow]) -> &'static str {
         match self.taken {
-            Taken::No if self.drift.iter().any(|row| row.fit != Fit::Merges) => {
+            Taken::No if drift.iter().any(|row| row.fit != Fit::Merges) => {
                 "You changed your folder, and not all of this fits any more."
             }
-            Taken::No if !self.drift.is_empty() => "You changed your folder; all of this fits.",
+            Taken::No if !drift.is_empty() => "You changed your folder; all of this fits.",
             Taken::No => "Your folder has not changed.",
             Taken::Part => "Part of it is in your folder.",
             Taken::Whole => "It is in your folder.",

@@ -249,7 +249,8 @@ $('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
 if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 
 // ---- choosing files, and changes within them. What is left out is remembered here, because its lines may go and come back
-const boxes = () => all('input[name=file]')
+// Other forms name files too.
+const boxes = () => all('input[name=file][form=accept]')
 const seenAs = `quire left ${$('#accept [name=seen]')?.value}`
 const left = new Map()
 const without = new Set()
@@ -290,7 +291,7 @@ function choose(box) {
   show()
 }
 function show() {
-  for (const one of all('input[name=file], input[name=head]')) {
+  for (const one of [...boxes(), ...all('input[name=head]')]) {
     one.checked = !without.has(one.value)
     one.indeterminate = one.checked && isPart(one.value)
   }
@@ -303,7 +304,7 @@ function show() {
   if ($('#taking')) $('#taking').textContent = `Taking ${taken} of ${noun(count, 'file')}${but}`
   $('#accept-count').textContent = noun(taken, 'file')
   $('#accept-button').disabled = taken === 0
-  $('#will').textContent = `Accept writes ${noun(taken, 'file')}${but}. You can undo it.`
+  if ($('#will')) $('#will').textContent = `Accept writes ${noun(taken, 'file')}${but}. You can undo it.`
 }
 document.addEventListener('change', event => { if (['file', 'head', 'leave'].includes(event.target.name) || event.target.id === 'all') choose(event.target) })
 $('#accept')?.addEventListener('formdata', event => {
@@ -519,7 +520,7 @@ const keys = {
   n: () => unfolded('.hunk-h').find(hunk => hunk.getBoundingClientRect().top > 190)?.scrollIntoView({ block: 'start' }),
   x: () => {
     // The change that is read, or the file that has the focus.
-    const focused = document.activeElement?.matches('[name=file], [name=head]') ? document.activeElement : null
+    const focused = document.activeElement?.matches('[name=file][form=accept], [name=head]') ? document.activeElement : null
     const box = focused ?? unfolded('input[name=leave]').findLast(one => one.getBoundingClientRect().top < innerHeight / 2)
     box?.click()
   },

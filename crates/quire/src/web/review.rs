@@ -116,7 +116,7 @@ pub fn main(
                 template id="note-form" { (notes::form(frame, task.id, &HashMap::new())) }
             }
         }
-        (bar(frame, task, &review, &since, said.as_deref()))
+        (bar(frame, task, &review, &drift, &since, said.as_deref()))
     })
 }
 
@@ -426,11 +426,20 @@ fn tools(review: &Review, since: &Since) -> Markup {
     }
 }
 
-fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<&str>) -> Markup {
+fn bar(
+    frame: &Frame,
+    task: &Task,
+    review: &Review,
+    drift: &[DriftRow],
+    since: &Since,
+    said: Option<&str>,
+) -> Markup {
     let at = format!("/tasks/{}", task.id);
     let folder = view::short_folder(&task.charter.folders[0], crate::cmd::home().as_deref());
     let count = view::count(review.files.len() as u64, "file");
     let is_now = task.is_at_rest();
+    let fits = review.taken != Taken::No || drift.iter().all(|row| row.fit == Fit::Merges);
+    let is_clear = fits && !review.fails();
     html! {
         div.accept role="region" aria-label="Decision" { div {
             @if review.files.is_empty() {
@@ -448,9 +457,10 @@ fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<
                 } @else { a.btn.pri.big href="/" { "Done" } }
             } @else {
                 p {
-                    b { (clean(said.filter(|_| review.taken != Taken::No).unwrap_or(review.folder_text()))) }
-                    span id="will" {
+                    b { (clean(said.filter(|_| review.taken != Taken::No).unwrap_or(review.folder_text_with(drift)))) }
+                    span id=[fits.then_some("will")] {
                         @match review.taken {
+                            _ if !fits => "Accept writes what still fits, where that is all you take.",
                             Taken::Whole => "You can take it back.",
                             _ => { "Accept writes " (count) " into " (clean(&folder)) ". You can undo it." },
                         }
@@ -475,7 +485,7 @@ fn bar(frame: &Frame, task: &Task, review: &Review, since: &Since, said: Option<
                         @if review.files.iter().any(|file| file.runs.is_some()) {
                             label { input type="checkbox" name="programs" value="yes"; " Also files that can run programs here" }
                         }
-                        button.btn.big.pri[!review.fails()].ghost[review.fails()] id="accept-button" { span { (if review.fails() { "Accept anyway: " } else { "Accept " }) span id="accept-count" { (count) } } " " kbd { "⇧A" } }
+                        button.btn.big.pri[is_clear].ghost[!is_clear] id="accept-button" { span { (if review.fails() { "Accept anyway: " } else { "Accept " }) span id="accept-count" { (count) } } " " kbd { "⇧A" } }
                     }
                 }
             }

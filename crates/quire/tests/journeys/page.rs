@@ -125,6 +125,8 @@ fn what_was_changed_by_hand_is_not_overwritten_and_it_is_told() {
         "<code>mine<br></code>",
         "<code>new<br></code>",
         "Keep mine, accept the other file",
+        "You changed your folder, and not all of this fits any more.",
+        "Accept writes what still fits, where that is all you take.",
     ] {
         assert!(review.contains(part), "no {part} in {review}");
     }
