@@ -36,11 +36,12 @@ pub use summary::{Summary, Uses};
 use crate::bytes::{escape, unescape};
 use crate::event::{HookRun, Trouble, Why};
 use crate::message::FaultKind;
-use crate::task::{Needed, Phase, Task};
+use crate::task::{Checkpoint, Needed, Phase, Task, Version};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where a task stands, as a shape: never one "waiting" for all of them. In the order in which tasks are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,18 +200,30 @@ pub fn state(task: &Task) -> String {
         Phase::Waiting(Why::Rewound { step }) => format!("stands after step {step}"),
         Phase::Waiting(why) => format!("needs you: {}", needs(why, task)),
         Phase::Ready if task.answer().is_some() => "answered".to_owned(),
-        Phase::Ready => {
-            let proofs = task.version().map_or(&[][..], |version| &version.proofs);
-            match (proofs.iter().filter(|proof| proof.fails()).count(), proofs.len()) {
-                (0, _) => "ready".to_owned(),
-                (_, 1) => "says done, but its check failed".to_owned(),
-                (failed, all) => format!("says done, but {failed} of {all} checks failed"),
-            }
-        }
+        Phase::Ready => ready(task.version()),
         Phase::Accepted if task.cleared => "accepted, cleared away".to_owned(),
         Phase::Accepted if task.is_part() => "part accepted".to_owned(),
         Phase::Accepted => "accepted".to_owned(),
         Phase::Discarded => "discarded".to_owned(),
+    }
+}
+
+fn ready(version: Option<&Arc<Version>>) -> String {
+    let proofs = version.map_or(&[][..], |version| &version.proofs);
+    match (proofs.iter().filter(|proof| proof.fails()).count(), proofs.len()) {
+        (0, _) => "ready".to_owned(),
+        (_, 1) => "says done, but its check failed".to_owned(),
+        (failed, all) => format!("says done, but {failed} of {all} checks failed"),
+    }
+}
+
+/// Returns what [`mark`] and [`state`] say of a task that just began where `task` stood.
+pub fn begins(task: &Task, at: &Checkpoint) -> (Mark, String) {
+    if at.is_ready {
+        let version = task.versions.iter().find(|version| Some(version.number) == at.version);
+        (Mark::Ready, ready(version))
+    } else {
+        (Mark::Paused, format!("stands after step {}", at.step))
     }
 }
 

@@ -1,5 +1,6 @@
-//! What going back and forking cost: `cargo run --release -p quire-engine --example fork_cost [FILES]`. A task of 50 steps and of 1,000
-//! on a folder of so many files (100,000 unless said), each fork and rewind on the disk when its time is taken.
+//! What going back and forking cost: `cargo run --release -p quire-engine --example fork_cost [FILES [QUIRE]]`. A task of 50 steps, of
+//! 1,000 and of 5,000 on a folder of so many files (100,000 unless said), each fork and rewind on the disk when its time is taken;
+//! and the whole command `fork`, where the binary is given.
 
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Apart, Base, Conventions, Verdict};
@@ -10,6 +11,7 @@ use quire_engine::store::Writer;
 use quire_engine::{Point, Quire, freeze};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 type Failed = Box<dyn std::error::Error>;
@@ -18,6 +20,7 @@ const ROUNDS: usize = 9;
 
 fn main() -> Result<(), Failed> {
     let files: usize = std::env::args().nth(1).map_or(Ok(100_000), |files| files.parse())?;
+    let binary = std::env::args().nth(2);
     let outer = tempfile::tempdir()?;
     let (home, folder) = (outer.path().join("quire"), outer.path().join("folder"));
     for n in 0..files {
@@ -32,22 +35,38 @@ fn main() -> Result<(), Failed> {
     let quire = Quire::open(&Surroundings { env, cwd: outer.path().to_owned() })?;
     let frozen = freeze::freeze(quire.home(), &folder, &|_, _| {})?;
     let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
-    for steps in [50, 1_000] {
+    for steps in [50, 1_000, 5_000] {
         let id = lived(&quire, &folder, &base, steps)?;
-        let (mut forks, mut rewinds) = (vec![], vec![]);
+        let (mut forks, mut folds, mut rewinds, mut commands) = (vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             let begun = Instant::now();
-            quire.fork(id, Point::Step(steps / 2))?;
+            let fork = quire.fork(id, Point::Step(steps / 2))?.task;
             forks.push(begun.elapsed());
+            let begun = Instant::now();
+            quire.task(fork)?;
+            folds.push(begun.elapsed());
+            if let Some(binary) = &binary {
+                let begun = Instant::now();
+                let said = Command::new(binary)
+                    .args(["fork", &id.to_string(), "--at", &(steps / 2).to_string()])
+                    .env("QUIRE_HOME", &home)
+                    .output()?;
+                commands.push(begun.elapsed());
+                assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            }
             let begun = Instant::now();
             quire.rewind(id, Point::Step(steps / 2))?;
             rewinds.push(begun.elapsed());
         }
         println!(
-            "{files} files, {steps} steps: fork {:.1?} (goal 50 ms), rewind {:.1?}",
+            "{files} files, {steps} steps: fork {:.1?} (goal 50 ms), its first look {:.1?}, rewind {:.1?}",
             median(forks),
+            median(folds),
             median(rewinds)
         );
+        if binary.is_some() {
+            println!("    the command {:.1?}", median(commands));
+        }
     }
     Ok(())
 }
@@ -129,7 +148,7 @@ fn opened(folder: &Path) -> Event {
         review_model: None,
         compact_model: None,
         checks: vec![],
-        limits: Limits { steps: 5_000, ..Limits::default() },
+        limits: Limits { steps: 10_000, ..Limits::default() },
         sandbox: Sandbox::default(),
         env: vec![],
         hooks: vec![],

@@ -116,7 +116,7 @@ impl Quire {
         let words = block_in_place(|| self.mix_words(from, words))?;
         let id = block_in_place(|| {
             let version = self.reviewable(&self.task(from)?)?.number;
-            self.fork(from, Point::Version(version))
+            self.fork(from, Point::Version(version)).map(|begun| begun.task)
         })?;
         self.revise(id, Some(&words), vec![], keys, here).await
     }

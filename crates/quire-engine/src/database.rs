@@ -77,6 +77,10 @@ const MIGRATIONS: &[&str] = &["
         first INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX sharing_first ON sharing (first);
+", "
+    -- A task that began in another has that one's log up to `origin_seq`, then its own rows. Of older ones the rows were copied.
+    ALTER TABLE task ADD COLUMN origin INTEGER REFERENCES task (id);
+    ALTER TABLE task ADD COLUMN origin_seq INTEGER CHECK ((origin IS NULL) = (origin_seq IS NULL));
 "];
 
 /// A file up to this size, in bytes, is checked page by page at every opening, at 1 to 4 ms a MiB.

@@ -168,9 +168,13 @@ pub fn event_json(task: u64, logged: &Logged) -> Value {
 
 /// Says that a task is now in another state, on stdout.
 pub fn print_state(task: &Task, text: &str, face: &Face) -> io::Result<()> {
+    print_standing(task.id, view::mark(task), &view::state(task), text, face)
+}
+
+/// The same of a task that need not be folded for it.
+pub fn print_standing(id: u64, mark: view::Mark, state: &str, text: &str, face: &Face) -> io::Result<()> {
     if face.json {
-        let row = view::TaskRow::of(task, follow::now_ms());
-        print_json(json!({"task": task.id, "mark": row.mark, "state": row.state}))
+        print_json(json!({"task": id, "mark": mark, "state": state}))
     } else {
         print(&format!("{text}\n"))
     }

@@ -7,7 +7,7 @@
 //! task has thousands.
 
 use super::conversation::Conversation;
-use super::{Phase, PlanStep, Sealed, Serving, Stage, Task, Version};
+use super::{Attempt, Phase, PlanStep, Sealed, Serving, Stage, Task, Version};
 use crate::bytes::Hash;
 use crate::event::{Base, Seq, Why};
 use crate::message::{PromptItem, Reply};
@@ -39,6 +39,10 @@ pub struct Checkpoint {
     pub snapshot: Option<Hash>,
     /// The frozen folders that the task worked on.
     pub bases: Option<Arc<[Base]>>,
+    /// Where the task was one of several by then.
+    pub attempt: Option<Attempt>,
+    /// Its last version was there to be reviewed.
+    pub is_ready: bool,
     /// Calls of the turn had written above the line when this was made: what they left besides the folders is not kept.
     is_unsealed: bool,
     line: Line,
@@ -158,6 +162,8 @@ impl Task {
             at_ms: self.last_ms,
             snapshot: self.snapshot,
             bases: self.bases.clone(),
+            attempt: self.attempt,
+            is_ready: self.phase == Phase::Ready,
             is_unsealed: self.layer_used,
             line: self.checkpoints.line.clone(),
             conversation: self.checkpoints.left.len(),
@@ -259,9 +265,9 @@ impl Task {
         });
         self.versions.push(Arc::new(version));
         self.stage = Stage::Present;
-        self.note_checkpoint(to.step, Some(number));
         // What is in the folder stays there until the person says otherwise.
         self.phase = if self.last_accept().is_some() { Phase::Accepted } else { Phase::Ready };
+        self.note_checkpoint(to.step, Some(number));
     }
 
     /// Tells the model that it was taken back, and what its person had said since.

@@ -133,7 +133,7 @@ impl Task {
 
     /// Returns the first of the attempts that share one budget with this task.
     pub fn shares_budget(&self) -> Option<u64> {
-        self.attempt.filter(|attempt| attempt.shared).map(|attempt| attempt.first)
+        self.attempt?.shares_budget()
     }
 
     /// Returns the size of the next request: what the last one was counted as, and all that is new since.

@@ -55,6 +55,13 @@ pub struct Attempt {
     pub shared: bool,
 }
 
+impl Attempt {
+    /// Returns the first of the attempts that share one budget with this one.
+    pub fn shares_budget(&self) -> Option<u64> {
+        self.shared.then_some(self.first)
+    }
+}
+
 /// A line of the model's plan.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct PlanStep {

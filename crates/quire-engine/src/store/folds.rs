@@ -70,7 +70,7 @@ impl Folds {
         let after = task.as_ref().map_or(0, |task| task.seq);
         let there = log::read(database, conn, id, after, |logged| match carry_on(&mut task, id, &logged) {
             Ok(()) => ControlFlow::Continue(()),
-            Err(what) => ControlFlow::Break(Damaged::Event { task: id as u64, seq: logged.seq, what }),
+            Err(what) => ControlFlow::Break(what),
         })?;
         if !there {
             let what = "it was here before, and is gone".to_owned();

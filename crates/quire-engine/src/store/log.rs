@@ -1,8 +1,12 @@
 //! The log of one task in rows: read in order without a gap, each row proved to be as it was written, or not at all.
+//!
+//! A task that began in another has no copy of that one's rows: its log is the other's up to where it began, and its own rows after
+//! that. The other may have begun in a third one. Rows are never changed nor removed, so both can stand on the same ones, whatever
+//! becomes of either; and where a task began is believed only of its own first row, which says it too.
 
 use crate::database::{Damaged, Database, DatabaseError};
 use quire_core::{Event, Logged};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::ops::ControlFlow;
 
 /// Returns what the row's `sum` must be: SQLite has no checksum of its own, and a flipped bit in a text is still a text.
@@ -31,6 +35,80 @@ pub(super) fn write(
     Ok(())
 }
 
+/// Rows of a log that were written under one task: those above `after`, up to `to`.
+struct Part {
+    task: i64,
+    after: u64,
+    to: u64,
+}
+
+/// Returns the parts of a task's log that have its events from `first` on, in order; none where there is no such task.
+fn parts(database: &Database, conn: &Connection, task: i64, first: u64) -> Result<Vec<Part>, DatabaseError> {
+    let (mut id, mut to, mut parts) = (task, i64::MAX as u64, vec![]);
+    loop {
+        let origin: Option<(Option<i64>, Option<u64>)> =
+            database.by(conn.prepare_cached("SELECT origin, origin_seq FROM task WHERE id = ?").and_then(
+                |mut origin| origin.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional(),
+            ))?;
+        let (origin, after) = match origin {
+            None if id == task => return Ok(vec![]),
+            Some((Some(origin), Some(after))) => (Some(origin), after),
+            _ => (None, 0),
+        };
+        if let Some(origin) = origin {
+            begins_in(database, conn, id, after, origin)?;
+        }
+        // It may have begun in what the other one has of a third.
+        if after < to {
+            parts.push(Part { task: id, after, to });
+            to = after;
+        }
+        match origin {
+            Some(origin) if first <= after => id = origin,
+            _ => break,
+        }
+    }
+    parts.reverse();
+    Ok(parts)
+}
+
+/// Proves by the first row of a task that it began in `origin`, after the event `after` of that.
+fn begins_in(
+    database: &Database,
+    conn: &Connection,
+    task: i64,
+    after: u64,
+    origin: i64,
+) -> Result<(), DatabaseError> {
+    let row = conn
+        .prepare_cached("SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq = ?")
+        .and_then(|mut row| row.query_row(params![task, after + 1], |row| Ok(proved(task, row))).optional());
+    let why = match database.by(row)? {
+        Some(Ok(Logged { event: Event::Forked { from, .. }, .. }))
+            if from == origin as u64 && origin < task =>
+        {
+            return Ok(());
+        }
+        Some(Err(why)) => why,
+        Some(Ok(_)) => "it does not begin the task where that is said to have begun".to_owned(),
+        None => "it is not there, and the task began with it".to_owned(),
+    };
+    Err(Damaged::Event { task: task as u64, seq: after + 1, what: why }.into())
+}
+
+/// Returns the event of a row, or why it is not the one that was written.
+fn proved(task: i64, row: &Row<'_>) -> Result<Logged, String> {
+    let seq: u64 = row.get(0).map_err(|e| e.to_string())?;
+    let at_ms: u64 = row.get(1).map_err(|e| e.to_string())?;
+    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(|e| e.to_string())?;
+    let written = row.get_ref(3).and_then(|sum| Ok(sum.as_blob()?)).map_err(|e| e.to_string())?;
+    if written != sum(task, seq, at_ms, text) {
+        return Err("it is not what was written".to_owned());
+    }
+    let event = Event::parse(text).map_err(|e| e.to_string())?;
+    Ok(Logged { seq, at_ms, event })
+}
+
 /// Returns the sum of one event's row, or `None` where it is not there with all that come before it.
 pub(super) fn sum_of(
     database: &Database,
@@ -38,53 +116,61 @@ pub(super) fn sum_of(
     task: i64,
     seq: u64,
 ) -> Result<Option<[u8; 16]>, DatabaseError> {
-    let sql = "SELECT sum FROM event WHERE task = ?1 AND seq = ?2
-               AND (SELECT count(*) FROM event WHERE task = ?1 AND seq <= ?2) = ?2";
-    let sum =
-        conn.prepare_cached(sql).and_then(|mut sum| sum.query_row(params![task, seq], |row| row.get(0)));
-    database.by(sum.optional())
+    let sql = "SELECT (SELECT sum FROM event WHERE task = ?1 AND seq = ?3), count(*)
+               FROM event WHERE task = ?1 AND seq > ?2 AND seq <= ?3";
+    let mut last = None;
+    for Part { task, after, to } in parts(database, conn, task, 1)?.iter().filter(|part| part.after < seq) {
+        let to = seq.min(*to);
+        let found = conn.prepare_cached(sql).and_then(|mut found| {
+            found.query_row(params![task, after, to], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))
+        });
+        let (sum, count) = database.by(found)?;
+        if count != to - after {
+            return Ok(None);
+        }
+        last = sum;
+    }
+    Ok(last)
 }
 
-/// Gives `each` the events above `after`, in order; returns whether the event at `after` itself is there (0 always is).
+/// Gives `each` the events above `after`, in order; returns whether the event at `after` itself is there (0 always is). What `each`
+/// breaks off with is what is wrong with the event.
 ///
-/// The row at `after` is looked for in the same statement, hence in the same state of the database: a log that has
+/// The row at `after` is looked for in the same statement as those above it, hence in the same state of the database: a log that has
 /// become shorter than what a process knows of it must not look like one without news.
 pub(super) fn read(
     database: &Database,
     conn: &Connection,
     task: i64,
     after: u64,
-    mut each: impl FnMut(Logged) -> ControlFlow<Damaged>,
+    mut each: impl FnMut(Logged) -> ControlFlow<String>,
 ) -> Result<bool, DatabaseError> {
-    let mut statement = database.by(conn.prepare_cached(
-        "SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq >= ? ORDER BY seq",
-    ))?;
-    let mut rows = database.by(statement.query(params![task, i64::try_from(after).unwrap_or(i64::MAX)]))?;
-    let mut last = None;
-    while let Some(row) = database.by(rows.next())? {
-        let seq: u64 = database.by(row.get(0))?;
-        let due = last.map_or(after.max(1), |last: u64| last + 1);
-        let damaged = |what: String| Damaged::Event { task: task as u64, seq: due, what };
-        if seq != due {
-            return Err(damaged("it is not there, but later ones are".into()).into());
-        }
-        last = Some(seq);
-        if seq == after {
-            continue; // SQLite does not even read the text of a row unless it is asked for.
-        }
-        let logged = (|| {
-            let at_ms: u64 = row.get(1).map_err(|e| e.to_string())?;
-            let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(|e| e.to_string())?;
-            let written = row.get_ref(3).and_then(|sum| Ok(sum.as_blob()?)).map_err(|e| e.to_string())?;
-            if written != sum(task, seq, at_ms, text) {
-                return Err("it is not what was written".to_owned());
+    let first = after.max(1);
+    let mut due = first;
+    for part in parts(database, conn, task, first)? {
+        let mut statement = database.by(conn.prepare_cached(
+            "SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        ))?;
+        let from = i64::try_from(first.max(part.after + 1)).unwrap_or(i64::MAX);
+        let mut rows = database.by(statement.query(params![part.task, from, part.to]))?;
+        let damaged = |seq, what| Damaged::Event { task: part.task as u64, seq, what };
+        let lacks = || "it is not there, but later ones are".to_owned();
+        while let Some(row) = database.by(rows.next())? {
+            if database.by(row.get::<_, u64>(0))? != due {
+                return Err(damaged(due, lacks()).into());
             }
-            let event = Event::parse(text).map_err(|e| e.to_string())?;
-            Ok(Logged { seq, at_ms, event })
-        })();
-        if let ControlFlow::Break(damaged) = each(logged.map_err(damaged)?) {
-            return Err(damaged.into());
+            // SQLite does not even read the text of a row unless it is asked for.
+            if due != after {
+                let logged = proved(part.task, row).map_err(|what| damaged(due, what))?;
+                if let ControlFlow::Break(what) = each(logged) {
+                    return Err(damaged(due, what).into());
+                }
+            }
+            due += 1;
+        }
+        if part.task != task && due <= part.to {
+            return Err(damaged(due, lacks()).into());
         }
     }
-    Ok(after == 0 || last.is_some())
+    Ok(after == 0 || due > after)
 }

@@ -81,14 +81,13 @@ pub(super) fn old_holds(
     database.by(holds)
 }
 
-/// Writes that a task shares a budget, if it does.
+/// Writes that a task shares the budget of `first`.
 pub(super) fn share(
     database: &Database,
     conn: &Connection,
     id: i64,
-    task: &Task,
+    first: u64,
 ) -> Result<(), DatabaseError> {
-    let Some(first) = task.shares_budget() else { return Ok(()) };
     let sql = "INSERT OR IGNORE INTO sharing (task, first) VALUES (?, ?)";
     let put = conn.prepare_cached(sql).and_then(|mut put| put.execute(params![id, first as i64]));
     database.by(put.map(drop))

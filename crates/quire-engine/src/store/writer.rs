@@ -12,9 +12,8 @@ use crate::blob::Index;
 use crate::database::{Database, DatabaseError, DiskKind};
 use quire_core::event::Seq;
 use quire_core::{Event, Logged, Phase, Refusal, Task, Usd};
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::collections::HashMap;
-use std::ops::ControlFlow;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
@@ -50,6 +49,7 @@ enum What {
 /// Where a batch came to stand.
 struct Written {
     task: i64,
+    /// For who takes the task.
     epoch: u64,
     seq: Seq,
 }
@@ -156,7 +156,14 @@ impl WriterThread {
         }
         let database = &self.database;
         let tx = database.by(self.conn.transaction_with_behavior(TransactionBehavior::Immediate))?;
-        let mut work = Work { database, folds: &self.folds, tx: &tx, at_ms: now_ms(), tasks: HashMap::new() };
+        let mut work = Work {
+            database,
+            folds: &self.folds,
+            tx: &tx,
+            at_ms: now_ms(),
+            tasks: HashMap::new(),
+            begun: HashSet::new(),
+        };
         let mut answers = Vec::with_capacity(group.len());
         for batch in group {
             answers.push(match work.judge(batch) {
@@ -191,12 +198,13 @@ impl WriterThread {
     }
 }
 
-/// A batch that may follow, and the task as it is after it.
-struct Judged {
-    id: i64,
-    opens: bool,
-    before: Option<Arc<Task>>,
-    task: Arc<Task>,
+/// What may be written.
+enum Judged {
+    /// Events that may follow in a log, and the task as it is after them; without one before they open it.
+    Follows { id: i64, before: Option<Arc<Task>>, task: Arc<Task> },
+    /// A task that begins in another, after the event `seq` of that. It is folded by whoever needs it first: all of the log up to there
+    /// would be read for that.
+    Begins { id: i64, from: i64, seq: Seq, shares: Option<u64> },
 }
 
 /// One transaction.
@@ -207,6 +215,8 @@ struct Work<'a> {
     at_ms: u64,
     /// Folds of what was written in this transaction; true for others only after its commit.
     tasks: HashMap<i64, Arc<Task>>,
+    /// Tasks that began in others in this transaction.
+    begun: HashSet<i64>,
 }
 
 impl Work<'_> {
@@ -234,7 +244,7 @@ impl Work<'_> {
                 batch.events[0].event = Event::Taken { epoch: before.epoch + 1 };
                 (id, Some(before))
             }
-            What::Fork { from, step, .. } => return self.judge_fork(from, step, &mut batch.events),
+            What::Fork { from, step, .. } => return self.judge_fork(from, step, &mut batch.events[0]),
         };
         let task = self.fold(id, before.clone(), &mut batch.events)?;
         let reserved = batch.events.iter().rev().find_map(|logged| logged.event.reserves());
@@ -260,59 +270,55 @@ impl Work<'_> {
                 return Err(AppendError::Shared { spent: all.spent, held, needs, limit });
             }
         }
-        Ok(Judged { id, opens: before.is_none(), before, task })
+        Ok(Judged::Follows { id, before, task })
     }
 
-    /// Puts the other task's events before the one that makes them another's. They are that one's spending, so nothing of it is
-    /// counted again.
-    fn judge_fork(&self, from: u64, step: u32, events: &mut Vec<Logged>) -> Result<Judged, AppendError> {
-        let (from, before) = self.task(from)?;
-        let gone = before.cleared || before.phase == Phase::Discarded;
-        let Some(to) = before.checkpoint(step).filter(|_| !gone) else {
+    /// Decides by the other task's fold, which knows after which event each of its steps ended.
+    fn judge_fork(&self, from: u64, step: u32, forked: &mut Logged) -> Result<Judged, AppendError> {
+        let (from, task) = self.task(from)?;
+        let gone = task.cleared || task.phase == Phase::Discarded || task.imported_from().is_some();
+        let Some(to) = task.checkpoint(step).filter(|_| !gone) else {
             let why = "a task begins in another that can be gone on with, after a step of it";
-            return Err(Refusal { seq: before.seq, why }.into());
+            return Err(Refusal { seq: task.seq, why }.into());
         };
-        let id = self.next_id()?;
-        let mut copied: Vec<Logged> = vec![];
-        let (mut task, mut refused) = (None::<Task>, None);
-        log::read(self.database, self.tx, from, 0, |logged| {
-            if logged.seq <= to.seq && refused.is_none() {
-                let folded = match &mut task {
-                    Some(task) => task.apply(&logged),
-                    None => Task::open(id as u64, &logged).map(|opened| task = Some(opened)),
-                };
-                refused = folded.err();
-                copied.push(logged);
-            }
-            ControlFlow::Continue(())
-        })?;
-        if let Some(refusal) = refused {
-            return Err(refusal.into());
-        }
-        let task = self.fold(id, task.map(Arc::new), events)?;
-        events.splice(0..0, copied);
-        Ok(Judged { id, opens: true, before: None, task })
+        (forked.seq, forked.at_ms) = (to.seq + 1, self.at_ms);
+        let shares = to.attempt.and_then(|attempt| attempt.shares_budget());
+        Ok(Judged::Begins { id: self.next_id()?, from, seq: to.seq, shares })
     }
 
     /// Writes a judged batch. After an error the transaction must not be committed: half of the batch may stand in it.
     fn write(&mut self, judged: Judged, events: &[Logged]) -> Result<Written, DatabaseError> {
-        let Judged { id, opens, before, task } = judged;
-        if opens {
-            self.open_row(id)?;
-        }
-        for logged in events {
-            log::write(self.database, self.tx, id, logged)?;
-        }
-        if task.imported_from().is_none() {
-            spending::write(self.database, self.tx, id, before.as_deref(), &task)?;
-            if opens || before.as_ref().map(|before| before.attempt) != Some(task.attempt) {
-                spending::share(self.database, self.tx, id, &task)?;
+        let (database, tx) = (self.database, self.tx);
+        let put = |id| events.iter().try_for_each(|logged| log::write(database, tx, id, logged));
+        match judged {
+            Judged::Follows { id, before, task } => {
+                let before = before.as_deref();
+                if before.is_none() {
+                    self.open_row(id, None)?;
+                }
+                put(id)?;
+                if task.imported_from().is_none() {
+                    spending::write(database, tx, id, before, &task)?;
+                    let was = before.map(|before| before.attempt);
+                    if let Some(first) = task.shares_budget().filter(|_| was != Some(task.attempt)) {
+                        spending::share(database, tx, id, first)?;
+                    }
+                }
+                summaries::write_of(database, tx, &task)?;
+                let written = Written { task: id, epoch: task.epoch, seq: task.seq };
+                self.tasks.insert(id, task);
+                Ok(written)
+            }
+            Judged::Begins { id, from, seq, shares } => {
+                self.open_row(id, Some((from, seq)))?;
+                put(id)?;
+                if let Some(first) = shares {
+                    spending::share(database, tx, id, first)?;
+                }
+                self.begun.insert(id);
+                Ok(Written { task: id, epoch: 0, seq: seq + 1 })
             }
         }
-        summaries::write_of(self.database, self.tx, &task)?;
-        let written = Written { task: id, epoch: task.epoch, seq: task.seq };
-        self.tasks.insert(id, task);
-        Ok(written)
     }
 
     fn fold(&self, id: i64, before: Option<Arc<Task>>, events: &mut [Logged]) -> Result<Arc<Task>, Refusal> {
@@ -336,6 +342,10 @@ impl Work<'_> {
         if let Some(task) = self.tasks.get(&id) {
             return Ok((id, task.clone()));
         }
+        // Nobody was told of it yet, and what is not committed must not be among the folds.
+        if self.begun.contains(&id) {
+            return Err(AppendError::NoSuchTask(task));
+        }
         match self.folds.of(self.database, self.tx, id)? {
             Some(task) => Ok((id, task)),
             None => Err(AppendError::NoSuchTask(task)),
@@ -348,9 +358,13 @@ impl Work<'_> {
             .by(self.tx.prepare_cached(sql).and_then(|mut next| next.query_row([], |row| row.get(0))))
     }
 
-    fn open_row(&self, id: i64) -> Result<(), DatabaseError> {
-        let sql = "INSERT INTO task (id, opened_ms) VALUES (?, ?)";
-        self.database.by(self.tx.prepare_cached(sql).and_then(|mut open| open.execute((id, self.at_ms))))?;
+    fn open_row(&self, id: i64, origin: Option<(i64, Seq)>) -> Result<(), DatabaseError> {
+        let sql = "INSERT INTO task (id, opened_ms, origin, origin_seq) VALUES (?, ?, ?, ?)";
+        let (origin, seq) = origin.unzip();
+        self.database.by(self
+            .tx
+            .prepare_cached(sql)
+            .and_then(|mut open| open.execute(params![id, self.at_ms, origin, seq])))?;
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ fn a_database_that_cannot_be_trusted_is_left_as_it_is() {
             },
             Kind::Foreign,
         ),
-        ("newer", |db| sql(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 5"), Kind::Newer),
+        ("newer", |db| sql(db, "PRAGMA journal_mode = DELETE; PRAGMA user_version = 6"), Kind::Newer),
         ("much newer", |db| sql(db, "PRAGMA user_version = 99"), Kind::Newer),
     ];
     for (what, spoil, kind) in rows {

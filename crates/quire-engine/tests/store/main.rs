@@ -2,6 +2,7 @@
 
 mod blobs;
 mod damage;
+mod forks;
 mod full_disk;
 mod kept;
 mod kill;
@@ -77,6 +78,7 @@ fn plays_a_role() {
     match std::env::var(ROLE).as_deref() {
         Ok("append") => processes::append_role(home),
         Ok("race") => processes::race_role(home),
+        Ok("fork") => forks::fork_role(home),
         Ok("busy") => kill::busy_role(home),
         Ok("cramped") => full_disk::cramped_role(home),
         Ok("full") => full_disk::full_role(home),

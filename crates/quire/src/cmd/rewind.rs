@@ -2,13 +2,14 @@
 //! Without a step both list those that there are.
 
 use crate::cli::{ForkArgs, RewindArgs};
-use crate::cmd::{Face, nudge_host, open, print_json, print_state};
+use crate::cmd::{Face, nudge_host, open, print_json, print_standing, print_state};
 use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::pager;
 use quire_core::Task;
 use quire_core::task::Phase;
-use quire_core::view::{StepRow, steps};
+use quire_core::view::{Mark, StepRow, steps};
+use quire_engine::Begun;
 use serde_json::json;
 use std::time::Instant;
 
@@ -40,16 +41,15 @@ pub fn fork(args: &ForkArgs, face: &Face) -> Result<Exit, Failure> {
     let from = args.task.task;
     let Some(at) = args.at else { return list(&quire.task(from)?, "fork", "--at", face) };
     let begun = Instant::now();
-    let id = quire.fork(from, at)?;
+    let Begun { task: id, mark, state } = quire.fork(from, at)?;
     tracing::debug!(micros = begun.elapsed().as_micros() as u64, "forked");
-    let task = quire.task(id)?;
-    let next = match task.phase {
-        Phase::Ready => format!("Look at it: quire review {id}. Ask for changes: quire revise {id} \"...\""),
+    let next = match mark {
+        Mark::Ready => format!("Look at it: quire review {id}. Ask for changes: quire revise {id} \"...\""),
         _ => format!(
             "Say what it should do: quire revise {id} \"...\". Or let it go on from there: quire resume {id}"
         ),
     };
-    print_state(&task, &format!("Task {id} begins where task {from} stood. {next}"), face)?;
+    print_standing(id, mark, &state, &format!("Task {id} begins where task {from} stood. {next}"), face)?;
     Ok(Exit::Done)
 }
 

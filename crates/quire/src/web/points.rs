@@ -65,5 +65,5 @@ pub async fn rewind(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String
 /// Begins another task where one stood.
 pub async fn fork(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
     let at = point(fields)?;
-    page.blocking(move |page| Ok(format!("/tasks/{}", page.quire.fork(id, at)?))).await
+    page.blocking(move |page| Ok(format!("/tasks/{}", page.quire.fork(id, at)?.task))).await
 }

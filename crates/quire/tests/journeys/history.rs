@@ -134,9 +134,15 @@ fn a_task_is_taken_elsewhere_as_one_file_and_is_a_record_there() {
     assert_eq!(there.log(1)[0].at_ms, stage.log(1)[0].at_ms);
     assert_eq!(there.json(&["ls"])["day_cost_usd"], 0.0);
     assert_eq!(found(&there, "quick"), [2, 1]);
-    for arguments in
-        [&["accept", "1"][..], &["undo", "1"], &["revise", "1", "more"], &["serve", "1"], &["note", "1", "x"]]
-    {
+    for arguments in [
+        &["accept", "1"][..],
+        &["undo", "1"],
+        &["revise", "1", "more"],
+        &["serve", "1"],
+        &["note", "1", "x"],
+        &["rewind", "1", "--to", "v1"],
+        &["fork", "1", "--at", "v1"],
+    ] {
         there.quire(arguments).exits(2).tells(&["record of another place"]);
     }
     there.quire(&["gc"]).exits(0);
