@@ -332,12 +332,16 @@ impl Quire {
         let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs());
         let plan = plan.map_err(|error| EngineError::accept(id)(edited(error)))?;
         let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
+        let owed = self.owe_back(&task, number)?;
         self.begin_writing(&task, Event::Undoing { accept: number })?;
         let report = self.carry(&task, number, true, plan).map_err(|error| match error {
             EngineError::Accept { task, error } => EngineError::Accept { task, error: edited(error) },
             other => other,
         })?;
-        let git = self.undone_in_git(&task, number);
+        let (git, is_settled) = self.undone_in_git(&task, number, false);
+        if let Some(owed) = owed.filter(|_| is_settled) {
+            owed.pay_off();
+        }
         Ok(Written { git, ..written(&task, number, true, &report, kept) })
     }
 

@@ -4,6 +4,7 @@
 
 mod bring;
 mod commit;
+mod index;
 mod large;
 
 pub use commit::{Commit, Committed, Mode, Outside};
@@ -173,6 +174,9 @@ fn line(mut output: Vec<u8>) -> Vec<u8> {
     }
     output
 }
+
+#[cfg(test)]
+pub(crate) const HELD: &[u8] = index::HELD;
 
 #[cfg(test)]
 mod tests;

@@ -166,9 +166,10 @@ impl Quire {
         Ok(rows)
     }
 
-    /// Takes back what an accept left in git.
-    pub(crate) fn undone_in_git(&self, task: &Task, accept: u32) -> Vec<GitRow> {
-        let mut rows = vec![];
+    /// Takes back what an accept left in git; `again`: who died at it may have done so. Returns also whether nothing of it is left to
+    /// be taken back later.
+    pub(crate) fn undone_in_git(&self, task: &Task, accept: u32, again: bool) -> (Vec<GitRow>, bool) {
+        let (mut rows, mut is_settled) = (vec![], true);
         for left in &task.accepts[accept as usize].git {
             let Some(folder) = task.charter.folders.get(left.folder as usize) else { continue };
             let undone = Repo::around(folder).and_then(|repo| {
@@ -178,12 +179,19 @@ impl Quire {
                 let Some(commit) = &left.commit else { return Ok(None) };
                 Ok(Some(match repo.take_back(commit)? {
                     true => GitRow::TakenBack(commit.clone()),
+                    false if again && repo.is_before(commit) => GitRow::TakenBack(commit.clone()),
                     false => GitRow::Stays(commit.clone()),
                 }))
             });
-            rows.extend(undone.unwrap_or_else(|error| Some(GitRow::Failed(error.to_string()))));
+            rows.extend(match (undone, &left.commit) {
+                (Err(error @ GitError::IndexLocked(_)), Some(commit)) => {
+                    is_settled = false;
+                    Some(GitRow::StaysFor { commit: commit.clone(), why: error.to_string() })
+                }
+                (undone, _) => undone.unwrap_or_else(|error| Some(GitRow::Failed(error.to_string()))),
+            });
         }
-        rows
+        (rows, is_settled)
     }
 
     fn record(&self, id: u64, event: Event) -> Result<(), EngineError> {

@@ -1,7 +1,7 @@
-//! What an accept still owes git. Its files come first and its commit last, and a process may die between the two; so what is to be
+//! What an accept, or its undo, still owes git. Its files come first and its commit last, and a process may die between the two; so what is to be
 //! committed lies on the disk from before anything is written until the log says that it is done. Whoever opens the home next makes it,
 //! where HEAD stands as it stood, and else says that it is missing. What stands in the way only for now is told, and tried again by the
-//! next.
+//! next. An undo owes it that the commit is taken back.
 //!
 //! `owed/TASK-ACCEPT`; whoever is at it holds its lock.
 
@@ -26,6 +26,9 @@ struct Debt {
     built: Snapshot,
     /// Where HEAD stood in the repository of each of the task's folders: branch and commit.
     heads: Vec<(u32, (String, Option<String>))>,
+    /// The accept is undone, and what it committed is to be taken back.
+    #[serde(default)]
+    back: bool,
 }
 
 /// A debt of this process's.
@@ -73,23 +76,39 @@ impl Quire {
         for folder in crate::in_git::folders_of(&built) {
             heads.push((folder, Repo::around(&task.charter.folders[folder as usize])?.head()));
         }
+        let file = self.write_debt(&path, &Debt { built, heads, back: false }).map_err(failed)?;
+        Ok(Some(Owed { file, path: path.clone() }))
+    }
+
+    /// Writes down that an undo of accept `number` owes it to git to take back what was committed. Durable when this returns.
+    pub(crate) fn owe_back(&self, task: &Task, number: u32) -> Result<Option<Owed>, EngineError> {
+        if task.accepts[number as usize].git.is_empty() {
+            return Ok(None);
+        }
+        let path = self.debt(task, number);
+        let debt = Debt { built: Snapshot { entries: vec![] }, heads: vec![], back: true };
+        let file = self.write_debt(&path, &debt);
+        let file = file.map_err(|why| EngineError::Home { path: path.clone(), why })?;
+        Ok(Some(Owed { file, path }))
+    }
+
+    fn write_debt(&self, path: &Path, debt: &Debt) -> io::Result<File> {
         let dir = self.home().join(DIR);
-        let write = || -> io::Result<File> {
+        {
             match fs::create_dir(&dir) {
                 Ok(()) => crate::rooted::sync_dir(self.home())?,
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(why) => return Err(why),
             }
             // Another process may be at one of a process that died before it had begun.
-            let locked = locked(&path, FlockOperation::LockExclusive)?;
+            let locked = locked(path, FlockOperation::LockExclusive)?;
             let mut file = locked.ok_or(io::ErrorKind::WouldBlock)?;
             file.set_len(0)?;
-            file.write_all(&serde_json::to_vec(&Debt { built, heads })?)?;
+            file.write_all(&serde_json::to_vec(debt)?)?;
             file.sync_all()?;
             crate::rooted::sync_dir(&dir)?;
             Ok(file)
-        };
-        Ok(Some(Owed { file: write().map_err(failed)?, path: path.clone() }))
+        }
     }
 
     fn debt(&self, task: &Task, number: u32) -> PathBuf {
@@ -141,11 +160,17 @@ impl Quire {
             task => Some(task?),
         };
         let accept = task.as_ref().and_then(|task| Some((task, task.accepts.get(number as usize)?)));
+        let debt = fs::read(path).map_err(failed)?;
+        let is_back = serde_json::from_slice(&debt).is_ok_and(|debt: Debt| debt.back);
         let (rows, is_settled) = match accept.map(|(task, accept)| (task, accept.state)) {
             // It cannot be ended now.
             Some((_, AcceptState::Begun | AcceptState::Undoing)) => return Ok(None),
-            Some((task, AcceptState::Done)) => {
-                let (rows, is_settled) = self.pay_one(task, number, &fs::read(path).map_err(failed)?);
+            Some((task, AcceptState::Undone)) if is_back => {
+                let (rows, is_settled) = self.undone_in_git(task, number, true);
+                (Some(rows), is_settled)
+            }
+            Some((task, AcceptState::Done)) if !is_back => {
+                let (rows, is_settled) = self.pay_one(task, number, &debt);
                 (Some(rows), is_settled)
             }
             _ => (None, true),

@@ -621,6 +621,11 @@ pub enum GitRow {
     TakenBack(String),
     /// Others came after it, or HEAD is elsewhere.
     Stays(String),
+    /// It is taken back once what stands in the way is gone.
+    StaysFor {
+        commit: String,
+        why: String,
+    },
     Failed(String),
     /// A commit that was wanted was not made, because its process died and this stood in the way since.
     Missing {
@@ -661,6 +666,11 @@ impl GitRow {
             GitRow::Stays(commit) => format!(
                 "The commit {0} stays, because it is not the last one on your branch. To take it back: git revert {0}",
                 short(commit)
+            ),
+            GitRow::StaysFor { commit, why } => format!(
+                "The commit {} stays for now: {}. The next command of quire's that can takes it back.",
+                short(commit),
+                why.trim_end_matches('.')
             ),
             GitRow::Failed(why) => format!("git: {why}."),
             GitRow::Missing { task, why } => format!(

@@ -54,10 +54,10 @@ pub struct Commit {
 }
 
 /// Mode and object, as git has them.
-type Noted = (String, String);
+pub(super) type Noted = (String, String);
 
 /// What is at a path, or that nothing is.
-type Changed = BTreeMap<Vec<u8>, Option<Noted>>;
+pub(super) type Changed = BTreeMap<Vec<u8>, Option<Noted>>;
 
 /// A file to be committed; whether it is kept as a pointer, by Git LFS.
 type Kept<'f> = (&'f RelPath, &'f File, bool);
@@ -144,39 +144,45 @@ impl Repo {
         let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
         arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
         let commit = self.say(&arguments, &[], message.as_bytes())?;
-        // The index could not follow.
-        let lock = self.dir.join("index.lock");
-        if branch.is_none() && lock.exists() {
-            return Err(GitError::IndexLocked(lock));
-        }
         let (reference, expected) = match branch {
             Some(name) => (format!("refs/heads/{name}"), self.zeros.as_str()),
             None => ("HEAD".to_owned(), head.as_deref().unwrap_or(&self.zeros)),
         };
-        self.git(&["update-ref", "-m", "quire accept", &reference, &commit, expected], &[], b"")?;
-        if branch.is_none() {
-            self.follow(&before, &after)?;
+        let update = ["update-ref", "-m", "quire accept", &reference, &commit, expected];
+        match branch {
+            Some(_) => drop(self.git(&update, &[], b"")?),
+            None => self.follow(&self.lock_index()?, &before, &after, Some(&update))?,
         }
         let on = branch.map_or_else(|| self.branch(), str::to_owned);
         Ok(Commit { made: Some(Committed { commit, branch: on }), outside })
     }
 
     /// Takes a commit back that is still the last one on HEAD's branch. Returns false where others came after it, or HEAD is
-    /// elsewhere: then it stays.
+    /// elsewhere: then it stays. Where a process died at it, what is left to do is done.
     pub fn take_back(&self, commit: &str) -> Result<bool, GitError> {
-        if self.commit_of("HEAD").as_deref() != Some(commit) {
+        let is_last = || self.commit_of("HEAD").as_deref() == Some(commit);
+        if !is_last() && !self.is_left_moving()? {
             return Ok(false);
         }
+        let lock = self.lock_index()?;
         let parent = self.commit_of(&format!("{commit}^"));
         let (before, after) = self.changes(commit)?;
-        match &parent {
-            Some(parent) => {
-                self.git(&["update-ref", "-m", "quire undo", "HEAD", parent, commit], &[], b"")?
-            }
-            None => self.git(&["update-ref", "-m", "quire undo", "-d", "HEAD", commit], &[], b"")?,
+        let update = match &parent {
+            Some(parent) => vec!["update-ref", "-m", "quire undo", "HEAD", parent, commit],
+            None => vec!["update-ref", "-m", "quire undo", "-d", "HEAD", commit],
         };
-        self.follow(&some(&after), &before)?;
+        let head = match is_last() {
+            true => Some(&update[..]),
+            false if lock.was_left && self.commit_of("HEAD") == parent => None,
+            false => return Ok(false),
+        };
+        self.follow(&lock, &some(&after), &before, head)?;
         Ok(true)
+    }
+
+    /// Returns whether HEAD stands where a commit began.
+    pub fn is_before(&self, commit: &str) -> bool {
+        self.commit_of("HEAD") == self.commit_of(&format!("{commit}^"))
     }
 
     /// Returns the last commit on HEAD's branch, where it has this very message and this parent, or none: one whose maker died
@@ -190,7 +196,7 @@ impl Repo {
             return Ok(None);
         }
         let (before, after) = self.changes(&commit)?;
-        self.follow(&some(&before), &after)?;
+        self.follow(&self.lock_index()?, &some(&before), &after, None)?;
         Ok(Some(Committed { commit, branch: self.branch() }))
     }
 
@@ -223,7 +229,7 @@ impl Repo {
     }
 
     /// Returns what an index has, by path from the top; what is in conflict is left out.
-    fn noted(&self, env: &[(&str, &OsStr)]) -> Result<HashMap<Vec<u8>, Noted>, GitError> {
+    pub(super) fn noted(&self, env: &[(&str, &OsStr)]) -> Result<HashMap<Vec<u8>, Noted>, GitError> {
         let listed = git_in(&self.top, &["ls-files", "-s", "-z"], env, b"")?;
         let one = |row: &[u8]| -> Option<(Vec<u8>, Noted)> {
             let tab = row.iter().position(|byte| *byte == b'\t')?;
@@ -236,7 +242,7 @@ impl Repo {
     }
 
     /// Writes entries into an index, those that go first.
-    fn note(&self, entries: &Changed, env: &[(&str, &OsStr)]) -> Result<(), GitError> {
+    pub(super) fn note(&self, entries: &Changed, env: &[(&str, &OsStr)]) -> Result<(), GitError> {
         let mut rows = vec![];
         let gone = entries.iter().filter(|(_, noted)| noted.is_none());
         let here = entries.iter().filter(|(_, noted)| noted.is_some());
@@ -253,15 +259,6 @@ impl Repo {
             self.git(&["update-index", "--add", "--remove", "--replace", "-z", "--index-info"], env, &rows)?;
         }
         Ok(())
-    }
-
-    /// Brings the person's index from `before` to `after`, where it is as `before` says; what they staged themselves stays.
-    fn follow(&self, before: &HashMap<Vec<u8>, Noted>, after: &Changed) -> Result<(), GitError> {
-        let index = self.noted(&[])?;
-        let is_same = |path: &Vec<u8>| index.get(path) == before.get(path);
-        let rows =
-            after.iter().filter(|(path, _)| is_same(path)).map(|(path, noted)| (path.clone(), noted.clone()));
-        self.note(&rows.collect(), &[])
     }
 
     /// Sorts out what is in no commit of quire's: `index` is what HEAD has.

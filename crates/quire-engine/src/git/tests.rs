@@ -306,6 +306,53 @@ fn nothing_is_committed_while_the_index_cannot_follow() {
     assert_eq!(case.sh("git status --porcelain"), "");
 }
 
+#[test]
+fn head_and_index_move_together_or_not_at_all() {
+    let case = Case::made(BEGUN);
+    let made = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
+    let repo = Repo::around(&case.folder).unwrap();
+    let lock = case.folder.join(".git/index.lock");
+    let state = || case.sh("git rev-parse HEAD; git ls-files -s; ls .git");
+    let moves = |held: &[u8]| {
+        fs::write(&lock, held).unwrap();
+        let before = state();
+        let error = repo.take_back(&made.commit).unwrap_err().to_string();
+        assert!(error.contains("index locked"), "{error}");
+        assert_eq!(state(), before);
+    };
+    moves(b"");
+    moves(b"DIRC");
+    // A quire that lives.
+    fs::write(&lock, HELD).unwrap();
+    let other = fs::File::open(&lock).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let before = state();
+    assert!(matches!(repo.take_back(&made.commit), Err(GitError::IndexLocked(_))));
+    assert_eq!(state(), before);
+    // HEAD cannot be moved.
+    drop(other);
+    fs::write(case.folder.join(".git/refs/heads/main.lock"), "").unwrap();
+    fs::remove_file(&lock).unwrap();
+    let before = state();
+    assert!(matches!(repo.take_back(&made.commit), Err(GitError::Failed { .. })));
+    assert_eq!(state(), before);
+    fs::remove_file(case.folder.join(".git/refs/heads/main.lock")).unwrap();
+    // It died.
+    fs::write(&lock, HELD).unwrap();
+    assert!(repo.take_back(&made.commit).unwrap());
+    case.sh("git checkout -q a.txt; test ! -e .git/index.lock; test ! -e .git/index.quire");
+    assert_eq!(case.sh("git status --porcelain"), "");
+}
+
+/// git looks into a file that was changed in the very moment in which the index was written; of a copy that moment must be the same.
+#[test]
+fn what_changed_in_the_moment_of_the_index_is_still_seen() {
+    let racy = "git config core.trustctime false; echo x > x; touch -d @1000000000 x; git add x; echo y > x; touch -d @1000000000 x .git/index";
+    let case = Case::made(&format!("{BEGUN}; {racy}"));
+    case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
+    assert_eq!(case.sh("git status --porcelain"), "AM x");
+}
+
 /// Wherever git would start a program because a repository says so, there is one that leaves a mark.
 #[test]
 fn nothing_that_a_repository_names_is_run() {

@@ -226,6 +226,79 @@ async fn a_commit_that_git_could_not_make_is_still_owed_and_made_by_the_next() {
     }
 }
 
+/// Does what [`Quire::undo`] does, until its files are as before.
+fn die_undoing(quire: &Quire, id: u64, is_begun: bool) {
+    let task = quire.task(id).unwrap();
+    let debt = quire.owe_back(&task, 0).unwrap();
+    if is_begun {
+        let plan = crate::accept::plan_undo(&quire.desk(id), 0, quire.store().blobs()).unwrap();
+        quire.begin_writing(&task, Event::Undoing { accept: 0 }).unwrap();
+        quire.carry(&task, 0, true, plan).unwrap();
+    }
+    drop(debt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_taken_back_whenever_quire_dies() {
+    // How far the files' undo came, what git had of it, and what is told.
+    let back = "git update-ref HEAD HEAD^";
+    let whole = "git update-ref HEAD HEAD^; git read-tree HEAD";
+    for (is_begun, came, is_held, told) in [
+        (false, "true", false, 0),
+        (true, "true", false, 1),
+        (true, "true", true, 1),
+        (true, back, true, 1),
+        (true, whole, true, 1),
+        (true, whole, false, 1),
+    ] {
+        let (case, quire) = Case::ready().await;
+        tokio::task::block_in_place(|| {
+            let what = format!("{is_begun} {came} {is_held}");
+            quire.accept(case.id, &choice()).unwrap();
+            case.git("echo s > s.txt; git add s.txt");
+            die_undoing(&quire, case.id, is_begun);
+            case.git(&format!("{came}; git add s.txt"));
+            if is_held {
+                fs::write(case.folder.join(".git/index.lock"), crate::git::HELD).unwrap();
+            }
+            drop(quire);
+            let quire = open(case.temp.path());
+            let rows: Vec<_> = quire.paid().iter().flat_map(|p| &p.rows).collect();
+            assert!(
+                rows.len() == told && rows.iter().all(|row| matches!(row, GitRow::TakenBack(_))),
+                "{what}: {rows:?}"
+            );
+            let log = if is_begun { "first a.txt" } else { "Done. a.txt b.txt first a.txt" };
+            assert_eq!((case.log().as_str(), owed(&quire)), (log, 0), "{what}");
+            assert_eq!(case.git("git status --porcelain"), "A  s.txt", "{what}");
+            assert!(open(case.temp.path()).paid().is_empty(), "{what}: nothing is told again");
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_cannot_be_taken_back_just_now_is_taken_back_by_the_next() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        quire.accept(case.id, &choice()).unwrap();
+        let before = (case.head(), case.git("git ls-files -s"));
+        case.git("touch .git/index.lock");
+        let git = quire.undo(case.id).unwrap().git;
+        assert!(matches!(&git[..], [GitRow::StaysFor { why, .. }] if why.contains("index.lock")), "{git:?}");
+        drop(quire);
+        let quire = open(case.temp.path());
+        assert!(matches!(quire.paid()[0].rows[..], [GitRow::StaysFor { .. }]), "{:?}", quire.paid());
+        assert_eq!((case.head(), case.git("git ls-files -s")), before);
+        assert_eq!((fs::read(case.folder.join("a.txt")).unwrap(), owed(&quire)), (b"a\n".to_vec(), 1));
+        case.git("rm .git/index.lock");
+        let quire = open(case.temp.path());
+        assert!(matches!(quire.paid()[0].rows[..], [GitRow::TakenBack(_)]), "{:?}", quire.paid());
+        assert_eq!((case.log().as_str(), owed(&quire)), ("first a.txt", 0));
+        assert_eq!(case.git("git status --porcelain"), "");
+        assert!(open(case.temp.path()).paid().is_empty());
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_cannot_be_looked_at_keeps_nobody_from_anything() {
     let (case, quire) = Case::ready().await;
