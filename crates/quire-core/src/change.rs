@@ -83,4 +83,13 @@ impl Snapshot {
     pub fn id(&self) -> Hash {
         Hash::of(&self.to_blob())
     }
+
+    /// Returns how many files changed, as a person counts them: one that was renamed once, and no folders. `None`: folders alone did.
+    pub fn files(&self) -> Option<u32> {
+        let is_dir =
+            |entry: &&Entry| matches!(entry.now.as_ref().or(entry.was.as_ref()), Some(Node::Dir { .. }));
+        let all = self.entries.len() - self.entries.iter().filter(is_dir).count();
+        let files = all - renames::renames(&self.entries).len();
+        (files > 0 || self.entries.is_empty()).then_some(files as u32)
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::bytes::{Hash, RelPath};
 use crate::charter::{Charter, CheckSpec, Model};
-use crate::message::{Attachment, Fault, Outcome, Reply, ToolSpec, Usage};
+use crate::message::{Attachment, Fault, Image, Outcome, Reply, ToolSpec, Usage};
 use crate::money::{Usd, Worst};
 use crate::note::About;
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,9 @@ pub enum Event {
         /// Checks that the project has and that concern what changed.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         checks: Vec<CheckSpec>,
+        /// See [`crate::change::Snapshot::files`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<u32>,
     },
     /// After a power cut the unsealed layer could not be trusted: the machine is as at the last seal, the folders as in
     /// the last snapshot.
@@ -555,6 +558,24 @@ pub struct Proof {
     /// Tests are new or changed: whether the old code fails them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_code_fails: Option<bool>,
+    /// How the page looks that it opened, where it is a check of pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shots: Vec<Shot>,
+}
+
+/// A page in a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shot {
+    /// The window's, in pixels.
+    pub width: u32,
+    /// How many pixels wider the page is, so that it scrolls sideways.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub wider: u32,
+    pub image: Image,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How a check went on the folder as it was before the task.
@@ -582,6 +603,7 @@ impl Proof {
             unable: Some(why),
             before: None,
             old_code_fails: None,
+            shots: vec![],
         }
     }
 

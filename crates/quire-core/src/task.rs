@@ -607,7 +607,7 @@ impl Task {
                 self.note_step();
                 self.note_checkpoint(self.step, None);
             }
-            Event::Sealed { layer, snapshot, apart, checks } => {
+            Event::Sealed { layer, snapshot, apart, checks, files } => {
                 (self.layer, self.layer_used, self.rests) = (layer + 1, false, false);
                 self.checkpoints.seal(self.id, *layer);
                 self.snapshot = Some(*snapshot);
@@ -616,6 +616,7 @@ impl Task {
                     snapshot: *snapshot,
                     apart: Arc::new(apart.clone()),
                     checks: self.charter.checks.iter().chain(checks).cloned().collect(),
+                    files: *files,
                     proofs: vec![],
                 };
                 if self.stage == Stage::Ask {
@@ -677,6 +678,7 @@ impl Task {
                     summary: self.last_text.clone(),
                     apart: sealed.apart.clone(),
                     checks: sealed.checks.clone(),
+                    files: sealed.files,
                     proofs: sealed.proofs.clone(),
                     reviewed: self.reviewed(),
                     line: sealed.line.clone(),

@@ -8,6 +8,7 @@ mod cost;
 mod deserves;
 mod drift;
 mod looked;
+mod made;
 pub mod marks;
 mod notes;
 mod progress;
@@ -131,11 +132,31 @@ pub struct TaskRow {
     pub plan: Option<String>,
     /// How often it needed its person.
     pub needed_you: Needed,
+    /// Of its last version, how many files changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
+    /// What that made and what of it was not checked, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<String>,
 }
 
 impl TaskRow {
     pub fn of(task: &Task, now_ms: u64) -> TaskRow {
         Summary::of(task).row(now_ms)
+    }
+
+    /// Returns where it stands and what it made, as sentences below its heading: `Ready. 5 files, works on phones.`
+    pub fn told(&self) -> String {
+        let state = capital(self.state.strip_prefix("needs you: ").unwrap_or(&self.state));
+        match &self.made {
+            Some(made) => format!("{state}. {}.", capital(made)),
+            None => state,
+        }
+    }
+
+    /// Returns whether there is something to be read, and nothing to be accepted.
+    pub fn is_answer(&self) -> bool {
+        self.mark == Mark::Ready && self.files == Some(0)
     }
 
     /// Returns its folder as a person calls it; see [`short_folder`].
@@ -486,8 +507,8 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Returns `text` with a capital at its start, unless it starts with a path, an address or a quotation.
-fn capital(text: &str) -> String {
-    let first = text.split_whitespace().next().unwrap_or("");
+pub fn capital(text: &str) -> String {
+    let first = text.split_whitespace().next().unwrap_or("").trim_end_matches(',');
     if !first.chars().all(|c| c.is_alphabetic() || c == '\'') {
         return text.to_owned();
     }

@@ -123,7 +123,8 @@ fn a_fallback_serves_to_the_end_of_the_turn() {
     settle(&mut task, 0).unwrap();
     task.push(reply(vec![]), 0).unwrap();
     let snapshot = Hash::of(b"s");
-    task.push(Event::Sealed { layer: 0, snapshot, apart: Apart::default(), checks: vec![] }, 0).unwrap();
+    task.push(Event::Sealed { layer: 0, snapshot, apart: Apart::default(), checks: vec![], files: None }, 0)
+        .unwrap();
     settle(&mut task, 0).unwrap();
     assert_eq!((&task.phase, name(&task).as_str()), (&Phase::Ready, "second"));
     task.push(Event::Said { words: "more".into() }, 0).unwrap();

@@ -6,7 +6,7 @@ use quire_core::charter::{
 };
 use quire_core::event::{
     Apart, Base, Before, Connection, Conventions, HookRun, Listing, Part, Point, Proof, Question, Refused,
-    Skill, Trouble, Verdict, Why,
+    Shot, Skill, Trouble, Verdict, Why,
 };
 use quire_core::message::{Attachment, Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
@@ -149,6 +149,7 @@ fn samples() -> Vec<Event> {
         unable: None,
         before: None,
         old_code_fails: None,
+        shots: vec![],
     };
     let failed = Proof {
         passed: false,
@@ -160,6 +161,9 @@ fn samples() -> Vec<Event> {
     let unable = Proof { unable: Some("it ran no test".into()), ..failed.clone() };
     let unable = Proof { before: None, old_code_fails: None, ..unable };
     let new_tests = Proof { buts: vec![], old_code_fails: Some(true), ..proof.clone() };
+    let shot =
+        |width, wider| Shot { width, wider, image: Image { media_type: "image/png".into(), blob: hash } };
+    let pictured = Proof { buts: vec![], shots: vec![shot(390, 12), shot(1280, 0)], ..proof.clone() };
     let found_check = CheckSpec { name: "cargo".into(), command: "cargo test".into() };
     let listing = Listing { paths: vec!["/etc/hosts".into()], total: 1 };
     vec![
@@ -282,13 +286,22 @@ fn samples() -> Vec<Event> {
                 installed: vec![],
             },
             checks: vec![],
+            files: None,
         },
-        Event::Sealed { layer: 1, snapshot: hash, apart: Apart::default(), checks: vec![found_check] },
-        Event::Sealed { layer: 1, snapshot: hash, apart: installed, checks: vec![] },
+        Event::Sealed {
+            layer: 1,
+            snapshot: hash,
+            apart: Apart::default(),
+            checks: vec![found_check],
+            files: None,
+        },
+        Event::Sealed { layer: 1, snapshot: hash, apart: installed, checks: vec![], files: None },
+        Event::Sealed { layer: 2, snapshot: hash, apart: Apart::default(), checks: vec![], files: Some(2) },
         Event::Checked { check: 0, proof: proof.clone() },
         Event::Checked { check: 1, proof: failed },
         Event::Checked { check: 1, proof: unable },
         Event::Checked { check: 1, proof: new_tests },
+        Event::Checked { check: 2, proof: pictured },
         Event::Presented { version: 1, snapshot: hash },
         Event::Said { words: "smaller heading".into() },
         Event::Noted { about: Some(noted), words: "round once".into() },
@@ -415,10 +428,12 @@ fn file(event: &Event) -> &'static str {
         Event::Snapped { .. } => "snapped",
         Event::Sealed { checks, .. } if !checks.is_empty() => "sealed_found",
         Event::Sealed { apart, .. } if !apart.installed.is_empty() => "sealed_installed",
+        Event::Sealed { files: Some(_), .. } => "sealed_counted",
         Event::Sealed { .. } => "sealed",
         Event::Checked { proof, .. } if proof.before.is_some() => "checked_before",
         Event::Checked { proof, .. } if proof.unable.is_some() => "checked_unable",
         Event::Checked { proof, .. } if proof.old_code_fails.is_some() => "checked_new_tests",
+        Event::Checked { proof, .. } if !proof.shots.is_empty() => "checked_pictured",
         Event::Checked { .. } => "checked",
         Event::Presented { .. } => "presented",
         Event::Said { .. } => "said",

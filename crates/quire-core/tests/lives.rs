@@ -325,7 +325,7 @@ impl World {
             Want::Seal => {
                 let found = CheckSpec { name: "found".into(), command: "make test".into() };
                 let checks = vec![found; dice.roll(3) as usize];
-                Event::Sealed { layer: task.layer, snapshot, apart: Apart::default(), checks }
+                Event::Sealed { layer: task.layer, snapshot, apart: Apart::default(), checks, files: None }
             }
             Want::Check(check) => Event::Checked {
                 check: *check,
@@ -340,6 +340,7 @@ impl World {
                     unable: None,
                     before: None,
                     old_code_fails: None,
+                    shots: vec![],
                 },
             },
             Want::TellReviewer => {

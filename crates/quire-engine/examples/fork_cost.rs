@@ -100,7 +100,13 @@ fn lived(quire: &Quire, folder: &Path, base: &Base, steps: u32) -> Result<u64, F
         let mut events =
             vec![Event::Asked { heard: seq, worst: None }, replied(if ends { vec![] } else { vec![call] })];
         if ends {
-            events.push(Event::Sealed { layer: 0, snapshot, apart: Apart::default(), checks: vec![] });
+            events.push(Event::Sealed {
+                layer: 0,
+                snapshot,
+                apart: Apart::default(),
+                checks: vec![],
+                files: None,
+            });
             events.push(Event::Presented { version: 1, snapshot });
         } else {
             events.push(Event::Judged { verdicts: vec![Verdict::Run] });

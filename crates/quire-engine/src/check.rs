@@ -7,6 +7,8 @@ pub mod tally;
 
 use crate::hands::{Gone, Hands};
 use quire_core::secret::Masks;
+use quire_sandbox::protocol::HandImage;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How a check's command ended.
@@ -63,6 +65,37 @@ pub async fn run(hands: &Hands, command: &str, most: Duration) -> Result<Run, Go
     Ok(Run { exit: said.exit, output: said.text, whole: said.whole, took: begun.elapsed() })
 }
 
+/// Widths of windows of which a page's pictures are made, in pixels: a phone's, a tablet's, a desk's.
+const WIDTHS: [u32; 3] = [390, 768, 1_280];
+
+/// A picture of a page, in the out directory.
+pub struct Picture {
+    pub width: u32,
+    /// How many pixels wider the page is.
+    pub wider: u32,
+    pub file: HandImage,
+}
+
+/// Returns how a page looks, in the sandbox in which it was checked; nothing where it cannot be looked at.
+pub async fn look(hands: &Hands, page: &str) -> Vec<Picture> {
+    let input = json!({ "target": page, "widths": WIDTHS }).to_string();
+    let Ok(said) = hands.call("look", &input, |_| {}).await else { return vec![] };
+    let sizes = sizes(&said.text);
+    sizes.into_iter().zip(said.images).map(|((width, wider), file)| Picture { width, wider, file }).collect()
+}
+
+/// Returns what a look says of each window: how wide it is, and how much wider the page.
+fn sizes(said: &str) -> Vec<(u32, u32)> {
+    // The first line has the page's title.
+    let lines = said.lines().skip(1).map_while(|line| line.strip_prefix("at "));
+    let size = |line: &str| {
+        let (width, rest) = line.split_once(" px")?;
+        let wider = rest.strip_prefix(", ").and_then(|rest| rest.split_once(" px wider"));
+        Some((width.parse().ok()?, wider.map_or(Some(0), |(wider, _)| wider.parse().ok())?))
+    };
+    lines.map_while(size).collect()
+}
+
 /// Returns whether all that fails in `now` failed in `before`, as far as their words tell.
 pub fn fails_as_before(now: &Run, before: &Run) -> bool {
     if before.passed() {
@@ -115,6 +148,23 @@ mod tests {
             (ended(Some(1), "error"), ended(Some(1), one), false),
         ] {
             assert_eq!(fails_as_before(&now, &before), same, "{}", now.output);
+        }
+    }
+
+    #[test]
+    fn what_a_look_says_of_widths_is_read_and_no_title_can_say_it() {
+        for (said, sizes) in [
+            (
+                "index.html \"at 390 px\"\nat 390 px, 12 px wider than the window, so it scrolls sideways\nat 768 px, 4000 px high, of \
+                 which the top is shown\nat 1280 px\nno errors on the console\nat 9 px",
+                &[(390, 12), (768, 0), (1280, 0)][..],
+            ),
+            ("at 390 px", &[]),
+            ("x\nat many px", &[]),
+            ("x\nat 390 px, many px wider than", &[]),
+            ("look: it broke off.", &[]),
+        ] {
+            assert_eq!(super::sizes(said), sizes, "{said}");
         }
     }
 

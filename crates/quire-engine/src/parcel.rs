@@ -212,9 +212,9 @@ impl Packing<'_> {
                 return Ok(());
             }
             Event::Checked { proof, .. } => {
-                if let Some(whole) = proof.whole {
-                    let content = self.quire.store().blobs().get(&whole).ok();
-                    self.take(whole, content);
+                for blob in proof.whole.iter().chain(proof.shots.iter().map(|shot| &shot.image.blob)) {
+                    let content = self.quire.store().blobs().get(blob).ok();
+                    self.take(*blob, content);
                 }
                 return Ok(());
             }

@@ -86,7 +86,7 @@ pub async fn present(store: &Store, task: u64, snapshot: Hash) {
     let ended = vec![
         Event::Asked { heard: now.seq, worst: None },
         Event::Replied { reply },
-        Event::Sealed { layer: now.layer, snapshot, apart: Apart::default(), checks: vec![] },
+        Event::Sealed { layer: now.layer, snapshot, apart: Apart::default(), checks: vec![], files: None },
         Event::Presented { version: now.versions.len() as u32 + 1, snapshot },
     ];
     tell(store, task, ended).await;

@@ -522,8 +522,9 @@ impl Work {
         let (snapshot, changed) = self.snapshot(task).await?;
         let (frozen, layers) = (self.frozen(task)?, self.layers_now(task));
         let apart = blocking(move || snapshot::apart(&frozen, &layers).map_err(snapshot_trouble)).await?;
+        let files = changed.files();
         let checks = self.find_checks(task, changed).await?;
-        Ok(Event::Sealed { layer: task.layer, snapshot, apart, checks })
+        Ok(Event::Sealed { layer: task.layer, snapshot, apart, checks, files })
     }
 
     /// Ends the turn's sandbox and drops all that the task wrote so far.

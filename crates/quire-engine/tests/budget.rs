@@ -331,7 +331,7 @@ async fn what_begins_in_an_attempt_shares_its_budget() {
         let turn = vec![
             third(created.seq),
             Event::Replied { reply },
-            Event::Sealed { layer: 0, snapshot, apart: Default::default(), checks: vec![] },
+            Event::Sealed { layer: 0, snapshot, apart: Default::default(), checks: vec![], files: None },
             Event::Presented { version: 1, snapshot },
         ];
         store.append(created.task, created.seq, by, turn).await.unwrap();

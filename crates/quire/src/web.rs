@@ -223,7 +223,6 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/plan", get(watch::part))
         .route("/tasks/{task}/compare", get(compare::compare))
         .route("/tasks/{task}/files/{file}", get(changes::file))
-        .route("/tasks/{task}/pictures/{picture}", get(pictures::picture))
         .route("/tasks/{task}/find", get(find::find))
         .route("/tasks/{task}/note", get(notes::page).post(act::note))
         .route("/tasks/{task}/kept-from", get(result::part))

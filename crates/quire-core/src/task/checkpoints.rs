@@ -261,6 +261,7 @@ impl Task {
             snapshot: version.snapshot,
             apart: version.apart.clone(),
             checks: version.checks.clone(),
+            files: version.files,
             proofs: version.proofs.clone(),
         });
         self.versions.push(Arc::new(version));

@@ -147,6 +147,7 @@ mod tests {
         let heard = task.seq;
         say(task, [Event::Asked { heard, worst: None }, Event::Replied { reply }]);
         let sealed = Event::Sealed {
+            files: None,
             layer: task.layer,
             snapshot: Hash::of(left.files.as_bytes()),
             apart: Apart { outside, ..Apart::default() },
@@ -167,6 +168,7 @@ mod tests {
             unable: None,
             before: None,
             old_code_fails: None,
+            shots: vec![],
         }
     }
 

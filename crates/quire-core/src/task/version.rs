@@ -17,6 +17,8 @@ pub struct Sealed {
     pub apart: Arc<Apart>,
     /// The charter's checks, then those that quire found.
     pub checks: Arc<[CheckSpec]>,
+    /// See [`crate::change::Snapshot::files`].
+    pub files: Option<u32>,
     /// One for each of them, as far as run.
     pub proofs: Vec<Arc<Proof>>,
 }
@@ -33,6 +35,8 @@ pub struct Version {
     pub apart: Arc<Apart>,
     /// The charter's, then those that quire found.
     pub checks: Arc<[CheckSpec]>,
+    /// Files that it changes; absent where that was not counted, or nothing but folders changed.
+    pub files: Option<u32>,
     /// In the order of the checks, as far as run.
     pub proofs: Vec<Arc<Proof>>,
     /// What a reviewer says of it, where one was asked.

@@ -119,6 +119,7 @@ mod tests {
             as_before: false,
             millis: 0,
             output: String::new(),
+            shots: vec![],
         }
     }
 

@@ -6,7 +6,7 @@ use crate::change::unseen::{Unseen, unseen};
 use crate::change::{Entry, Node, generated, interfaces, programs};
 use crate::charter::CheckSpec;
 use crate::diff::{self, Hunk};
-use crate::event::{Apart, Before, Connection, Conventions, Proof, Why};
+use crate::event::{Apart, Before, Connection, Conventions, Proof, Shot, Why};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Phase, Reviewed, Serving, StandIn, Task, Version};
 use crate::view::looked::{LookRow, not_looked};
@@ -312,6 +312,9 @@ pub struct CheckRow {
     pub millis: u64,
     /// What the command said, bounded.
     pub output: String,
+    /// How the page looks that it opened.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shots: Vec<Shot>,
 }
 
 impl CheckRow {
@@ -325,6 +328,7 @@ impl CheckRow {
             as_before: proof.is_some_and(Proof::fails_as_before),
             millis: proof.map_or(0, |p| p.millis),
             output: proof.map_or_else(String::new, |p| p.output.clone()),
+            shots: proof.map_or_else(Vec::new, |p| p.shots.clone()),
         }
     }
 

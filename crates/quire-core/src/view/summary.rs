@@ -1,6 +1,7 @@
 //! What is known of a task at a glance: all that lists show, and all that is decided over all tasks at once. It is small however long the
 //! task's log is, so that it can be kept beside the log, and many tasks be listed without folding any.
 
+use super::made::made;
 use super::{AgentQuestion, Cost, Mark, Question, TaskRow, agent_questions, folder, mark, questions, state};
 use crate::event::Seq;
 use crate::money::Usd;
@@ -35,6 +36,8 @@ pub struct Summary {
     /// Of the steps of the model's own plan, how many are done, and how many there are.
     pub done: (usize, usize),
     pub needed: Needed,
+    pub files: Option<u32>,
+    pub made: Option<String>,
     pub cleared: bool,
     pub is_being_written: bool,
     /// See [`Task::is_open`].
@@ -86,6 +89,8 @@ impl Summary {
             plan: task.plan_to_review().map(str::to_owned),
             done: (task.plan.iter().filter(|step| step.status == "done").count(), task.plan.len()),
             needed: task.needed,
+            files: task.version().and_then(|version| version.files),
+            made: made(task),
             cleared: task.cleared,
             is_being_written: task.is_being_written(),
             is_open: task.is_open(),
@@ -115,6 +120,8 @@ impl Summary {
             agent_questions: self.agent_questions.clone(),
             plan: self.plan.clone(),
             needed_you: self.needed,
+            files: self.files,
+            made: self.made.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
 mod alone;
 mod decided;
+mod made;
 mod seen;
 
 const MINUTE: u64 = 60_000;
@@ -107,7 +108,8 @@ impl Log {
     }
 
     fn presented(self, proofs: &[Proof], apart: Apart) -> Log {
-        let mut events = vec![Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart, checks: vec![] }];
+        let mut events =
+            vec![Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart, checks: vec![], files: None }];
         events.extend(
             proofs.iter().enumerate().map(|(n, p)| Event::Checked { check: n as u32, proof: p.clone() }),
         );
@@ -128,6 +130,7 @@ fn proof(passed: bool, buts: &[&str]) -> Proof {
         unable: None,
         before: None,
         old_code_fails: None,
+        shots: vec![],
     }
 }
 
@@ -292,6 +295,7 @@ fn a_sentence_begins_with_a_capital_where_it_begins_with_a_word() {
         ("http://a answers", "http://a answers"),
         ("a.txt is gone", "a.txt is gone"),
         ("élan", "Élan"),
+        ("asks, and waits", "Asks, and waits"),
         ("", ""),
     ];
     for (text, expected) in rows {

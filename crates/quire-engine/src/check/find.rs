@@ -139,6 +139,20 @@ fn pages(changed: &[&Entry], runs: &dyn Fn(&str) -> bool) -> Option<CheckSpec> {
     can.then(|| CheckSpec { name: PAGES.to_owned(), command })
 }
 
+/// Returns the page of which a check that was found has pictures made: the front page of those that it opens, else the first.
+pub fn pictured(spec: &CheckSpec, version: &Snapshot) -> Option<String> {
+    let named = format!("{} ", spec.command);
+    let is_opened = |path: &&String| spec.name == PAGES && named.contains(&format!(" {} ", quoted(path)));
+    let paths: Vec<String> = version
+        .entries
+        .iter()
+        .filter(|entry| entry.folder == 0)
+        .map(|entry| entry.path.to_string())
+        .collect();
+    let mut opened = paths.iter().filter(is_opened);
+    opened.clone().find(|path| *path == "index.html").or_else(|| opened.next()).cloned()
+}
+
 /// Files that are called JSON or YAML and are by custom something else.
 fn is_lenient(path: &RelPath) -> bool {
     let path = path.to_string();

@@ -8,7 +8,7 @@
 
 use super::*;
 use crate::check::{bend, find, tally};
-use quire_core::event::Before;
+use quire_core::event::{Before, Shot};
 use quire_core::{Entry, Node, RelPath};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ struct Ran {
     whole: Option<Hash>,
     /// Paths of the folders that it changed by itself.
     touched: Vec<String>,
+    /// Of the page that was to be looked at.
+    shots: Vec<Shot>,
 }
 
 /// Runs that took longer are not made again for a doubt; the doubt is told.
@@ -105,11 +107,13 @@ impl Work {
         let most = if found { check::FOUND_TIME_MAX } else { check::TIME_MAX };
         let proving = Proving { work: self, ground, task, command: &spec.command, most };
         let version = self.load_snapshot(&ground.snapshot)?;
-        let (mut ran, mut buts) = (proving.run(Sight::Files(&version)).await?, vec![]);
+        let page = find::pictured(spec, &version).filter(|_| found);
+        let page = page.as_deref();
+        let (mut ran, mut buts) = (proving.run(Sight::Files(&version), page).await?, vec![]);
         let apart = &ground.apart;
         let with_apart = !ran.run.passed() && apart.outside.total + apart.ignored.total > 0;
         if with_apart {
-            ran = proving.run(Sight::Left(&version)).await?;
+            ran = proving.run(Sight::Left(&version), page).await?;
             buts.push(format!("only with what the agent changed {}", where_apart(apart)));
         }
         let unable = ran.run.unable().filter(|_| found);
@@ -124,6 +128,7 @@ impl Work {
             unable,
             before: None,
             old_code_fails: None,
+            shots: ran.shots,
         };
         if proof.unable.is_some() {
             return Ok(proof);
@@ -187,7 +192,7 @@ impl Proving<'_> {
         let run = match known {
             Some(run) => run,
             None => {
-                let run = self.run(Sight::Files(&Snapshot::default())).await?.run;
+                let run = self.run(Sight::Files(&Snapshot::default()), None).await?.run;
                 lock(&self.work.before).insert(self.command.to_owned(), run.clone());
                 run
             }
@@ -231,7 +236,7 @@ impl Proving<'_> {
             entries: version.entries.iter().filter(|entry| is_bent(entry) == bent).cloned().collect(),
         };
         let as_was = part(false);
-        let old = self.run(Sight::Files(&as_was)).await?.run;
+        let old = self.run(Sight::Files(&as_was), None).await?.run;
         buts.extend(doubted(&names, ran, &old));
         let is_new_test = |entry: &Entry| {
             matches!(entry.now, Some(Node::File { .. })) && bend::is_test(&entry.path.to_string())
@@ -239,20 +244,21 @@ impl Proving<'_> {
         if as_was.entries.is_empty() || !bent.iter().any(|entry| is_new_test(entry)) {
             return Ok(None);
         }
-        Ok(Some(!self.run(Sight::Files(&part(true))).await?.run.passed()))
+        Ok(Some(!self.run(Sight::Files(&part(true)), None).await?.run.passed()))
     }
 
-    async fn run(&self, sight: Sight<'_>) -> Result<Ran, Undone> {
+    /// Runs the check once. `page`: that one is looked at afterwards.
+    async fn run(&self, sight: Sight<'_>, page: Option<&str>) -> Result<Ran, Undone> {
         let scratch = &self.ground.scratch;
         freeze::remove_tree(scratch).map_err(disk)?;
-        let ran = self.run_once(sight).await;
+        let ran = self.run_once(sight, page).await;
         // Whatever it came to: a check that filled the disk must not keep it full.
         let scratch = scratch.clone();
         blocking(move || freeze::remove_tree(&scratch).map_err(disk)).await?;
         ran
     }
 
-    async fn run_once(&self, sight: Sight<'_>) -> Result<Ran, Undone> {
+    async fn run_once(&self, sight: Sight<'_>, page: Option<&str>) -> Result<Ran, Undone> {
         let (work, frozen) = (self.work, self.work.frozen(self.task)?);
         let (below, files) = match sight {
             Sight::Left(files) => (self.ground.below.clone(), files.clone()),
@@ -276,6 +282,11 @@ impl Proving<'_> {
         let out = inside.out.clone();
         let hands = work.start(inside, way).await?;
         let run = check::run(&hands, self.command, self.most).await;
+        // Whatever the outcome: what is not there to be opened, or no browser, shows nothing.
+        let pictures = match page {
+            Some(page) if run.is_ok() => check::look(&hands, page).await,
+            _ => vec![],
+        };
         let limits_met = hands.limits_met();
         blocking(move || hands.discard().map_err(disk)).await?;
         let masks = work.masks(self.task).await?;
@@ -284,15 +295,23 @@ impl Proving<'_> {
             Err(Gone) => check::Run::lost(&limits_met),
         };
         let (work, name) = (work.clone(), run.whole.clone());
-        let (whole, touched) = blocking(move || {
+        let (whole, touched, shots) = blocking(move || {
+            let mut shots = vec![];
+            for check::Picture { width, wider, file } in pictures {
+                let left = pictures::shown(vec![file.clone()]).find_map(|file| left_behind(&out, &file.file));
+                if let Some(picture) = left.and_then(pictures::bounded) {
+                    let blob = keep(&work.store, picture).map_err(blob_trouble)?;
+                    shots.push(Shot { width, wider, image: Image { media_type: file.media_type, blob } });
+                }
+            }
             let file = name.and_then(|name| left_behind(&out, &name));
             let kept = file.map(|file| keep(&work.store, Masked::new(file, &masks)).map_err(blob_trouble));
             let layers: Vec<PathBuf> = [top].into_iter().chain(below).collect();
             let after = snapshot::changes(&frozen, &layers, work.store.blobs()).map_err(snapshot_trouble)?;
-            Ok((kept.transpose()?, touched(&files, &after)))
+            Ok((kept.transpose()?, touched(&files, &after), shots))
         })
         .await?;
-        Ok(Ran { run, whole, touched })
+        Ok(Ran { run, whole, touched, shots })
     }
 }
 

@@ -71,7 +71,7 @@ impl Next {
         let snapshot = Hash::of(self.task.step.to_string().as_bytes());
         if ends {
             let layer = self.task.layer;
-            self.say(Event::Sealed { layer, snapshot, apart: Apart::default(), checks: vec![] });
+            self.say(Event::Sealed { layer, snapshot, apart: Apart::default(), checks: vec![], files: None });
             self.settle();
         } else {
             self.say(Event::Returned { call: 0, outcome: Outcome::said("done") });

@@ -45,6 +45,7 @@ pub fn write(quire: &Quire, id: u64, dir: &Path, face: &Face) -> Result<Exit, Fa
     ];
     if let Some(version) = task.version() {
         files.extend(checks(version));
+        files.extend(shots(version));
         files.extend(pictures(version));
     }
     if let Err(error) = files.iter().try_for_each(|file| file.write(quire, dir)) {
@@ -110,6 +111,17 @@ fn checks(version: &Version) -> impl Iterator<Item = Written> {
         }
         let name = format!("check-{}-{}.txt", n + 1, plain_name(&spec.name));
         Written { name, head: head.into_bytes(), then: proof.whole }
+    })
+}
+
+/// Returns the pictures of pages that checks opened.
+fn shots(version: &Version) -> impl Iterator<Item = Written> {
+    version.proofs.iter().enumerate().flat_map(|(n, proof)| {
+        proof.shots.iter().map(move |shot| {
+            let ending = plain_name(shot.image.media_type.rsplit('/').next().unwrap_or("png"));
+            let name = format!("check-{}-{}-px.{ending}", n + 1, shot.width);
+            Written { name, head: vec![], then: Some(shot.image.blob) }
+        })
     })
 }
 

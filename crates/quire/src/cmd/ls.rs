@@ -5,7 +5,7 @@ use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
-use quire_core::view::{self, Group, Summary, TaskRow};
+use quire_core::view::{self, Group, Mark, Summary, TaskRow};
 use quire_core::{Phase, Usd};
 use quire_engine::keys::Keys;
 use quire_engine::{EngineError, Hit, Port};
@@ -146,6 +146,12 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
         out.push_str(line.trim_end());
         out.push('\n');
         let indent = " ".repeat(number + 5);
+        if let Some(made) = row.made.as_ref().filter(|_| row.mark == Mark::Ready) {
+            out.push_str(&format!(
+                "{indent}{}\n",
+                look.paint(2, &cut(made, look.width.saturating_sub(number + 5)))
+            ));
+        }
         if let Some(ports) = listening.get(&row.task) {
             out.push_str(&format!(
                 "{indent}{}\n",
@@ -198,7 +204,7 @@ fn its_cost(row: &TaskRow) -> String {
 mod tests {
     use super::*;
     use quire_core::task::Needed;
-    use quire_core::view::{AgentQuestion, Mark, question};
+    use quire_core::view::{AgentQuestion, question};
 
     fn row(task: u64, mark: Mark, state: &str, title: &str, age_ms: u64) -> TaskRow {
         TaskRow {
@@ -216,6 +222,8 @@ mod tests {
             agent_questions: vec![],
             plan: None,
             needed_you: Default::default(),
+            files: None,
+            made: None,
         }
     }
 
@@ -252,6 +260,7 @@ mod tests {
             answer: "quire answer 3 2=\"...\"".into(),
         }];
         rows[1].needed_you = Needed { questions: 1, pauses: 1, ..Needed::default() };
+        rows[1].made = Some("5 files, works on phones, 1 thing not checked".into());
         rows[2].plan = Some("1. Look.".into());
         let home = Some(Path::new("/home/ada"));
         let look = Look { terminal: true, color: false, width: 80 };
@@ -270,6 +279,7 @@ mod tests {
              quire allow 12 2.example.org · quire deny 12 2.example.org
            and 2 more: quire allow 12
      ◆  3  Add opening hour…  ready                       sites/bakery    6m  you 2x
+           5 files, works on phones, 1 thing not checked
            The agent asks:  quire answer 3 2="..."
            │ Which map, the one of the town or the one of the whole region around
            │ it? quire allow 3

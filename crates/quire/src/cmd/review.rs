@@ -510,6 +510,7 @@ pub mod tests {
             as_before: false,
             millis: 9,
             output,
+            shots: vec![],
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::error::{Exit, Failure};
 use crate::terminal::clean;
 use crate::web::door::Session;
+use crate::web::text::quoting;
 use crate::web::{Page, icons};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
@@ -111,7 +112,7 @@ fn whole(status: StatusCode, title: &str, body: &Markup) -> Response {
 /// Returns the three sentences of a failure, for whatever part of a page.
 pub fn told(failure: &Failure) -> Markup {
     html! {
-        h1 { (clean(&failure.what)) }
+        h1 { (quoting(&clean(&failure.what))) }
         p.lede { (clean(&failure.safe)) }
         @if !failure.next.trim().is_empty() { p.lede { (clean(&failure.next)) } }
     }

@@ -113,19 +113,19 @@ fn ask(page: &Page, frame: &Frame, tasks: &[Summary], words: &str) -> Markup {
                         @for most in ["0.50", "1", "5", "10"] { option value=(most) { "Up to $" (most) } }
                     }
                 }
-                button.btn.pri { "Start " kbd { "⌘↵" } }
-            }
-            details.extra {
-                summary { "More" }
-                label { "Another folder" input.field name="path" placeholder="/home/you/project" autocomplete="off" spellcheck="false"; }
-                @if !others.is_empty() {
-                    fieldset.with {
-                        legend { "Also have it tried by, one attempt each" }
-                        @for title in &others { label { input type="checkbox" name="with" value=(title); (title) } }
+                details.extra {
+                    summary.chip { "More" }
+                    label { "Another folder" input.field name="path" placeholder="/home/you/project" autocomplete="off" spellcheck="false"; }
+                    @if !others.is_empty() {
+                        fieldset.with {
+                            legend { "Also have it tried by, one attempt each" }
+                            @for title in &others { label { input type="checkbox" name="with" value=(title); (title) } }
+                        }
                     }
+                    label { "Other models, one attempt each" input.field name="with" placeholder="PROVIDER/MODEL, PROVIDER/MODEL" autocomplete="off" spellcheck="false"; }
+                    label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
                 }
-                label { "Other models, one attempt each" input.field name="with" placeholder="PROVIDER/MODEL, PROVIDER/MODEL" autocomplete="off" spellcheck="false"; }
-                label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
+                button.btn.pri { "Start " kbd { "⌘↵" } }
             }
         }
     }
@@ -255,7 +255,7 @@ fn one(
         _ => None,
     };
     let plan = task.map(|task| task.done).filter(|(_, steps)| *steps > 0 && row.mark == Mark::Working);
-    let said = doing.unwrap_or_else(|| capital(row.state.strip_prefix("needs you: ").unwrap_or(&row.state)));
+    let said = doing.unwrap_or_else(|| row.told());
     Ok(html! {
         li.task id=(format!("task-{}", row.task)) data-mark=(format!("{:?}", row.mark)) {
             (icons::mark(row.mark))
@@ -272,7 +272,7 @@ fn one(
             span.meta { span { (ago(row.age_ms)) } @if let Some(cost) = row.cost.text() { span { (cost) } } }
             div.act {
                 @match row.mark {
-                    Mark::Ready => { a.btn href=(at) { "Review" } },
+                    Mark::Ready => { a.btn href=(at) { (if row.is_answer() { "Read" } else { "Review" }) } },
                     Mark::NeedsYou if row.questions.is_empty() && row.agent_questions.is_empty() => { a.btn href=(at) { "Look" } },
                     Mark::NeedsYou => {},
                     Mark::Paused if task.is_some_and(|task| task.phase == Phase::Waiting(quire_core::event::Why::Person)) => {
@@ -412,10 +412,4 @@ fn attempts(frame: &Frame, row: &Row, hit: Option<&Hit>) -> Markup {
             div.act { a.btn.ghost[mark.group() != Group::NeedsYou] href=(at) { "Compare" } }
         }
     }
-}
-
-/// Returns text as it begins a line.
-pub fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

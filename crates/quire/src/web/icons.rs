@@ -52,3 +52,8 @@ pub fn line_class(mark: LineMark) -> &'static str {
         LineMark::Asks => "asks",
     }
 }
+
+/// Returns the sign of what opens and closes.
+pub fn chevron() -> Markup {
+    html! { svg.ic.chev aria-hidden="true" { use href="#i-chev" {} } }
+}

@@ -5,7 +5,7 @@ use crate::cmd::follow::now_ms;
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::door::Session;
-use crate::web::home::{capital, gathered};
+use crate::web::home::gathered;
 use crate::web::{Page, frame, icons, lock};
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, Query, State};
@@ -146,7 +146,7 @@ async fn count(page: &Arc<Page>) -> Result<Value, ()> {
         let needs: Vec<_> = rows.iter().filter(|row| row.mark().group() == Group::NeedsYou).collect();
         // The one that came last is the one to be told of, wherever it stands among them.
         let last = needs.iter().min_by_key(|row| row.age_ms()).map(|row| {
-            json!({"at": row.at(), "title": clean(row.title()), "state": clean(&capital(&row.state()))})
+            json!({"at": row.at(), "title": clean(row.title()), "state": clean(&view::capital(&row.state()))})
         });
         Ok(json!({"needs": needs.len(), "last": last}))
     });

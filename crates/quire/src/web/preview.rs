@@ -3,7 +3,8 @@
 //! sent there, and no other version is reached from it. What is served comes from the version and from nowhere else, and
 //! its policy closes the network.
 
-use crate::web::{Page, lock, served};
+use crate::error::Failure;
+use crate::web::{Page, lock, pictures, served};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -42,9 +43,17 @@ pub struct Side {
     pub served: bool,
 }
 
+/// What a name shows.
+#[derive(Clone, Copy)]
+enum Shown {
+    Side(Side),
+    /// A task's pictures, by their hashes.
+    Pictures(u64),
+}
+
 pub struct Previews {
     port: u16,
-    names: Mutex<HashMap<String, Side>>,
+    names: Mutex<HashMap<String, Shown>>,
     kept_from: Mutex<HashMap<Side, BTreeSet<String>>>,
 }
 
@@ -67,12 +76,21 @@ impl Previews {
 impl Page {
     /// Returns the address of a side, which is good from now on.
     pub fn shown_at(&self, side: Side) -> String {
-        let name = self.door.preview_name(&format!("{} {:?} {}", side.task, side.version, side.served));
+        self.named(&format!("{} {:?} {}", side.task, side.version, side.served), Shown::Side(side))
+    }
+
+    /// Returns the address below which a task's pictures are, by their hashes, and which is good from now on.
+    pub fn pictures_at(&self, task: u64) -> String {
+        self.named(&format!("{task} pictures"), Shown::Pictures(task))
+    }
+
+    fn named(&self, what: &str, shown: Shown) -> String {
+        let name = self.door.preview_name(what);
         let mut names = lock(&self.previews.names);
         if names.len() >= NAMES_MAX {
             names.clear();
         }
-        names.insert(name.clone(), side);
+        names.insert(name.clone(), shown);
         format!("http://{name}.localhost:{}", self.previews.port)
     }
 }
@@ -115,7 +133,10 @@ async fn serve(State(page): State<Arc<Page>>, request: Request) -> Response {
 }
 
 async fn answer(page: &Arc<Page>, head: &Parts, body: Body) -> Result<Response, StatusCode> {
-    let side = side(page, head)?;
+    let side = match shown(page, head)? {
+        Shown::Side(side) => side,
+        Shown::Pictures(task) => return picture(page, task, head).await,
+    };
     if head.method == Method::POST && head.uri.path() == REPORTS {
         return Err(kept_from(page, side, body).await);
     }
@@ -137,8 +158,8 @@ async fn answer(page: &Arc<Page>, head: &Parts, body: Body) -> Result<Response, 
     served::lead(page, side, head, body).await
 }
 
-/// Returns which side a request is for.
-fn side(page: &Page, head: &Parts) -> Result<Side, StatusCode> {
+/// Returns what a request is for.
+fn shown(page: &Page, head: &Parts) -> Result<Shown, StatusCode> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else {
         return Err(StatusCode::MISDIRECTED_REQUEST);
@@ -146,6 +167,24 @@ fn side(page: &Page, head: &Parts) -> Result<Side, StatusCode> {
     let name = host.strip_suffix(&format!(".localhost:{}", page.previews.port));
     let name = name.ok_or(StatusCode::MISDIRECTED_REQUEST)?;
     lock(&page.previews.names).get(name).copied().ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn picture(page: &Arc<Page>, task: u64, head: &Parts) -> Result<Response, StatusCode> {
+    if ![Method::GET, Method::HEAD].contains(&head.method) {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let read = pictures::picture(page, task, head.uri.path().trim_start_matches('/'));
+    match read.await {
+        Ok(Some((_, picture))) if is_vast(&picture) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Some((kind, picture))) => Ok(([(header::CONTENT_TYPE, kind)], picture).into_response()),
+        Ok(None) => Err(StatusCode::NOT_FOUND),
+        Err(failure) => Err(unread(&failure)),
+    }
+}
+
+fn unread(failure: &Failure) -> StatusCode {
+    tracing::warn!(what = failure.what, "what a preview shows could not be read");
+    StatusCode::INTERNAL_SERVER_ERROR
 }
 
 async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static str, Vec<u8>), StatusCode> {
@@ -164,10 +203,7 @@ async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static st
         }
         Ok(Some(content)) => Ok((kind, content)),
         Ok(None) => Err(StatusCode::NOT_FOUND),
-        Err(failure) => {
-            tracing::warn!(what = failure.what, "a preview's file could not be read");
-            Err(StatusCode::INTERNAL_SERVER_ERROR)
-        }
+        Err(failure) => Err(unread(&failure)),
     }
 }
 

@@ -100,7 +100,7 @@ pub fn thumb(page: &Page, review: &Review) -> Option<Thumb> {
     }
     let looked = review.looked.iter().filter(|look| !look.stale).flat_map(|look| look.pictures.last()).last();
     if let Some(picture) = looked {
-        return Some(Thumb::Picture(format!("/tasks/{}/pictures/{}", review.task, picture.blob)));
+        return Some(Thumb::Picture(format!("{}/{}", page.pictures_at(review.task), picture.blob)));
     }
     let image = shown.of_kind(&IMAGES).find(|(file, _)| file.fate != Fate::Deleted).map(|(_, name)| at(name));
     image.map(Thumb::Picture)

@@ -4,13 +4,13 @@
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
-use crate::web::home::capital;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
 use crate::web::{Page, changes, icons, lock, notes, points, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
+use quire_core::message::Image;
 use quire_core::task::own_words;
 use quire_core::view::{
     self, Brief, DriftRow, FileChange, Fit, Mark, Review, Taken, reached_text, reviewed_text, sentence,
@@ -54,16 +54,16 @@ pub fn main(
         false => ("What should be different?", "Ask for changes"),
     };
     let mark = match review.mark {
-        Mark::Ready if review.fails() => html! { span.tag.red { (clean(&capital(&review.state))) } },
+        Mark::Ready if review.fails() => html! { span.tag.red { (clean(&view::capital(&review.state))) } },
         Mark::Ready if review.files.is_empty() => html! { span.tag.green { "No files changed" } },
         Mark::Ready => html! { span.tag.amber { "Ready for you" } },
         Mark::Accepted => html! { span.tag.green { "Accepted" } },
-        Mark::Answered => html! { span.tag.green { (clean(&capital(&review.state))) } },
-        _ => html! { span.tag { (clean(&capital(&review.state))) } },
+        Mark::Answered => html! { span.tag.green { (clean(&view::capital(&review.state))) } },
+        _ => html! { span.tag { (clean(&view::capital(&review.state))) } },
     };
     Ok(html! {
         main id="main" data-task=(task.id) data-review=(review.version) {
-            (head(task, &html! {
+            (head(page, task, &html! {
                 (mark)
                 span { "Version " (review.version) }
                 span { (took(review.worked_ms)) " of work" }
@@ -92,10 +92,10 @@ pub fn main(
                         h2.vh id="summary-t" { (first) }
                         (brief(&review))
                         (reviewer(&review))
-                        (looked(&review))
+                        (looked(page, &review))
                     }
                     @if let Some(shown) = &shown { (shown) }
-                    @if has_checks { (checks(&review)) }
+                    @if has_checks { (checks(page, &review)) }
                 }
                 aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) (points::choice(frame, task)) }
                 @if !review.files.is_empty() || files.since.is_some() {
@@ -284,7 +284,7 @@ fn brief(review: &Review) -> Markup {
 }
 
 /// Returns what the agent looked at, with its pictures.
-fn looked(review: &Review) -> Markup {
+fn looked(page: &Page, review: &Review) -> Markup {
     if review.looked.is_empty() && review.not_looked.is_empty() {
         return html! {};
     }
@@ -294,8 +294,7 @@ fn looked(review: &Review) -> Markup {
             p { (quoting(&clean(&look.text()))) }
             div.shots {
                 @for picture in &look.pictures {
-                    @let at = format!("/tasks/{}/pictures/{}", review.task, picture.blob);
-                    a href=(at) { img src=(at) alt=(format!("What {} looks like", clean(&look.target))) loading="lazy"; }
+                    (pictured(page, review, picture, &format!("What {} looks like", clean(&look.target))))
                 }
             }
         }
@@ -317,7 +316,22 @@ fn reviewer(review: &Review) -> Markup {
     }
 }
 
-fn checks(review: &Review) -> Markup {
+/// Returns a picture, small, which opens large in a tab of its own.
+fn pictured(page: &Page, review: &Review, picture: &Image, told: &str) -> Markup {
+    let at = format!("{}/{}", page.pictures_at(review.task), picture.blob);
+    html! { a href=(at) target="_blank" rel="noreferrer" { img src=(at) alt=(told) loading="lazy"; } }
+}
+
+/// Returns what a window of that width is called.
+fn window(width: u32) -> &'static str {
+    match width {
+        0..=480 => "Phone",
+        481..=1024 => "Tablet",
+        _ => "Wide",
+    }
+}
+
+fn checks(page: &Page, review: &Review) -> Markup {
     html! {
         section.sec id="checks" aria-labelledby="checks-t" {
             header { h2 id="checks-t" { "Checks" } }
@@ -326,13 +340,24 @@ fn checks(review: &Review) -> Markup {
             } @else {
                 div.checks.sheet {
                     @for check in &review.checks {
-                        details open[check.passed == Some(false)] {
+                        details open[check.passed == Some(false) || !check.shots.is_empty()] {
                             summary {
                                 (icons::outcome(check.passed, check.doubted))
                                 span.what { code { (clean(&check.command)) } " " (clean(&check.outcome)) }
                                 span.by { @if check.passed.is_some() { "quire ran it" } }
                                 span.dur { @if check.passed.is_some() { (format!("{:.1} s", check.millis as f64 / 1000.0)) } }
-                                (chevron())
+                                (icons::chevron())
+                            }
+                            @if !check.shots.is_empty() {
+                                div.shots {
+                                    @for shot in &check.shots {
+                                        @let told = format!("{}, {} px", window(shot.width), shot.width);
+                                        figure {
+                                            (pictured(page, review, &shot.image, &format!("The page at {} px", shot.width)))
+                                            figcaption { (told) @if shot.wider > 0 { ", scrolls sideways" } }
+                                        }
+                                    }
+                                }
                             }
                             @if !check.output.trim().is_empty() { pre.out tabindex="0" { (clean(check.output.trim_end())) } }
                         }
@@ -341,10 +366,6 @@ fn checks(review: &Review) -> Markup {
             }
         }
     }
-}
-
-fn chevron() -> Markup {
-    html! { svg.ic.chev aria-hidden="true" { use href="#i-chev" {} } }
 }
 
 fn rail(review: &Review, story: &story::Story) -> Markup {

@@ -6,7 +6,6 @@ use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place, attach};
-use crate::web::home::capital;
 use crate::web::{Page, icons, lock, points, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
@@ -33,7 +32,7 @@ pub async fn task(
         let frame = Frame::of(page, &session)?;
         let task = page.quire.task(id)?;
         let main = match &task.phase {
-            Phase::Discarded => discarded(&task),
+            Phase::Discarded => discarded(page, &task),
             _ if asked.contains_key("version") && !task.versions.is_empty() => {
                 review::main(page, &frame, &task, &asked)?
             }
@@ -64,7 +63,7 @@ pub fn after(page: &Page, frame: &Frame, asked: &HashMap<String, String>) -> Res
 }
 
 /// Returns the head of a task's page.
-pub fn head(task: &Task, facts: &Markup) -> Markup {
+pub fn head(page: &Page, task: &Task, facts: &Markup) -> Markup {
     let folders = task.charter.folders.iter().map(|folder| view::short_folder(folder, home().as_deref()));
     let words = task.words.last().map_or("", |words| own_words(words).trim());
     html! {
@@ -84,7 +83,7 @@ pub fn head(task: &Task, facts: &Markup) -> Markup {
                         p { "Handed over: " (clean(&task.attached().iter().map(|file| format!("{} ({})", file.name, view::size(file.bytes))).collect::<Vec<_>>().join(", "))) }
                         div.shots {
                             @for file in task.attached().iter().filter(|file| file.media_type.is_some()) {
-                                img src=(format!("/tasks/{}/pictures/{}", task.id, file.blob)) alt=(clean(&file.name)) loading="lazy";
+                                img src=(format!("{}/{}", page.pictures_at(task.id), file.blob)) alt=(clean(&file.name)) loading="lazy";
                             }
                         }
                     }
@@ -167,7 +166,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
     let others = if is_models { others(page, task) } else { vec![] };
     Ok(html! {
         main id="main" data-task=(task.id) {
-            (head(task, &html! { span.tag.amber { (clean(&capital(&view::state(task)))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
+            (head(page, task, &html! { span.tag.amber { (clean(&view::capital(&view::state(task)))) } @if let Some(cost) = view::Cost::of(task).text() { span { (cost) } } }))
             div.cols {
                 div {
                     (questions(frame, task))
@@ -216,16 +215,16 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                     }
                     (say(frame, task, "Say something to it", "Send"))
                 }
-                aside.rail.keep aria-label="So far" { section { h3 { "How it got here" } (story::steps(&story)) (points::choice(frame, task)) } }
+                aside.rail.keep aria-label="So far" { section { @if !story.lines.is_empty() { h3 { "How it got here" } (story::steps(&story)) } (points::choice(frame, task)) } }
             }
         }
     })
 }
 
-fn discarded(task: &Task) -> Markup {
+fn discarded(page: &Page, task: &Task) -> Markup {
     html! {
         main id="main" {
-            (head(task, &html! { span.tag { "Discarded" } }))
+            (head(page, task, &html! { span.tag { "Discarded" } }))
             div.cols { div { p.lede { "This task was discarded. Your folder has not changed." } p.acts { a.btn href="/" { "To the tasks" } } } }
         }
     }

@@ -20,7 +20,7 @@ pub fn main(page: &Page, frame: &Frame, task: &Task) -> Result<Markup, Failure> 
     let now = story.progress.now().unwrap_or("Starting");
     Ok(html! {
         main id="main" data-task=(task.id) data-after=(story.seq) {
-            (head(task, &html! {
+            (head(page, task, &html! {
                 span.tag.pen { "Working" }
                 span id="cost" { (Cost::of(task).text().unwrap_or_default()) }
                 @if let Some(model) = &task.charter.model { span { (clean(&model.title())) } }

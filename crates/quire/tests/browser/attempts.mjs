@@ -74,6 +74,8 @@ await page.locator('.l.a').first().waitFor()
 await look(page, 'compare-against')
 await page.getByRole('link', { name: 'Result' }).click()
 await page.locator('#mix').waitFor()
+// Keys are heard once the script has come.
+await page.waitForLoadState()
 
 // ---- a mix, by keyboard
 await page.keyboard.press('m')

@@ -17,6 +17,28 @@ trailer<</Root 1 0 R>>\n";
 const MEND: &str = "echo 'const total = 1' > shop.js; sed -i 's/width:900px/width:90px/' index.html";
 const SERVE: &str = "python3 -m http.server 8123 >/dev/null 2>&1 & until curl -s localhost:8123 >/dev/null; do sleep 0.1; done";
 
+/// A picture that is shown comes from an origin of previews, and neither another one of that nor another's of the task's does.
+#[track_caller]
+fn sec_15_a_picture_comes_from_an_origin_of_its_own(browser: &Browser, page: &str, blob: &str) {
+    let shown = page.split("src=\"http://").skip(1);
+    let host = shown.filter_map(|rest| rest.split('"').next()?.strip_suffix(&format!("/{blob}"))).next();
+    let host = host
+        .filter(|host| host.contains(".localhost:"))
+        .unwrap_or_else(|| panic!("{blob} is not shown: {page}"));
+    let port: u16 = host.rsplit_once(':').unwrap().1.parse().unwrap();
+    assert_ne!(port, browser.port);
+    let preview = Browser { port, cookie: None, key: String::new() };
+    let get = |path: &str| preview.send("GET", path, &[("host", host), ("sec-fetch-site", "cross-site")], "");
+    let picture = get(&format!("/{blob}"));
+    assert_eq!((picture.status, picture.header("content-type").as_deref()), (200, Some("image/png")));
+    assert!(picture.header("content-security-policy").unwrap().starts_with("sandbox "), "{}", picture.head);
+    for other in [&"0".repeat(64), "index.html", "", "../index.html"] {
+        assert_eq!(get(&format!("/{other}")).status, 404, "{other}");
+    }
+    assert_eq!(preview.send("POST", &format!("/{blob}"), &[("host", host)], "").status, 405);
+    assert_ne!(browser.get(&format!("/tasks/1/pictures/{blob}")).status, 200, "not from the page");
+}
+
 #[test]
 fn a_page_a_server_and_a_document_are_seen_and_kept_with_the_version() {
     for wire in Wire::ALL {
@@ -73,17 +95,23 @@ fn a_page_a_server_and_a_document_are_seen_and_kept_with_the_version() {
         let lines = "LOOKED  index.html, 2 pictures, 1 error, before its last changes\n        paper.pdf, 2 pictures, before its last";
         assert!(text.contains(lines) && text.contains("glance index.html  passes"), "{text}");
         let browser = Browser::open(&stage);
-        let at =
-            format!("/tasks/1/pictures/{}", review["looked"][0]["pictures"][0]["blob"].as_str().unwrap());
         let page = browser.get("/tasks/1").body;
-        assert!(
-            page.contains(&format!("src=\"{at}\"")) && page.contains("index.html, 2 pictures, 1 error"),
-            "{page}"
-        );
-        let picture = browser.get(&at);
-        assert_eq!((picture.status, picture.header("content-type").as_deref()), (200, Some("image/png")));
-        let other = format!("/tasks/1/pictures/{}", review["seen"].as_str().unwrap());
-        assert_ne!(browser.get(&other).status, 200, "only what was looked at");
+        assert!(page.contains("index.html, 2 pictures, 1 error"), "{page}");
+        // What quire's own check saw of the page stands below it.
+        let shots =
+            review["checks"].as_array().unwrap().iter().flat_map(|check| check["shots"].as_array()).next();
+        let shots = shots.expect("the check of pages has pictures");
+        let widths: Vec<_> =
+            shots.iter().map(|shot| (shot["width"].as_u64(), shot["wider"].as_u64())).collect();
+        assert_eq!(widths, [(Some(390), None), (Some(768), None), (Some(1280), None)], "{shots:?}");
+        assert!(page.contains("Phone, 390 px") && page.contains("Wide, 1280 px"), "{page}");
+        for image in [&review["looked"][0]["pictures"][0], &shots[0]["image"]] {
+            sec_15_a_picture_comes_from_an_origin_of_its_own(
+                &browser,
+                &page,
+                image["blob"].as_str().unwrap(),
+            );
+        }
         let dir = stage.base().join("evidence");
         stage.json(&["review", "1", "--evidence", dir.to_str().unwrap()]);
         for name in [
@@ -91,6 +119,7 @@ fn a_page_a_server_and_a_document_are_seen_and_kept_with_the_version() {
             "look-1-index-html-2.png",
             "look-2-paper-pdf-2.png",
             "look-3-http---localhost-8123-1.png",
+            "check-2-390-px.png",
         ] {
             assert!(fs::read(dir.join(name)).unwrap().starts_with(b"\x89PNG"), "{name}");
         }

@@ -358,6 +358,31 @@ fn a_change_is_left_out_and_what_its_check_says_of_the_rest_is_asked_about() {
 }
 
 #[test]
+fn a_row_tells_what_was_made_and_an_answer_is_read() {
+    let (stage, _model) = ready();
+    stage.quire(&["change it"]).exits(0);
+    let answers = Model::saying(vec![say("It holds a word.")]);
+    stage.use_model(&answers, Wire::Chat);
+    stage.quire(&["what is in a.txt?"]).exits(0);
+    let browser = Browser::open(&stage);
+    let rows = browser.get("/rows").body;
+    let row =
+        |task: u64| rows.split(&format!("id=\"task-{task}\"")).nth(1).unwrap().split("</li>").next().unwrap();
+    for (task, told, button) in
+        [(1, "Ready. 2 files, not checked.", "Review"), (2, "Ready. No files changed.", "Read")]
+    {
+        let row = row(task);
+        assert!(row.contains(told) && row.contains(&format!(">{button}</a>")), "{row}");
+    }
+    let listed = stage.quire(&["ls"]).exits(0).out;
+    assert!(listed.contains(" 2 files, not checked\n") && listed.contains(" no files changed\n"), "{listed}");
+    let json = stage.json(&["ls"])["tasks"].clone();
+    assert_eq!((&json[1]["files"], &json[1]["made"]), (&json!(2), &json!("2 files, not checked")), "{json}");
+    stage.quire(&["accept", "1"]).exits(0);
+    assert!(browser.get("/rows").body.contains("Accepted. 2 files."));
+}
+
+#[test]
 fn a_file_is_left_where_either_of_its_boxes_is_empty() {
     let (stage, _model) = ready();
     stage.quire(&["change it"]).exits(0);

@@ -81,7 +81,7 @@ impl Life {
     fn version(&mut self) {
         self.reply(vec![]);
         let (layer, snapshot) = (self.task.layer, hash(self.task.step - 1));
-        self.say(Event::Sealed { layer, snapshot, apart: Apart::default(), checks: vec![] });
+        self.say(Event::Sealed { layer, snapshot, apart: Apart::default(), checks: vec![], files: None });
         self.settle();
         assert_eq!(self.task.phase, Phase::Ready);
     }

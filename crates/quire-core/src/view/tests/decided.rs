@@ -32,7 +32,13 @@ fn second() -> Log {
         Event::Said { words: "more".into() },
         Event::Asked { heard: 0, worst: None },
         reply("done", &[]),
-        Event::Sealed { layer: 1, snapshot: Hash::of(b"w"), apart: Apart::default(), checks: vec![] },
+        Event::Sealed {
+            layer: 1,
+            snapshot: Hash::of(b"w"),
+            apart: Apart::default(),
+            checks: vec![],
+            files: None,
+        },
         Event::Presented { version: 2, snapshot: Hash::of(b"w") },
     ])
 }
