@@ -6,6 +6,7 @@
 
 mod act;
 mod assets;
+mod bars;
 mod changes;
 mod code;
 mod compare;
@@ -18,6 +19,7 @@ mod icons;
 mod lines;
 mod live;
 mod multipart;
+mod named;
 mod notes;
 mod pictures;
 mod points;

@@ -6,7 +6,7 @@ use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
-use crate::web::{Page, changes, icons, lock, notes, points, result, story};
+use crate::web::{Page, bars, changes, icons, lock, named, notes, points, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
@@ -91,6 +91,7 @@ pub fn main(
                     section.sec id="summary" aria-labelledby="summary-t" {
                         h2.vh id="summary-t" { (first) }
                         (brief(&review))
+                        @if review.files.is_empty() { (bars::bars(&review.brief.summary)) (named::named(page, &review)) }
                         (reviewer(&review))
                         (looked(page, &review))
                     }

@@ -96,6 +96,22 @@ fn workbook(content: &[u8]) -> Option<Vec<Sheet>> {
     Some(sheets)
 }
 
+/// Returns the formula of a spreadsheet's cell, both counted from 1, where it has one.
+pub fn formula(content: &[u8], sheet: &str, row: usize, column: usize) -> Option<String> {
+    if unpacked(content).ok()? > UNPACKED_BYTES_MAX {
+        return None;
+    }
+    let mut book: Xlsx<_> = calamine::open_workbook_from_rs(Cursor::new(content)).ok()?;
+    let mut cells = book.worksheet_cells_reader(sheet).ok()?;
+    while let Some(cell) = cells.next_formula().ok()? {
+        let (its_row, its_column) = cell.get_position();
+        if (its_row as usize + 1, its_column as usize + 1) == (row, column) {
+            return Some(cell.get_value().clone()).filter(|formula| !formula.is_empty());
+        }
+    }
+    None
+}
+
 /// Returns how much a packed file holds, as far as the limit: read, because what it says of itself need not be so.
 fn unpacked(content: &[u8]) -> io::Result<u64> {
     let mut archive = zip::ZipArchive::new(Cursor::new(content)).map_err(io::Error::other)?;
@@ -229,6 +245,12 @@ mod tests {
             "{shown}"
         );
         assert_eq!(drawn(&now, &now).into_string(), "");
+        let summed =
+            packed("<row r=\"1\"><c r=\"A1\"><v>2</v></c><c r=\"B1\"><f>SUM(A1,3)</f><v>5</v></c></row>");
+        for (column, expected) in [(1, None), (2, Some("SUM(A1,3)")), (3, None)] {
+            assert_eq!(formula(&summed, "Sales", 1, column).as_deref(), expected, "{column}");
+        }
+        assert_eq!(formula(&summed, "Other", 1, 2), None);
         let corner = packed("<row r=\"1048576\"><c r=\"XFD1048576\"><v>1</v></c></row>");
         assert_eq!(sheets("a.xlsx", &corner), None);
         // A few kilobytes that stand for more than may be unpacked.

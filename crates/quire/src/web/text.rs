@@ -7,7 +7,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 use quire_core::view::marks::{Piece, pieces};
 use std::collections::HashSet;
 
-const EXTENSIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH);
+pub const EXTENSIONS: Options = Options::ENABLE_TABLES.union(Options::ENABLE_STRIKETHROUGH);
 
 /// Returns a line of a file or a path, with hidden characters as marks.
 pub fn marked(text: &str) -> Markup {

@@ -107,6 +107,10 @@ fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
     assert!(ran.status.success(), "{said}");
 }
 
+/// An answer with a table, which is also drawn as bars.
+const PRICES: &str = "**Baguettes** cost most: 4.10 each, in row 4 of `prices.csv`. Buns cost least, 0.60.\n\n\
+    | Bread | Against rye |\n|---|---|\n| rye | 0.00 |\n| bun | −3.30 |\n| baguette | 0.20 |\n";
+
 /// What the model answers to a question about a table, and to who wants something painted or printed.
 fn answers(asked: &Asked) -> Answer {
     let words = asked.words.last().map_or("", String::as_str);
@@ -116,9 +120,7 @@ fn answers(asked: &Asked) -> Answer {
             call("ask", json!({"questions": [{"question": "Which colour?", "must": true}]}))
         }
         0 => call("write", json!({"path": "paper.pdf", "content": PDF})),
-        _ if words.contains("Which bread") => {
-            say("**Baguettes** cost most: 4.10 each, in row 4 of `prices.csv`. Buns cost least, 0.60.")
-        }
+        _ if words.contains("Which bread") => say(PRICES),
         _ => say("It is printed."),
     }
 }
