@@ -13,6 +13,7 @@ use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use quire_core::charter::Net;
 use quire_engine::keys::{Keys, Secret};
 use quire_engine::models::{self, Found, Listing, Tried};
 use quire_engine::settings::{self, Options, Settings, Surroundings};
@@ -142,17 +143,23 @@ fn model_step(frame: &Frame, settings: &Settings, told: Option<&Told>, running: 
             @if answers { (icons::status("done", "done", "Ready")) } @else { (icons::status("open", "off", "Not ready")) }
             div.wide {
                 h2 { "A model to do the work" }
-                p.sub { @match &named { Some(named) => { "Used first: " b { (clean(named)) } "." }, None => "None is named; the first that runs on this machine is used." } }
+                p.sub {
+                    @match &named { Some(named) => { "Used first: " b { (clean(named)) } "." }, None => "None is named; the first that runs on this machine is used." }
+                    @if answers { " Each was sent a short test question; choose which to use first." }
+                }
                 @if let Some(told) = told {
                     ul.prov {
                         @for tried in &told.tried {
                             @let title = tried.model.title();
                             li {
-                                @if tried.trial.is_ok() { (icons::status("done", "done", "Works")) } @else { (icons::status("fail", "fail", "Does not work")) }
+                                @if tried.trial.is_ok() {
+                                    form method="post" action="/settings/keep" {
+                                        (frame.key())
+                                        button.pick name="set" value=(format!("model={title}")) aria-pressed=(named.as_ref() == Some(&title)) aria-label=(format!("Use {} first", clean(&title))) {}
+                                    }
+                                } @else { (icons::status("fail", "fail", "Does not work")) }
                                 span.nm { (clean(&title)) }
-                                @if tried.trial.is_ok() && named.as_ref() != Some(&title) {
-                                    (frame.button("/settings/keep", "", &html! { "Use first" }, &[("set", &format!("model={title}"))]))
-                                } @else { span.tag.green[tried.trial.is_ok()].red[tried.trial.is_err()] { (if tried.trial.is_ok() { "works" } else { "does not work" }) } }
+                                span.tag.green[tried.trial.is_ok()].red[tried.trial.is_err()] { (if tried.trial.is_ok() { "works" } else { "does not work" }) }
                                 span.ds { (clean(&tried_said(tried))) }
                             }
                         }
@@ -293,6 +300,7 @@ fn limits_step(frame: &Frame, settings: &Settings) -> Markup {
         ("budget.task_usd", "Pause a task at", "It keeps its work and asks you.", settings.limits.task_usd),
         ("budget.day_usd", "Stop new work for the day at", "All tasks together.", settings.limits.day_usd),
     ];
+    let (chosen, told) = reach(&settings.sandbox.net);
     html! {
         section.step.sheet {
             span {}
@@ -307,9 +315,35 @@ fn limits_step(frame: &Frame, settings: &Settings) -> Markup {
                             span.inline { span.num { "$" input id=(key) name="value" value=(amount(most)) inputmode="decimal"; } button.btn { "Save" } }
                         }
                     }
+                    form method="post" action="/settings/keep" {
+                        (frame.key())
+                        span { "Downloading packages" small { (told) } }
+                        span.seg role="group" aria-label="Downloading packages" {
+                            @for (label, value) in DOWNLOADS {
+                                button name="set" value=(format!("sandbox.net={value}")) aria-pressed=(label == chosen) { (label) }
+                            }
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// What tasks may do with package registries, and the setting that says so.
+const DOWNLOADS: [(&str, &str); 3] = [("Ask", "[]"), ("Allow", "registries"), ("Never", "off")];
+
+/// Returns which of them is set, where one is, and what tasks may reach then.
+fn reach(net: &Net) -> (&'static str, &'static str) {
+    match net {
+        Net::Off => ("Never", "The network is closed, and no task asks."),
+        Net::Only { registries: true, hosts } if hosts.is_empty() => {
+            ("Allow", "For everything else on the network a task asks you.")
+        }
+        Net::Only { registries: false, hosts } if hosts.is_empty() => {
+            ("Ask", "A task asks you before it reaches anything.")
+        }
+        _ => ("", "config.toml names what tasks may reach; a choice here takes its place."),
     }
 }
 
@@ -322,7 +356,7 @@ pub async fn test(State(page): State<Arc<Page>>) -> Response {
     back()
 }
 
-/// Settings that the page may store.
+/// Settings that the page may store, beside [`DOWNLOADS`].
 const KEEPS: [&str; 3] = ["model", "budget.task_usd", "budget.day_usd"];
 
 pub async fn keep(State(page): State<Arc<Page>>, Extension(fields): Extension<Fields>) -> Response {
@@ -332,7 +366,8 @@ pub async fn keep(State(page): State<Arc<Page>>, Extension(fields): Extension<Fi
         _ => String::new(),
     };
     let kept = page.blocking(move |page| {
-        if !set.split_once('=').is_some_and(|(key, _)| KEEPS.contains(&key)) {
+        let is_download = DOWNLOADS.iter().any(|(_, value)| set == format!("sandbox.net={value}"));
+        if !is_download && !set.split_once('=').is_some_and(|(key, _)| KEEPS.contains(&key)) {
             let next = "Load the page anew.";
             return Err(Failure::new(
                 Exit::WrongUse,

@@ -219,13 +219,27 @@ fn a_new_home_is_told_what_works_and_what_is_set_there_is_kept() {
     browser.cookie =
         entered.header("set-cookie").and_then(|cookie| cookie.split(';').next().map(str::to_owned));
     let told = until(&browser, "/settings", "A model answers and the sandbox holds.");
-    for part in ["Ready to start", "lab/lab-model", "works", "did not get out", "project."] {
+    for part in [
+        "Ready to start",
+        "value=\"model=lab/lab-model\" aria-pressed=\"true\"",
+        "lab/lab-model",
+        "works",
+        "did not get out",
+        "project.",
+    ] {
         assert!(told.body.contains(part), "no {part} in {}", told.body);
     }
     browser.key = told.field("key");
     let set = |fields: &[(&str, &str)]| browser.post("/settings/keep", fields).status;
     assert_eq!(set(&[("of", "budget.task_usd"), ("value", "1.25")]), 303);
     assert_eq!(set(&[("set", "model=lab/other")]), 303);
+    // What tasks may download is chosen among three; what else they may reach is not set here.
+    assert!(told.body.contains("value=\"sandbox.net=registries\" aria-pressed=\"true\""), "{}", told.body);
+    for net in ["[]", "off", "registries", "[]"] {
+        assert_eq!(set(&[("set", &format!("sandbox.net={net}"))]), 303);
+        let chosen = browser.get("/settings").body;
+        assert!(chosen.contains(&format!("value=\"sandbox.net={net}\" aria-pressed=\"true\"")), "{chosen}");
+    }
     for wrong in [
         &[("set", "sandbox.net=all")][..],
         &[("of", "budget.task_usd"), ("value", "much")],
@@ -237,6 +251,7 @@ fn a_new_home_is_told_what_works_and_what_is_set_there_is_kept() {
     let kept = fs::read_to_string(stage.base().join("config/quire/config.toml")).unwrap();
     assert!(
         kept.contains("model = \"lab/other\"")
+            && kept.contains("net = []")
             && kept.contains("task_usd = 1.25")
             && kept.contains(&model.url),
         "{kept}"
