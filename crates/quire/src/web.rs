@@ -73,8 +73,8 @@ pub struct Page {
     /// What tasks at work did so far, so that it is folded once.
     stories: Mutex<HashMap<u64, story::Story>>,
     reviews: changes::Reviews,
-    /// What the last accept or undo of a task said.
-    said: Mutex<HashMap<u64, String>>,
+    /// What the last accept or undo of a task said, and the place of the log that it led to: what comes later is news.
+    said: Mutex<HashMap<u64, (u64, String)>>,
     streams: live::Streams,
     probe: Mutex<settings::Probe>,
     /// Held from when a new folder is named until a task has it.

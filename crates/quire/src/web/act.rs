@@ -13,7 +13,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use quire_core::Phase;
 use quire_core::message::Attachment;
-use quire_core::view::{Review, Uses};
+use quire_core::view::{Review, Uses, Written};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{self, Options};
 use quire_engine::{Choice, EngineError, attached};
@@ -200,7 +200,7 @@ async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
             Ok(written) => {
                 // Where there was nothing to write, there is nothing to look at either.
                 if !nothing {
-                    lock(&page.said).insert(id, written.text(home_folder().as_deref()));
+                    said(page, id, &written)?;
                 }
                 // Who goes through one after the other goes on with the next.
                 let next = if form.filled("next").is_some() { home::next(page, id)? } else { None };
@@ -281,10 +281,17 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
 async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
     let undone = page.blocking(move |page| {
         let written = page.quire.undo(id)?;
-        lock(&page.said).insert(id, written.text(home_folder().as_deref()));
+        said(page, id, &written)?;
         Ok(of(id))
     });
     undone.await
+}
+
+/// Keeps what was written for the page that is looked at next.
+fn said(page: &Page, id: u64, written: &Written) -> Result<(), Failure> {
+    let seq = page.quire.task(id)?.seq;
+    lock(&page.said).insert(id, (seq, written.text(home_folder().as_deref())));
+    Ok(())
 }
 
 pub async fn note(

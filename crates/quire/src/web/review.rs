@@ -39,7 +39,8 @@ pub fn main(
     let story = page.story(task.id)?;
     // The folder changes without a word in the task's log, by which reviews are kept.
     let drift = page.quire.drift(task)?;
-    let said = lock(&page.said).get(&task.id).cloned();
+    let said =
+        lock(&page.said).get(&task.id).filter(|(seq, _)| *seq == task.seq).map(|(_, said)| said.clone());
     let folders = task.charter.folders.len();
     let shown = result::result(page, frame, &review);
     let drawing = changes::drawing(files, asked);
@@ -479,7 +480,11 @@ fn bar(
                 } @else { a.btn.pri.big href="/" { "Done" } }
             } @else {
                 p {
-                    b { (clean(said.filter(|_| review.taken != Taken::No).unwrap_or(review.folder_text_with(drift)))) }
+                    b {
+                        @if let Some(said) = said { (clean(said)) }
+                        // What was taken back says nothing yet of how the folder is.
+                        @if said.is_none() || review.taken == Taken::No { " " (review.folder_text_with(drift)) }
+                    }
                     span id=[fits.then_some("will")] {
                         @match review.taken {
                             _ if !fits => "Accept writes what still fits, where that is all you take.",

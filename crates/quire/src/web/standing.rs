@@ -48,7 +48,7 @@ pub async fn task(
 /// Returns what was written just now, where this page opened by itself after an accept, and the way to take it back.
 pub fn after(page: &Page, frame: &Frame, asked: &HashMap<String, String>) -> Result<Markup, Failure> {
     let Some(id) = asked.get("after").and_then(|id| id.parse().ok()) else { return Ok(html! {}) };
-    let said = lock(&page.said).get(&id).cloned();
+    let said = lock(&page.said).get(&id).map(|(_, said)| said.clone());
     let Some(said) = said else { return Ok(html! {}) };
     if page.quire.task(id)?.last_accept().is_none() {
         return Ok(html! {});

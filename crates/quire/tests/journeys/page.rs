@@ -91,6 +91,8 @@ fn from_a_task_to_its_undo_without_a_script() {
         assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
     }
     assert!(Tree::of(&stage.folder) == before);
+    let back = browser.get("/tasks/1").body;
+    assert!(back.contains("as it was. Your folder has not changed."), "{back}");
     assert_eq!(browser.post("/tasks/1/undo", &[]).status, 400);
 
     assert_eq!(browser.post("/tasks/1/revise", &[("words", "again")]).status, 303);

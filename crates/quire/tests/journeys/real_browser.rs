@@ -138,6 +138,52 @@ fn sec_08_a_question_is_answered_and_what_needs_its_person_is_told_in_chromium()
     assert_eq!(stage.state(1), "accepted");
 }
 
+const PAGE_OF_MINE: &str = "<!doctype html>\n<html lang=\"en\">\n<title>x</title>\n<h1>buns</h1>\n</html>\n";
+
+/// What the model answers to tasks of which something comes in the way.
+fn in_the_way(asked: &Asked) -> Answer {
+    let words = asked.words.first().map_or("", String::as_str);
+    let question =
+        json!({"questions": [{"question": "Which colour?", "choices": ["blue", "red"], "must": true}]});
+    match asked.answered {
+        _ if words.contains("with a key") => Answer::Status(401, "{}"),
+        0 if words.contains("paint") => call("ask", question),
+        0 if words.contains("look it up") => shell("curl -s -m 20 http://docs.example.org/; echo tried"),
+        0 if words.contains("change it") => shell("sed -i 's/one/uno/' list.txt"),
+        0 => shell("sed -i 's/bread/cakes/' index.html; echo new > new.txt"),
+        _ => say("It is done."),
+    }
+}
+
+#[test]
+fn sec_08_whatever_is_in_the_way_is_told_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    stage.file("index.html", &PAGE_OF_MINE.replace("buns", "bread"));
+    stage.file("list.txt", "one\ntwo\nthree\nfour\nfive\nsix\n");
+    stage.quire(&["run", "-b", "begin without a model"]).exits(4);
+    let model = Model::new(in_the_way);
+    let price = "price = { input = 1000.0, output = 1000.0 }\n";
+    stage.configure(&model, Wire::Chat, &format!("[providers.lab.models.dear]\n{price}"));
+    for (words, more) in [
+        ("ask with a key", &[][..]),
+        ("work beyond the limit", &["-m", "lab/dear", "--budget", "0.50"]),
+        ("paint it", &[]),
+        ("say that it is done", &["--check", "false"]),
+        ("change what is changed meanwhile", &["--check", "none"]),
+        ("change it", &["--check", "none"]),
+        ("look it up", &[]),
+    ] {
+        let ended = stage.quire(&[&["run", words][..], more].concat());
+        assert!(matches!(ended.code, Some(0 | 1 | 3 | 4)), "{words}: {ended:?}");
+    }
+    stage.quire(&["accept", "7"]).exits(0);
+    // What the person does meanwhile: on the lines that task 6 changes too, and on others than task 7 changed.
+    stage.file("index.html", PAGE_OF_MINE);
+    stage.file("list.txt", "uno\ntwo\nthree\nfour\nfive\nsix\nmine\n");
+    go("states.mjs", &stage, &cache, model);
+}
+
 #[test]
 fn sec_20_fifty_tasks_at_work_say_little_in_chromium() {
     let cache = cache();
