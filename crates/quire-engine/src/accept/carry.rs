@@ -50,10 +50,21 @@ impl<E: Into<AcceptError>> From<E> for Stop {
 impl Carry<'_> {
     /// Does the whole of a journal that is at `prepare`. On any error everything is as before.
     pub fn whole(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
-        if let Err(e) = self.prepare(blobs) {
-            self.give_up()?;
-            return Err(e);
+        let as_made = match self.prepare(blobs) {
+            Ok(true) => return self.commit(),
+            Ok(false) => self.as_made(),
+            Err(e) => Err(e),
+        };
+        match as_made {
+            Ok(journal) => Carry { journal: &journal, watch: &mut *self.watch, ..*self }.commit(),
+            Err(e) => {
+                self.give_up()?;
+                Err(e)
+            }
         }
+    }
+
+    fn commit(&mut self) -> Result<(), AcceptError> {
         (self.watch)("commit");
         self.place.advance(Stage::Prepare, Stage::Commit)?;
         let moved = self.move_in();
@@ -164,8 +175,10 @@ impl Carry<'_> {
         dir_of(self.roots, operation)
     }
 
-    /// Writes everything new beside its place, durable when this returns.
-    fn prepare(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
+    /// Writes everything new beside its place, durable when this returns. Returns false where something has not the mode that it
+    /// was to have, because the disk keeps none.
+    fn prepare(&mut self, blobs: &Blobs) -> Result<bool, AcceptError> {
+        let mut has_modes = true;
         for operation in &self.journal.operations {
             if !matches!(operation.how, How::Put | How::Swap) {
                 continue;
@@ -173,7 +186,7 @@ impl Carry<'_> {
             let dir = self.dir(operation)?;
             for item in &operation.new {
                 (self.watch)("write beside");
-                self.make(operation, item, dir.as_fd(), blobs).map_err(|e| match e {
+                has_modes &= self.make(operation, item, dir.as_fd(), blobs).map_err(|e| match e {
                     // In a directory of our own: two names of the version are one on this disk.
                     AcceptError::Io(why) if why.kind() == io::ErrorKind::AlreadyExists => {
                         let path = item.path.clone();
@@ -185,20 +198,44 @@ impl Carry<'_> {
             // Modes last, and the inner ones first: a directory may come to forbid writing in it.
             for item in operation.new.iter().rev().filter(|item| item.what == What::Dir) {
                 let node = open_beside(dir.as_fd(), operation, &item.path, OFlags::PATH)?;
-                chmod(node.as_fd(), item.mode)?;
+                has_modes &= is_kept(chmod(node.as_fd(), item.mode))?;
             }
         }
         (self.watch)("sync");
-        self.sync()
+        self.sync()?;
+        Ok(has_modes)
     }
 
+    /// Writes the journal once more, with the modes that the disk gave to what was made: they are what is read back, and what an
+    /// undo finds.
+    fn as_made(&self) -> Result<Journal, AcceptError> {
+        let mut journal = self.journal.clone();
+        for operation in journal.operations.iter_mut().filter(|o| matches!(o.how, How::Put | How::Swap)) {
+            let dir = self.dir(operation)?;
+            let mut modes = vec![];
+            for item in &operation.new {
+                modes.push(match item.what {
+                    What::Link { .. } => item.mode,
+                    _ => {
+                        let node = open_beside(dir.as_fd(), operation, &item.path, OFlags::PATH)?;
+                        Print::of(&rustix::fs::fstat(&node).map_err(io::Error::from)?).mode
+                    }
+                });
+            }
+            operation.new.iter_mut().zip(modes).for_each(|(item, mode)| item.mode = mode);
+        }
+        self.place.begin(&journal)?;
+        Ok(journal)
+    }
+
+    /// Makes one new thing. Returns false where the disk keeps no modes.
     fn make(
         &self,
         operation: &Operation,
         item: &Item,
         dir: BorrowedFd<'_>,
         blobs: &Blobs,
-    ) -> Result<(), AcceptError> {
+    ) -> Result<bool, AcceptError> {
         let inner;
         let (dir, name) = match below(operation, &item.path) {
             None => (dir, operation.aside.as_bytes()),
@@ -215,11 +252,12 @@ impl Carry<'_> {
         match &item.what {
             What::Dir => {
                 rustix::fs::mkdirat(dir, name, Mode::RWXU).map_err(io)?;
-                own(dir, name, item)?;
+                Ok(own(dir, name, item)?.mode & 0o077 == 0)
             }
             What::Link { target } => {
                 rustix::fs::symlinkat(OsStr::from_bytes(&target.0), dir, name).map_err(io)?;
                 own(dir, name, item)?;
+                Ok(true)
             }
             What::File { blob } => {
                 let content = blobs.open(blob)?;
@@ -228,19 +266,20 @@ impl Carry<'_> {
                 let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(io)?;
                 let mut made = File::from(made);
                 holes::copy(content, &mut made)?;
-                own(dir, name, item)?;
+                let has_modes = own(dir, name, item)?.mode & 0o177 == 0;
                 let replaces = operation.old.first().is_some_and(|old| matches!(old.what, What::File { .. }));
                 if item.path == operation.path && replaces {
                     let old = OsStr::from_bytes(operation.path.name());
                     attributes::carry_over(dir, old, made.as_fd())?;
                 }
-                rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io)?;
+                let given = rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io);
+                let has_modes = is_kept(given)? && has_modes;
                 if self.is_few() {
                     made.sync_all()?;
                 }
+                Ok(has_modes)
             }
         }
-        Ok(())
     }
 
     /// Moves everything new in and everything old aside, and looks whether it was as planned.
@@ -621,17 +660,32 @@ fn file_in(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
     Ok(rustix::fs::openat(dir, OsStr::from_bytes(name), flags, Mode::empty())?.into())
 }
 
-/// Gives what was made its owner. Only root can give to others; not being able to is an error, because a file of somebody's
+/// Returns whether something of our own took a mode; false where its disk has no place for modes.
+fn is_kept(given: io::Result<()>) -> io::Result<bool> {
+    match given {
+        Err(e)
+            if matches!(
+                e.raw_os_error(),
+                Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+            ) =>
+        {
+            Ok(false)
+        }
+        given => given.map(|()| true),
+    }
+}
+
+/// Gives what was made its owner, and returns what it is. Only root can give to others; not being able to is an error, because a file of somebody's
 /// would change hands. A group that the person is not in is left as the system gave it.
-fn own(dir: BorrowedFd<'_>, name: &OsStr, item: &Item) -> io::Result<()> {
+fn own(dir: BorrowedFd<'_>, name: &OsStr, item: &Item) -> io::Result<Print> {
     let print = print_in(dir, name.as_bytes())?.ok_or(io::ErrorKind::NotFound)?;
     if (print.uid, print.gid) == (item.uid, item.gid) {
-        return Ok(());
+        return Ok(print);
     }
     let (uid, gid) = (Some(Uid::from_raw(item.uid)), Some(Gid::from_raw(item.gid)));
     match rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(rustix::io::Errno::PERM) if print.uid == item.uid => Ok(()),
-        done => Ok(done?),
+        Err(rustix::io::Errno::PERM) if print.uid == item.uid => Ok(print),
+        done => Ok(done.map(|()| print)?),
     }
 }
 

@@ -1,13 +1,14 @@
-"""A FUSE disk that shows another directory: disk.py DIRECTORY MOUNTPOINT [fold] [no-links] [numbers]
+"""A FUSE disk that shows another directory: disk.py DIRECTORY MOUNTPOINT [fold] [no-links] [no-modes] [numbers]
 
 It can what most of them can, and so neither exchange two files nor rename to a free name only; each name has an inode number of
 its own. `fold`: names that differ in large and small letters alone are one, as on the disks of macOS and Windows. `no-links`: no
-file has two names. `numbers`: a file has another inode number after it was renamed, and each time the disk is mounted. It says
-`up` once it is mounted.
+file has two names. `no-modes`: everything has mode 755, and none can be given. `numbers`: a file has another inode number after
+it was renamed, and each time the disk is mounted. It says `up` once it is mounted.
 """
 
 import errno
 import os
+import stat
 import sys
 import zlib
 
@@ -25,6 +26,7 @@ class Disk(fusepy.Operations):
         self.top = top
         self.fold = "fold" in options
         self.links = "no-links" not in options
+        self.modes = "no-modes" not in options
         self.numbers = "numbers" in options
 
     def __call__(self, operation, path, *rest):
@@ -49,6 +51,8 @@ class Disk(fusepy.Operations):
     def getattr(self, path, handle=None):
         found = os.lstat(self.real(path))
         shown = {key.removesuffix("_ns"): getattr(found, key) for key in SHOWN}
+        if not self.modes and not stat.S_ISLNK(found.st_mode):
+            shown["st_mode"] = stat.S_IFMT(found.st_mode) | 0o755
         return {**shown, "st_ino": zlib.crc32(f"{os.getpid()} {path}".encode())} if self.numbers else shown
 
     def readdir(self, path, handle):
@@ -85,6 +89,8 @@ class Disk(fusepy.Operations):
         os.rename(source, target)
 
     def chmod(self, path, mode):
+        if not self.modes:
+            raise OSError(errno.EPERM, "no modes")
         os.chmod(self.real(path), mode)
 
     def chown(self, path, uid, gid):

@@ -87,7 +87,7 @@ fn task(stage: &Stage, model: &Model) -> Tree {
 
 #[test]
 fn a_task_is_accepted_and_undone_on_a_fuse_disk() {
-    for options in [&[][..], &["no-links"], &["fold"], &["numbers"]] {
+    for options in [&[][..], &["no-links"], &["fold"], &["numbers"], &["no-modes", "no-links"]] {
         let stage = Stage::set();
         let Some(_disk) = Disk::at_folder(&stage, options) else { return };
         let model = Model::saying(vec![shell(AGENT), say("Done.")]);
