@@ -186,7 +186,8 @@ pub fn overlay<T: Send>(lowers: &[PathBuf], upper: &Path, act: impl FnOnce(&Path
         let flags = MountFlags::empty();
         rustix::mount::mount("overlay", at.path(), "overlay", flags, options.as_c_str()).expect("an overlay");
         let out = act(at.path());
-        rustix::mount::unmount(at.path(), UnmountFlags::empty()).expect("unmounted");
+        // A child that another test begins just now holds what is open here for a moment.
+        rustix::mount::unmount(at.path(), UnmountFlags::DETACH).expect("unmounted");
         out
     })
 }

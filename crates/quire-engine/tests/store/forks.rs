@@ -501,6 +501,22 @@ impl World<'_> {
     }
 }
 
+/// The version is there once more, and is in the folder: nobody is to review it.
+#[test]
+fn a_fork_at_a_version_that_was_accepted_and_gone_back_to_stands_after_its_step() {
+    let home = home();
+    let store = store(home.path());
+    let first = begin(&store);
+    let logs = BTreeMap::from([(first, store.events(first, 0).unwrap())]);
+    let mut world = World { home: home.path(), store, logs };
+    for act in [Act::Step, Act::Version, Act::Accept, Act::Words, Act::Step, Act::Back(1), Act::Fork(1)] {
+        world.act(first, act);
+    }
+    let begun = world.store.task(2).unwrap();
+    assert_eq!(view::state(&begun), "stands after step 2");
+    world.check();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -88,3 +88,26 @@ fn gits_own_things_stay_the_persons() {
     assert_eq!(git(&stage, "git for-each-ref refs/quire"), "");
     assert_eq!(git(&stage, mine), persons);
 }
+
+/// What quire makes without running Git LFS is what Git LFS takes for its own.
+#[test]
+fn git_lfs_finds_its_files_as_it_would_have_made_them() {
+    let there = Command::new("git").args(["lfs", "version"]).output().is_ok_and(|ran| ran.status.success());
+    assert!(there, "this needs git-lfs: sudo apt-get install git-lfs");
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("echo two > a.bin; printf b > b.bin"), say("Two files.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.bin", "one\n");
+    git(
+        &stage,
+        "git init -qb main .; git config user.name Ada; git config user.email ada@example.org; \
+         git lfs install --local >&2; git lfs track '*.bin' >&2; git add .; git commit -qm first",
+    );
+    stage.quire(&["change them"]).exits(0);
+    stage.quire(&["accept", "1", "--commit"]).exits(0);
+    assert_eq!(git(&stage, "git lfs ls-files --name-only; git status --porcelain"), "a.bin\nb.bin");
+    assert_eq!(git(&stage, "git lfs fsck"), "Git LFS fsck OK");
+    // As it comes out anew.
+    let anew = "rm -f a.bin b.bin; git checkout -q .; cat a.bin b.bin; git status --porcelain";
+    assert_eq!(git(&stage, anew), "two\nb");
+}
