@@ -77,7 +77,7 @@ pub use person::find_models;
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
 pub use quire_sandbox::{Proof, Rung};
-pub use rewind::{Begun, Point};
+pub use rewind::{Begun, Point, can_be_left};
 pub use search::Hit;
 pub use serve::{ServeError, Stand};
 

@@ -74,6 +74,11 @@ fn step_of(task: &Task, point: Point) -> Result<&Checkpoint, EngineError> {
     found.map(|one| &**one).ok_or(EngineError::NoSuchPoint { task: task.id, point })
 }
 
+/// Returns whether a task can be taken back, or another begin in it, where it has steps for that.
+pub fn can_be_left(task: &Task) -> bool {
+    is_own(task).is_ok() && may_be_left(task).is_ok()
+}
+
 fn may_be_left(task: &Task) -> Result<(), &'static str> {
     match &task.phase {
         Phase::Discarded => Err("was discarded"),

@@ -200,10 +200,10 @@ async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
             Ok(written) => {
                 // Where there was nothing to write, there is nothing to look at either.
                 if !nothing {
-                    said(page, id, &written)?;
+                    said(page, id, &written);
                 }
-                // Who goes through one after the other goes on with the next.
-                let next = if form.filled("next").is_some() { home::next(page, id)? } else { None };
+                // Who goes through one after the other goes on with the next. It is accepted whatever becomes of that.
+                let next = form.filled("next").and_then(|_| home::next(page, id).ok().flatten());
                 Ok(match next {
                     Some(at) => format!("{at}?after={id}"),
                     None if nothing => "/".to_owned(),
@@ -247,7 +247,7 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
     let numbers =
         |name| fields.all(name).filter_map(|number| number.parse().ok()).collect::<BTreeSet<usize>>();
     let ticked: BTreeSet<usize> = match (fields.filled("all"), fields.filled("heads")) {
-        (Some(_), _) => (0..review.files.len()).collect(),
+        (Some(_), _) => &(0..review.files.len()).collect() - &numbers("without"),
         // A file with two boxes is taken where both say so.
         (None, Some(_)) => &numbers("file") & &numbers("head"),
         (None, None) => numbers("file"),
@@ -281,17 +281,17 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
 async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
     let undone = page.blocking(move |page| {
         let written = page.quire.undo(id)?;
-        said(page, id, &written)?;
+        said(page, id, &written);
         Ok(of(id))
     });
     undone.await
 }
 
 /// Keeps what was written for the page that is looked at next.
-fn said(page: &Page, id: u64, written: &Written) -> Result<(), Failure> {
-    let seq = page.quire.task(id)?.seq;
-    lock(&page.said).insert(id, (seq, written.text(home_folder().as_deref())));
-    Ok(())
+fn said(page: &Page, id: u64, written: &Written) {
+    if let Ok(task) = page.quire.task(id) {
+        lock(&page.said).insert(id, (task.seq, written.text(home_folder().as_deref())));
+    }
 }
 
 pub async fn note(

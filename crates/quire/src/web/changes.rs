@@ -12,7 +12,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 use quire_core::view::{self, Fate, FileChange, Review, Shape, Taken};
-use quire_core::{Hash, RelPath};
+use quire_core::{Hash, RelPath, Task};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -85,11 +85,15 @@ pub fn since(asked: &HashMap<String, String>) -> Option<u32> {
     asked.get("since")?.parse().ok()
 }
 
+/// Returns whether it is chosen here what is taken: from the whole version, of a task that does not go on.
+pub fn is_choosable(task: &Task, review: &Review) -> bool {
+    task.is_at_rest() && review.taken != Taken::Whole && review.since.is_none()
+}
+
 /// Returns how the changes of a review are drawn, as the address asks for it.
-pub fn drawing(review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
+pub fn drawing(task: &Task, review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
     let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };
-    // What is taken is chosen from the whole version.
-    let choosable = review.taken != Taken::Whole && review.since.is_none();
+    let choosable = is_choosable(task, review);
     Drawing { layout, choosable, since: review.since, name: "", noted: None }
 }
 
@@ -285,9 +289,10 @@ pub async fn file(
             let next = "Load the review anew.";
             return Err(Failure::new(Exit::NoTask, "The version has no such file.", "Nothing was changed.", next));
         };
-        let folders = page.quire.task(id)?.charter.folders.len();
+        let task = page.quire.task(id)?;
+        let folders = task.charter.folders.len();
         let name = name(file, folders);
-        let drawing = Drawing { name: &name, noted: Some((&review, number)), ..drawing(&review, &asked) };
+        let drawing = Drawing { name: &name, noted: Some((&review, number)), ..drawing(&task, &review, &asked) };
         let rows = lines::rows(file, drawing.layout);
         if let Some(from) = asked.get("from").and_then(|from| from.parse::<usize>().ok()) {
             let rows = rows.get(from..).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::web::frame::Frame;
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::view::{StepRow, steps};
-use quire_engine::Point;
+use quire_engine::{Point, can_be_left};
 use std::sync::Arc;
 
 /// Points that are offered, the latest of them; `quire rewind` lists all.
@@ -17,7 +17,8 @@ const POINTS_MAX: usize = 100;
 
 /// Returns the points that a task can be taken back to, with what can be done at one; nothing where there is none.
 pub fn choice(frame: &Frame, task: &Task) -> Markup {
-    let rows = steps(task);
+    // Where it cannot be left, nothing is offered.
+    let rows = if can_be_left(task) { steps(task) } else { vec![] };
     let name =
         |row: &StepRow| row.version.map_or_else(|| row.step.to_string(), |version| format!("v{version}"));
     let label = |row: &StepRow| {

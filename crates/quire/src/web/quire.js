@@ -251,15 +251,17 @@ if ($('[data-probing]')) setTimeout(() => location.reload(), 800)
 // ---- choosing files, and changes within them. What is left out is remembered here, because its lines may go and come back
 // Other forms name files too.
 const boxes = () => all('input[name=file][form=accept]')
-const seenAs = `quire left ${$('#accept [name=seen]')?.value}`
+const seenAs = $('#accept [name=seen]') && `quire left ${$('#accept [name=seen]').value}`
 const left = new Map()
 const without = new Set()
 try {
-  const kept = JSON.parse(sessionStorage.getItem(seenAs) ?? '{}')
+  const kept = JSON.parse(seenAs && sessionStorage.getItem(seenAs) || '{}')
   for (const [id, file] of kept.left ?? []) left.set(id, file)
   for (const file of kept.without ?? []) without.add(file)
 } catch { /* storage is off */ }
 const isPart = file => [...left.values()].includes(file)
+// Changes that are left out of files that are taken.
+const lessened = () => [...left.values()].filter(file => !without.has(file))
 const restore = place => all('input[name=leave]', place).forEach(box => { box.checked = left.has(box.value); fade(box) })
 function fade(box) {
   for (let line = box.closest('.hunk-h').nextElementSibling; line?.matches('.l'); line = line.nextElementSibling) line.classList.toggle('no', box.checked)
@@ -280,14 +282,14 @@ function choose(box) {
     if (box.checked) left.set(box.value, file)
     else left.delete(box.value)
   } else if (box?.id === 'all') {
-    const isLess = without.size + left.size > 0
+    const isLess = without.size + lessened().length > 0
     boxes().forEach(one => take(one.value, isLess))
   }
   // A click on the box of what is taken in part takes all of it.
   else if (box && !without.has(file) && isPart(file)) take(file, true)
   else if (box?.checked) without.delete(file)
   else if (box) without.add(file)
-  try { sessionStorage.setItem(seenAs, JSON.stringify({ left: [...left], without: [...without] })) } catch { /* storage is off */ }
+  try { if (seenAs) sessionStorage.setItem(seenAs, JSON.stringify({ left: [...left], without: [...without] })) } catch { /* storage is off */ }
   show()
 }
 function show() {
@@ -297,11 +299,14 @@ function show() {
   }
   // Where only some of the changes are on the page, no file has a box.
   const whole = +($('#accept [name=all]')?.value ?? 0)
-  const [taken, count] = whole ? [whole, whole] : [boxes().filter(one => one.checked).length, boxes().length]
+  const [taken, count] = whole ? [whole - without.size, whole] : [boxes().filter(one => one.checked).length, boxes().length]
+  const less = lessened().length
   const whichever = $('#all')
-  if (whichever) [whichever.hidden, whichever.checked, whichever.indeterminate] = [false, taken > 0, taken > 0 && (taken < count || left.size > 0)]
-  const but = left.size ? `, without ${noun(left.size, 'change')}` : ''
+  if (whichever) [whichever.hidden, whichever.checked, whichever.indeterminate] = [false, taken > 0, taken > 0 && (taken < count || less > 0)]
+  const but = less ? `, without ${noun(less, 'change')}` : ''
   if ($('#taking')) $('#taking').textContent = `Taking ${taken} of ${noun(count, 'file')}${but}`
+  // One that goes on cannot be accepted.
+  if (!$('#accept-count')) return
   $('#accept-count').textContent = noun(taken, 'file')
   $('#accept-button').disabled = taken === 0
   if ($('#will')) $('#will').textContent = `Accept writes ${noun(taken, 'file')}${but}. You can undo it.`
@@ -310,6 +315,8 @@ document.addEventListener('change', event => { if (['file', 'head', 'leave'].inc
 $('#accept')?.addEventListener('formdata', event => {
   event.formData.delete('leave')
   for (const id of left.keys()) event.formData.append('leave', id)
+  // There the files have no boxes.
+  if (event.formData.has('all')) for (const file of without) event.formData.append('without', file)
   if (is('go-on')) event.formData.append('next', 'yes')
 })
 
@@ -320,13 +327,15 @@ document.addEventListener('click', async event => {
   event.preventDefault()
   const form = new URLSearchParams(new FormData(mark.form))
   form.set(mark.name, mark.value)
-  const answer = await fetch(mark.form.action, { method: 'POST', body: form, redirect: 'manual' })
+  const answer = await fetch(mark.form.action, { method: 'POST', body: form, redirect: 'manual' }).catch(() => null)
+  if (!answer) return say('Not marked: quire does not answer.')
   if (answer.type !== 'opaqueredirect') return mark.form.requestSubmit(mark)
   const is = mark.name === 'mark'
   mark.name = is ? 'unmark' : 'mark'
   mark.setAttribute('aria-checked', is)
   const file = mark.closest('.file')
-  $('details', file).open = !is
+  // What is long or made by a program stays folded.
+  $('details', file).open = !is && !$('details.closed', file)
   if (file.getBoundingClientRect().top < 112) file.scrollIntoView({ block: 'start' })
 })
 
@@ -337,7 +346,7 @@ all('a[target=preview]').forEach(link => link.addEventListener('click', () => {
 }))
 
 restore(document)
-if ($('#all') || left.size && $('#accept [name=all]')) show()
+if ($('#all') || left.size + without.size && $('#accept [name=all]')) show()
 
 // ---- what a page that is shown was kept from is known a moment after it was loaded
 const kept = $('#kept-from')
@@ -392,7 +401,11 @@ $('#found')?.addEventListener('click', event => {
 try {
   const layout = $('.seg[aria-label="Layout of the changes"]')
   const isSplit = search => new URLSearchParams(search).has('split')
-  if (layout && !location.search && localStorage.getItem('quire split') === 'on') location.replace('?split' + location.hash)
+  const asked = new URLSearchParams(location.search)
+  if (layout && !asked.has('split') && localStorage.getItem('quire split') === 'on') {
+    asked.set('split', '')
+    location.replace(`?${asked}${location.hash}`)
+  }
   layout?.addEventListener('click', event => localStorage.setItem('quire split', isSplit(event.target.search) ? 'on' : 'off'))
 } catch { /* storage is off */ }
 
@@ -529,6 +542,10 @@ const keys = {
   R: () => { if ($('form [name=notes]')) return $('form [name=notes]').form.requestSubmit(); $('#say')?.scrollIntoView({ block: 'center' }); $('#words')?.focus() },
   U: () => $('.accept .undo')?.closest('form').requestSubmit()
 }
+// What is decided by a key is decided once, and of a page that was looked at: a key that is held, or was meant for the page before,
+// decides nothing.
+const decides = ['A', 'R', 'U', 'y']
+const [opened, LOOKS_MS] = [$('.after') ? Date.now() : 0, 1000]
 document.addEventListener('keydown', event => {
   if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') { event.target.form?.requestSubmit(); return }
   if (event.key === 'Escape') { event.target.blur?.(); return }
@@ -538,5 +555,6 @@ document.addEventListener('keydown', event => {
   const does = own ? () => own.click() : keys[event.key]
   if (!does) return
   event.preventDefault()
+  if (decides.includes(event.key) && (event.repeat || Date.now() - opened < LOOKS_MS)) return
   does()
 })

@@ -43,7 +43,7 @@ pub fn main(
         lock(&page.said).get(&task.id).filter(|(seq, _)| *seq == task.seq).map(|(_, said)| said.clone());
     let folders = task.charter.folders.len();
     let shown = result::result(page, frame, &review);
-    let drawing = changes::drawing(files, asked);
+    let drawing = changes::drawing(task, files, asked);
     let seen = page.quire.seen(task.id)?;
     let (added, removed) = files.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
@@ -108,7 +108,7 @@ pub fn main(
                             div.end { (since.choice(&review)) (tools(files, &since)) }
                         }
                         div.diffwrap {
-                            (list(files, &since, folders))
+                            (list(task, files, &since))
                             div { div id="found" {} (changes::files(files, folders, drawing, &seen)) }
                         }
                         (since.marks(frame, task.id))
@@ -406,8 +406,8 @@ fn listed(listing: &Listing) -> Markup {
     }
 }
 
-fn list(review: &Review, since: &Since, folders: usize) -> Markup {
-    let choosable = review.taken != Taken::Whole && review.since.is_none();
+fn list(task: &Task, review: &Review, since: &Since) -> Markup {
+    let (choosable, folders) = (changes::is_choosable(task, review), task.charter.folders.len());
     html! {
         nav.files aria-label="Changed files" {
             @if choosable {

@@ -11,6 +11,7 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use quire_core::event::Why;
+use quire_core::message::FaultKind;
 use quire_core::task::own_words;
 use quire_core::view;
 use quire_core::{Phase, Task};
@@ -163,6 +164,7 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
     let story = page.story(task.id)?;
     let at = format!("/tasks/{}", task.id);
     let is_models = matches!(why, Why::NoModel | Why::Model(_) | Why::Refused(_) | Why::Silence);
+    let is_key = matches!(why, Why::Model(fault) if matches!(fault.kind, FaultKind::NoKey | FaultKind::Key));
     let others = if is_models { others(page, task) } else { vec![] };
     Ok(html! {
         main id="main" data-task=(task.id) {
@@ -194,7 +196,10 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                                     },
                                     _ if is_models => {
                                         @if *why == Why::NoModel { a.btn.pri href="/settings" { "Set up a model" } }
-                                        @else { (frame.button(&format!("{at}/resume"), "pri", &html! { "Keep trying" }, &[])) }
+                                        @else {
+                                            @if is_key { a.btn.pri href="/settings" { "Paste a key" } }
+                                            (frame.button(&format!("{at}/resume"), if is_key { "" } else { "pri" }, &html! { "Keep trying" }, &[]))
+                                        }
                                         @for model in &others { (frame.button(&format!("{at}/resume"), "", &html! { "Use " (clean(model)) " instead" }, &[("model", model)])) }
                                         form.inline method="post" action=(format!("{at}/resume")) {
                                             (frame.key())

@@ -10,7 +10,7 @@ await page.waitForURL(url => url.pathname !== '/enter')
 // By the number of the task: what it is called, what is said, what can be done.
 const states = [
   [1, 'no-model', 'No model', ['Set up a model', 'Use it', 'Discard']],
-  [2, 'key-refused', 'key', ['Keep trying', 'Use it', 'Discard']],
+  [2, 'key-refused', 'key', ['Paste a key', 'Keep trying', 'Use it', 'Discard']],
   [3, 'limit', '$0.50', ['Add $', 'Discard']],
   [4, 'asks', 'Which colour?', ['blue', 'red', 'Answer']],
   [5, 'check-failed', 'checks failed', ['Send it back', 'Accept anyway']],

@@ -415,6 +415,10 @@ fn a_file_is_left_where_either_of_its_boxes_is_empty() {
     for none in [&[("file", "0"), ("head", "1")][..], &[("head", "0"), ("head", "1")]] {
         assert_eq!(accept(none).status, 400, "{none:?}");
     }
+    // Where only what changed since is shown, no file has a box, and those that were left before are named.
+    let since =
+        browser.post("/tasks/1/accept", &[("seen", &seen), ("all", "2"), ("without", "0"), ("without", "1")]);
+    assert_eq!(since.status, 400, "{}", since.body);
     let both = accept(&[("file", "0"), ("file", "1"), ("head", "1")]);
     assert_eq!(both.status, 303, "{}", both.body);
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "old\n");
@@ -448,19 +452,36 @@ fn what_was_looked_at_is_folded_until_it_is_another() {
     let click = |fields: &[(&str, &str)]| browser.post("/tasks/1/seen", fields);
     let files = marks("/tasks/1");
     assert_eq!(names("/tasks/1"), ["mark", "mark"]);
+    let unfolded = || {
+        let page = browser.get("/tasks/1").body;
+        let files = page
+            .split("<article")
+            .skip(1)
+            .map(|file| file.split('>').find(|tag| tag.starts_with("<details")));
+        files.flatten().filter(|tag| tag.ends_with(" open")).count()
+    };
+    assert_eq!(unfolded(), 2);
     let log = stage.quire(&["log", "1", "--json"]).out;
     for (n, (name, file)) in files.iter().enumerate() {
         let to = click(&[(name, file), ("split", "")]);
         assert_eq!(to.header("location"), Some(format!("/tasks/1?split#f{n}")), "{to:?}");
     }
     assert_eq!(names("/tasks/1"), ["unmark", "unmark"]);
-    assert_eq!(browser.get("/tasks/1").body.matches("<details open").count(), 0);
+    assert_eq!(unfolded(), 0);
     for wrong in [&[("mark", "00")][..], &[("mark", &"0".repeat(64))], &[]] {
         assert_eq!(click(wrong).status, 400, "{wrong:?}");
     }
     assert_eq!(stage.quire(&["log", "1", "--json"]).out, log, "what one looked at is no news");
 
+    model.hold_from(2);
     assert_eq!(browser.post("/tasks/1/revise", &[("words", "newer")]).status, 303);
+    // Of what goes on nothing is chosen.
+    let version = browser.get("/tasks/1?version").body;
+    assert!(version.contains("Line 1") && browser.get("/tasks/1").body.contains("Working"), "{version}");
+    for box_of_none in ["name=\"file\"", "name=\"head\"", "name=\"leave\"", "id=\"all\""] {
+        assert!(!version.contains(box_of_none), "{box_of_none} in {version}");
+    }
+    model.let_go();
     until(&browser, "/tasks/1", "Version 2");
     assert_eq!(names("/tasks/1"), ["mark", "unmark"], "what is another is unseen");
     let to = click(&[("mark", &marks("/tasks/1?since=1")[0].1), ("since", "1")]);
