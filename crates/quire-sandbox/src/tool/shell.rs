@@ -175,7 +175,10 @@ mod tests {
     #[test]
     fn a_daemon_with_its_own_output_is_left_alone() {
         let place = Place::new();
-        let outcome = shell(&place, "setsid sleep 1000 > /dev/null 2>&1 < /dev/null & echo $! > pid");
+        // Not before it has let go of the call's own output.
+        let daemon =
+            "setsid sh -c 'echo > ready; exec sleep 1000' > /dev/null 2>&1 < /dev/null & echo $! > pid";
+        let outcome = shell(&place, &format!("{daemon}; until [ -e ready ]; do sleep 0.01; done"));
         assert!(
             outcome.text.starts_with("[exit 0 after ") && !outcome.text.contains("job"),
             "{}",
