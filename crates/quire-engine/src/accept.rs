@@ -15,6 +15,7 @@
 mod attributes;
 mod carry;
 mod fit;
+mod given;
 mod journal;
 mod pair;
 pub mod part;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
 
 pub use carry::Watch;
 pub use fit::Base;
+pub use given::Given;
 
 /// A path that is not what the task started from, or what the accept left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,8 +293,13 @@ pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, 
     Ok(report(&journal))
 }
 
-/// Returns those of the entries of which the folders have just what they are to be.
-pub fn standing(folders: &[PathBuf], entries: &[Entry], blobs: &Blobs) -> Result<Vec<Entry>, AcceptError> {
+/// Returns those of the entries of which the folders have just what they are to be, with the modes that disks gave.
+pub fn standing(
+    folders: &[PathBuf],
+    entries: &[Entry],
+    given: &Given,
+    blobs: &Blobs,
+) -> Result<Vec<Entry>, AcceptError> {
     let open = |folder: &PathBuf| {
         Rooted::open(folder).map_err(|why| AcceptError::Open { folder: folder.clone(), why })
     };
@@ -301,7 +308,7 @@ pub fn standing(folders: &[PathBuf], entries: &[Entry], blobs: &Blobs) -> Result
     let mut standing = vec![];
     for entry in entries {
         let root = roots.get(entry.folder as usize).ok_or(AcceptError::NoFolder(entry.folder))?;
-        if plan::stands(root, &Move::of(entry), &mut hashes)? {
+        if plan::stands(root, &Move::of(&given.now(entry)), &mut hashes)? {
             standing.push(entry.clone());
         }
     }

@@ -53,6 +53,8 @@ pub(crate) struct Proposal {
     chosen: Vec<Entry>,
     /// With what earlier accepts left taken into account.
     entries: Vec<Entry>,
+    /// The modes of what earlier accepts left.
+    given: accept::Given,
     is_part: bool,
 }
 
@@ -117,7 +119,7 @@ impl Quire {
     /// Returns what will be written, with what of the chosen an earlier accept wrote that still stands in the folders.
     fn with_standing(&self, proposal: &Proposal, built: &Snapshot) -> Result<Snapshot, EngineError> {
         let folders = &proposal.task.charter.folders;
-        let standing = accept::standing(folders, &proposal.chosen, self.store().blobs())
+        let standing = accept::standing(folders, &proposal.chosen, &proposal.given, self.store().blobs())
             .map_err(EngineError::accept(proposal.task.id))?;
         let all = standing.iter().chain(&built.entries);
         let all: BTreeMap<_, _> = all.map(|e| ((e.folder, e.path.clone()), e.clone())).collect();
@@ -141,8 +143,10 @@ impl Quire {
         let only: Vec<Part> =
             choice.paths.iter().map(|path| path_of(&task, path)).collect::<Result<_, _>>()?;
         let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
-        let own = task.accepts.iter().skip(task.accepts_in_base);
-        for accept in own.filter(|a| a.state == AcceptState::Done) {
+        let (desk, mut given) = (self.desk(id), accept::Given::default());
+        let own = task.accepts.iter().enumerate().skip(task.accepts_in_base);
+        for (number, accept) in own.filter(|(_, a)| a.state == AcceptState::Done) {
+            given.add(&desk, number as u32);
             if accept.is_whole() {
                 earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
             }
@@ -204,7 +208,8 @@ impl Quire {
         let again = |e: &Entry| named.contains(&(e.folder, &e.path));
         earlier.extend(ignored_earlier.into_iter().filter(again));
         let entries = accept::following(chosen.clone(), !is_part, &earlier);
-        Ok(Proposal { task, version, only, taken, ignored, chosen, entries, is_part })
+        let entries = entries.into_iter().map(|entry| given.was(entry)).collect();
+        Ok(Proposal { task, version, only, taken, ignored, chosen, entries, given, is_part })
     }
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.

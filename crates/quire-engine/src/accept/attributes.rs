@@ -2,7 +2,7 @@
 //! replaced file is a new one, which takes these over from the one that it replaces. Capabilities it does not: the kernel takes
 //! them from a file when somebody writes into it, for whoever writes could run with them.
 
-use rustix::fs::{Mode, OFlags, XattrFlags};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
@@ -12,9 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 /// The most that the kernel gives of names, and of one value, in bytes.
 const MAX: usize = 64 << 10;
 
-/// Gives `new` what is on `dir/old`; what this process may not give, or the file system has no place for, stays behind.
-pub fn carry_over(dir: BorrowedFd<'_>, old: &OsStr, new: BorrowedFd<'_>) -> io::Result<()> {
-    let old = rustix::fs::openat(dir, old, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+/// Gives `new` what is on `old`, which may be open as a path alone; what this process may not give, or the file system has no place for, stays behind.
+pub fn carry_over(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     // Also where the person may not read their own file; a link is none that has any.
     let old = format!("/proc/self/fd/{}", old.as_raw_fd());
     let mut names = vec![0; MAX];

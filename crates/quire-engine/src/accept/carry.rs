@@ -222,7 +222,10 @@ impl Carry<'_> {
                     }
                 });
             }
-            operation.new.iter_mut().zip(modes).for_each(|(item, mode)| item.mode = mode);
+            for (item, mode) in operation.new.iter_mut().zip(modes) {
+                item.is_given = item.mode != mode;
+                item.mode = mode;
+            }
         }
         self.place.begin(&journal)?;
         Ok(journal)
@@ -270,7 +273,9 @@ impl Carry<'_> {
                 let replaces = operation.old.first().is_some_and(|old| matches!(old.what, What::File { .. }));
                 if item.path == operation.path && replaces {
                     let old = OsStr::from_bytes(operation.path.name());
-                    attributes::carry_over(dir, old, made.as_fd())?;
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let old = rustix::fs::openat(dir, old, flags, Mode::empty()).map_err(io)?;
+                    attributes::carry_over(old.as_fd(), made.as_fd())?;
                 }
                 let given = rustix::fs::fchmod(&made, Mode::from_raw_mode(item.mode)).map_err(io);
                 let has_modes = is_kept(given)? && has_modes;
@@ -352,7 +357,7 @@ impl Carry<'_> {
                     done => done?,
                 }
                 if let Err(stop) = self.all_known(operation, dir) {
-                    pair.put()?;
+                    pair.put_back()?;
                     return Err(stop);
                 }
                 Ok(())
@@ -464,7 +469,7 @@ impl Carry<'_> {
                 }
                 pair.take()?;
                 if is_strange(operation, pair.dir())? {
-                    is_free(pair.put())?;
+                    is_free(pair.put_back())?;
                     return Ok(false);
                 }
             }
@@ -488,7 +493,7 @@ impl Carry<'_> {
                 }
             }
             // Also what is somebody's, and was not put back.
-            (How::Take, Some(_)) if pair.at_aside()?.is_some() => return is_free(pair.put()),
+            (How::Take, Some(_)) if pair.at_aside()?.is_some() => return is_free(pair.put_back()),
             (How::Take, _) => {}
             (How::Mode, Some(old)) => match pair.at_name()? {
                 Some(print) if print.mode == old.mode => {}

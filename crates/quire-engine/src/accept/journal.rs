@@ -65,6 +65,9 @@ pub struct Item {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// The mode is the one that the disk gave, and not the one that it was to have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_given: bool,
     /// By which the very thing is known again. Absent for what is yet to be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Sighting>,

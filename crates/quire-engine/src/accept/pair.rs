@@ -15,8 +15,9 @@
 //! ```
 //!
 //! To a name that was free a file comes by a second link, which replaces nothing, and the loss of its first. Where there are no
-//! links either, it is written there anew from what is then called `coming`. A directory is simply renamed: it replaces nothing
-//! but an empty one.
+//! links either, it is written there anew from what is then called `coming`; what was there before, and cannot be written anew
+//! (a full disk), is renamed, so that nothing of a person's stays without its name. A directory is simply renamed: it replaces
+//! nothing but an empty one.
 //!
 //! Whether two names are one thing is told by inode, or by everything else about them: FUSE disks may give each name a number
 //! of its own, and new ones after they were mounted anew.
@@ -32,6 +33,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+
+/// What comes to the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    New,
+    /// What had the name before.
+    Back,
+}
 
 pub struct Pair {
     dir: OwnedFd,
@@ -62,7 +71,12 @@ impl Pair {
 
     /// Moves what is aside to the name; `AlreadyExists` where something is there.
     pub fn put(&self) -> io::Result<()> {
-        self.put_from(&self.aside)
+        self.put_from(&self.aside, Comes::New)
+    }
+
+    /// The same with what was at the name before.
+    pub fn put_back(&self) -> io::Result<()> {
+        self.put_from(&self.aside, Comes::Back)
     }
 
     /// Moves what has the name aside; `NotFound` where nothing is there.
@@ -88,7 +102,7 @@ impl Pair {
         }
         rename_to_free(self.at(&self.aside), self.at(&self.was))?;
         self.take()?;
-        self.put_from(&self.was)
+        self.put_from(&self.was, Comes::Back)
     }
 
     /// Ends what a dead process was in the midst of. Returns false where it cannot be ended, because somebody took the name: then
@@ -116,7 +130,7 @@ impl Pair {
             rename_to_free(self.at(&self.was), self.at(&self.aside))?;
             return Ok(true);
         }
-        match self.put_from(&self.was) {
+        match self.put_from(&self.was, Comes::Back) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             done => done.map(|()| true),
         }
@@ -127,7 +141,7 @@ impl Pair {
     }
 
     /// Moves `from` to the name, which nothing has.
-    fn put_from(&self, from: &[u8]) -> io::Result<()> {
+    fn put_from(&self, from: &[u8], comes: Comes) -> io::Result<()> {
         if rename_with(self.at(from), self.at(&self.name), RenameFlags::NOREPLACE)? {
             return Ok(());
         }
@@ -139,17 +153,17 @@ impl Pair {
             Ok(()) => self.remove(from),
             // No links on this disk, or not to this file.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::MLINK) => {
-                self.copy_from(from)
+                self.copy_from(from, comes)
             }
             Err(e) => Err(e.into()),
         }
     }
 
     /// Makes the name what `from` is, and removes that.
-    fn copy_from(&self, from: &[u8]) -> io::Result<()> {
+    fn copy_from(&self, from: &[u8], comes: Comes) -> io::Result<()> {
         let coming = coming(from);
         rename_to_free(self.at(from), self.at(&coming))?;
-        match self.copy(&coming) {
+        match self.copy(&coming, comes) {
             Ok(()) => self.remove(&coming),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 rename_to_free(self.at(&coming), self.at(from))?;
@@ -157,32 +171,54 @@ impl Pair {
             }
             Err(e) => {
                 self.uncopy(from)?;
-                Err(e)
+                match comes {
+                    Comes::New => Err(e),
+                    // Who takes the name in this very moment is replaced; else it would be missing until the disk has room.
+                    Comes::Back => rename_to_free(self.at(from), self.at(&self.name)),
+                }
             }
         }
     }
 
-    fn copy(&self, from: &[u8]) -> io::Result<()> {
+    /// Writes what `from` is at the name. Of what is new, what this process or disk cannot give is left as the system gave it: a
+    /// group that the person is not in, and the time.
+    fn copy(&self, from: &[u8], comes: Comes) -> io::Result<()> {
+        let can_do_without = |given: rustix::io::Result<()>, refusals: &[Errno]| match given {
+            Err(e) if comes == Comes::New && refusals.contains(&e) => Ok(()),
+            given => given,
+        };
         let print = print_in(self.dir(), from)?.ok_or(io::ErrorKind::NotFound)?;
         let name = OsStr::from_bytes(&self.name);
-        let (uid, gid) = (Some(Uid::from_raw(print.uid)), Some(Gid::from_raw(print.gid)));
         if print.kind == Kind::Link {
+            let (uid, gid) = (Some(Uid::from_raw(print.uid)), Some(Gid::from_raw(print.gid)));
             let target = link_in(self.dir(), from)?;
             rustix::fs::symlinkat(OsStr::from_bytes(&target), self.dir(), name)?;
-            return Ok(rustix::fs::chownat(self.dir(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?);
+            let is = print_in(self.dir(), &self.name)?.ok_or(io::ErrorKind::NotFound)?;
+            if (is.uid, is.gid) == (print.uid, print.gid) {
+                return Ok(());
+            }
+            let given = rustix::fs::chownat(self.dir(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+            return Ok(can_do_without(given, if is.uid == print.uid { &[Errno::PERM] } else { &[] })?);
         }
         let content = self.file(from)?;
+        // Of the very file that is read, whatever has its name by now.
+        let print = Print::of(&rustix::fs::fstat(&content)?);
+        let (uid, gid) = (Some(Uid::from_raw(print.uid)), Some(Gid::from_raw(print.gid)));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(self.dir(), name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut made = File::from(made);
         holes::copy(Sparse::new(&content), &mut made)?;
         let is = Print::of(&rustix::fs::fstat(&made)?);
         if (is.uid, is.gid) != (print.uid, print.gid) {
-            rustix::fs::fchown(&made, uid, gid)?;
+            let given = rustix::fs::fchown(&made, uid, gid);
+            can_do_without(given, if is.uid == print.uid { &[Errno::PERM] } else { &[] })?;
         }
-        attributes::carry_over(self.dir(), OsStr::from_bytes(from), made.as_fd())?;
-        if is.mode != print.mode {
-            rustix::fs::fchmod(&made, Mode::from_raw_mode(print.mode))?;
+        attributes::carry_over(content.as_fd(), made.as_fd())?;
+        let is = Print::of(&rustix::fs::fstat(&made)?);
+        // Whoever runs it becomes its owner or group only where they are the same.
+        let kept = if (is.uid, is.gid) == (print.uid, print.gid) { 0o7777 } else { 0o1777 };
+        if is.mode != print.mode & kept {
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(print.mode & kept))?;
         }
         let now_or = |ns: i64| Timespec {
             tv_sec: ns.div_euclid(1_000_000_000),
@@ -190,8 +226,8 @@ impl Pair {
         };
         let times =
             Timestamps { last_access: now_or(print.mtime_ns), last_modification: now_or(print.mtime_ns) };
-        // By its time, among other things, it is known again.
-        rustix::fs::futimens(&made, &times)?;
+        let refusals = [Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL];
+        can_do_without(rustix::fs::futimens(&made, &times), &refusals)?;
         made.sync_all()
     }
 

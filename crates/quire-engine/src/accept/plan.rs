@@ -216,7 +216,7 @@ fn item(step: &Move, to: &Target, is: Option<&Item>, top: &Print) -> Item {
             (mode, (is.uid, is.gid))
         }
     };
-    Item { path: step.path.clone(), what: to.what.clone(), mode, uid, gid, seen: None }
+    Item { path: step.path.clone(), what: to.what.clone(), mode, uid, gid, is_given: false, seen: None }
 }
 
 /// Returns who owns what is made new: as root, whoever owns the folder; else the person who accepts, since nobody can give
@@ -285,7 +285,8 @@ pub fn look(root: &Rooted, path: &RelPath, pack: &mut PackWriter) -> Result<Seen
         Kind::Whiteout | Kind::Other => return Ok(Seen::Foreign),
     };
     let seen = Some(sighting(&print));
-    Ok(Seen::Item(Item { path: path.clone(), what, mode: print.mode, uid: print.uid, gid: print.gid, seen }))
+    let Print { mode, uid, gid, .. } = print;
+    Ok(Seen::Item(Item { path: path.clone(), what, mode, uid, gid, is_given: false, seen }))
 }
 
 pub fn sighting(print: &Print) -> Sighting {
