@@ -26,6 +26,8 @@ pub enum GitError {
     UnderWay(&'static str),
     #[error("another program has the repository's index locked ({} is there)", .0.display())]
     IndexLocked(PathBuf),
+    #[error("somebody removed the lock on the repository's index while quire had it ({})", .0.display())]
+    LockLost(PathBuf),
     #[error("there is a branch `{0}` already")]
     BranchIsThere(String),
     #[error("`{0}` cannot be a branch's name")]

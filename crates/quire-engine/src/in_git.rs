@@ -170,7 +170,8 @@ impl Quire {
     /// be taken back later.
     pub(crate) fn undone_in_git(&self, task: &Task, accept: u32, again: bool) -> (Vec<GitRow>, bool) {
         let (mut rows, mut is_settled) = (vec![], true);
-        for left in &task.accepts[accept as usize].git {
+        // Two folders may lie in one repository: the last commit goes first.
+        for left in task.accepts[accept as usize].git.iter().rev() {
             let Some(folder) = task.charter.folders.get(left.folder as usize) else { continue };
             let undone = Repo::around(folder).and_then(|repo| {
                 if let Some(brought) = &left.brought {
@@ -179,16 +180,24 @@ impl Quire {
                 let Some(commit) = &left.commit else { return Ok(None) };
                 Ok(Some(match repo.take_back(commit)? {
                     true => GitRow::TakenBack(commit.clone()),
-                    false if again && repo.is_before(commit) => GitRow::TakenBack(commit.clone()),
+                    false if again && repo.was_taken_back(commit)? => GitRow::TakenBack(commit.clone()),
                     false => GitRow::Stays(commit.clone()),
                 }))
             });
             rows.extend(match (undone, &left.commit) {
-                (Err(error @ GitError::IndexLocked(_)), Some(commit)) => {
-                    is_settled = false;
-                    Some(GitRow::StaysFor { commit: commit.clone(), why: error.to_string() })
+                (Ok(row), _) => row,
+                // Nothing of it is left there.
+                (Err(error), _) if matches!(error, GitError::NoRepository(_)) || !folder.is_dir() => {
+                    Some(GitRow::Failed(error.to_string()))
                 }
-                (undone, _) => undone.unwrap_or_else(|error| Some(GitRow::Failed(error.to_string()))),
+                (Err(error), commit) => {
+                    is_settled = false;
+                    let why = error.to_string();
+                    Some(match commit {
+                        Some(commit) => GitRow::StaysFor { commit: commit.clone(), why },
+                        None => GitRow::Failed(why),
+                    })
+                }
             });
         }
         (rows, is_settled)

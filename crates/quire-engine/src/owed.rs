@@ -3,7 +3,7 @@
 //! where HEAD stands as it stood, and else says that it is missing. What stands in the way only for now is told, and tried again by the
 //! next. An undo owes it that the commit is taken back.
 //!
-//! `owed/TASK-ACCEPT`; whoever is at it holds its lock.
+//! `owed/TASK-ACCEPT`, and `owed/TASK-ACCEPT-back` for what its undo owes; whoever is at it holds its lock.
 
 use crate::accept::{is_at, locked};
 use crate::decide::Proposal;
@@ -20,15 +20,15 @@ use std::path::{Path, PathBuf};
 
 pub(crate) const DIR: &str = "owed";
 
+/// At the end of the name of what an undo owes.
+const BACK: &str = "-back";
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Debt {
     /// To be committed; empty: only what the agent committed is to come over.
     built: Snapshot,
     /// Where HEAD stood in the repository of each of the task's folders: branch and commit.
     heads: Vec<(u32, (String, Option<String>))>,
-    /// The accept is undone, and what it committed is to be taken back.
-    #[serde(default)]
-    back: bool,
 }
 
 /// A debt of this process's.
@@ -76,7 +76,8 @@ impl Quire {
         for folder in crate::in_git::folders_of(&built) {
             heads.push((folder, Repo::around(&task.charter.folders[folder as usize])?.head()));
         }
-        let file = self.write_debt(&path, &Debt { built, heads, back: false }).map_err(failed)?;
+        let debt = serde_json::to_vec(&Debt { built, heads }).map_err(|why| failed(why.into()))?;
+        let file = self.write_debt(&path, &debt).map_err(failed)?;
         Ok(Some(Owed { file, path: path.clone() }))
     }
 
@@ -85,14 +86,14 @@ impl Quire {
         if task.accepts[number as usize].git.is_empty() {
             return Ok(None);
         }
-        let path = self.debt(task, number);
-        let debt = Debt { built: Snapshot { entries: vec![] }, heads: vec![], back: true };
-        let file = self.write_debt(&path, &debt);
+        // Beside what the accept itself may still owe, which it does until the undo has begun.
+        let path = self.home().join(DIR).join(format!("{}-{number}{BACK}", task.id));
+        let file = self.write_debt(&path, b"");
         let file = file.map_err(|why| EngineError::Home { path: path.clone(), why })?;
         Ok(Some(Owed { file, path }))
     }
 
-    fn write_debt(&self, path: &Path, debt: &Debt) -> io::Result<File> {
+    fn write_debt(&self, path: &Path, debt: &[u8]) -> io::Result<File> {
         let dir = self.home().join(DIR);
         {
             match fs::create_dir(&dir) {
@@ -104,7 +105,7 @@ impl Quire {
             let locked = locked(path, FlockOperation::LockExclusive)?;
             let mut file = locked.ok_or(io::ErrorKind::WouldBlock)?;
             file.set_len(0)?;
-            file.write_all(&serde_json::to_vec(debt)?)?;
+            file.write_all(debt)?;
             file.sync_all()?;
             crate::rooted::sync_dir(&dir)?;
             Ok(file)
@@ -126,11 +127,11 @@ impl Quire {
         let mut paid = vec![];
         for entry in listed {
             let path = entry.map_err(failed)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
-            let Some((Ok(id), Ok(number))) = name.map(|(id, n)| (id.parse::<u64>(), n.parse::<u32>())) else {
-                continue;
-            };
-            match self.pay_off(&path, id, number) {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let (name, is_back) = name.strip_suffix(BACK).map_or((name, false), |name| (name, true));
+            let parts = name.split_once('-').map(|(id, number)| (id.parse(), number.parse()));
+            let Some((Ok(id), Ok(number))) = parts else { continue };
+            match self.pay_off(&path, id, number, is_back) {
                 Ok(Some(rows)) => paid.push(Paid { task: id, rows }),
                 Ok(None) => {}
                 // One that cannot be looked at must not keep its person from all else.
@@ -141,7 +142,13 @@ impl Quire {
     }
 
     /// Pays one, where that is possible now, and removes it. Returns what is to be told of it.
-    fn pay_off(&self, path: &Path, id: u64, number: u32) -> Result<Option<Vec<GitRow>>, EngineError> {
+    fn pay_off(
+        &self,
+        path: &Path,
+        id: u64,
+        number: u32,
+        is_back: bool,
+    ) -> Result<Option<Vec<GitRow>>, EngineError> {
         let failed = |why| EngineError::Home { path: path.to_owned(), why };
         let file = match File::open(path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -161,7 +168,6 @@ impl Quire {
         };
         let accept = task.as_ref().and_then(|task| Some((task, task.accepts.get(number as usize)?)));
         let debt = fs::read(path).map_err(failed)?;
-        let is_back = serde_json::from_slice(&debt).is_ok_and(|debt: Debt| debt.back);
         let (rows, is_settled) = match accept.map(|(task, accept)| (task, accept.state)) {
             // It cannot be ended now.
             Some((_, AcceptState::Begun | AcceptState::Undoing)) => return Ok(None),
@@ -225,6 +231,8 @@ impl Quire {
             return Ok(vec![missing(task.id, why)]);
         }
         let repo = around?;
+        // Else nobody would take it away where there is nothing to be committed any more.
+        repo.free_index()?;
         let known: Vec<&String> =
             task.accepts.iter().flat_map(|a| &a.git).filter_map(|g| g.commit.as_ref()).collect();
         if let Some(made) = repo.made_last(&crate::in_git::message(task, version), head.1.as_deref())?

@@ -180,9 +180,17 @@ impl Repo {
         Ok(true)
     }
 
-    /// Returns whether HEAD stands where a commit began.
-    pub fn is_before(&self, commit: &str) -> bool {
-        self.commit_of("HEAD") == self.commit_of(&format!("{commit}^"))
+    /// Returns whether HEAD stands where a commit began. What was left to do by whoever took the commit back is done: somebody may
+    /// have removed the lock that a dead process had left.
+    pub fn was_taken_back(&self, commit: &str) -> Result<bool, GitError> {
+        if self.commit_of("HEAD") != self.commit_of(&format!("{commit}^")) {
+            return Ok(false);
+        }
+        if self.commit_of(commit).is_some() {
+            let (before, after) = self.changes(commit)?;
+            self.follow(&self.lock_index()?, &some(&after), &before, None)?;
+        }
+        Ok(true)
     }
 
     /// Returns the last commit on HEAD's branch, where it has this very message and this parent, or none: one whose maker died

@@ -1,15 +1,17 @@
 //! The lock on a repository's index, which is that of git itself: `index.lock`, made by who holds it. HEAD and index move together under
 //! it: the new index is made beside the old one, HEAD is moved, and the new one takes the old one's name.
 //!
-//! What a dead quire left of it is known by what stands in it, and by the lock of the system's that nobody has on it.
+//! What a dead quire left of it is known by what stands in it, and by the lock of the system's that nobody has on it. So it comes to
+//! its name written and locked; where no nameless file can be given a name, in three steps.
 
 use super::commit::{Changed, Noted};
 use super::{GitError, Repo};
 use crate::accept::is_at;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// What stands in it.
@@ -27,25 +29,19 @@ impl IndexLock {
     /// Takes the lock of the repository in `dir`, where no other program has it.
     pub fn take(dir: &Path) -> Result<IndexLock, GitError> {
         let path = dir.join("index.lock");
-        // Until it is gone nobody else finds it left.
-        let left = left(&path)?;
-        if left.is_some() {
-            fs::remove_file(&path)?;
+        let was_left = take_away_left(&path)?;
+        match made_whole(dir, &path).or_else(|_| made_in_steps(&path)) {
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(GitError::IndexLocked(path)),
+            file => Ok(IndexLock { path, file: file?, was_left }),
         }
-        let mut file = match File::create_new(&path) {
-            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(GitError::IndexLocked(path));
-            }
-            file => file?,
-        };
-        let held = flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(io::Error::from)
-            .and_then(|()| file.write_all(HELD));
-        if let Err(why) = held {
-            let _ = fs::remove_file(&path);
-            return Err(why.into());
+    }
+
+    /// Fails where somebody has removed the lock, and perhaps taken it.
+    fn is_held(&self) -> Result<(), GitError> {
+        match is_at(&self.file, &self.path)? {
+            true => Ok(()),
+            false => Err(GitError::LockLost(self.path.clone())),
         }
-        Ok(IndexLock { path, file, was_left: left.is_some() })
     }
 
     /// Copies the index to where the new one is made. Its time goes with it, by which git knows which files it must look into.
@@ -68,11 +64,42 @@ impl IndexLock {
 
 impl Drop for IndexLock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.path.with_extension("quire"));
-        let _ = fs::remove_file(&self.path);
+        if self.is_held().is_ok() {
+            let _ = fs::remove_file(self.path.with_extension("quire"));
+            let _ = fs::remove_file(&self.path);
+        }
         // Closing is not enough where another thread has just forked: its child holds the same lock until it execs.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
+}
+
+/// Makes the lock as a file without a name, which it is given when it is written and locked.
+fn made_whole(dir: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666))?);
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    file.write_all(HELD)?;
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?;
+    Ok(file)
+}
+
+fn made_in_steps(path: &Path) -> io::Result<File> {
+    let mut file = File::create_new(path)?;
+    let held = flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from);
+    if let Err(why) = held.and_then(|()| file.write_all(HELD)) {
+        let _ = fs::remove_file(path);
+        return Err(why);
+    }
+    Ok(file)
+}
+
+/// Removes the lock that a dead quire left; returns whether there was one.
+fn take_away_left(path: &Path) -> Result<bool, GitError> {
+    // Until it is gone nobody else finds it left.
+    let Some(_left) = left(path)? else { return Ok(false) };
+    fs::remove_file(path)?;
+    Ok(true)
 }
 
 /// Returns the lock that a quire left when it died, if one did, so that nobody else has it.
@@ -106,10 +133,12 @@ impl Repo {
             .map(|(path, noted)| (path.clone(), noted.clone()))
             .collect();
         self.note(&rows, &env)?;
+        lock.is_held()?;
         if let Some(head) = head {
             self.git(head, &[], b"")?;
         }
         if !rows.is_empty() {
+            lock.is_held()?;
             fs::rename(&new, lock.path.with_extension(""))?;
         }
         Ok(())
@@ -117,6 +146,11 @@ impl Repo {
 
     pub(super) fn lock_index(&self) -> Result<IndexLock, GitError> {
         IndexLock::take(&self.dir)
+    }
+
+    /// Removes what a dead quire left of its lock on the index, where nothing is to be moved any more.
+    pub fn free_index(&self) -> Result<(), GitError> {
+        take_away_left(&self.dir.join("index.lock")).map(|_| ())
     }
 
     /// Returns whether a quire died while it moved HEAD and the index.

@@ -344,6 +344,38 @@ fn head_and_index_move_together_or_not_at_all() {
     assert_eq!(case.sh("git status --porcelain"), "");
 }
 
+#[test]
+fn one_has_the_lock_on_the_index_at_a_time() {
+    let case = Case::made(BEGUN);
+    let path = case.folder.join(".git/index.lock");
+    let lock = index::IndexLock::take(&case.folder.join(".git")).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), HELD);
+    assert!(matches!(index::IndexLock::take(&case.folder.join(".git")), Err(GitError::IndexLocked(_))));
+    drop(lock);
+    assert!(!path.exists());
+}
+
+/// Somebody took quire's lock away, and another program has it now.
+#[test]
+fn a_lock_that_is_no_longer_ours_is_left_and_nothing_is_moved() {
+    let case = Case::made(BEGUN);
+    let made = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
+    let repo = Repo::around(&case.folder).unwrap();
+    let path = case.folder.join(".git/index.lock");
+    let lock = repo.lock_index().unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "DIRC").unwrap();
+    let head = ["update-ref", "HEAD", "HEAD^"];
+    let after = [(b"a.txt".to_vec(), None)].into();
+    let before = repo.noted(&[]).unwrap();
+    let moved = repo.follow(&lock, &before, &after, Some(&head));
+    assert!(matches!(moved, Err(GitError::LockLost(_))), "{moved:?}");
+    drop(lock);
+    assert_eq!(fs::read(&path).unwrap(), b"DIRC");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(case.sh("git rev-parse HEAD; git status --porcelain"), made.commit);
+}
+
 /// git looks into a file that was changed in the very moment in which the index was written; of a copy that moment must be the same.
 #[test]
 fn what_changed_in_the_moment_of_the_index_is_still_seen() {

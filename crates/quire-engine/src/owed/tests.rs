@@ -244,6 +244,8 @@ async fn a_commit_is_taken_back_whenever_quire_dies() {
     let back = "git update-ref HEAD HEAD^";
     let whole = "git update-ref HEAD HEAD^; git read-tree HEAD";
     for (is_begun, came, is_held, told) in [
+        // Somebody took away the lock that it had left, before the index followed.
+        (true, back, false, 1),
         (false, "true", false, 0),
         (true, "true", false, 1),
         (true, "true", true, 1),
@@ -278,24 +280,95 @@ async fn a_commit_is_taken_back_whenever_quire_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_cannot_be_taken_back_just_now_is_taken_back_by_the_next() {
+    // What stands in the way, what is told of it, and how it goes.
+    for (stands, told, goes) in [
+        ("touch .git/index.lock", "index.lock", "rm .git/index.lock"),
+        ("touch .git/refs/heads/main.lock", "main.lock", "rm .git/refs/heads/main.lock"),
+        ("mv .git/index .git/kept; mkdir .git/index", "", "rmdir .git/index; mv .git/kept .git/index"),
+    ] {
+        let (case, quire) = Case::ready().await;
+        tokio::task::block_in_place(|| {
+            quire.accept(case.id, &choice()).unwrap();
+            let before = (case.head(), case.git("git ls-files -s"));
+            case.git(stands);
+            let git = quire.undo(case.id).unwrap().git;
+            assert!(matches!(&git[..], [GitRow::StaysFor { why, .. }] if why.contains(told)), "{git:?}");
+            drop(quire);
+            let quire = open(case.temp.path());
+            assert!(matches!(quire.paid()[0].rows[..], [GitRow::StaysFor { .. }]), "{:?}", quire.paid());
+            assert_eq!((fs::read(case.folder.join("a.txt")).unwrap(), owed(&quire)), (b"a\n".to_vec(), 1));
+            case.git(goes);
+            assert_eq!((case.head(), case.git("git ls-files -s")), before, "{stands}");
+            let quire = open(case.temp.path());
+            assert!(matches!(quire.paid()[0].rows[..], [GitRow::TakenBack(_)]), "{:?}", quire.paid());
+            assert_eq!((case.log().as_str(), owed(&quire)), ("first a.txt", 0));
+            assert_eq!(case.git("git status --porcelain"), "");
+            assert!(open(case.temp.path()).paid().is_empty());
+        });
+    }
+}
+
+/// HEAD has moved since, so that nothing is to be committed; the lock that was left would keep git from the repository for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_was_left_goes_also_where_no_commit_can_be_made() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| die(&quire, case.id, "written"));
+    drop(quire);
+    case.git("git checkout -qb other");
+    fs::write(case.folder.join(".git/index.lock"), crate::git::HELD).unwrap();
+    tokio::task::block_in_place(|| {
+        let quire = open(case.temp.path());
+        assert!(matches!(quire.paid()[0].rows[..], [GitRow::Missing { .. }]), "{:?}", quire.paid());
+    });
+    assert!(!case.folder.join(".git/index.lock").exists());
+}
+
+/// What an accept owes stays owed where its undo was written down, and did not begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_that_does_not_begin_leaves_what_the_accept_owes() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        die(&quire, case.id, "written");
+        // As of another folder, whose commit was made.
+        let other = crate::git::Committed { commit: "0".repeat(40), branch: "main".to_owned() };
+        quire.committed(&quire.task(case.id).unwrap(), Some(0), 1, other).unwrap();
+        drop(quire.owe_back(&quire.task(case.id).unwrap(), 0).unwrap().unwrap());
+        drop(quire);
+        let quire = open(case.temp.path());
+        let rows: Vec<_> = quire.paid().iter().flat_map(|p| &p.rows).collect();
+        assert!(matches!(rows[..], [GitRow::Committed { .. }]), "{rows:?}");
+        assert_eq!((case.log().as_str(), owed(&quire)), ("Done. a.txt b.txt first a.txt", 0));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_repository_is_gone_is_not_waited_for() {
+    for gone in ["mv .git ../git", "mv ../folder ../away"] {
+        let (case, quire) = Case::ready().await;
+        tokio::task::block_in_place(|| {
+            quire.accept(case.id, &choice()).unwrap();
+            die_undoing(&quire, case.id, true);
+            drop(quire);
+            case.git(gone);
+            let quire = open(case.temp.path());
+            assert!(matches!(quire.paid()[0].rows[..], [GitRow::Failed(_)]), "{gone}: {:?}", quire.paid());
+            assert_eq!(owed(&quire), 0, "{gone}");
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_in_one_repository_are_taken_back_from_the_last() {
     let (case, quire) = Case::ready().await;
     tokio::task::block_in_place(|| {
         quire.accept(case.id, &choice()).unwrap();
-        let before = (case.head(), case.git("git ls-files -s"));
-        case.git("touch .git/index.lock");
+        // As from a second folder in the same repository.
+        case.git("git commit -q --allow-empty -m second");
+        let second = crate::git::Committed { commit: case.head(), branch: "main".to_owned() };
+        quire.committed(&quire.task(case.id).unwrap(), Some(0), 0, second).unwrap();
         let git = quire.undo(case.id).unwrap().git;
-        assert!(matches!(&git[..], [GitRow::StaysFor { why, .. }] if why.contains("index.lock")), "{git:?}");
-        drop(quire);
-        let quire = open(case.temp.path());
-        assert!(matches!(quire.paid()[0].rows[..], [GitRow::StaysFor { .. }]), "{:?}", quire.paid());
-        assert_eq!((case.head(), case.git("git ls-files -s")), before);
-        assert_eq!((fs::read(case.folder.join("a.txt")).unwrap(), owed(&quire)), (b"a\n".to_vec(), 1));
-        case.git("rm .git/index.lock");
-        let quire = open(case.temp.path());
-        assert!(matches!(quire.paid()[0].rows[..], [GitRow::TakenBack(_)]), "{:?}", quire.paid());
+        assert!(matches!(git[..], [GitRow::TakenBack(_), GitRow::TakenBack(_)]), "{git:?}");
         assert_eq!((case.log().as_str(), owed(&quire)), ("first a.txt", 0));
-        assert_eq!(case.git("git status --porcelain"), "");
-        assert!(open(case.temp.path()).paid().is_empty());
     });
 }
 
