@@ -136,8 +136,8 @@ pub(super) fn sum_of(
 /// Gives `each` the events above `after`, in order; returns whether the event at `after` itself is there (0 always is). What `each`
 /// breaks off with is what is wrong with the event.
 ///
-/// The row at `after` is looked for in the same statement as those above it, hence in the same state of the database: a log that has
-/// become shorter than what a process knows of it must not look like one without news.
+/// The row at `after` is looked for as well: a log that has become shorter than what a process knows of it must not look like one
+/// without news. That a fork's log is read by several statements makes no difference, since rows only ever come, and at the end.
 pub(super) fn read(
     database: &Database,
     conn: &Connection,
