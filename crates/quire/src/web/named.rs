@@ -2,13 +2,15 @@
 //! agent that named them; what is shown is the file's, so that a number can be looked up where it is said to come from.
 
 use crate::terminal::clean;
-use crate::web::tables::{self, Sheet};
+use crate::web::tables::{self, Sheet, letters, short};
 use crate::web::text::marked;
 use crate::web::{Page, icons};
 use maud::{Markup, html};
 use quire_core::RelPath;
 use quire_core::view::Review;
 
+/// Places of an answer that are looked for.
+const LOOKED_FOR_MAX: usize = 50;
 /// Places of an answer, rows of one, columns and files that are shown.
 const PLACES_MAX: usize = 8;
 const ROWS_MAX: usize = 20;
@@ -30,81 +32,112 @@ struct Named {
 /// Returns the places that the answer names, where they are there.
 pub fn named(page: &Page, review: &Review) -> Markup {
     let places = places(&clean(&review.brief.summary));
-    let mut files: Vec<(&str, Vec<u8>, Vec<Sheet>)> = vec![];
+    if places.is_empty() {
+        return html! {};
+    }
+    // Where there are several folders it is not known in which of them a file is meant.
+    if page.quire.task(review.task).map_or(true, |task| task.charter.folders.len() > 1) {
+        return html! {};
+    }
+    let mut files: Vec<(&str, Option<Vec<Sheet>>)> = vec![];
     for place in &places {
-        if files.len() < FILES_MAX && files.iter().all(|(name, ..)| *name != place.file) {
-            let path = RelPath::new(place.file.as_bytes());
-            // What cannot be read now is not shown; the answer stands without it.
-            let content = path.and_then(|path| {
-                page.quire.file_of(review.task, Some(review.version), &path, BYTES_MAX).ok()?
-            });
-            let sheets = content.as_ref().and_then(|content| tables::sheets(&place.file, content));
-            files.extend(content.zip(sheets).map(|(content, sheets)| (place.file.as_str(), content, sheets)));
+        let name = place.file.as_str();
+        if files.len() < FILES_MAX && files.iter().all(|(other, _)| *other != name) {
+            // What cannot be read now is not shown, nor tried for each place anew; the answer stands without it.
+            files.push((name, read(page, review, name, &places)));
         }
     }
-    let drawn = places.iter().filter_map(|place| {
-        let (_, content, sheets) = files.iter().find(|(name, ..)| *name == place.file)?;
-        let sheet = match &place.sheet {
-            Some(name) => sheets.iter().find(|sheet| sheet.name == *name)?,
-            None => sheets.first()?,
-        };
-        (place.rows.1 <= sheet.rows.len()).then(|| place.drawn(content, sheet))
+    let there = places.iter().filter_map(|place| {
+        let (_, sheets) = files.iter().find(|(name, _)| *name == place.file)?;
+        Some((place, place.sheet_of(sheets.as_ref()?)?))
     });
-    let drawn: Vec<Markup> = drawn.take(PLACES_MAX).collect();
+    let there: Vec<(&Named, &Sheet)> = there.collect();
     html! {
-        @if !drawn.is_empty() {
+        @if !there.is_empty() {
             h2.minor { "Rows that it names" }
-            div.checks.sheet { @for one in &drawn { (one) } }
+            div.checks.sheet { @for (place, sheet) in there.iter().take(PLACES_MAX) { (place.drawn(sheet)) } }
+            @if there.len() > PLACES_MAX { p.mut { "It names more; the first " (PLACES_MAX) " are shown." } }
         }
     }
 }
 
+fn read(page: &Page, review: &Review, name: &str, places: &[Named]) -> Option<Vec<Sheet>> {
+    let path = RelPath::new(name.as_bytes())?;
+    let content = page.quire.file_of(review.task, Some(review.version), &path, BYTES_MAX).ok()??;
+    let its = places.iter().filter(|place| place.file == name);
+    let cells: Vec<tables::Place> = its.filter_map(|place| Some((place.rows.0, place.column?))).collect();
+    tables::sheets_with_formulas(name, &content, &cells)
+}
+
 impl Named {
-    fn drawn(&self, content: &[u8], sheet: &Sheet) -> Markup {
+    /// Returns the sheet that is meant, the one that is named or the only one, where it has these rows.
+    fn sheet_of<'s>(&self, sheets: &'s [Sheet]) -> Option<&'s Sheet> {
+        let sheet = match (&self.sheet, sheets) {
+            (Some(name), _) => sheets.iter().find(|sheet| sheet.name == *name)?,
+            (None, [only]) => only,
+            _ => return None,
+        };
+        (self.rows.1 <= sheet.rows.len()).then_some(sheet)
+    }
+
+    fn drawn(&self, sheet: &Sheet) -> Markup {
         let (first, last) = self.rows;
-        let shown = (first..=last).take(ROWS_MAX);
-        let formula = self.column.and_then(|column| tables::formula(content, &sheet.name, first, column));
+        let rows = last - first + 1;
+        let named = (first..=last).take(ROWS_MAX).map(|row| (row, &sheet.rows[row - 1]));
         // The first row says what the columns are.
-        let head = sheet.rows.first().filter(|_| first > 1);
+        let head = sheet.rows.first().filter(|_| first > 1).map(|head| (1, head));
+        let shown: Vec<(usize, &Vec<String>)> = head.into_iter().chain(named).collect();
+        let width = shown.iter().map(|(_, cells)| cells.len()).chain(self.column).max().unwrap_or(0);
+        // A cell far to the right is shown with those around it.
+        let far = self.column.filter(|column| *column > COLUMNS_MAX);
+        let from = far.map_or(0, |column| column - COLUMNS_MAX / 2).min(width.saturating_sub(COLUMNS_MAX));
+        let columns = from..width.min(from + COLUMNS_MAX);
+        let cell = self.column.map(|column| (first, column));
+        let formula =
+            sheet.formulas.iter().find(|(place, _)| Some(*place) == cell).map(|(_, formula)| formula);
+        let label = format!("{}, {}{}", self.file, within(sheet), self.place());
         html! {
             details {
                 summary {
                     (icons::sign("lines"))
-                    span.what { (marked(&self.file)) ", " (self.place(sheet)) }
+                    span.what { (marked(&self.file)) ", " (marked(&within(sheet))) (self.place()) }
                     span {} span {}
                     (icons::chevron())
                 }
-                @if let Some(formula) = formula { pre.out tabindex="0" { "=" (marked(&formula)) } }
-                div.cells { div.grid tabindex="0" role="region" aria-label=(format!("{}, {}", self.file, self.place(sheet))) {
+                @if let Some(formula) = formula {
+                    pre.out tabindex="0" { "=" (short(&formula.text)) }
+                    @if let Some((row, column)) = formula.from { p.mut { "It is filled from " (letters(column)) (row) ", where it is written so." } }
+                }
+                div.cells { div.grid tabindex="0" role="region" aria-label=(clean(&label)) {
                     table {
-                        @if let Some(head) = head { tr { th scope="row" { "1" } @for cell in head.iter().take(COLUMNS_MAX) { td { (marked(cell)) } } } }
-                        @for row in shown {
-                            tr { th scope="row" { (row) } @for (n, cell) in sheet.rows[row - 1].iter().take(COLUMNS_MAX).enumerate() { td.best[self.column == Some(n + 1)] { (marked(cell)) } } }
+                        @for (row, cells) in &shown {
+                            tr {
+                                th scope="row" { (row) }
+                                @for n in columns.clone() {
+                                    td.best[*row == first && self.column == Some(n + 1)] { @if let Some(cell) = cells.get(n) { (short(cell)) } }
+                                }
+                            }
                         }
                     }
                 } }
+                @if rows > ROWS_MAX { p.mut { "The first " (ROWS_MAX) " of these " (rows) " rows are shown." } }
+                @if columns.len() < width { p.mut { "Columns " (letters(from + 1)) " to " (letters(columns.end)) " of " (letters(width)) " are shown." } }
+                @if sheet.name.is_empty() { p.mut { "Counted from the file's first row, which is row 1; empty lines do not count." } }
             }
         }
     }
 
-    fn place(&self, sheet: &Sheet) -> String {
-        let within = if sheet.name.is_empty() { String::new() } else { format!("{}, ", sheet.name) };
+    fn place(&self) -> String {
         match (self.rows, self.column) {
-            ((row, _), Some(column)) => format!("{within}cell {}{row}", letters(column)),
-            ((first, last), None) if first == last => format!("{within}row {first}"),
-            ((first, last), None) => format!("{within}rows {first} to {last}"),
+            ((row, _), Some(column)) => format!("cell {}{row}", letters(column)),
+            ((first, last), None) if first == last => format!("row {first}"),
+            ((first, last), None) => format!("rows {first} to {last}"),
         }
     }
 }
 
-/// Returns what a column is called in a spreadsheet.
-fn letters(mut column: usize) -> String {
-    let mut name = String::new();
-    while column > 0 {
-        name.insert(0, char::from(b'A' + ((column - 1) % 26) as u8));
-        column = (column - 1) / 26;
-    }
-    name
+fn within(sheet: &Sheet) -> String {
+    if sheet.name.is_empty() { String::new() } else { format!("{}, ", sheet.name) }
 }
 
 /// Returns the places that a text names: a table's rows and cells, in a sentence that names the table, or none where the text names but
@@ -135,6 +168,8 @@ fn places(text: &str) -> Vec<Named> {
         let (([file], _) | ([], [file])) = (its.as_slice(), all.as_slice()) else { continue };
         let mut before = String::new();
         for (n, word) in sentence.iter().enumerate() {
+            // Of a name that is in quotes because it has spaces, this is a part.
+            let is_torn = !word.matches('\'').count().is_multiple_of(2);
             let (is_code, word) = (word.starts_with('`'), plain(word));
             let place = |sheet, rows, column| Named { file: file.clone(), sheet, rows, column };
             let kind = before.to_lowercase();
@@ -148,11 +183,14 @@ fn places(text: &str) -> Vec<Named> {
             };
             // A word such as Q3 is no cell because it looks like one.
             let is_said = is_code || sheet.is_some() || ["cell", "cells"].contains(&kind.as_str());
-            let cell = cell(name).filter(|_| is_said && file.ends_with(".xlsx"));
+            let cell = cell(name).filter(|_| is_said && !is_torn && file.ends_with(".xlsx"));
             let one = rows
                 .map(|rows| place(None, rows, None))
                 .or(cell.map(|(row, column)| place(sheet, (row, row), Some(column))));
             found.extend(one.filter(|one| !found.contains(one)));
+            if found.len() >= LOOKED_FOR_MAX {
+                return found;
+            }
             before = word;
         }
     }
@@ -208,6 +246,7 @@ mod tests {
             // In Q3 there is no cell; a CSV file has none; of two files it is not known which.
             ("Q3 was bad in a.xlsx, on A4 paper.", ""),
             ("In `a.csv`: `B2`.", ""),
+            ("See 'My Sheet'!A1 and 'May'!B2 of `a.xlsx`.", "a.xlsx May!B2-2"),
             ("`a.csv` and `b.csv` differ in row 4.", ""),
             ("Row 4 of something, and `../up.csv` row 2, row 0 of a.csv, rows 9-2 of a.csv.", ""),
             ("", ""),
@@ -215,7 +254,62 @@ mod tests {
             assert_eq!(told(text), expected, "{text}");
         }
         for (column, name) in [(1, "A"), (26, "Z"), (27, "AA"), (702, "ZZ"), (703, "AAA")] {
-            assert_eq!((letters(column).as_str(), cell(&format!("{name}7"))), (name, Some((7, column))));
+            assert_eq!(cell(&format!("{name}7")), Some((7, column)));
         }
+        let many: Vec<String> = (1..2_000).map(|row| format!("row {row}")).collect();
+        assert_eq!(places(&format!("In `a.csv`: {}", many.join(", "))).len(), LOOKED_FOR_MAX);
+    }
+
+    fn cell_of(row: usize, column: usize) -> Named {
+        Named { file: "a.xlsx".to_owned(), sheet: None, rows: (row, row), column: Some(column) }
+    }
+
+    #[test]
+    fn a_place_is_in_the_sheet_that_is_meant_and_in_no_other() {
+        let sheet = |name: &str| Sheet { name: name.to_owned(), rows: vec![vec![]; 3], formulas: vec![] };
+        let (one, two) = (vec![sheet("May")], vec![sheet("May"), sheet("June")]);
+        for (named, row, sheets, expected) in [
+            (None, 3, &one, Some("May")),
+            (None, 4, &one, None),
+            (None, 3, &two, None),
+            (Some("June"), 3, &two, Some("June")),
+            (Some("July"), 3, &two, None),
+        ] {
+            let place = Named { sheet: named.map(str::to_owned), ..cell_of(row, 1) };
+            let found = place.sheet_of(sheets).map(|sheet| sheet.name.as_str());
+            assert_eq!(found, expected, "{named:?} {row}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_shown_as_far_as_there_is_room_and_the_cell_always() {
+        let rows = (1..=99)
+            .map(|row| (1..=60).map(|column| format!("{}{row}", letters(column))).collect())
+            .collect();
+        let formulas = vec![((2, 50), tables::Formula { text: "A1".to_owned(), from: Some((1, 50)) })];
+        let sheet = Sheet { name: "a\u{202e}b".to_owned(), rows, formulas };
+        let far = cell_of(2, 50).drawn(&sheet).into_string();
+        for part in [
+            "<td class=\"best\">AX2</td>",
+            ">AX1</td>",
+            "<pre class=\"out\" tabindex=\"0\">=A1</pre>",
+            "filled from AX1",
+        ] {
+            assert!(far.contains(part), "{part}: {far}");
+        }
+        assert!(far.contains("Columns AK to BH of BH are shown.") && !far.contains(">A2</td>"), "{far}");
+        assert!(
+            !far.contains('\u{202e}') && far.contains("aria-label=\"a.xlsx, a&lt;U+202E&gt;b, cell AX2\""),
+            "{far}"
+        );
+        let many = Named { rows: (1, 99), column: None, ..cell_of(1, 1) }.drawn(&sheet).into_string();
+        assert!(
+            many.contains("The first 20 of these 99 rows") && many.contains("Columns A to X of BH"),
+            "{many}"
+        );
+        let long = Sheet { rows: vec![vec!["x".repeat(5_000)]], ..Sheet::default() };
+        let short = cell_of(1, 2).drawn(&long).into_string();
+        assert!(short.len() < 2_000 && short.contains("<td class=\"best\"></td>"), "{short}");
+        assert!(short.contains("empty lines do not count"), "{short}");
     }
 }
