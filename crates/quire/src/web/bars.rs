@@ -36,15 +36,16 @@ pub fn bars(answer: &str) -> Markup {
     html! { @for bars in tables.iter().filter_map(Bars::of).take(TABLES_MAX) { (bars.drawn()) } }
 }
 
-/// Returns the cells of each table, the heading's first.
+/// Returns the cells of each table that is nothing but text, the heading's first: of one with HTML, or with what is struck out, it is
+/// not known what a cell says.
 fn tables(text: &str) -> Vec<Table> {
-    let mut tables: Vec<Table> = vec![];
+    let mut tables: Vec<(Table, bool)> = vec![];
     let mut is_cell = false;
     for event in Parser::new_ext(text, super::text::EXTENSIONS) {
         if let Event::Start(Tag::Table(_)) = event {
-            tables.push(vec![]);
+            tables.push((vec![], true));
         }
-        let Some(table) = tables.last_mut() else { continue };
+        let Some((table, is_text)) = tables.last_mut() else { continue };
         match (event, table.last_mut()) {
             (Event::Start(Tag::TableHead | Tag::TableRow), _) => table.push(vec![]),
             (Event::Start(Tag::TableCell), Some(row)) => {
@@ -55,10 +56,11 @@ fn tables(text: &str) -> Vec<Table> {
             (Event::Text(text) | Event::Code(text), Some(row)) if is_cell => {
                 row.last_mut().into_iter().for_each(|cell| cell.push_str(&text));
             }
+            (Event::InlineHtml(_) | Event::Start(Tag::Strikethrough), _) if is_cell => *is_text = false,
             _ => {}
         }
     }
-    tables
+    tables.into_iter().filter(|(_, is_text)| *is_text).map(|(table, _)| table).collect()
 }
 
 impl Bars<'_> {
@@ -81,7 +83,12 @@ impl Bars<'_> {
             let sized = cells.map(|cell| cell.and_then(|(name, text)| Some((name, text, size(text)?))));
             let sized: Vec<(&str, &str, Size)> = sized.collect::<Option<_>>()?;
             let unit = sized[0].2.1;
-            let is_one = sized.iter().all(|(.., (_, its))| *its == unit)
+            let points = sized.iter().filter_map(|(_, text, _)| point(text));
+            // Where each point may part thousands, as in much of Europe, it is not known which numbers these are.
+            let is_known =
+                points.clone().next().is_none() || points.clone().any(|point| point == Point::Decimal);
+            let is_one = is_known
+                && sized.iter().all(|(.., (_, its))| *its == unit)
                 && sized.iter().any(|(.., (size, _))| *size != 0.0);
             let rows = sized.into_iter().map(|(name, text, (size, _))| (name, text, size)).collect();
             is_one.then_some(Bars { heading, of: head[0].trim(), rows })
@@ -99,9 +106,9 @@ impl Bars<'_> {
         html! {
             figure.bars.sheet {
                 figcaption { (self.heading) }
-                div role="img" aria-label=(told) {
+                div.less[has_less] role="img" aria-label=(told) {
                     @for (name, text, size) in &self.rows {
-                        div.less[has_less] {
+                        div {
                             span { (name) }
                             @if has_less { progress.minus dir="rtl" max=(most) value=((-size).max(0.0)) {} }
                             progress max=(most) value=(size.max(0.0)) {}
@@ -114,18 +121,36 @@ impl Bars<'_> {
     }
 }
 
-/// Returns a number with its unit. A comma parts thousands, where three digits follow it.
+/// What a number's point may be.
+#[derive(PartialEq)]
+enum Point {
+    Decimal,
+    /// As in `1.250`, which may be either.
+    Either,
+}
+
+/// Returns what a number's point is, where it has one.
+fn point(text: &str) -> Option<Point> {
+    let digits: String = text.chars().filter(|c| c.is_ascii_digit() || *c == '.' || *c == ',').collect();
+    let (whole, part) = digits.split_once('.')?;
+    let is_either = (1..=3).contains(&whole.len()) && !whole.starts_with('0') && part.len() == 3;
+    Some(if is_either { Point::Either } else { Point::Decimal })
+}
+
+/// Returns a number with its unit. A comma, or a space, parts thousands, where three digits follow it.
 fn size(text: &str) -> Option<Size> {
-    let text = text.replace(['\u{a0}', '\u{202f}', ' '], "").replace('−', "-");
+    let text = text.replace(['\u{a0}', '\u{202f}'], " ").replace('−', "-");
     let (sign, text) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.strip_prefix('+').unwrap_or(&text)),
     };
     let is_unit = |c: char| CURRENCIES.contains(&c) || c == '%';
     let unit = text.chars().next().filter(|c| is_unit(*c)).or(text.chars().last().filter(|c| is_unit(*c)));
-    let text = unit.map_or(text, |unit| text.strip_prefix(unit).or(text.strip_suffix(unit)).unwrap_or(text));
+    let text =
+        unit.map_or(text, |unit| text.strip_prefix(unit).or(text.strip_suffix(unit)).unwrap_or(text)).trim();
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let groups: Vec<&str> = whole.split(',').collect();
+    let parted = whole.chars().find(|c| [',', ' '].contains(c)).unwrap_or(',');
+    let groups: Vec<&str> = whole.split(parted).collect();
     let is_grouped = groups.len() == 1
         || (1..=3).contains(&groups[0].len()) && groups[1..].iter().all(|group| group.len() == 3);
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -148,6 +173,12 @@ mod tests {
             ("4.10 €", Some((4.1, Some('€')))),
             ("12%", Some((12.0, Some('%')))),
             ("+7", Some((7.0, None))),
+            ("1 820", Some((1820.0, None))),
+            ("1\u{202f}234\u{a0}567.5\u{a0}€", Some((1_234_567.5, Some('€')))),
+            ("12 %", Some((12.0, Some('%')))),
+            ("10 12", None),
+            ("1 820,500", None),
+            ("3 400 12", None),
             ("1,5", None),
             ("12,34,567", None),
             ("1.234.567", None),
@@ -181,6 +212,14 @@ mod tests {
                 "|Bread|Row|Kind|Price|\n|-|-|-|-|\n|rye|2|dark|$3.90|\n|bun|3|white|$0.60|\n|roll|4|white|$1|",
                 Some("Price: rye 3.9, bun 0.6, roll 1"),
             ),
+            // What is struck out, or HTML, may make another number of it; and so may a point that may part thousands.
+            ("|A|B|\n|-|-|\n|x|~~10~~ 12|\n|y|2|\n|z|3|", None),
+            ("|A|B|\n|-|-|\n|x|12<br>34|\n|y|2|\n|z|3|", None),
+            ("|A|B|\n|-|-|\n|x|1.250|\n|y|2.400|\n|z|980|", None),
+            ("|A|B|\n|-|-|\n|x|1.250 €|\n|y|-2.400 €|\n|z|980 €|", None),
+            ("|A|B|\n|-|-|\n|x|1.250|\n|y|2.4|\n|z|980|", Some("B: x 1.25, y 2.4, z 980")),
+            ("|A|B|\n|-|-|\n|x|0.125|\n|y|0.250|\n|z|1.500|", Some("B: x 0.125, y 0.25, z 1.5")),
+            ("|A|B|\n|-|-|\n|x|1,234.567|\n|y|2.400|\n|z|980|", Some("B: x 1234.567, y 2.4, z 980")),
             ("|A|B|\n|-|-|\n|x|1 €|\n|y|2 $|\n|z|3 $|", None),
             ("|A|B|\n|-|-|\n|x|1|\n|y|unknown|\n|z|3|", None),
             ("|A|B|\n|-|-|\n|x|1|\n|y|2|", None),
@@ -189,7 +228,7 @@ mod tests {
         ] {
             assert_eq!(drawn(table).as_deref(), expected, "{table}");
         }
-        let shown = bars("|<i>|B|\n|-|-|\n|<b>x</b>|1|\n|y|-2|\n|z|3|").into_string();
+        let shown = bars("|&lt;i>|B|\n|-|-|\n|`<b>x</b>`|1|\n|y|-2|\n|z|3|").into_string();
         assert!(!shown.contains("<i>") && !shown.contains("<b>x"), "{shown}");
         assert!(shown.contains("<progress class=\"minus\" dir=\"rtl\" max=\"3\" value=\"2\">"), "{shown}");
         assert!(!shown.contains("style="), "{shown}");
