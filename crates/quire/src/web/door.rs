@@ -161,9 +161,16 @@ impl Door {
         self.port
     }
 
-    /// Returns the name under which a side of a version is shown: nobody can guess it, and the next host has the same.
-    pub fn preview_name(&self, side: &str) -> String {
-        format!("t-{}", self.proof("preview", side))
+    /// Returns the name under which something is shown, which says what it is: nobody can guess it, and the next host knows it too.
+    /// `what` has what a host's name may have.
+    pub fn preview_name(&self, what: &str) -> String {
+        format!("t-{what}-{}", self.proof("preview", what))
+    }
+
+    /// Returns what is shown under a name, where it is one of these.
+    pub fn previewed<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let (what, proof) = name.strip_prefix("t-")?.rsplit_once('-')?;
+        same(&self.proof("preview", what), proof).then_some(what)
     }
 
     /// Returns what a form must hold to be this session's.

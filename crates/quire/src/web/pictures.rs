@@ -6,7 +6,7 @@ use crate::web::Page;
 use std::sync::Arc;
 
 /// Kinds that a browser shows as pictures and as nothing else.
-const KINDS: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp"];
+pub const KINDS: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// Returns a picture of a task's by its hash, with its kind; `None` where the task has no such.
 pub async fn picture(page: &Arc<Page>, id: u64, hash: &str) -> Result<Option<(String, Vec<u8>)>, Failure> {

@@ -1,6 +1,7 @@
 //! The result, shown: a version's pages on an origin of their own, so that whatever they do, they do it to themselves. Another
-//! port and another name than the page's, of 128 random bits, one for each side of each version: no cookie of the page's is ever
-//! sent there, and no other version is reached from it. What is served comes from the version and from nowhere else, and
+//! port and another name than the page's, one for each side of each version, with a proof of 128 bits: no cookie of the page's is ever
+//! sent there, and no other version is reached from it. A name says what it shows, so that it is good for as long as a page that
+//! loads its pictures late is open, and for the next host too. What is served comes from the version and from nowhere else, and
 //! its policy closes the network.
 
 use crate::error::Failure;
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 /// Larger files are not shown.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Names that are good; a page that is loaded anew makes its own good again.
-const NAMES_MAX: usize = 256;
-/// Pixels of an image's side; a larger one costs a browser gigabytes.
+/// Sides of which it is remembered what they were kept from.
+const SIDES_MAX: usize = 256;
+/// Pixels of an image's side, and of its area; a larger one costs a browser gigabytes.
 const SIDE_PIXELS_MAX: usize = 20_000;
+const AREA_PIXELS_MAX: usize = 64_000_000;
 /// Where browsers say what the policy kept a page from.
 const REPORTS: &str = "/.kept-from";
 const REPORT_BYTES_MAX: usize = 16 << 10;
@@ -34,7 +36,7 @@ const PDF: &str = "application/pdf";
 const KEPT_FROM_MAX: usize = 20;
 
 /// One side of a version.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Side {
     pub task: u64,
     /// Absent: as it was when the task began.
@@ -44,22 +46,49 @@ pub struct Side {
 }
 
 /// What a name shows.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Shown {
     Side(Side),
     /// A task's pictures, by their hashes.
     Pictures(u64),
 }
 
+impl Shown {
+    /// Returns it as a part of a host's name, which is 63 letters long at most: `2a-f3`, the files of task 42's version 3.
+    fn told(self) -> String {
+        match self {
+            Shown::Pictures(task) => format!("{task:x}-p"),
+            Shown::Side(Side { task, version, served }) => {
+                let version = version.map_or_else(String::new, |version| format!("{version:x}"));
+                format!("{task:x}-{}{version}", if served { 's' } else { 'f' })
+            }
+        }
+    }
+
+    fn read(told: &str) -> Option<Shown> {
+        let (task, what) = told.split_once('-')?;
+        let task = u64::from_str_radix(task, 16).ok()?;
+        let (kind, version) = what.split_at_checked(1)?;
+        let version = match version {
+            "" => None,
+            version => Some(u32::from_str_radix(version, 16).ok()?),
+        };
+        match kind {
+            "p" => Some(Shown::Pictures(task)),
+            "s" | "f" => Some(Shown::Side(Side { task, version, served: kind == "s" })),
+            _ => None,
+        }
+    }
+}
+
 pub struct Previews {
     port: u16,
-    names: Mutex<HashMap<String, Shown>>,
     kept_from: Mutex<HashMap<Side, BTreeSet<String>>>,
 }
 
 impl Previews {
     pub fn new(port: u16) -> Previews {
-        Previews { port, names: Mutex::default(), kept_from: Mutex::default() }
+        Previews { port, kept_from: Mutex::default() }
     }
 
     /// Returns the origins elsewhere that a side's pages asked for, and did not get.
@@ -74,24 +103,18 @@ impl Previews {
 }
 
 impl Page {
-    /// Returns the address of a side, which is good from now on.
+    /// Returns the address of a side.
     pub fn shown_at(&self, side: Side) -> String {
-        self.named(&format!("{} {:?} {}", side.task, side.version, side.served), Shown::Side(side))
+        self.address(Shown::Side(side))
     }
 
-    /// Returns the address below which a task's pictures are, by their hashes, and which is good from now on.
+    /// Returns the address below which a task's pictures are, by their hashes.
     pub fn pictures_at(&self, task: u64) -> String {
-        self.named(&format!("{task} pictures"), Shown::Pictures(task))
+        self.address(Shown::Pictures(task))
     }
 
-    fn named(&self, what: &str, shown: Shown) -> String {
-        let name = self.door.preview_name(what);
-        let mut names = lock(&self.previews.names);
-        if names.len() >= NAMES_MAX {
-            names.clear();
-        }
-        names.insert(name.clone(), shown);
-        format!("http://{name}.localhost:{}", self.previews.port)
+    fn address(&self, shown: Shown) -> String {
+        format!("http://{}.localhost:{}", self.door.preview_name(&shown.told()), self.previews.port)
     }
 }
 
@@ -166,7 +189,7 @@ fn shown(page: &Page, head: &Parts) -> Result<Shown, StatusCode> {
     };
     let name = host.strip_suffix(&format!(".localhost:{}", page.previews.port));
     let name = name.ok_or(StatusCode::MISDIRECTED_REQUEST)?;
-    lock(&page.previews.names).get(name).copied().ok_or(StatusCode::NOT_FOUND)
+    page.door.previewed(name).and_then(Shown::read).ok_or(StatusCode::NOT_FOUND)
 }
 
 async fn picture(page: &Arc<Page>, task: u64, head: &Parts) -> Result<Response, StatusCode> {
@@ -175,7 +198,7 @@ async fn picture(page: &Arc<Page>, task: u64, head: &Parts) -> Result<Response, 
     }
     let read = pictures::picture(page, task, head.uri.path().trim_start_matches('/'));
     match read.await {
-        Ok(Some((_, picture))) if is_vast(&picture) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(Some((kind, picture))) if is_vast(&kind, &picture) => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Ok(Some((kind, picture))) => Ok(([(header::CONTENT_TYPE, kind)], picture).into_response()),
         Ok(None) => Err(StatusCode::NOT_FOUND),
         Err(failure) => Err(unread(&failure)),
@@ -198,7 +221,7 @@ async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static st
     let read =
         page.blocking(move |page| Ok(page.quire.file_of(side.task, side.version, &path, FILE_BYTES_MAX)?));
     match read.await {
-        Ok(Some(content)) if kind.starts_with("image/") && is_vast(&content) => {
+        Ok(Some(content)) if kind.starts_with("image/") && is_vast(kind, &content) => {
             Err(StatusCode::PAYLOAD_TOO_LARGE)
         }
         Ok(Some(content)) => Ok((kind, content)),
@@ -207,8 +230,15 @@ async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static st
     }
 }
 
-fn is_vast(image: &[u8]) -> bool {
-    imagesize::blob_size(image).is_ok_and(|size| size.width.max(size.height) > SIDE_PIXELS_MAX)
+/// Returns whether an image may cost more to show than a browser has. One that says no size may; a drawing or an icon has none.
+fn is_vast(kind: &str, image: &[u8]) -> bool {
+    match imagesize::blob_size(image) {
+        Ok(size) => {
+            size.width.max(size.height) > SIDE_PIXELS_MAX
+                || size.width.saturating_mul(size.height) > AREA_PIXELS_MAX
+        }
+        Err(_) => pictures::KINDS.contains(&kind),
+    }
 }
 
 /// Remembers what the browser says that the policy kept a page from. The page itself can say the same, and what it says is
@@ -221,7 +251,7 @@ async fn kept_from(page: &Page, side: Side, body: Body) -> StatusCode {
     let blocked = report["csp-report"]["blocked-uri"].as_str().and_then(|uri| url::Url::parse(uri).ok());
     if let Some(origin) = blocked.map(|url| url.origin()).filter(url::Origin::is_tuple) {
         let mut all = lock(&page.previews.kept_from);
-        if all.len() >= NAMES_MAX {
+        if all.len() >= SIDES_MAX {
             all.clear();
         }
         let its = all.entry(side).or_default();
@@ -287,6 +317,56 @@ pub fn encoded(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::door::Door;
+
+    #[test]
+    fn sec_15_an_image_that_is_vast_or_says_no_size_is_none() {
+        let png = |width: u32, height: u32| {
+            let head =
+                [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".as_slice(), &width.to_be_bytes(), &height.to_be_bytes()];
+            [head.concat().as_slice(), &[1, 0, 0, 0, 0, 0, 0, 0, 0]].concat()
+        };
+        for (kind, image, expected) in [
+            ("image/png", png(8_000, 8_000), false),
+            ("image/png", png(8_000, 8_001), true),
+            ("image/png", png(20_000, 20_000), true),
+            ("image/png", png(20_001, 1), true),
+            ("image/x-icon", png(20_000, 20_000), true),
+            ("image/png", png(u32::MAX, u32::MAX), true),
+            ("image/png", b"not one".to_vec(), true),
+            ("image/svg+xml", b"<svg/>".to_vec(), false),
+            ("image/x-icon", b"\0\0\x01\0".to_vec(), false),
+        ] {
+            assert_eq!(is_vast(kind, &image), expected, "{kind} {:?}", &image[..image.len().min(24)]);
+        }
+    }
+
+    #[test]
+    fn a_name_shows_what_it_says_and_is_known_by_its_proof_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let door = || Door::new(home.path(), 1, 2).unwrap();
+        let side = |task, version, served| Shown::Side(Side { task, version, served });
+        let all = [
+            Shown::Pictures(42),
+            side(42, None, false),
+            side(42, Some(0), false),
+            side(42, Some(3), true),
+            side(u64::MAX >> 4, Some(u32::MAX), true),
+        ];
+        for shown in all {
+            let name = door().preview_name(&shown.told());
+            assert!(name.len() <= 63, "{name}");
+            // The next host knows it.
+            assert_eq!(door().previewed(&name).and_then(Shown::read), Some(shown), "{name}");
+            let (what, proof) = name.rsplit_once('-').unwrap();
+            let other = side(7, None, false).told();
+            for forged in
+                [format!("t-{other}-{proof}"), format!("{what}-"), proof.to_owned(), name[1..].to_owned()]
+            {
+                assert_eq!(door().previewed(&forged), None, "{forged}");
+            }
+        }
+    }
 
     #[test]
     fn sec_16_an_address_names_what_lies_within_or_nothing() {

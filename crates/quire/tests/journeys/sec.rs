@@ -649,7 +649,11 @@ fn sec_15_images_come_from_the_preview_alone_and_none_is_vast() {
     let model = Model::saying(vec![shell(&draw), say("Drawn.")]);
     stage.use_model(&model, Wire::Chat);
     stage.file("a.txt", "old\n");
-    stage.quire(&["run", "draw", "--check", "none"]).exits(0);
+    // A square of one colour, which is handed over.
+    let handed = stage.base().join("square.png");
+    fs::write(&handed, png(20_000, 20_000)).unwrap();
+    stage.own(stage.base());
+    stage.quire(&["run", "draw", "--check", "none", "-i", handed.to_str().unwrap()]).exits(0);
     let browser = Browser::open(&stage);
     let review = browser.get("/tasks/1").body;
     let sources: Vec<&str> = review
@@ -657,15 +661,17 @@ fn sec_15_images_come_from_the_preview_alone_and_none_is_vast() {
         .skip(1)
         .filter_map(|tag| tag.split("src=\"").nth(1)?.split('"').next())
         .collect();
-    assert_eq!(sources.len(), 3, "{review}");
+    assert_eq!(sources.len(), 4, "{review}");
     assert!(!review.contains("<script>") && !review.contains("onload=\"alert"), "{review}");
+    // What was handed over is named by its hash.
+    let is_vast = |path: &str| path == "vast.png" || path.len() == 64;
     for source in sources {
         let (host, path) = source.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
         let port: u16 = host.rsplit_once(':').unwrap().1.parse().unwrap();
         assert_ne!(port, browser.port, "{source}");
         let preview = Browser { port, cookie: None, key: String::new() };
         let shown = preview.send("GET", &format!("/{path}"), &[("host", host)], "");
-        assert_eq!(shown.status, if path == "vast.png" { 413 } else { 200 }, "{path}");
+        assert_eq!(shown.status, if is_vast(path) { 413 } else { 200 }, "{path}");
         let policy = shown.header("content-security-policy").unwrap();
         assert!(policy.starts_with("sandbox allow-scripts"), "{path}: {policy}");
     }
