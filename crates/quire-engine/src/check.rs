@@ -7,7 +7,7 @@ pub mod tally;
 
 use crate::hands::{Gone, Hands};
 use quire_core::secret::Masks;
-use quire_sandbox::protocol::HandImage;
+use quire_sandbox::protocol::{HandImage, Window};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -70,9 +70,7 @@ const WIDTHS: [u32; 3] = [390, 768, 1_280];
 
 /// A picture of a page, in the out directory.
 pub struct Picture {
-    pub width: u32,
-    /// How many pixels wider the page is.
-    pub wider: u32,
+    pub window: Window,
     pub file: HandImage,
 }
 
@@ -80,20 +78,12 @@ pub struct Picture {
 pub async fn look(hands: &Hands, page: &str) -> Vec<Picture> {
     let input = json!({ "target": page, "widths": WIDTHS }).to_string();
     let Ok(said) = hands.call("look", &input, |_| {}).await else { return vec![] };
-    let sizes = sizes(&said.text);
-    sizes.into_iter().zip(said.images).map(|((width, wider), file)| Picture { width, wider, file }).collect()
+    pictures(said.images)
 }
 
-/// Returns what a look says of each window: how wide it is, and how much wider the page.
-fn sizes(said: &str) -> Vec<(u32, u32)> {
-    // The first line has the page's title.
-    let lines = said.lines().skip(1).map_while(|line| line.strip_prefix("at "));
-    let size = |line: &str| {
-        let (width, rest) = line.split_once(" px")?;
-        let wider = rest.strip_prefix(", ").and_then(|rest| rest.split_once(" px wider"));
-        Some((width.parse().ok()?, wider.map_or(Some(0), |(wider, _)| wider.parse().ok())?))
-    };
-    lines.map_while(size).collect()
+fn pictures(images: Vec<HandImage>) -> Vec<Picture> {
+    let of_window = |file: HandImage| Some(Picture { window: file.window?, file });
+    images.into_iter().filter_map(of_window).collect()
 }
 
 /// Returns whether all that fails in `now` failed in `before`, as far as their words tell.
@@ -152,20 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_look_says_of_widths_is_read_and_no_title_can_say_it() {
-        for (said, sizes) in [
-            (
-                "index.html \"at 390 px\"\nat 390 px, 12 px wider than the window, so it scrolls sideways\nat 768 px, 4000 px high, of \
-                 which the top is shown\nat 1280 px\nno errors on the console\nat 9 px",
-                &[(390, 12), (768, 0), (1280, 0)][..],
-            ),
-            ("at 390 px", &[]),
-            ("x\nat many px", &[]),
-            ("x\nat 390 px, many px wider than", &[]),
-            ("look: it broke off.", &[]),
-        ] {
-            assert_eq!(super::sizes(said), sizes, "{said}");
-        }
+    fn each_picture_stands_under_the_width_that_it_was_made_at() {
+        let image =
+            |file: &str, window| HandImage { media_type: "image/png".into(), file: file.into(), window };
+        let window = |width, wider| Some(Window { width, wider });
+        let images = vec![image("b", window(768, 0)), image("x", None), image("c", window(1_280, 12))];
+        let told: Vec<_> = pictures(images)
+            .into_iter()
+            .map(|one| (one.file.file, one.window.width, one.window.wider))
+            .collect();
+        assert_eq!(told, [("b".into(), 768, 0), ("c".into(), 1_280, 12)]);
     }
 
     #[test]

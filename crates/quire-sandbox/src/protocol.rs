@@ -94,4 +94,15 @@ pub struct HandImage {
     pub media_type: String,
     /// Name of a file directly in the out directory.
     pub file: String,
+    /// Of a page: the window in which it looks so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+/// A window in which a page was looked at, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    pub width: u32,
+    /// How much wider the page is.
+    pub wider: u32,
 }

@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn a_hand_cannot_have_just_anything_sent_as_a_picture() {
-        let named = |kind: &str| HandImage { media_type: kind.into(), file: "f".into() };
+        let named = |kind: &str| HandImage { media_type: kind.into(), file: "f".into(), window: None };
         let kinds = ["image/png", "text/html", "image/svg+xml", "image/webp", "image/png\r\n"];
         let kept: Vec<String> = shown(kinds.map(named).into()).map(|one| one.media_type).collect();
         assert_eq!(kept, ["image/png", "image/webp"]);

@@ -297,10 +297,11 @@ impl Proving<'_> {
         let (work, name) = (work.clone(), run.whole.clone());
         let (whole, touched, shots) = blocking(move || {
             let mut shots = vec![];
-            for check::Picture { width, wider, file } in pictures {
+            for check::Picture { window, file } in pictures {
                 let left = pictures::shown(vec![file.clone()]).find_map(|file| left_behind(&out, &file.file));
                 if let Some(picture) = left.and_then(pictures::bounded) {
                     let blob = keep(&work.store, picture).map_err(blob_trouble)?;
+                    let quire_sandbox::protocol::Window { width, wider } = window;
                     shots.push(Shot { width, wider, image: Image { media_type: file.media_type, blob } });
                 }
             }

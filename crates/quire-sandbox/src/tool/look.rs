@@ -7,7 +7,7 @@ pub(super) mod glance;
 use super::command::{Running, Waited};
 use super::{Here, Tool, refused};
 use crate::protocol::{HandImage, HandOutcome};
-use glance::{Report, Request};
+use glance::{Pictured, Report, Request};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::fs;
@@ -101,7 +101,7 @@ impl Look {
         let report = fs::read(place.join("report.json")).ok();
         let report = report.and_then(|report| serde_json::from_slice::<Report>(&report).ok());
         match (report, waited) {
-            (Some(report), _) => Ok(show(here, place, report)),
+            (Some(report), _) => Ok(show(place, &here.inside.out, || here.inside.next_id(), report)),
             (None, Waited::Goes) => {
                 Ok(refused(format!("look: it had not come to an end after {} s.", TIME_MAX.as_secs())))
             }
@@ -110,28 +110,48 @@ impl Look {
     }
 }
 
-/// Turns what was seen into an outcome, with its pictures where outcomes leave them.
-fn show(here: &Here<'_>, place: &Path, report: Report) -> HandOutcome {
-    let mut images = vec![];
-    for name in &report.pictures {
-        let from = place.join(name);
+/// Turns what was seen into an outcome, with its pictures where outcomes leave them: in `out`. It says which are left out, so
+/// that none is taken for another.
+fn show(place: &Path, out: &Path, next_id: impl Fn() -> u32, report: Report) -> HandOutcome {
+    let (mut images, mut text) = (vec![], report.text);
+    for Pictured { name, window } in report.pictures {
+        let from = place.join(&name);
         let is_fit = fs::metadata(&from).is_ok_and(|meta| meta.is_file() && meta.len() <= PICTURE_MAX);
         let kind = match from.extension().and_then(|ending| ending.to_str()) {
             Some("jpg") => "jpeg",
             Some(kind) => kind,
             None => continue,
         };
-        let file = format!("look-{}.{kind}", here.inside.next_id());
-        if is_fit && fs::rename(&from, here.inside.out.join(&file)).is_ok() {
-            images.push(HandImage { media_type: format!("image/{kind}"), file });
+        let file = format!("look-{}.{kind}", next_id());
+        if is_fit && fs::rename(&from, out.join(&file)).is_ok() {
+            images.push(HandImage { media_type: format!("image/{kind}"), file, window });
+        } else {
+            text.push_str(&format!("\n{name} is not shown; it is larger than {} MiB", PICTURE_MAX >> 20));
         }
     }
-    HandOutcome { text: report.text, ok: report.ok, exit: None, millis: 0, whole: None, images }
+    HandOutcome { text, ok: report.ok, exit: None, millis: 0, whole: None, images }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Window;
+
+    #[test]
+    fn a_picture_that_is_left_out_is_named_and_the_others_keep_their_windows() {
+        let (place, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let picture = |width: u32, bytes: u64| {
+            let name = format!("width-{width}.png");
+            fs::File::create(place.path().join(&name)).unwrap().set_len(bytes).unwrap();
+            Pictured { name, window: Some(Window { width, wider: 0 }) }
+        };
+        let pictures = vec![picture(390, PICTURE_MAX + 1), picture(768, PICTURE_MAX), picture(1_280, 1)];
+        let report = Report { text: "seen".into(), ok: true, pictures };
+        let shown = show(place.path(), out.path(), || 7, report);
+        let widths: Vec<u32> = shown.images.iter().filter_map(|image| Some(image.window?.width)).collect();
+        assert_eq!(widths, [768, 1_280]);
+        assert_eq!(shown.text, "seen\nwidth-390.png is not shown; it is larger than 5 MiB");
+    }
 
     #[test]
     fn a_model_is_told_what_it_cannot_look_at() {

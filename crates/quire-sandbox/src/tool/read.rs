@@ -239,7 +239,7 @@ fn image(here: &Here<'_>, kind: &str, file: &mut File, start: &[u8], bytes: u64)
     let mut copy = File::options().write(true).create_new(true).open(here.inside.out.join(&name))?;
     // What grows meanwhile is cut, and is no image any more in any case.
     io::copy(&mut start.chain(file.take(IMAGE_MAX)), &mut copy)?;
-    let image = HandImage { media_type: format!("image/{kind}"), file: name };
+    let image = HandImage { media_type: format!("image/{kind}"), file: name, window: None };
     Ok(HandOutcome { images: vec![image], ..said(about) })
 }
 

@@ -3,6 +3,7 @@
 
 use super::browser::{self, Browser};
 use super::document;
+use crate::protocol::Window;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
@@ -27,9 +28,24 @@ pub(super) struct Request {
 pub(super) struct Report {
     pub text: String,
     pub ok: bool,
-    /// Names of pictures in the directory.
-    pub pictures: Vec<String>,
+    pub pictures: Vec<Pictured>,
 }
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Pictured {
+    /// Of a file in the directory.
+    pub name: String,
+    pub window: Option<Window>,
+}
+
+impl Pictured {
+    fn alone(name: String) -> Pictured {
+        Pictured { name, window: None }
+    }
+}
+
+/// The longest title that is told, in characters.
+const TITLE_MAX: usize = 200;
 
 /// The command: `glance PAGE...` is the check; `glance --request JSON` looks for the tool, which then reads the report.
 pub(crate) fn main(args: &[OsString]) -> i32 {
@@ -113,7 +129,11 @@ fn look(request: &Request) -> io::Result<Report> {
         "png" | "jpg" | "jpeg" | "gif" | "webp" => {
             let name = format!("picture.{ending}");
             fs::copy(path, request.into.join(&name))?;
-            Ok(Report { text: format!("{target}: an image"), ok: true, pictures: vec![name] })
+            Ok(Report {
+                text: format!("{target}: an image"),
+                ok: true,
+                pictures: vec![Pictured::alone(name)],
+            })
         }
         _ => Err(io::Error::other(format!("{target} is no page, document or image; read shows text"))),
     }
@@ -122,7 +142,7 @@ fn look(request: &Request) -> io::Result<Report> {
 fn page(address: &str, root: &Path, request: &Request) -> io::Result<Report> {
     let program = program(browser::PROGRAMS).ok_or_else(|| io::Error::other("there is no browser here"))?;
     let seen = Browser::start(&program, root)?.look(address, &request.widths, true)?;
-    let mut lines = vec![format!("{} \"{}\"", request.target, seen.title.trim())];
+    let mut lines = vec![format!("{} \"{}\"", request.target, one_line(&seen.title))];
     let mut pictures = vec![];
     for shot in &seen.shots {
         let wider = match shot.wider {
@@ -133,7 +153,7 @@ fn page(address: &str, root: &Path, request: &Request) -> io::Result<Report> {
             shot.cut.map(|high| format!(", {high} px high, of which the top is shown")).unwrap_or_default();
         let name = format!("width-{}.png", shot.width);
         fs::write(request.into.join(&name), &shot.png)?;
-        pictures.push(name);
+        pictures.push(Pictured { name, window: Some(Window { width: shot.width, wider: shot.wider }) });
         lines.push(format!("at {} px{wider}{cut}", shot.width));
     }
     match seen.errors.len() {
@@ -150,10 +170,17 @@ fn page(address: &str, root: &Path, request: &Request) -> io::Result<Report> {
     Ok(Report { text: lines.join("\n"), ok: true, pictures })
 }
 
+/// Returns a title as one line: a page may give itself any, and must not say what a look says.
+fn one_line(title: &str) -> String {
+    let parts = title.split(|c: char| c.is_whitespace() || c.is_control());
+    let words: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    words.join(" ").chars().take(TITLE_MAX).collect()
+}
+
 fn printed(path: &Path, request: &Request) -> io::Result<Report> {
     let seen = document::pdf(path, request.page, &request.into)?;
     let names = seen.shown.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    let pictures: Vec<String> = names.collect();
+    let pictures: Vec<Pictured> = names.map(Pictured::alone).collect();
     let pages = if seen.pages == 1 { "1 page".to_owned() } else { format!("{} pages", seen.pages) };
     let first = request.page.clamp(1, seen.pages.max(1));
     let shown = match pictures.len() as u64 {
@@ -168,4 +195,22 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
     names.iter().find_map(|name| dirs.iter().map(|dir| dir.join(name)).find(|at| at.is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_title_says_what_a_look_says() {
+        for (title, told) in [
+            ("A page", "A page"),
+            (" a\nat 390 px\r\nat 768 px\u{2028}at 1280 px\tx ", "a at 390 px at 768 px at 1280 px x"),
+            ("a\u{1b}[2Jb\0", "a [2Jb"),
+            ("", ""),
+        ] {
+            assert_eq!(one_line(title), told, "{title:?}");
+        }
+        assert_eq!(one_line(&"é ".repeat(1_000)).chars().count(), TITLE_MAX);
+    }
 }
