@@ -4,23 +4,29 @@
 use crate::blob::{BlobError, Blobs};
 use crate::conventions::given_inside;
 use crate::plain_file;
+use crate::rooted::{lock_file, lock_within, replace};
 use quire_core::Hash;
 use quire_core::bytes::escape;
 use quire_core::message::Attachment;
 use quire_sandbox::Rung;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The most that one file may hold, and all together.
 const BYTES_MAX: usize = 64 << 20;
 /// The largest picture that models are shown.
 const PICTURE_BYTES_MAX: usize = 5 << 20;
 const FILES_MAX: usize = 64;
+/// The longest name, in bytes: there is room for a number and for what a file is called while it is written.
+const NAME_MAX: usize = 200;
 /// In what sandboxes are given.
-const DIR: &str = "attached";
+pub(crate) const DIR: &str = "attached";
+/// The longest that others may take to lay files out.
+const OTHERS_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -59,7 +65,7 @@ pub fn keep(named: &[(PathBuf, Vec<u8>)], blobs: &Blobs) -> Result<Vec<Attachmen
             None => return Err(AttachError::TooMuch { path: path.clone() }),
         };
         files.push(Attachment {
-            name: name_apart(path, &files),
+            name: name_apart(name_of(path), &files),
             bytes: bytes.len() as u64,
             media_type: picture_type(bytes).map(str::to_owned),
             blob: Hash::of(bytes),
@@ -72,9 +78,16 @@ pub fn keep(named: &[(PathBuf, Vec<u8>)], blobs: &Blobs) -> Result<Vec<Attachmen
     Ok(files)
 }
 
-/// Returns a file's name, unlike those of `others`.
-fn name_apart(path: &Path, others: &[Attachment]) -> String {
+/// Returns the name under which a file is laid out; of a very long one its end.
+fn name_of(path: &Path) -> String {
     let name = path.file_name().map_or_else(|| "file".to_owned(), |name| escape(name.as_bytes()));
+    let from = name.len().saturating_sub(NAME_MAX);
+    let from = (from..=name.len()).find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    name[from..].to_owned()
+}
+
+/// Returns `name`, with a number before it where one of `others` has it.
+fn name_apart(name: String, others: &[Attachment]) -> String {
     let is_free = |name: &String| others.iter().all(|other| other.name != *name);
     let numbered = (2..).map(|n| format!("{n}-{name}"));
     std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
@@ -103,6 +116,7 @@ pub(crate) fn lay_out(
     let mut told = String::from(
         "\n\nFiles that the person handed over with the task. They lie outside the folder and can only be read:",
     );
+    let _held = hold(given)?;
     for file in files {
         lay(file, blobs, given)?;
         told.push_str(&line(file, inside));
@@ -122,17 +136,17 @@ pub(crate) fn add(
     let inside = Rung::named(rung).map_or(given, |rung| given_inside(given, rung));
     let mut told = String::from("The person hands over, to be read only:");
     let mut all = known.to_vec();
+    let _held = hold(given)?;
     for file in &mut files {
         let there: Vec<Attachment> = names_in(&given.join(DIR))
             .filter(|name| !all.iter().any(|known| known.name == *name))
-            .filter(|name| {
-                fs::read(given.join(DIR).join(name)).map(|bytes| Hash::of(&bytes)).ok() != Some(file.blob)
-            })
+            .filter(|name| !is_there(file, &given.join(DIR).join(name)))
             .map(|name| Attachment { name, ..file.clone() })
             .collect();
         let taken = [all.as_slice(), &there].concat();
-        file.name = name_apart(Path::new(&file.name), &taken);
-        if all.len() == FILES_MAX {
+        file.name = name_apart(file.name.clone(), &taken);
+        let bytes = all.iter().fold(file.bytes, |sum, known| sum.saturating_add(known.bytes));
+        if all.len() >= FILES_MAX || bytes > BYTES_MAX as u64 {
             return Err(AttachError::TooMuch { path: file.name.clone().into() });
         }
         lay(file, blobs, given)?;
@@ -142,22 +156,55 @@ pub(crate) fn add(
     Ok((files, told))
 }
 
+/// Lays out anew what is not there any more as it was, of what a task was handed.
+pub(crate) fn restore(files: &[Attachment], blobs: &Blobs, given: &Path) -> Result<(), AttachError> {
+    let is_lost = |file: &&Attachment| {
+        !fs::metadata(given.join(DIR).join(&file.name)).is_ok_and(|there| there.len() == file.bytes)
+    };
+    let lost: Vec<&Attachment> = files.iter().filter(is_lost).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let _held = hold(given)?;
+    lost.into_iter().try_for_each(|file| lay(file, blobs, given))
+}
+
+/// Makes the directory, and holds it until what is returned is dropped: others that hand over at the same time choose their
+/// names after that. The lock lies beside it, where no sandbox sees it and could hold it.
+fn hold(given: &Path) -> Result<File, AttachError> {
+    let dir = given.join(DIR);
+    let held = || {
+        fs::create_dir_all(&dir)?;
+        // A task that runs as somebody else reads them too.
+        for dir in [given, &dir] {
+            fs::set_permissions(dir, Permissions::from_mode(0o755))?;
+        }
+        let lock = lock_file(&given.with_extension("lock"))?;
+        lock_within(&lock, OTHERS_MAX)?;
+        Ok(lock)
+    };
+    held().map_err(|why| AttachError::Unreadable { path: dir.clone(), why })
+}
+
 fn names_in(dir: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
+/// Lays one out, whole or not at all, in a directory that is held. What is there already as it should be stays.
 fn lay(file: &Attachment, blobs: &Blobs, given: &Path) -> Result<(), AttachError> {
-    let dir = given.join(DIR);
-    let failed = |why| AttachError::Unreadable { path: dir.clone(), why };
-    fs::create_dir_all(&dir).map_err(failed)?;
-    // A task that runs as somebody else reads them too.
-    for dir in [given, &dir] {
-        fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(failed)?;
+    let path = given.join(DIR).join(&file.name);
+    if is_there(file, &path) {
+        return Ok(());
     }
-    let path = dir.join(&file.name);
-    fs::write(&path, blobs.get(&file.blob)?).map_err(failed)?;
-    fs::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed)
+    let laid = replace(&path, &blobs.get(&file.blob)?, 0o644)
+        // Whatever is masked off when files are made.
+        .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
+    laid.map_err(|why| AttachError::Unreadable { path, why })
+}
+
+fn is_there(file: &Attachment, path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| Hash::of(&bytes) == file.blob)
 }
 
 fn line(file: &Attachment, inside: &Path) -> String {
@@ -174,7 +221,8 @@ mod tests {
     fn files_get_names_apart_and_pictures_are_known_by_their_bytes() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&home.path().join("data")).unwrap();
-        let rows: [(&str, &[u8], &str, Option<&str>); 8] = [
+        let (long, end) = ("x".repeat(250), "x".repeat(NAME_MAX));
+        let rows: [(&str, &[u8], &str, Option<&str>); 9] = [
             ("a.png", b"\x89PNG\r\n\x1a\nrest", "a.png", Some("image/png")),
             ("b/a.png", b"not one", "2-a.png", None),
             ("c/a.png", b"\xff\xd8\xff", "3-a.png", Some("image/jpeg")),
@@ -183,6 +231,7 @@ mod tests {
             ("w2", b"RIFF\0\0\0\0WAVE", "w2", None),
             ("empty", b"", "empty", None),
             ("with a\nline", b"x", "with a\\x0aline", None),
+            (&long, b"y", &end, None),
         ];
         for (path, bytes, ..) in &rows {
             let path = home.path().join(path);
@@ -222,10 +271,16 @@ mod tests {
         // By a task that began in this one.
         fs::write(given.join("attached/b.txt"), "another's").unwrap();
         fs::write(given.join("attached/c.txt"), "the same").unwrap();
-        let more = kept(&[("a.txt", "second"), ("b.txt", "mine"), ("c.txt", "the same"), ("d.txt", "new")]);
+        let more = kept(&[
+            ("a.txt", "second"),
+            ("b.txt", "mine"),
+            ("c.txt", "the same"),
+            ("e\n.txt", "escaped"),
+            ("d.txt", "new"),
+        ]);
         let (files, told) = add(more.clone(), &first, store.blobs(), &given, "no kind").unwrap();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["2-a.txt", "2-b.txt", "c.txt", "d.txt"]);
+        assert_eq!(names, ["2-a.txt", "2-b.txt", "c.txt", "e\\x0a.txt", "d.txt"]);
         assert!(told.ends_with(&format!("\n- {}/attached/d.txt (3 bytes)", given.display())), "{told}");
         for (name, text) in
             [("a.txt", "first"), ("2-a.txt", "second"), ("b.txt", "another's"), ("2-b.txt", "mine")]
@@ -237,8 +292,57 @@ mod tests {
             let (_, told) = add(more, &first, store.blobs(), &given, &rung.to_string()).unwrap();
             assert!(told.contains("\n- /run/quire/"), "{told}");
         }
-        let many = vec![first[0].clone(); FILES_MAX];
-        assert!(matches!(add(first, &many, store.blobs(), &given, ""), Err(AttachError::TooMuch { .. })));
+        let large = Attachment { bytes: BYTES_MAX as u64 - 4, ..first[0].clone() };
+        for known in [vec![first[0].clone(); FILES_MAX], vec![large]] {
+            let error = add(first.clone(), &known, store.blobs(), &given, "").unwrap_err();
+            assert!(matches!(error, AttachError::TooMuch { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_at_once_is_all_there() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("data")).unwrap();
+        let given = home.path().join("given");
+        let hand = |n: usize| {
+            let bytes = format!("{n}").into_bytes();
+            let files = keep(&[("a.txt".into(), bytes.clone())], store.blobs()).unwrap();
+            let (files, _) = add(files, &[], store.blobs(), &given, "").unwrap();
+            (files[0].name.clone(), bytes)
+        };
+        let laid: Vec<(String, Vec<u8>)> = std::thread::scope(|scope| {
+            let hand = &hand;
+            let all: Vec<_> = (0..16).map(|n| scope.spawn(move || hand(n))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for (name, bytes) in laid {
+            assert_eq!(fs::read(given.join(DIR).join(&name)).unwrap(), bytes, "{name}");
+        }
+        assert_eq!(names_in(&given.join(DIR)).count(), 16);
+    }
+
+    #[test]
+    fn what_was_lost_is_laid_out_anew_and_what_is_there_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("data")).unwrap();
+        let given = home.path().join("given");
+        restore(&[], store.blobs(), &given).unwrap();
+        assert!(!given.exists());
+        let named = ["a", "b", "c"].map(|name| (name.into(), name.as_bytes().to_vec()));
+        let files = keep(&named, store.blobs()).unwrap();
+        lay_out(&files, store.blobs(), &given, Path::new("/in")).unwrap();
+        let at = |name: &str| given.join(DIR).join(name);
+        let inode = |name: &str| std::os::unix::fs::MetadataExt::ino(&fs::metadata(at(name)).unwrap());
+        let before = inode("c");
+        fs::remove_file(at("a")).unwrap();
+        // As a power cut leaves it.
+        fs::write(at("b"), "").unwrap();
+        restore(&files, store.blobs(), &given).unwrap();
+        for name in ["a", "b", "c"] {
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), name);
+            assert_eq!(fs::metadata(at(name)).unwrap().permissions().mode() & 0o777, 0o644);
+        }
+        assert_eq!(inode("c"), before);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use crate::instructions::{self, Reader, shown};
 use crate::settings::{Settings, Surroundings};
-use crate::{freeze, skills};
+use crate::{attached, freeze, skills};
 use quire_core::event::Conventions;
 use quire_sandbox::{GIVEN_INSIDE, Rung};
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,13 @@ const LEFT_OUT_MAX: usize = 20;
 
 /// Returns the text of the instructions, and what all there is. Skills outside the folder are copied into `given`.
 pub(crate) fn gather(reader: Reader<'_>, given: &Path, rung: Rung) -> (String, Conventions) {
-    // Of an earlier try.
-    if let Err(error) = freeze::remove_tree(given) {
-        tracing::warn!(%error, "what was given to a task could not be removed");
+    // Of an earlier try. What is just now being handed over is not.
+    for entry in fs::read_dir(given).into_iter().flatten().flatten() {
+        if entry.file_name() != attached::DIR
+            && let Err(error) = freeze::remove_tree(&entry.path())
+        {
+            tracing::warn!(%error, "what was given to a task could not be removed");
+        }
     }
     // There from the beginning, so that what is handed over later is seen by sandboxes that are there.
     if let Err(error) = DirBuilder::new().recursive(true).mode(0o755).create(given) {

@@ -378,20 +378,16 @@ impl Quire {
     /// Says something to a task: the next turn of one that rests, more words for one that works. Notes that were not sent go
     /// with it; without words there has to be one. So do `files`, which are laid beside those that were handed over before.
     pub fn say(&self, id: u64, words: Option<&str>, files: Vec<Attachment>) -> Result<(), EngineError> {
-        let attached = self.attach(id, files)?;
+        let attached = self.attach(id, words, files)?;
         self.append(id, |task| {
-            let said = match (task.notes_told(words), words) {
-                (Some((notes, words)), _) => Event::NotesSent { notes, words },
-                (None, Some(words)) => Event::Said { words: words.to_owned() },
-                (None, None) => return Err("has no note that is not sent"),
-            };
+            let said = said(task, words)?;
             let mut events: Vec<Event> = attached.iter().cloned().chain([said]).collect();
             match &task.phase {
-                Phase::Discarded => return Err("was discarded"),
-                _ if task.cleared => return Err(CLEARED),
-                _ if task.is_being_written() => return Err(WRITTEN),
                 _ if matches!(&events[0], Event::Attached { told, .. } if told.is_some() != task.is_equipped()) => {
                     return Err("began to work just now; say it again");
+                }
+                _ if matches!(&events[0], Event::Attached { files, .. } if has_one_of(task, files)) => {
+                    return Err("was handed the same just now");
                 }
                 Phase::Waiting(_) if task.charter.model.is_some() => {
                     events.push(Event::Resumed { model: None })
@@ -403,14 +399,19 @@ impl Quire {
     }
 
     /// Lays out what a person hands over with later words, and returns that as an event; nothing where it is nothing.
-    fn attach(&self, id: u64, files: Vec<Attachment>) -> Result<Option<Event>, EngineError> {
+    fn attach(
+        &self,
+        id: u64,
+        words: Option<&str>,
+        files: Vec<Attachment>,
+    ) -> Result<Option<Event>, EngineError> {
         if files.is_empty() {
             return Ok(None);
         }
         let task = self.task(id)?;
-        if task.phase == Phase::Discarded || task.cleared {
-            return Err(EngineError::Not { task: id, why: CLEARED });
-        }
+        // Nothing is laid out for words that cannot be said.
+        said(&task, words).map_err(|why| EngineError::Not { task: id, why })?;
+        is_own(&task)?;
         let given = Place::of(&self.home, task.first()).given();
         let (files, told) = attached::add(files, task.attached(), self.store.blobs(), &given, &task.rung)?;
         // Who is yet to begin is told of all of it then.
@@ -794,6 +795,22 @@ fn is_linked(task: &Task, entry: &Entry) -> bool {
     let is_file = matches!((&entry.was, &entry.now), (Some(Node::File { .. }), Some(Node::File { .. })));
     let found = at.filter(|_| is_file).and_then(|at| std::fs::symlink_metadata(at).ok());
     found.is_some_and(|meta| meta.is_file() && meta.nlink() > 1)
+}
+
+/// Returns the event of words that are said to a task, or why it takes none.
+fn said(task: &Task, words: Option<&str>) -> Result<Event, &'static str> {
+    match (task.notes_told(words), words) {
+        _ if task.phase == Phase::Discarded => Err("was discarded"),
+        _ if task.cleared => Err(CLEARED),
+        _ if task.is_being_written() => Err(WRITTEN),
+        (Some((notes, words)), _) => Ok(Event::NotesSent { notes, words }),
+        (None, Some(words)) => Ok(Event::Said { words: words.to_owned() }),
+        (None, None) => Err("has no note that is not sent"),
+    }
+}
+
+fn has_one_of(task: &Task, files: &[Attachment]) -> bool {
+    files.iter().any(|file| task.attached().iter().any(|known| known.name == file.name))
 }
 
 /// Refuses what would go on with a task of another place. Dropping one needs no more than what [`Quire::discard`] does.

@@ -350,6 +350,8 @@ impl Work {
         std::fs::create_dir_all(self.place.out()).map_err(disk)?;
         let frozen = self.frozen(task)?;
         let charter = &task.charter;
+        let given = Place::of(&self.home, task.first()).given();
+        self.hand_over_anew(task, &given);
         Ok(Spec {
             rung: self.standing()?.rung,
             state,
@@ -357,7 +359,7 @@ impl Work {
             layers,
             skeleton: vec![], // where the sandbox is started
             out: self.place.out(),
-            given: Some(Place::of(&self.home, task.first()).given()).filter(|given| given.is_dir()),
+            given: Some(given).filter(|given| given.is_dir()),
             binary: self.binary.clone(),
             folders: charter.folders.iter().zip(frozen.iter()).map(|(at, frozen)| frozen.view(at)).collect(),
             hide: hidden(&charter.sandbox.hide, &self.home),

@@ -31,6 +31,13 @@ impl Work {
         told.map_err(|error| Why::Trouble(Trouble::Other, error.to_string()))
     }
 
+    /// Lays out anew what was lost of it. A sandbox is of use without it too.
+    pub(super) fn hand_over_anew(&self, task: &Task, given: &Path) {
+        if let Err(error) = attached::restore(task.attached(), self.store.blobs(), given) {
+            tracing::warn!(task = task.id, %error, "what was handed over is not all there");
+        }
+    }
+
     pub(super) fn images(&self, prompt: &Prompt) -> Result<HashMap<Hash, Vec<u8>>, BlobError> {
         let mut images = HashMap::new();
         for item in &prompt.items {
