@@ -51,6 +51,9 @@ pub enum Event {
         /// What of person and folder is in `system`.
         #[serde(default, skip_serializing_if = "Conventions::is_empty")]
         conventions: Conventions,
+        /// Of what was handed over, how many files it tells of; old logs do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attached: Option<usize>,
     },
     /// Instructions of directories within the folder, where calls worked for the first time, or for the first time since the
     /// conversation was cut short; the model is told `text`.

@@ -309,7 +309,10 @@ impl Task {
             Event::Opened { .. } => Err("a task is opened once"),
             Event::Attached { files, told } => self.may_attach(files, told.is_some()),
             Event::Taken { epoch } => only_if(*epoch > self.epoch, "epochs only grow"),
-            Event::Equipped { .. } => only_if(working && self.system.is_none(), "equipped once"),
+            Event::Equipped { attached, .. } => only_if(
+                working && self.system.is_none() && attached.is_none_or(|told| told == self.attached().len()),
+                "equipped once, and told of all that was handed over",
+            ),
             Event::Instructed { paths, text } => self.may_instruct(paths, text),
             Event::Hooking { point } => self.may_hook(*point),
             Event::Hooked { point, runs } => self.may_have_hooked(*point, runs),
@@ -515,7 +518,7 @@ impl Task {
                 self.epoch = *epoch;
                 self.lose_what_was_begun();
             }
-            Event::Equipped { system, tools, rung, weak, conventions } => {
+            Event::Equipped { system, tools, rung, weak, conventions, .. } => {
                 self.conventions = Arc::new(conventions.clone());
                 self.system = Some(system.as_str().into());
                 self.tools = tools.as_slice().into();

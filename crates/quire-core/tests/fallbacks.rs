@@ -45,6 +45,7 @@ fn asked() -> Task {
         rung: "r".into(),
         weak: None,
         conventions: Conventions::default(),
+        attached: None,
     };
     let frozen = Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] };
     [Event::Taken { epoch: 1 }, equipped, frozen].into_iter().for_each(|event| task.push(event, 0).unwrap());

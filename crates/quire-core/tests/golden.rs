@@ -226,6 +226,7 @@ fn samples() -> Vec<Event> {
             rung: "whole machine".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Equipped {
             system: "You work in a private copy.".into(),
@@ -242,6 +243,15 @@ fn samples() -> Vec<Event> {
                 }],
                 left_out: vec!["/home/ada/site/.agents/skills/x: it has no description".into()],
             },
+            attached: None,
+        },
+        Event::Equipped {
+            system: "You work in a private copy.".into(),
+            tools: vec![],
+            rung: "whole machine".into(),
+            weak: None,
+            conventions: Conventions::default(),
+            attached: Some(2),
         },
         Event::Instructed {
             paths: vec!["/home/ada/site/web/AGENTS.md".into()],
@@ -394,6 +404,7 @@ fn file(event: &Event) -> &'static str {
         Event::Equipped { conventions, .. } if !conventions.is_empty() => "equipped_conventions",
         Event::Attached { told: None, .. } => "attached",
         Event::Attached { .. } => "attached_later",
+        Event::Equipped { attached: Some(_), .. } => "equipped_attached",
         Event::Equipped { .. } => "equipped",
         Event::Instructed { .. } => "instructed",
         Event::Frozen { .. } => "frozen",

@@ -268,6 +268,7 @@ impl World {
                 rung: "r".into(),
                 weak: None,
                 conventions: Conventions::default(),
+                attached: None,
             },
             Want::Hook(point) => {
                 let hook = task.hooks_at(*point)[0].0;

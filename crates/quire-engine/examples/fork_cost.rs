@@ -87,6 +87,7 @@ fn lived(quire: &Quire, folder: &Path, base: &Base, steps: u32) -> Result<u64, F
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![base.clone()] },
     ];

@@ -446,8 +446,14 @@ mod tests {
         let mut task = Task::open(1, &Logged { seq: 1, at_ms: 0, event: opened }).unwrap();
         let conventions =
             Conventions { folder_bytes: INSTRUCTIONS_BYTES_MAX - 2_000, ..Conventions::default() };
-        let equipped =
-            Event::Equipped { system: "s".into(), tools: vec![], rung: "r".into(), weak: None, conventions };
+        let equipped = Event::Equipped {
+            system: "s".into(),
+            tools: vec![],
+            rung: "r".into(),
+            weak: None,
+            conventions,
+            attached: None,
+        };
         task.push(equipped, 0).unwrap();
         let stacks = ["f", "g"].map(|name| Stack::open(&[tree.path(name)]).unwrap());
         let mut told = |paths: &[&str]| {

@@ -59,6 +59,7 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![base] },
     ];

@@ -154,6 +154,7 @@ impl Work {
             rung: standing.rung.to_string(),
             weak: standing.weak,
             conventions,
+            attached: Some(task.attached().len()),
         })
     }
 

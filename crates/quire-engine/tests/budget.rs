@@ -131,6 +131,7 @@ fn equipped() -> Event {
         rung: "none".into(),
         weak: None,
         conventions: Conventions::default(),
+        attached: None,
     }
 }
 

@@ -53,6 +53,7 @@ fn opened(model: Model) -> Task {
         rung: "whole machine".into(),
         weak: None,
         conventions: Conventions::default(),
+        attached: None,
     };
     task.push(equipped, 0).unwrap();
     task.push(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 1, bytes: 1 }] }, 0).unwrap();

@@ -154,6 +154,7 @@ fn asking(model: Model) -> Task {
             rung: "whole machine".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
     ];

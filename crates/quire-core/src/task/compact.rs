@@ -167,6 +167,9 @@ impl Task {
         for words in self.words.iter().take(self.compaction.told) {
             text.push_str(&format!("\n\nThe person said:\n{words}"));
         }
+        for told in self.later_files() {
+            text.push_str(&format!("\n\n{told}"));
+        }
         let answers = self.reaches.iter().filter_map(|reach| {
             let verb = if reach.allow? { "allows" } else { "denies" };
             Some(format!("The person {verb} {}.", crate::net::address(&reach.host, reach.port)))
@@ -348,6 +351,9 @@ impl Task {
         };
         if !self.words.iter().take(self.compaction.told).all(|words| text.contains(&**words)) {
             return Err("no word of the person's is lost");
+        }
+        if !self.later_files().all(|told| text.contains(told)) {
+            return Err("no file that the person handed over is lost");
         }
         if !self.holds_answers(text) || !self.agreed_plan().is_none_or(|plan| text.contains(plan)) {
             return Err("no answer of the person's is lost, and no plan");

@@ -105,6 +105,7 @@ mod tests {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         };
         say(&mut task, [Event::Taken { epoch: 1 }, told]);
         task

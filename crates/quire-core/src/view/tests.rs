@@ -101,6 +101,7 @@ impl Log {
                 rung: "r".into(),
                 weak: None,
                 conventions: Conventions::default(),
+                attached: None,
             },
             Event::Frozen { bases: vec![base] },
             Event::Asked { heard: 0, worst: None },
@@ -685,6 +686,7 @@ fn what_a_task_cost_and_may_cost_is_told_in_dollars() {
                 rung: "r".into(),
                 weak: None,
                 conventions: Conventions::default(),
+                attached: None,
             },
         ]);
         task.task.push(Event::Asked { heard: 3, worst: Some(task.task.worst()) }, 0).unwrap();
@@ -839,6 +841,7 @@ fn planned(plan: &str) -> Log {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![base] },
         Event::Asked { heard: 0, worst: None },

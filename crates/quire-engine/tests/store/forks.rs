@@ -106,6 +106,7 @@ fn begin(store: &Store) -> u64 {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
     ];

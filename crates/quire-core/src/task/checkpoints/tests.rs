@@ -38,6 +38,7 @@ impl Life {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         });
         life.say(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] });
         life

@@ -37,6 +37,7 @@ fn begun() -> Task {
             rung: "r".into(),
             weak: None,
             conventions: Conventions::default(),
+            attached: None,
         },
         Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
     ] {
