@@ -18,15 +18,11 @@ impl Clearing<'_> {
     /// Clears tasks away and returns what the others need.
     pub fn tasks(&mut self) -> Result<Live, EngineError> {
         let mut live = Live::default();
-        let lent = self.quire.lent()?;
         for Summary { task: id, phase, cleared, .. } in self.quire.summaries()? {
             let place = self.quire.place(id);
             let failed = |why| EngineError::Home { path: place.dir().to_owned(), why };
             if cleared || phase == Phase::Discarded {
-                // Where others stand on its layers, the rest can go once they do no more.
-                if !lent.contains(&id) {
-                    self.drop_task(id, &place).map_err(failed)?;
-                }
+                self.drop_task(id, &place)?;
                 continue;
             }
             let task = self.quire.task_as_it_is(id)?;
@@ -35,9 +31,9 @@ impl Clearing<'_> {
                 live.add(self.quire.store(), &task, place.dir())?;
                 continue;
             }
-            if aged && !lent.contains(&id) {
-                self.drop_task(id, &place).map_err(failed)?;
-            } else if !aged {
+            if aged {
+                self.drop_task(id, &place)?;
+            } else {
                 live.add(self.quire.store(), &task, place.dir())?;
                 self.bury(&task, &place).map_err(failed)?;
             }
@@ -64,15 +60,18 @@ impl Clearing<'_> {
         }
     }
 
-    fn drop_task(&mut self, id: u64, place: &Place) -> io::Result<()> {
-        if fs::symlink_metadata(place.dir()).is_err() {
+    /// Removes what a task left that no other can begin in any more. Where others stand on its layers, it can go once they do no
+    /// more: that is looked at only now, since one may have begun until its log said that it is cleared.
+    fn drop_task(&mut self, id: u64, place: &Place) -> Result<(), EngineError> {
+        if fs::symlink_metadata(place.dir()).is_err() || self.quire.lent()?.contains(&id) {
             return Ok(());
         }
+        let failed = |why| EngineError::Home { path: place.dir().to_owned(), why };
         if !self.only_look {
-            place.bury()?;
+            place.bury().map_err(failed)?;
         }
         self.cleared.tasks.push(id);
-        self.remove(place.dir())
+        self.remove(place.dir()).map_err(failed)
     }
 
     /// Removes what a killed sandbox of a task that rests ran in.

@@ -296,3 +296,23 @@ impl Drop for Stop<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_task_just_began_in_stays() {
+    let case = case();
+    let made = case.ready("parent").await;
+    case.accepted(&made).await;
+    let layer = case.quire.place(made.id).layer(0);
+    tokio::task::block_in_place(|| {
+        let mut begun = None;
+        let now = SystemTime::now() + 31 * DAY;
+        let cleared = case.quire.clear_at(now, false, &mut |what| {
+            if what == "forget a task" {
+                begun = Some(case.quire.fork(made.id, crate::rewind::Point::Version(1)).unwrap().task);
+            }
+        });
+        assert_eq!(cleared.unwrap().tasks, [] as [u64; 0]);
+        assert!(begun.is_some() && case.quire.task(made.id).unwrap().cleared);
+        assert!(layer.exists());
+    });
+}

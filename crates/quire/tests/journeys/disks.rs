@@ -110,6 +110,35 @@ fn a_task_is_accepted_and_undone_on_a_fuse_disk() {
     }
 }
 
+/// What the first accept made has the modes that the disk gave.
+#[test]
+fn a_second_version_is_accepted_on_a_disk_that_keeps_no_modes() {
+    let stage = Stage::set();
+    let Some(_disk) = Disk::at_folder(&stage, &["no-modes", "no-links"]) else { return };
+    let model = Model::saying(vec![
+        shell("echo one > a; echo one > new; echo one > dropped; echo one > same; mkdir d; echo one > d/in"),
+        say("Done."),
+        shell("echo two > new; rm dropped; mv d e"),
+        say("Done."),
+    ]);
+    stage.configure(&model, Wire::Chat, "[checks]\nfound = false\n");
+    stage.file("a", "a\n");
+    let before = Tree::of(&stage.folder);
+    stage.quire(&["make it"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let first = Tree::of(&stage.folder);
+    stage.quire(&["revise", "1", "and now that"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let file = |path: &str| fs::read_to_string(stage.folder.join(path)).ok();
+    let two = Some("two\n".to_owned());
+    assert_eq!((file("new"), file("dropped"), file("d/in")), (two, None, None));
+    assert_eq!((file("same"), file("e/in")), (file("a"), file("a")));
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&first, "after the undo of the second");
+    stage.quire(&["undo", "1"]).exits(0);
+    Tree::of(&stage.folder).assert_is(&before, "after the undo of both");
+}
+
 /// Killed in the midst, and the disk mounted anew, so that no file has the inode number that it had.
 #[test]
 fn what_was_killed_on_a_fuse_disk_is_ended_after_it_was_mounted_anew() {
