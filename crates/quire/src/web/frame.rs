@@ -181,6 +181,7 @@ fn help() -> Markup {
                 button.btn { "Close" }
                 label.chip { input type="checkbox" id="keys-off"; " Single keys off" }
                 label.chip { input type="checkbox" id="go-on"; " After Accept, open the next" }
+                label.chip { input type="checkbox" id="changes-first"; " Changes first" }
             }
         }
     }

@@ -506,7 +506,8 @@ if (links.length) {
 // ---- keys
 // What is set among them is this browser's.
 const is = name => { try { return localStorage.getItem(`quire ${name}`) === 'on' } catch { return false } }
-for (const box of all('#keys-off, #go-on')) {
+if (is('changes-first') && !location.hash) $('main[data-review] #changes')?.scrollIntoView()
+for (const box of all('#keys-off, #go-on, #changes-first')) {
   box.checked = is(box.id)
   box.addEventListener('change', () => { try { localStorage.setItem(`quire ${box.id}`, box.checked ? 'on' : 'off') } catch { /* storage is off */ } })
 }

@@ -85,6 +85,7 @@ pub fn main(
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(&stands)) } }
                     }
                     (drifted(frame, &drift, &review))
+                    (secrets(frame, &review))
                     @if let Some(why) = &since.refused {
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(why)) " Here is all that the task changed." } }
                     }
@@ -252,6 +253,33 @@ fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
                         }
                     }
                     p.mut { "What both changed is never overwritten: accept writes what fits, or nothing." }
+                }
+            }
+        }
+    }
+}
+
+/// Returns what looks like a secret in what the version adds, without showing it.
+fn secrets(frame: &Frame, review: &Review) -> Markup {
+    let found: Vec<String> = review
+        .files
+        .iter()
+        .flat_map(|file| file.secrets.iter().map(move |one| (file, one)))
+        .map(|(file, one)| {
+            format!("{}, line {}: {}", review.named(file.folder, &file.path), one.line, one.kind)
+        })
+        .collect();
+    let more = found.len().saturating_sub(LOOK_MAX);
+    html! {
+        @if !found.is_empty() && review.taken != Taken::Whole {
+            section.sec.sheet.told aria-labelledby="secrets-t" {
+                (icons::sign("flag"))
+                div {
+                    h2 id="secrets-t" { "What looks like a secret is in this change" }
+                    ul.paths { @for one in found.iter().take(LOOK_MAX) { li { (marked(one)) } } @if more > 0 { li { "and " (more) " more" } } }
+                    @let words = format!("Take what looks like a secret out of what you wrote, and say how it is to be given instead:\n{}", found[..found.len() - more].join("\n"));
+                    div.acts { (frame.button(&format!("/tasks/{}/revise", review.task), "", &html! { "Send it back" }, &[("words", &words)])) }
+                    p.mut { "Accept takes it all the same." }
                 }
             }
         }

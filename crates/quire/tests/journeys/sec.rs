@@ -299,7 +299,9 @@ fn sec_09_a_preview_is_another_origin_that_has_nothing_but_its_version() {
     let (host, path) = shown.split_once('/').unwrap();
     assert_eq!(path, "sub/index.html");
     let (name, port) = host.split_once(".localhost:").unwrap();
-    assert!(name.starts_with("t-") && name.len() == 34, "{name}");
+    // What it shows, and a proof of 128 bits that this name was given out.
+    let (shows, proof) = name.rsplit_once('-').unwrap();
+    assert!(shows == "t-1-f1" && proof.len() == 32 && proof.bytes().all(|c| c.is_ascii_hexdigit()), "{name}");
     let port: u16 = port.parse().unwrap();
     assert_ne!(port, browser.port);
     let preview = Browser { port, cookie: None, key: String::new() };
@@ -330,8 +332,12 @@ fn sec_09_a_preview_is_another_origin_that_has_nothing_but_its_version() {
     ] {
         assert_eq!(get(host, path).status, 404, "{path}");
     }
-    let other = name.replacen(&name[2..3], if &name[2..3] == "0" { "1" } else { "0" }, 1);
-    assert_eq!(get(&format!("{other}.localhost:{port}"), "/kept.txt").status, 404);
+    let end = if proof.ends_with('0') { "1" } else { "0" };
+    for other in
+        [format!("{shows}-{}{end}", &proof[..31]), format!("t-2-f1-{proof}"), format!("t-1-f2-{proof}")]
+    {
+        assert_eq!(get(&format!("{other}.localhost:{port}"), "/kept.txt").status, 404, "{other}");
+    }
     for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "evil.test".to_owned()] {
         assert_eq!(get(&host, "/kept.txt").status, 421, "{host}");
     }

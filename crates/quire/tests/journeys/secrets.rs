@@ -1,5 +1,6 @@
 //! Secrets: hidden inside, masked where they turn up all the same, and told where a version would bring one in.
 
+use crate::browser::Browser;
 use crate::model::{Model, Wire, call, say, shell};
 use crate::stage::Stage;
 use crate::tree::walk;
@@ -40,6 +41,12 @@ fn a_secret_that_turns_up_is_masked_and_told() {
     }
     let review = stage.quire(&["review", "1"]).exits(0);
     assert!(review.out.contains("line 2 holds what looks like a secret (GitLab token)"), "{}", review.out);
+    let page = Browser::open(&stage).get("/tasks/1").body;
+    let told = page.find("What looks like a secret is in this change").expect("it is told above all");
+    assert!(
+        page[told..].contains("a.py, line 2: GitLab token") && page[told..].contains("Send it back"),
+        "{page}"
+    );
 }
 
 /// What is hidden in the folder can be read from where git keeps it; quire cannot help that, and says so.
