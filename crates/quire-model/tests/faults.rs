@@ -304,12 +304,13 @@ fn answer(speech: Speech) -> Vec<u8> {
 async fn cut(speech: Speech) -> Result<String, Failed> {
     let all = answer(speech);
     let whole = Play { bytes: all.clone(), then: Then::Close };
+    let client = Client::with(patience(false));
     for bytes in 0..all.len() {
         let plays = vec![Play { bytes: all[..bytes].to_vec(), then: Then::Close }, whole.clone()];
         let server = Server::start(plays).await;
         let model = model(speech.0, &server.url);
         let prompt = asking(model.clone()).prompt();
-        let Asked { result, shown } = ask(&Client::with(patience(false)), &model, &prompt).await;
+        let Asked { result, shown } = ask(&client, &model, &prompt).await;
         nothing_twice(&shown, &result);
         let reply = result.map_err(|fault| format!("{bytes}: {fault}"))?;
         let inputs: Vec<&str> = reply.calls.iter().map(|call| call.input.as_str()).collect();
