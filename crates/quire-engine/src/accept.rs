@@ -289,8 +289,8 @@ pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, 
     let Plan { journal, place, folders, .. } = plan;
     watch("begin");
     place.begin(&journal)?;
-    Carry { journal: &journal, roots: &folders.roots, place: &place, watch }.whole(blobs)?;
-    Ok(report(&journal))
+    let done = Carry { journal: &journal, roots: &folders.roots, place: &place, watch }.whole(blobs)?;
+    Ok(report(&done))
 }
 
 /// Returns those of the entries of which the folders have just what they are to be, with the modes that disks gave.
@@ -443,7 +443,9 @@ fn finish(home: &Path, place: &Place, watch: Watch<'_>) -> Result<Option<Outcome
 
 fn report(journal: &Journal) -> Report {
     let mut written = vec![];
-    for operation in &journal.operations {
+    // A mode that the disk does not keep was not written.
+    let is_done = |o: &&journal::Operation| o.how != How::Mode || o.new.iter().all(|new| !new.is_given);
+    for operation in journal.operations.iter().filter(is_done) {
         let old: std::collections::BTreeSet<&RelPath> = operation.old.iter().map(|item| &item.path).collect();
         let new: std::collections::BTreeSet<&RelPath> = operation.new.iter().map(|item| &item.path).collect();
         for path in old.union(&new) {

@@ -48,15 +48,18 @@ impl<E: Into<AcceptError>> From<E> for Stop {
 }
 
 impl Carry<'_> {
-    /// Does the whole of a journal that is at `prepare`. On any error everything is as before.
-    pub fn whole(&mut self, blobs: &Blobs) -> Result<(), AcceptError> {
+    /// Does the whole of a journal that is at `prepare`, and returns it as it was done. On any error everything is as before.
+    pub fn whole(&mut self, blobs: &Blobs) -> Result<Journal, AcceptError> {
         let as_made = match self.prepare(blobs) {
-            Ok(true) => return self.commit(),
+            Ok(true) => Ok(self.journal.clone()),
             Ok(false) => self.as_made(),
             Err(e) => Err(e),
         };
         match as_made {
-            Ok(journal) => Carry { journal: &journal, watch: &mut *self.watch, ..*self }.commit(),
+            Ok(journal) => {
+                Carry { journal: &journal, watch: &mut *self.watch, ..*self }.commit()?;
+                Ok(journal)
+            }
             Err(e) => {
                 self.give_up()?;
                 Err(e)
@@ -201,34 +204,68 @@ impl Carry<'_> {
                 has_modes &= is_kept(chmod(node.as_fd(), item.mode))?;
             }
         }
+        let mut tried = BTreeSet::new();
+        for operation in self.journal.operations.iter().filter(|o| o.how == How::Mode) {
+            has_modes &= !tried.insert(operation.folder) || self.keeps(operation)?;
+        }
         (self.watch)("sync");
         self.sync()?;
         Ok(has_modes)
     }
 
-    /// Writes the journal once more, with the modes that the disk gave to what was made: they are what is read back, and what an
-    /// undo finds.
+    /// Returns whether the disk keeps the mode that the operation gives, which something of our own is given first: what is a
+    /// person's is changed only when all is ready.
+    fn keeps(&self, operation: &Operation) -> Result<bool, AcceptError> {
+        let (dir, name) = (self.dir(operation)?, OsStr::from_bytes(operation.aside.as_bytes()));
+        let wanted = operation.new.first().map_or(0, |item| item.mode & 0o777);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(made) = rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR) else {
+            // In a directory that forbids writing modes can be changed all the same.
+            return Ok(true);
+        };
+        let given = rustix::fs::fchmod(&made, Mode::from_raw_mode(wanted)).map_err(io::Error::from);
+        let is = rustix::fs::fstat(&made).map(|stat| Print::of(&stat).mode).map_err(io::Error::from);
+        rustix::fs::unlinkat(&dir, name, AtFlags::empty()).map_err(io::Error::from)?;
+        Ok(is_kept(given)? && is? == wanted)
+    }
+
+    /// Writes the journal once more, with the modes that the disk gave to what was made, and has where it takes no other: they are
+    /// what is read back, and what an undo finds.
     fn as_made(&self) -> Result<Journal, AcceptError> {
         let mut journal = self.journal.clone();
-        for operation in journal.operations.iter_mut().filter(|o| matches!(o.how, How::Put | How::Swap)) {
-            let dir = self.dir(operation)?;
-            let mut modes = vec![];
-            for item in &operation.new {
-                modes.push(match item.what {
-                    What::Link { .. } => item.mode,
-                    _ => {
-                        let node = open_beside(dir.as_fd(), operation, &item.path, OFlags::PATH)?;
-                        Print::of(&rustix::fs::fstat(&node).map_err(io::Error::from)?).mode
+        for operation in &mut journal.operations {
+            match operation.how {
+                How::Put | How::Swap => self.has_made(operation)?,
+                How::Mode if !self.keeps(operation)? => {
+                    if let (Some(new), Some(old)) = (operation.new.first_mut(), operation.old.first()) {
+                        (new.mode, new.is_given) = (old.mode, true);
                     }
-                });
-            }
-            for (item, mode) in operation.new.iter_mut().zip(modes) {
-                item.is_given = item.mode != mode;
-                item.mode = mode;
+                }
+                How::Mode | How::Take => {}
             }
         }
         self.place.begin(&journal)?;
         Ok(journal)
+    }
+
+    /// Notes in the operation which modes the disk gave to what was made for it.
+    fn has_made(&self, operation: &mut Operation) -> Result<(), AcceptError> {
+        let dir = self.dir(operation)?;
+        let mut modes = vec![];
+        for item in &operation.new {
+            modes.push(match item.what {
+                What::Link { .. } => item.mode,
+                _ => {
+                    let node = open_beside(dir.as_fd(), operation, &item.path, OFlags::PATH)?;
+                    Print::of(&rustix::fs::fstat(&node).map_err(io::Error::from)?).mode
+                }
+            });
+        }
+        for (item, mode) in operation.new.iter_mut().zip(modes) {
+            item.is_given = item.mode != mode;
+            item.mode = mode;
+        }
+        Ok(())
     }
 
     /// Makes one new thing. Returns false where the disk keeps no modes.
@@ -512,8 +549,7 @@ impl Carry<'_> {
     fn drop_new(&mut self, moved: bool) -> Result<(), AcceptError> {
         let (journal, roots) = (self.journal, self.roots);
         for some in journal.operations.chunks(self.at_once()) {
-            let new: Vec<&Operation> =
-                some.iter().filter(|o| matches!(o.how, How::Put | How::Swap)).collect();
+            let new: Vec<&Operation> = some.iter().filter(|o| o.how != How::Take).collect();
             new.iter().for_each(|_| (self.watch)("remove the new"));
             each(&new, |operation| {
                 let Ok(dir) = dir_of(roots, operation) else {

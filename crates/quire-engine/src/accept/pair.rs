@@ -33,6 +33,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+
+/// Compared at a time, in bytes.
+const PART: usize = 64 << 10;
 
 /// What comes to the name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -207,6 +211,8 @@ impl Pair {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(self.dir(), name, flags, Mode::RUSR | Mode::WUSR)?;
         let mut made = File::from(made);
+        // Cut off again when all of it is there.
+        made.write_all_at(&mark(from), print.bytes)?;
         holes::copy(Sparse::new(&content), &mut made)?;
         let is = Print::of(&rustix::fs::fstat(&made)?);
         if (is.uid, is.gid) != (print.uid, print.gid) {
@@ -237,7 +243,7 @@ impl Pair {
         if print_in(self.dir(), &coming)?.is_none() {
             return Ok(());
         }
-        if self.is_part_of(&self.name, &coming)? {
+        if self.is_copy_of(&self.name, &coming)? {
             self.remove(&self.name)?;
         }
         rename_to_free(self.at(&coming), self.at(from))
@@ -259,19 +265,36 @@ impl Pair {
         };
         let alike = |print: &Print| (print.kind, print.mode, print.bytes, print.mtime_ns);
         Ok(a.kind != Kind::Dir
-            && ((a.dev, a.ino) == (b.dev, b.ino) || alike(&a) == alike(&b) && self.is_part_of(one, other)?))
+            && ((a.dev, a.ino) == (b.dev, b.ino) || alike(&a) == alike(&b) && self.holds_what(one, other)?))
     }
 
-    /// Returns whether `part` is a link as `whole` is, or a file with which `whole` begins.
-    fn is_part_of(&self, part: &[u8], whole: &[u8]) -> io::Result<bool> {
-        let (Some(a), Some(b)) = (print_in(self.dir(), part)?, print_in(self.dir(), whole)?) else {
+    /// Returns whether `name` is a copy of `coming` that [`Pair::copy`] began, as far as it came: nothing yet, all of it, or
+    /// whatever ends with the mark. What somebody else wrote there is neither.
+    fn is_copy_of(&self, name: &[u8], coming: &[u8]) -> io::Result<bool> {
+        let (Some(a), Some(b)) = (print_in(self.dir(), name)?, print_in(self.dir(), coming)?) else {
+            return Ok(false);
+        };
+        if a.kind != Kind::File || b.kind != Kind::File || a.bytes == b.bytes {
+            return self.holds_what(name, coming);
+        }
+        let mark = mark(coming);
+        if a.bytes != b.bytes + mark.len() as u64 {
+            return Ok(a.bytes == 0);
+        }
+        let mut end = vec![0; mark.len()];
+        self.file(name)?.read_exact_at(&mut end, b.bytes)?;
+        Ok(end == mark)
+    }
+
+    /// Returns whether two files hold the same, or two links lead to the same.
+    fn holds_what(&self, one: &[u8], other: &[u8]) -> io::Result<bool> {
+        let (Some(a), Some(b)) = (print_in(self.dir(), one)?, print_in(self.dir(), other)?) else {
             return Ok(false);
         };
         match (a.kind, b.kind) {
-            (Kind::Link, Kind::Link) => Ok(link_in(self.dir(), part)? == link_in(self.dir(), whole)?),
-            (Kind::File, Kind::File) if a.bytes <= b.bytes => {
-                let (part, whole) = (self.file(part)?, self.file(whole)?);
-                begins_with(Sparse::new(&whole), Sparse::new(&part))
+            (Kind::Link, Kind::Link) => Ok(link_in(self.dir(), one)? == link_in(self.dir(), other)?),
+            (Kind::File, Kind::File) if a.bytes == b.bytes => {
+                are_alike(Sparse::new(&self.file(one)?), Sparse::new(&self.file(other)?))
             }
             _ => Ok(false),
         }
@@ -283,19 +306,20 @@ fn coming(name: &[u8]) -> Vec<u8> {
     [name, b"-coming"].concat()
 }
 
-fn begins_with(mut whole: impl Read, mut part: impl Read) -> io::Result<bool> {
-    let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+/// Returns what stands behind the content of a file that is written anew until all of it is there, which nobody else writes.
+pub fn mark(coming: &[u8]) -> Vec<u8> {
+    [b"\n[quire] Being written anew: ", coming, b"\n"].concat()
+}
+
+fn are_alike(mut one: impl Read, mut other: impl Read) -> io::Result<bool> {
+    let (mut a, mut b) = (Vec::with_capacity(PART), Vec::with_capacity(PART));
     loop {
-        let got = part.read(&mut b)?;
-        if got == 0 {
-            return Ok(true);
-        }
-        match whole.read_exact(&mut a[..got]) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            read => read?,
-        }
-        if a[..got] != b[..got] {
-            return Ok(false);
+        a.clear();
+        b.clear();
+        one.by_ref().take(PART as u64).read_to_end(&mut a)?;
+        other.by_ref().take(PART as u64).read_to_end(&mut b)?;
+        if a != b || a.is_empty() {
+            return Ok(a == b);
         }
     }
 }

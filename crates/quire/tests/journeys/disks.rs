@@ -73,7 +73,7 @@ const BEFORE: [(&str, &str); 8] = [
     ("gone", "g\n"),
     ("here", "moves\nfar\n"),
 ];
-const AGENT: &str = "echo agent > a; chmod 755 run; rm -r d file dir gone; mkdir -p file/now new/tree; echo x > file/now/dir; \
+const AGENT: &str = "echo agent > a; chmod 700 run; rm -r d file dir gone; mkdir -p file/now new/tree; echo x > file/now/dir; \
                      ln -s a dir; echo l > new/tree/leaf; mv here there";
 
 /// Runs a task on such a disk, and returns how the folder was before it.

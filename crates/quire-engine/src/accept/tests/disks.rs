@@ -3,6 +3,7 @@
 //! anew.
 
 use super::*;
+use crate::accept::pair::mark;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     TargetArch, apply_filter,
@@ -159,15 +160,58 @@ fn a_second_version_follows_the_first_where_a_disk_keeps_no_modes() {
     });
 }
 
+fn chmod(dir: &Path, path: &str, mode: u32) {
+    fs::set_permissions(dir.join(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A mode that is all that changes is not written there, and not told as written; the rest is, and all comes back.
+#[test]
+fn a_mode_that_a_disk_does_not_keep_hinders_nothing_else() {
+    let modes: Make = |f| ["run", "d"].iter().for_each(|path| chmod(f, path, 0o750));
+    let both: Make = |f| {
+        ["run", "d"].iter().for_each(|path| chmod(f, path, 0o750));
+        put(f, "a", NEW);
+    };
+    for (change, written) in [(modes, &[][..]), (both, &["a"])] {
+        let case = &case();
+        let setup: Make = |f| {
+            ["run", "a", "d/in"].iter().for_each(|path| put(f, path, OLD));
+            for (path, mode) in [("run", 0o700), ("a", 0o600), ("d", 0o700)] {
+                chmod(f, path, mode);
+            }
+        };
+        let entries = case.prepare(setup, change);
+        let before = tree_of(&case.folder);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                apply_filter(&refusing(libc::SYS_fchmod, vec![], libc::EPERM)).unwrap();
+                apply_filter(&refusing(libc::SYS_fchmodat, vec![], libc::EPERM)).unwrap();
+                let report = case.accept(1, &entries).unwrap();
+                let paths: Vec<_> = report.written.iter().map(|w| w.path.to_string()).collect();
+                assert_eq!(paths, written);
+                let after = tree_of(&case.folder);
+                assert_eq!((&after["run"], &after["d"]), (&before["run"], &before["d"]));
+                let mut given = Given::default();
+                given.add(&case.desk, 1);
+                let folders = std::slice::from_ref(&case.folder);
+                assert_eq!(standing(folders, &entries, &given, case.store.blobs()).unwrap(), entries);
+                case.undo(1).unwrap();
+                assert_eq!(tree_of(&case.folder), before);
+            });
+        });
+        assert!(recover(&case.desk.home).unwrap().is_empty());
+    }
+}
+
 /// How what was left is to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
     /// As after where it was to go on, as before where it was to go back.
     Exactly,
-    /// Somebody's file has the name, and nothing is beside it.
-    Theirs,
-    /// Somebody's file has the name, and this lies beside it.
-    Beside(&'static str),
+    /// Somebody's file, which holds this, has the name, and nothing is beside it.
+    Theirs(&'static str),
+    /// Somebody's file has the name, and beside it lies the first of these.
+    Beside(&'static str, &'static str),
 }
 use Ends::*;
 
@@ -181,20 +225,22 @@ const PUT: &[Left] = &[
     (&[("name", "new")], Exactly),
     (&[("aside-coming", "new")], Exactly),
     (&[("name", "none"), ("aside-coming", "new")], Exactly),
-    (&[("name", "part of new"), ("aside-coming", "new")], Exactly),
+    (&[("name", "half of new"), ("aside-coming", "new")], Exactly),
     (&[("name", "new"), ("aside-coming", "new")], Exactly),
-    (&[("name", "theirs"), ("aside", "new")], Theirs),
-    (&[("name", "theirs"), ("aside-coming", "new")], Theirs),
+    (&[("name", "theirs"), ("aside", "new")], Theirs(THEIRS)),
+    (&[("name", "theirs"), ("aside-coming", "new")], Theirs(THEIRS)),
+    (&[("name", "part of new"), ("aside-coming", "new")], Theirs(PART_OF_NEW)),
 ];
 
 const TAKE: &[Left] = &[
     (&[("name", "old")], Exactly),
     (&[("aside", "old")], Exactly),
     (&[("name", "old"), ("aside", "old")], Exactly),
-    (&[("name", "part of old"), ("aside-coming", "old")], Exactly),
-    (&[("aside", "theirs")], Theirs),
-    (&[("name", "theirs"), ("aside", "old")], Beside(OLD)),
-    (&[("name", "theirs"), ("aside-coming", "old")], Beside(OLD)),
+    (&[("name", "half of old"), ("aside-coming", "old")], Exactly),
+    (&[("aside", "theirs")], Theirs(THEIRS)),
+    (&[("name", "theirs"), ("aside", "old")], Beside(OLD, THEIRS)),
+    (&[("name", "theirs"), ("aside-coming", "old")], Beside(OLD, THEIRS)),
+    (&[("name", "part of old"), ("aside-coming", "old")], Beside(OLD, PART)),
 ];
 
 const SWAP: &[Left] = &[
@@ -206,29 +252,41 @@ const SWAP: &[Left] = &[
     (&[("name", "old"), ("aside", "new"), ("aside-was", "old")], Exactly),
     (&[("aside-coming", "new"), ("aside-was", "old")], Exactly),
     (&[("name", "none"), ("aside-coming", "new"), ("aside-was", "old")], Exactly),
-    (&[("name", "part of new"), ("aside-coming", "new"), ("aside-was", "old")], Exactly),
+    (&[("name", "half of new"), ("aside-coming", "new"), ("aside-was", "old")], Exactly),
     (&[("name", "new"), ("aside-coming", "new"), ("aside-was", "old")], Exactly),
-    (&[("name", "part of old"), ("aside", "new"), ("aside-was-coming", "old")], Exactly),
-    (&[("name", "new"), ("aside", "theirs")], Theirs),
-    (&[("aside", "new"), ("aside-was", "theirs")], Theirs),
-    (&[("name", "theirs"), ("aside", "new"), ("aside-was", "old")], Beside(OLD)),
-    (&[("name", "theirs"), ("aside-coming", "new"), ("aside-was", "old")], Beside(OLD)),
-    (&[("name", "theirs"), ("aside", "new"), ("aside-was-coming", "old")], Beside(OLD)),
-    (&[("name", "theirs"), ("aside-was", "old")], Beside(OLD)),
+    (&[("name", "half of old"), ("aside", "new"), ("aside-was-coming", "old")], Exactly),
+    (&[("name", "new"), ("aside", "theirs")], Theirs(THEIRS)),
+    (&[("aside", "new"), ("aside-was", "theirs")], Theirs(THEIRS)),
+    (&[("name", "theirs"), ("aside", "new"), ("aside-was", "old")], Beside(OLD, THEIRS)),
+    (&[("name", "theirs"), ("aside-coming", "new"), ("aside-was", "old")], Beside(OLD, THEIRS)),
+    (&[("name", "part of new"), ("aside-coming", "new"), ("aside-was", "old")], Beside(OLD, PART_OF_NEW)),
+    (&[("name", "theirs"), ("aside", "new"), ("aside-was-coming", "old")], Beside(OLD, THEIRS)),
+    (&[("name", "theirs"), ("aside-was", "old")], Beside(OLD, THEIRS)),
     // Two of somebody's.
-    (&[("name", "theirs"), ("aside", "part of old")], Beside(PART)),
+    (&[("name", "theirs"), ("aside", "part of old")], Beside(PART, THEIRS)),
 ];
 
 const OLD: &str = "what was there\n";
 const PART: &str = "what was";
 const NEW: &str = "what the agent made\n";
+const PART_OF_NEW: &str = "what the";
 const THEIRS: &str = "what somebody saved\n";
+
+/// Returns as much of `whole` as was written when the process died.
+fn half(whole: &str, coming: &[u8]) -> Vec<u8> {
+    let mut half = vec![0; whole.len()];
+    half[..3].copy_from_slice(&whole.as_bytes()[..3]);
+    [half, mark(coming)].concat()
+}
 
 /// Lays it so in a folder in which the move is still to come. Where `anew`, nothing keeps its inode number, as on a FUSE disk that was
 /// mounted anew.
 fn lay(case: &Case, aside: &Path, left: &[(&str, &str)], anew: bool) {
     let masters = case.temp.path().join("masters");
     fs::create_dir(&masters).unwrap();
+    let coming =
+        left.iter().find_map(|(at, _)| at.strip_prefix("aside").filter(|more| more.ends_with("-coming")));
+    let coming = [aside.file_name().unwrap().as_bytes(), coming.unwrap_or_default().as_bytes()].concat();
     for (from, to) in [(case.folder.join("a"), "old"), (aside.to_owned(), "new")] {
         if from.exists() {
             fs::rename(from, masters.join(to)).unwrap();
@@ -242,7 +300,9 @@ fn lay(case: &Case, aside: &Path, left: &[(&str, &str)], anew: bool) {
         match *what {
             "none" => fs::write(at, "").unwrap(),
             "part of old" => fs::write(at, PART).unwrap(),
-            "part of new" => fs::write(at, &NEW[..5]).unwrap(),
+            "part of new" => fs::write(at, PART_OF_NEW).unwrap(),
+            "half of new" => fs::write(at, half(NEW, &coming)).unwrap(),
+            "half of old" => fs::write(at, half(OLD, &coming)).unwrap(),
             "theirs" => fs::write(at, THEIRS).unwrap(),
             same if anew || fs::hard_link(masters.join(same), &at).is_err() => {
                 let copied = Command::new("cp").arg("-p").arg(masters.join(same)).arg(at).status().unwrap();
@@ -297,18 +357,18 @@ fn a_move_that_was_left_in_its_midst_is_ended() {
                         );
                         assert_eq!(is, before, "{told}");
                     }
-                    Theirs => {
+                    Theirs(theirs) => {
                         assert!(matches!(ended, Ok(Outcome::Before { .. })), "{told}: {ended:?}");
-                        assert_eq!(is, BTreeMap::from([("a".into(), file(THEIRS))]), "{told}");
+                        assert_eq!(is, BTreeMap::from([("a".into(), file(theirs))]), "{told}");
                     }
-                    Beside(what) => {
+                    Beside(what, theirs) => {
                         assert!(
                             matches!(&ended, Ok(Outcome::Before { left }) if left.len() == 1),
                             "{told}: {ended:?}"
                         );
                         let contents: Vec<&String> = is.values().collect();
-                        assert_eq!(contents, [&file(what), &file(THEIRS)], "{told}: {is:?}");
-                        assert_eq!(is["a"], file(THEIRS), "{told}");
+                        assert_eq!(contents, [&file(what), &file(theirs)], "{told}: {is:?}");
+                        assert_eq!(is["a"], file(theirs), "{told}");
                     }
                 }
                 assert!(recover(&case.desk.home).unwrap().is_empty(), "{told}: nothing is left to do");
