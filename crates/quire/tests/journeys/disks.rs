@@ -156,14 +156,14 @@ fn what_was_killed_on_a_fuse_disk_is_ended_after_it_was_mounted_anew() {
         ("renameat", 2),
         ("linkat", 1),
         ("renameat", 3),
-        ("unlinkat", 1),
-        ("linkat", 2),
         ("unlinkat", 2),
-        ("renameat", 6),
+        ("linkat", 2),
         ("unlinkat", 3),
+        ("renameat", 6),
+        ("unlinkat", 4),
         ("renameat", 8),
         ("linkat", 3),
-        ("unlinkat", 6),
+        ("unlinkat", 7),
         ("renameat", 10),
     ] {
         let command = if accepted { "undo" } else { "accept" };
