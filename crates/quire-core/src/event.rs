@@ -272,6 +272,14 @@ pub enum Event {
     Refit {
         words: String,
     },
+    /// The person changed files of the version `version` themself: the folders are to be as in `snapshot`, which becomes the next
+    /// version. `told` tells the agent what they did, when it works next.
+    Edited {
+        version: u32,
+        snapshot: Hash,
+        files: Vec<Part>,
+        told: String,
+    },
     /// What was reached, or refused, since the last such event; it is told with whatever is told next.
     Reached {
         connections: Vec<Connection>,

@@ -7,6 +7,7 @@ mod calls;
 mod checkpoints;
 mod compact;
 mod conversation;
+mod edited;
 mod hooks;
 mod imported;
 mod instruct;
@@ -48,7 +49,7 @@ pub use version::{Attempt, PlanStep, Sealed, Serving, Version};
 use crate::bytes::Hash;
 use crate::change::Snapshot;
 use crate::charter::{Charter, Purpose};
-use crate::event::{Base, Connection, Conventions, Event, Logged, Seq, Verdict, Why};
+use crate::event::{Base, Connection, Conventions, Event, Logged, Part, Seq, Verdict, Why};
 use crate::message::{FaultKind, Outcome, ToolSpec, Usage};
 use crate::net;
 use attached::Attached;
@@ -82,8 +83,11 @@ pub struct Task {
     pub(crate) stage: Stage,
     /// From 1; a person's message after a version begins the next.
     pub turn: u32,
-    /// Replies so far.
+    /// Steps so far: replies, and edits of the person's.
     pub step: u32,
+    own_steps: u32,
+    /// What the person themself changed, of which a version is being made.
+    edited: Arc<[Part]>,
     pub system: Option<Arc<str>>,
     pub tools: Arc<[ToolSpec]>,
     pub rung: String,
@@ -201,6 +205,8 @@ impl Task {
             stage: Stage::Ask,
             turn: 1,
             step: 0,
+            own_steps: 0,
+            edited: Arc::from([]),
             system: None,
             tools: Arc::from([]),
             rung: String::new(),
@@ -455,6 +461,9 @@ impl Task {
             Event::NoteDropped { note } => self.may_drop_note(*note),
             Event::NotesSent { notes, words } => self.may_send_notes(notes, words),
             Event::Refit { words } => self.may_refit(words),
+            Event::Edited { version, snapshot, files, told } => {
+                self.may_edit(*version, snapshot, files, told)
+            }
             Event::Imported { .. } => Ok(()),
             Event::Reached { .. } => Ok(()),
             Event::ReachAsked { reach, host, port } => only_if(
@@ -629,7 +638,7 @@ impl Task {
                 // Words that came while the sandbox was being sealed go to the model before anything is presented.
                 let idle = sealed.checks.is_empty() || *snapshot == Snapshot::default().id();
                 self.sealed = Some(sealed);
-                match (self.unheard.is_empty(), idle) {
+                match (self.unheard.is_empty() || self.is_by_hand(), idle) {
                     (false, _) => self.stage = Stage::Ask,
                     (true, true) => self.end_checks(),
                     (true, false) => self.stage = Stage::Check,
@@ -684,6 +693,7 @@ impl Task {
                     files: sealed.files,
                     proofs: sealed.proofs.clone(),
                     reviewed: self.reviewed(),
+                    edited: std::mem::take(&mut self.edited),
                     line: sealed.line.clone(),
                     serving: self.serving.clone(),
                     looks: self.looks.clone(),
@@ -699,6 +709,7 @@ impl Task {
             Event::NoteDropped { note } => self.drop_note(*note),
             Event::NotesSent { notes, words } => self.send_notes(notes, words),
             Event::Refit { words } => self.refit(words),
+            Event::Edited { snapshot, files, told, .. } => self.edit(*snapshot, files, told),
             Event::Imported { task } => self.become_record(*task),
             Event::QuestionsAsked { call, questions } => self.ask_person(*call, questions),
             Event::QuestionAnswered { question, answer } => self.hear_answer_to(*question, answer),
@@ -723,7 +734,7 @@ impl Task {
             Event::Resumed { model } => {
                 if self.phase == Phase::Waiting(Why::Reach) {
                     self.press_no_more();
-                    if !self.unheard.is_empty() {
+                    if !self.unheard.is_empty() && !self.is_by_hand() {
                         self.stage = Stage::Ask;
                     }
                 }

@@ -31,7 +31,7 @@ pub use review::{
     CheckRow, Fate, FileChange, GitRow, InGit, LeftOut, Moved, Review, Shape, Taken, Written, WrittenFile,
     reviewed_text,
 };
-pub use steps::{StepRow, steps};
+pub use steps::{StepRow, edited_text, steps};
 pub use summary::{Summary, Uses};
 
 use crate::bytes::{escape, unescape};

@@ -7,7 +7,7 @@
 use quire_core::charter::{
     CheckSpec, Edits, Hook, HookEvent, Limits, Model, Purpose, Reviewer, Sandbox, Wire,
 };
-use quire_core::event::{Apart, Base, Conventions, HookRun, Point, Proof, Why};
+use quire_core::event::{Apart, Base, Conventions, HookRun, Part, Point, Proof, Why};
 
 use quire_core::message::{Fault, FaultKind, PromptItem, Stop};
 use quire_core::task::ASK;
@@ -57,6 +57,8 @@ struct World {
     /// Calls that ran, by (seq of their reply, place).
     ran: HashMap<(u64, u32), u32>,
     said: Vec<String>,
+    /// What the model is to be told of the person's own edits.
+    edits: Vec<String>,
     last_prompt: Vec<Arc<PromptItem>>,
     seed: u64,
     points: usize,
@@ -134,6 +136,7 @@ impl World {
             log: vec![first],
             ran: HashMap::new(),
             said: vec!["word 0".into()],
+            edits: vec![],
             last_prompt: vec![],
             seed,
             points: 0,
@@ -247,6 +250,19 @@ impl World {
             _ => format!("answer {}", self.log.len()),
         };
         self.say(vec![Event::QuestionAnswered { question, answer }]);
+        true
+    }
+
+    /// The person changes a file of the version. Returns false where there is none.
+    fn edit(&mut self) -> bool {
+        if self.store.charter.purpose == Purpose::Answer {
+            return false;
+        }
+        let told = format!("edit {}.", self.log.len());
+        self.edits.push(told.clone());
+        let files = vec![Part { folder: 0, path: RelPath::new(b"a".as_slice()).unwrap() }];
+        let (version, snapshot) = (self.store.versions.len() as u32, Hash::of(told.as_bytes()));
+        self.say(vec![Event::Edited { version, snapshot, files, told }]);
         true
     }
 
@@ -447,6 +463,11 @@ impl World {
                     }
                     self.say(vec![Event::Resumed { model: None }]);
                 }
+                Phase::Ready
+                    if talk < 2
+                        && self.edits.len() < 2
+                        && self.log.len().is_multiple_of(4)
+                        && self.edit() => {}
                 Phase::Ready if talk < 2 => {
                     talk += 1;
                     let words = format!("word {}", self.said.len());
@@ -497,6 +518,7 @@ impl World {
         self.every_question_was_heard();
         self.every_answer_was_heard();
         self.nothing_was_kept_before_the_plan();
+        self.nobody_was_asked_of_an_edit();
         for pair in self.last_prompt.windows(2) {
             if let PromptItem::Model(reply) = &*pair[0]
                 && !reply.calls.is_empty()
@@ -528,6 +550,7 @@ impl World {
                     assert!(open.is_empty(), "seed {}: sealed over a question", self.seed);
                     failed = false;
                 }
+                Event::Checked { check: 0, proof } => failed = !proof.passed,
                 Event::Checked { proof, .. } => failed |= !proof.passed,
                 Event::Presented { .. } => {
                     assert!(open.is_empty() || !failed, "seed {}: presented over a question", self.seed);
@@ -586,6 +609,33 @@ impl World {
         let all = all.join("\n");
         for answer in answers.values().filter(|answer| **answer != "blue") {
             assert!(all.contains(*answer), "seed {}: {answer} is lost in {all}", self.seed);
+        }
+    }
+
+    /// An edit of the person's becomes a version without any model, and without hooks; each is told when the model is asked next.
+    fn nobody_was_asked_of_an_edit(&self) {
+        let mut by_hand = false;
+        for logged in &self.log {
+            match &logged.event {
+                Event::Edited { .. } => by_hand = true,
+                Event::Said { .. } | Event::QuestionAnswered { .. } | Event::Presented { .. } => {
+                    by_hand = false
+                }
+                Event::Asked { .. } | Event::ReviewerAsked { .. } | Event::Hooking { .. } => {
+                    assert!(!by_hand, "seed {}: asked of an edit", self.seed);
+                }
+                _ => {}
+            }
+        }
+        let edited = self.log.iter().filter(|logged| matches!(logged.event, Event::Edited { .. }));
+        assert_eq!(edited.count(), self.edits.len());
+        if self.store.compactions() == 0 {
+            let told = |edit: &String| {
+                let is_it =
+                    |item: &&Arc<PromptItem>| matches!(&***item, PromptItem::Words(w) if w.contains(edit));
+                self.last_prompt.iter().filter(is_it).count()
+            };
+            assert!(self.edits.iter().all(|edit| told(edit) == 1), "seed {}: an edit is lost", self.seed);
         }
     }
 

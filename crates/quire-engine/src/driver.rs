@@ -384,7 +384,8 @@ impl Driver {
             return Err(Ended::Fenced);
         }
         let news = self.work.store.events(self.work.task, self.committed)?;
-        let back = news.iter().any(|n| matches!(n.event, Event::Rewound { .. }));
+        // From there on it stands on another layer than what runs.
+        let back = news.iter().any(|n| matches!(n.event, Event::Rewound { .. } | Event::Edited { .. }));
         let stopped =
             back || news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
         self.committed = fresh.seq;

@@ -10,6 +10,7 @@ pub mod database;
 mod decide;
 pub mod desktop;
 mod driver;
+mod edit;
 mod facts;
 mod fit;
 pub mod freeze;
@@ -65,6 +66,7 @@ use quire_sandbox::{rooted, stack};
 
 pub use attempts::{Comparison, spread};
 pub use decide::Choice;
+pub use edit::{EDITED_BYTES_MAX, Editable};
 pub use git::GitError;
 pub use glimpse::Glimpse;
 pub use host::{OpenPage, PageAt};

@@ -200,7 +200,9 @@ impl Packing<'_> {
     /// Takes in the contents that an event names.
     fn contents(&mut self, event: &Event) -> Result<(), EngineError> {
         let snapshots: Vec<Hash> = match event {
-            Event::Sealed { snapshot, .. } | Event::Presented { snapshot, .. } => vec![*snapshot],
+            Event::Sealed { snapshot, .. }
+            | Event::Presented { snapshot, .. }
+            | Event::Edited { snapshot, .. } => vec![*snapshot],
             Event::Accepting { snapshot, ignored, taken, merged, .. } => {
                 [Some(*snapshot), *ignored, *taken, *merged].into_iter().flatten().collect()
             }

@@ -106,7 +106,7 @@ pub enum EngineError {
     Unchecked { task: u64, why: String },
     #[error("`{}` is not in a folder of this task.", path.display())]
     Outside { path: PathBuf },
-    /// What a note was to be put on.
+    /// What a note was to be put on, or to be edited.
     #[error("{what}.")]
     NoPlaceFor { task: u64, what: String },
     /// The task is kept, and waits for one.

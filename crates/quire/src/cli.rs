@@ -45,6 +45,11 @@ Examples:
   quire answer 3 1=blue 2=\"at nine\"   several, by their numbers
   quire answer 3 1=                    what the agent assumed is right";
 
+const EDIT_EXAMPLES: &str = "\
+Examples:
+  quire edit 3 style.css              in your editor ($VISUAL, $EDITOR)
+  quire edit 3 style.css < new.css    from stdin, for scripts";
+
 const REWIND_EXAMPLES: &str = "\
 Examples:
   quire rewind 3            list the steps of task 3
@@ -101,6 +106,9 @@ pub enum Command {
     Send(TaskArgs),
     /// Ask for changes to what was done; notes that were not sent go with it
     Revise(ReviseArgs),
+    /// Change a file of the version yourself: what you leave is the next version
+    #[command(after_help = EDIT_EXAMPLES)]
+    Edit(EditArgs),
     /// Take a task back to where it stood after a step: files and conversation
     #[command(after_help = REWIND_EXAMPLES)]
     Rewind(RewindArgs),
@@ -440,6 +448,21 @@ pub struct CompareArgs {
     /// Print what the second has otherwise than the first, as a plain unified diff
     #[arg(long, num_args = 2, value_names = ["A", "B"], value_parser = clap::value_parser!(u64).range(1..))]
     pub diff: Vec<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct EditArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// A file that the version changes, as `review` shows it
+    #[arg(value_name = "FILE")]
+    pub file: OsString,
+    /// Read the new content from stdin, where a file may also become empty
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub stdin: Option<String>,
+    /// Delete the file instead
+    #[arg(long, conflicts_with = "stdin")]
+    pub delete: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod discard;
 pub mod doctor;
 pub mod du;
+pub mod edit;
 pub mod evidence;
 pub mod export;
 pub mod follow;

@@ -67,6 +67,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Revise(args) => cmd::revise::revise(&args, &face),
         Command::Note(args) => cmd::note::note(&args, &face),
         Command::Send(args) => cmd::revise::send(&args, &face),
+        Command::Edit(args) => cmd::edit::edit(&args, &face),
         Command::Rewind(args) => cmd::rewind::rewind(&args, &face),
         Command::Fork(args) => cmd::rewind::fork(&args, &face),
         Command::Accept(args) => cmd::accept::accept(&args, &face),

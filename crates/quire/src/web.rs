@@ -11,7 +11,9 @@ mod changes;
 mod code;
 mod compare;
 mod door;
+mod edit;
 mod enter;
+mod field;
 mod find;
 mod frame;
 mod home;
@@ -227,6 +229,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/files/{file}", get(changes::file))
         .route("/tasks/{task}/find", get(find::find))
         .route("/tasks/{task}/note", get(notes::page).post(act::note))
+        .route("/tasks/{task}/edit", get(edit::page).post(edit::save))
         .route("/tasks/{task}/kept-from", get(result::part))
         .route("/tasks/{task}/{decision}", post(act::decide))
         .fallback(nowhere)

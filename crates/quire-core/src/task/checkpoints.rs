@@ -9,7 +9,7 @@
 use super::conversation::Conversation;
 use super::{Attempt, Phase, PlanStep, Sealed, Serving, Stage, Task, Version};
 use crate::bytes::Hash;
-use crate::event::{Base, Seq, Why};
+use crate::event::{Base, Part, Seq, Why};
 use crate::message::{PromptItem, Reply};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -33,6 +33,8 @@ pub struct Checkpoint {
     pub step: u32,
     /// The version that the step ended with.
     pub version: Option<u32>,
+    /// What the person themself changed in the step.
+    pub edited: Arc<[Part]>,
     /// The event that it follows from.
     pub seq: Seq,
     pub at_ms: u64,
@@ -158,6 +160,7 @@ impl Task {
         let checkpoint = Checkpoint {
             step,
             version,
+            edited: self.edited.clone(),
             seq: self.seq,
             at_ms: self.last_ms,
             snapshot: self.snapshot,
@@ -230,16 +233,22 @@ impl Task {
         self.cut = 0;
         self.bases = to.bases.clone();
         self.snapshot = to.snapshot;
-        // Never one that was written in, so that what is left stays as it is.
-        self.layer += 1;
-        (self.layer_used, self.rests) = (false, false);
         self.checkpoints.line = to.line.clone();
-        self.checkpoints.laid = Some(self.layer);
+        self.begin_laid();
         self.turn_back(&to);
         self.tell_of_going_back(&to);
     }
 
+    /// The next layer begins with the folders as in the task's snapshot.
+    pub(super) fn begin_laid(&mut self) {
+        // Never one that was written in, so that what is left stays as it is.
+        self.layer += 1;
+        (self.layer_used, self.rests) = (false, false);
+        self.checkpoints.laid = Some(self.layer);
+    }
+
     fn turn_back(&mut self, to: &Checkpoint) {
+        self.leave_edit();
         self.grant();
         self.return_to_named_model();
         self.check_rounds_used = 0;
@@ -323,6 +332,7 @@ impl Task {
         self.checkpoints.laid = Some(self.layer);
         let is_unsealed = std::mem::take(&mut self.layer_used);
         self.rests = false;
+        self.leave_edit();
         self.accepts.clear();
         (self.usage, self.worked_ms, self.needed) = Default::default();
         self.spending = Default::default();
@@ -365,4 +375,4 @@ impl Task {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -109,7 +109,7 @@ impl Task {
                 tools: Arc::from([]),
                 items: vec![Arc::new(PromptItem::Words(words))],
                 cache_key: self.prompt().cache_key,
-                replies: self.step,
+                replies: self.replies_so_far(),
             };
             return Some((by, prompt));
         }

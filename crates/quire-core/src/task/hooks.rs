@@ -114,7 +114,7 @@ impl Task {
                 start.or_else(|| words.then_some(Point::Words(self.hooks.heard)).filter(any))
             }
             Stage::Calls => self.owed_by_calls().filter(any),
-            Stage::Seal if self.pressing().next().is_none() => {
+            Stage::Seal if self.pressing().next().is_none() && !self.is_by_hand() => {
                 (!self.hooks.ended).then_some(Point::End).filter(any)
             }
             _ => None,

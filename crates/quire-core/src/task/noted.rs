@@ -78,9 +78,12 @@ impl Task {
     pub fn without_notes(&self, version: &Version) -> String {
         let ended_there = |note: u32| {
             let note = (note as usize).checked_sub(1).and_then(|place| self.notes.get(place));
-            note.is_some_and(
-                |note| matches!(note.state, NoteState::Ended { version: v, .. } if v == version.number),
-            )
+            // What the agent said of its own version it says of those that its person made of that.
+            let is_it = |number: u32| {
+                let then = self.versions.iter().find(|one| one.number == number);
+                then.is_some_and(|then| number == version.number || then.summary == version.summary)
+            };
+            note.is_some_and(|note| matches!(note.state, NoteState::Ended { version, .. } if is_it(version)))
         };
         endings(&version.summary, ended_there).0
     }

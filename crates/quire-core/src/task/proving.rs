@@ -54,9 +54,9 @@ impl Task {
     pub(super) fn check(&mut self, proof: &Proof) {
         let proof = Arc::new(proof.clone());
         self.remember(&proof);
+        let may_mend = self.check_rounds_used < self.charter.limits.check_rounds && !self.is_by_hand();
         let sealed = self.sealed.as_mut().expect("may() saw it");
         sealed.proofs.push(proof);
-        let may_mend = self.check_rounds_used < self.charter.limits.check_rounds;
         let (ran, all, own) = (sealed.proofs.len(), sealed.checks.len(), self.charter.checks.len());
         // What is mended is checked anew: those that quire found are not run for what will change.
         let goes_back = may_mend && ran >= own && sealed.proofs.iter().any(|proof| proof.fails());

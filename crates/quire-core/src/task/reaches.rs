@@ -54,9 +54,12 @@ impl Task {
         if self.phase == Phase::Waiting(Why::Reach) {
             if self.pressing().next().is_none() {
                 self.phase = Phase::Working;
-                self.stage = Stage::Ask;
+                match self.is_by_hand() {
+                    true => self.check_anew(),
+                    false => self.stage = Stage::Ask,
+                }
             }
-        } else if allow && checks {
+        } else if allow && checks && !self.is_by_hand() {
             // What failed for want of it may now succeed.
             self.stage = Stage::Ask;
         }

@@ -179,7 +179,7 @@ impl Task {
         let snapshot = self.sealed_snapshot();
         let changed = snapshot != Some(Snapshot::default().id());
         let known = self.reviewing.is_over && self.reviewing.on == snapshot;
-        let owed = self.reviewer().is_some() && changed && !known;
+        let owed = self.reviewer().is_some() && changed && !known && !self.is_by_hand();
         self.stage = if owed { Stage::Review } else { Stage::Present };
     }
 

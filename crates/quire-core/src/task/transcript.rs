@@ -13,7 +13,7 @@ impl Task {
             items: self.transcript.iter().cloned().collect(),
             // What a task that began in another one asks begins as that one's requests did.
             cache_key: format!("quire-{}-{}", self.first(), self.opened_ms),
-            replies: self.step,
+            replies: self.replies_so_far(),
         }
     }
 

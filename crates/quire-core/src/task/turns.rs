@@ -6,6 +6,7 @@ use super::{Phase, Stage, Task};
 impl Task {
     /// New words of the person's: what rests begins its next turn, and what is about to end does not.
     pub(super) fn turn_goes_on(&mut self) {
+        self.leave_edit();
         if matches!(self.phase, Phase::Ready | Phase::Accepted) {
             self.turn += 1;
             self.begin_turn();

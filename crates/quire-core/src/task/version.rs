@@ -3,7 +3,7 @@
 use super::Line;
 use crate::bytes::Hash;
 use crate::charter::CheckSpec;
-use crate::event::{Apart, Proof};
+use crate::event::{Apart, Part, Proof};
 use crate::message::Call;
 use crate::task::{Look, Reviewed};
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Version {
     pub files: Option<u32>,
     /// In the order of the checks, as far as run.
     pub proofs: Vec<Arc<Proof>>,
+    /// What the person themself changed to make it of the version before.
+    pub edited: Arc<[Part]>,
     /// What a reviewer says of it, where one was asked.
     pub reviewed: Option<Arc<Reviewed>>,
     /// The sealed layers that hold it.

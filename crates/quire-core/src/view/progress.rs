@@ -8,7 +8,7 @@ use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
 use crate::view::ask::asked_line;
 use crate::view::review::outcome;
-use crate::view::{count, first_line, question, sentence};
+use crate::view::{count, edited_text, first_line, question, sentence};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -119,6 +119,12 @@ impl Progress {
                     text: format!("You: {}", first_line(words, SAID_MAX)),
                     at_ms,
                 });
+            }
+            Event::Edited { files, .. } => {
+                self.begin(logged.at_ms);
+                lines.extend(self.flush());
+                let text = first_line(&format!("You change {}", edited_text(files)), SAID_MAX);
+                lines.push(Line { mark: LineMark::Said, text, at_ms: 0 });
             }
             Event::Resumed { .. } => self.begin(logged.at_ms),
             Event::Taken { .. } => {

@@ -25,6 +25,9 @@ pub struct Review {
     /// The earlier version that it is again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again: Option<u32>,
+    /// What the person changed themself to make it of the version before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub edited: Vec<String>,
     /// The task was taken back to where it stood after this step, of which no version was shown; accept takes this one still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stands_after: Option<u32>,
@@ -145,6 +148,7 @@ impl Review {
             state: view::state(task),
             version: version.number,
             again: version.again,
+            edited: version.edited.iter().map(|part| part.path.to_string()).collect(),
             stands_after: match task.phase {
                 Phase::Waiting(Why::Rewound { step }) => Some(step),
                 _ => None,
@@ -214,6 +218,17 @@ impl Review {
             "The task was taken back to after step {step}, which you have not been shown: this is version {0}, the last one that you were, \
              and accept takes version {0}. To have a version of where it stands: quire resume {1}",
             self.version, self.task
+        ))
+    }
+
+    /// Returns what is to be known of a version that its person made themself.
+    pub fn edited_text(&self) -> Option<String> {
+        let (first, more) = self.edited.split_first()?;
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        let version = self.again.unwrap_or(self.version);
+        Some(format!(
+            "You changed {first}{more} yourself, which made version {version}. What is told of it is the agent's word of the version \
+             before; the checks ran on yours."
         ))
     }
 

@@ -2,6 +2,7 @@
 
 use super::first_line;
 use super::progress::call_text;
+use crate::event::Part;
 use crate::task::{Checkpoint, Task};
 use serde::Serialize;
 
@@ -35,16 +36,27 @@ pub fn steps(task: &Task) -> Vec<StepRow> {
             did: did(task, point),
             changed,
         };
-        rows.retain(|known| known.step != row.step || known.version != row.version);
+        // An edit of the person's stands as its version, once that is there.
+        let is_newer = |known: &StepRow| known.version.is_none() || known.version == row.version;
+        rows.retain(|known| known.step != row.step || !is_newer(known));
         rows.push(row);
     }
     rows.sort_by_key(|row| row.step);
     rows
 }
 
+/// Returns the files that the person changed themself, as a list.
+pub fn edited_text(files: &[Part]) -> String {
+    files.iter().map(|file| file.path.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 fn did(task: &Task, point: &Checkpoint) -> String {
-    if let Some(number) = point.version {
-        let version = task.versions.iter().find(|version| version.number == number);
+    let version = point.version.and_then(|number| task.versions.iter().find(|one| one.number == number));
+    let edited = version.map_or(&point.edited, |version| &version.edited);
+    if !edited.is_empty() {
+        return first_line(&format!("You changed {}", edited_text(edited)), DID_MAX);
+    }
+    if point.version.is_some() {
         return first_line(version.map_or("", |version| &*version.summary), DID_MAX);
     }
     let Some(reply) = task.reply_at(point).filter(|reply| !reply.calls.is_empty()) else {

@@ -30,7 +30,9 @@ impl Live {
         self.bases.extend(bases.map(|base| (base.id, base.delta)));
         for logged in store.events(task.id, 0)? {
             let snapshots: Vec<Hash> = match &logged.event {
-                Event::Snapped { snapshot } | Event::Sealed { snapshot, .. } => vec![*snapshot],
+                Event::Snapped { snapshot }
+                | Event::Sealed { snapshot, .. }
+                | Event::Edited { snapshot, .. } => vec![*snapshot],
                 Event::Accepting { snapshot, ignored, taken, merged, .. } => {
                     [Some(*snapshot), *ignored, *taken, *merged].into_iter().flatten().collect()
                 }

@@ -1,6 +1,7 @@
 //! What a person is asked where they follow a task, at a terminal: questions of the agent's, and whether its plan is to be
 //! carried out. Each has a command as well, and nothing but a typed line is an answer.
 
+use crate::cmd::edit::in_editor;
 use crate::cmd::{Face, wait};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupts;
@@ -117,7 +118,7 @@ pub fn edit_plan(quire: &Quire, id: u64, plan: &str) -> Result<Option<Edited>, F
         std::fs::create_dir_all(&dir).map_err(failed)?;
         std::fs::write(&path, clean(&format!("{}\n", plan.trim()))).map_err(failed)?;
     }
-    if !edit(&path).map_err(failed)? {
+    if !in_editor(&path).map_err(failed)? {
         return Ok(None);
     }
     let text = String::from_utf8(std::fs::read(&path).map_err(failed)?).map_err(|_| {
@@ -129,15 +130,6 @@ pub fn edit_plan(quire: &Quire, id: u64, plan: &str) -> Result<Option<Edited>, F
         )
     })?;
     Ok(Some(Edited { text: text.trim().to_owned(), path }))
-}
-
-/// Runs the person's editor on a file, as git does. Returns whether it ended well.
-fn edit(path: &Path) -> std::io::Result<bool> {
-    let named = |name: &str| std::env::var(name).ok().filter(|editor| !editor.trim().is_empty());
-    let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".to_owned());
-    let mut command = std::process::Command::new("sh");
-    command.arg("-c").arg(format!("{editor} \"$@\"")).arg(&editor).arg(path);
-    Ok(command.status()?.success())
 }
 
 fn show(text: &str) {

@@ -9,7 +9,7 @@ use quire_core::event::{Event, Logged, Point, Question, Verdict, Why};
 use quire_core::message::{Call, Outcome};
 use quire_core::money::Worst;
 use quire_core::net::address;
-use quire_core::view::{count, first_line, hook_text, reached_text, size};
+use quire_core::view::{count, edited_text, first_line, hook_text, reached_text, size};
 
 /// Most characters of anybody's words or a command in a line; --json has them all.
 const WORDS_MAX: usize = 100;
@@ -205,6 +205,13 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::Said { words: said } => format!("said: {}", words(said)),
         Event::Noted { words: said, .. } => format!("noted: {}", words(said)),
         Event::Refit { words: said } => format!("to fit around the person's files: {}", words(said)),
+        Event::Edited { version, snapshot, files, .. } => {
+            format!(
+                "the person changed {} of version {version}, {}",
+                words(&edited_text(files)),
+                snapshot.short()
+            )
+        }
         Event::Imported { task } => format!("a record of task {task} of another place"),
         Event::NoteDropped { note } => format!("note {note} taken back"),
         Event::NotesSent { notes, words: said } => {

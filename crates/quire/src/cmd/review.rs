@@ -114,6 +114,10 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         }
         out.push('\n');
     }
+    if let Some(edited) = review.edited_text() {
+        out.push_str(&look.paint(YELLOW, &wrap(&clean(&edited), width, "")));
+        out.push('\n');
+    }
     let summary = clean(&review.brief.summary);
     let is_mute = summary.is_empty() && review.brief.claims.is_empty();
     out.push_str(&wrap(if is_mute { "The model ended without a word." } else { &summary }, width, ""));
@@ -539,6 +543,7 @@ pub mod tests {
             state: "says done, but 1 of 2 checks failed".into(),
             version: 1,
             again: None,
+            edited: vec![],
             stands_after: None,
             since: None,
             worked_ms: 125_000,

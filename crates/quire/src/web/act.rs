@@ -57,7 +57,7 @@ fn words(fields: &Fields) -> Result<String, Failure> {
 }
 
 /// Does what a form decides to its end, also where the browser hangs up meanwhile: half of it would be no decision.
-async fn to_its_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
+pub async fn to_its_end(work: impl Future<Output = Response> + Send + 'static) -> Response {
     tokio::spawn(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a decision failed");
         let (what, next) = ("A part of quire failed.", "See the host's log, then see where the task stands.");

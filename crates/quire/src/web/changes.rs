@@ -7,7 +7,7 @@ use crate::web::door::{Fields, Session};
 use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{self, Drawing, Layout, Row};
 use crate::web::text::marked;
-use crate::web::{Page, lock};
+use crate::web::{Page, edit, lock};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
@@ -187,6 +187,7 @@ fn article(
                 h3 { code { (marked(&name)) } }
                 span.end {
                     (extent(file))
+                    @if review.since.is_none() && edit::is_editable(review, file) { a.txt href=(edit::address(review.task, file)) aria-label=(format!("Edit {}", clean(&name))) { "Edit" } }
                     button.seen form="see" name=(if is_seen { "unmark" } else { "mark" }) value=(file.identity) role="checkbox" aria-checked=(is_seen) aria-label=(format!("Seen: {}", clean(&name))) { "Seen" }
                 }
             }

@@ -303,10 +303,11 @@ async fn judge(door: &Door, mut request: Request) -> Result<Request, Refused> {
     Ok(request)
 }
 
-/// Returns whether files come with the form of that address: a task, or words to one.
+/// Returns whether files come with the form of that address, or what one holds: a task, words to one, an edit.
 fn takes_files(path: &str) -> bool {
-    let to_one = path.strip_prefix("/tasks/").and_then(|rest| rest.strip_suffix("/revise"));
-    path == "/tasks" || to_one.is_some_and(|task| task.parse::<u64>().is_ok())
+    let to_one = path.strip_prefix("/tasks/").and_then(|rest| rest.split_once('/'));
+    let is_it = |(task, way): (&str, &str)| task.parse::<u64>().is_ok() && ["revise", "edit"].contains(&way);
+    path == "/tasks" || to_one.is_some_and(is_it)
 }
 
 async fn read(body: Body, most: usize, within: Duration) -> Result<Bytes, Refused> {

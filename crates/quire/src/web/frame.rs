@@ -133,16 +133,20 @@ pub fn failed(failure: &Failure, back: &str) -> Response {
 
 /// The same, with what may be done all the same.
 pub fn asked_again(failure: &Failure, back: &str, again: &Markup) -> Response {
-    let status = match failure.exit {
+    let main = html! {
+        main.set id="main" { (told(failure)) div.acts { a.btn.pri href=(back) { "Back" } (again) a.btn.ghost href="/" { "To the tasks" } } }
+    };
+    bare(status(failure), "Not done", &main)
+}
+
+/// Returns the status that says what kind a failure is.
+pub fn status(failure: &Failure) -> StatusCode {
+    match failure.exit {
         Exit::NoTask => StatusCode::NOT_FOUND,
         Exit::FolderChanged | Exit::NeedsYou | Exit::Failed => StatusCode::CONFLICT,
         Exit::WrongUse => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let main = html! {
-        main.set id="main" { (told(failure)) div.acts { a.btn.pri href=(back) { "Back" } (again) a.btn.ghost href="/" { "To the tasks" } } }
-    };
-    bare(status, "Not done", &main)
+    }
 }
 
 /// Returns what files are handed over by, with the words of its form.

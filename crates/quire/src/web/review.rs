@@ -6,7 +6,7 @@ use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
-use crate::web::{Page, bars, changes, icons, lock, named, notes, points, result, story};
+use crate::web::{Page, bars, changes, edit, icons, lock, named, notes, points, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
@@ -88,6 +88,9 @@ pub fn main(
                     (secrets(frame, &review))
                     @if let Some(why) = &since.refused {
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(why)) " Here is all that the task changed." } }
+                    }
+                    @if let Some(edited) = review.edited_text() {
+                        section.sec.sheet.told { (icons::sign("lines")) p { (marked(&edited)) } }
                     }
                     (since.told(task, &review))
                     section.sec id="summary" aria-labelledby="summary-t" {
@@ -191,7 +194,7 @@ impl Since {
                 (icons::sign("lines"))
                 div {
                     h2 id="since-t" { "Since version " (before) }
-                    @if let Some(words) = task.words.last().filter(|_| notes.is_empty()) { blockquote { (prose(own_words(words))) } }
+                    @if let Some(words) = task.words.last().filter(|_| notes.is_empty() && review.edited.is_empty()) { blockquote { (prose(own_words(words))) } }
                     @if !notes.is_empty() { ul.marks { @for note in notes { li { (notes::row(note, &html! {})) } } } }
                     p.acts {
                         span { (clean(&last.extent())) }
@@ -529,6 +532,7 @@ fn bar(
                 }
                 @else if review.fails() && review.taken == Taken::No {
                     (frame.button(&format!("{at}/revise"), "pri big", &html! { "Send it back" }, &[("words", &mend(review))]))
+                    @if let Some(way) = edit::take_over(review) { a.btn.big href=(way) { "Take over" } }
                 }
                 @else { a.btn.pen.big href="#say" { "Ask for changes " kbd { "⇧R" } } }
                 @if is_now && review.taken != Taken::Whole {

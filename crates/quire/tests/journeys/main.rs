@@ -13,6 +13,7 @@ mod conventions;
 mod cost;
 mod crowd;
 mod disks;
+mod edit;
 mod fallback;
 mod first_steps;
 mod folders;

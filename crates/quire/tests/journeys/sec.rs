@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Every address that does something.
-const DOES: [&str; 19] = [
+const DOES: [&str; 20] = [
     "/settings/test",
     "/settings/keep",
     "/settings/key",
@@ -35,10 +35,11 @@ const DOES: [&str; 19] = [
     "/tasks/1/suggest",
     "/tasks/1/mix",
     "/tasks/1/discard-attempts",
+    "/tasks/1/edit",
 ];
 
 /// Every address of the page that only reads.
-const READS: [&str; 15] = [
+const READS: [&str; 17] = [
     "/",
     "/rows",
     "/news",
@@ -52,6 +53,8 @@ const READS: [&str; 15] = [
     "/tasks/1/find",
     "/tasks/1/note",
     "/tasks/1/kept-from",
+    "/tasks/1/edit",
+    "/tasks/1/edit?file=a.txt",
     "/tasks/1/compare",
     "/settings",
 ];
@@ -549,7 +552,10 @@ fn sec_20_what_is_too_much_is_refused() {
         ("/tasks", 26, 413),
         ("/tasks/1/revise", 24, 400),
         ("/tasks/1/revise", 26, 413),
+        ("/tasks/1/edit", 24, 400),
+        ("/tasks/1/edit", 26, 413),
         ("/tasks/x/revise", 2, 413),
+        ("/tasks/x/edit", 2, 413),
         ("/tasks/1/note", 2, 413),
     ] {
         assert_eq!(

@@ -11,12 +11,12 @@ use crate::want::{Want, settle};
 type Row<'a> = (u32, u32, &'a [Span], &'a [&'a str], &'a [&'a str]);
 
 /// A task whose folder is, after each step, what the step's number hashes to.
-struct Life {
-    task: Task,
+pub(in crate::task) struct Life {
+    pub task: Task,
     log: Vec<Logged>,
 }
 
-fn hash(step: u32) -> Hash {
+pub(in crate::task) fn hash(step: u32) -> Hash {
     Hash::of(format!("folder after {step}").as_bytes())
 }
 
@@ -44,12 +44,12 @@ impl Life {
         life
     }
 
-    fn say(&mut self, event: Event) {
+    pub fn say(&mut self, event: Event) {
         self.task.push(event.clone(), self.task.seq).unwrap();
         self.log.push(Logged { seq: self.task.seq, at_ms: self.task.seq - 1, event });
     }
 
-    fn settle(&mut self) -> Vec<Want> {
+    pub fn settle(&mut self) -> Vec<Want> {
         let (begun, todo) = settle(&mut self.task, 7).unwrap();
         let first = self.task.seq - begun.len() as u64;
         let logged = (first + 1..).zip(begun).map(|(seq, event)| Logged { seq, at_ms: 7, event });
@@ -73,13 +73,13 @@ impl Life {
         self.settle();
     }
 
-    fn step(&mut self) {
+    pub fn step(&mut self) {
         self.reply(vec![Call { id: "c".into(), tool: "shell".into(), input: "{}".into() }]);
         self.say(Event::Returned { call: 0, outcome: Outcome::said("done") });
         self.say(Event::Snapped { snapshot: hash(self.task.step) });
     }
 
-    fn version(&mut self) {
+    pub fn version(&mut self) {
         self.reply(vec![]);
         let (layer, snapshot) = (self.task.layer, hash(self.task.step - 1));
         self.say(Event::Sealed { layer, snapshot, apart: Apart::default(), checks: vec![], files: None });
@@ -88,7 +88,7 @@ impl Life {
     }
 
     /// Returns all that the model is told with the next request, in words.
-    fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let mut task = self.task.clone();
         if task.phase != Phase::Working {
             task.push(Event::Said { words: "and now".into() }, 9).unwrap();
@@ -108,7 +108,7 @@ impl Life {
 }
 
 /// Three steps and a version, words, two steps and a version.
-fn lived() -> Life {
+pub(in crate::task) fn lived() -> Life {
     let mut life = Life::begun();
     (0..3).for_each(|_| life.step());
     life.version();
