@@ -36,7 +36,7 @@ fn failing(wire: Wire) -> (Stage, Model) {
 
 fn run(stage: &Stage) {
     stage.quire(&["run", "put it right", "--check", CHECK]).exits(1);
-    assert_eq!(stage.state(1), "says done, but a check failed");
+    assert_eq!(stage.state(1), "says done, but its check failed");
 }
 
 fn journey(wire: Wire) {
@@ -135,8 +135,22 @@ fn what_cannot_be_edited_is_refused_and_nothing_changes() {
     stage.quire_with(&["edit", "7", "a.txt"], b"x").exits(6);
     assert_eq!(stage.log(1).len(), log);
     // At work, and in the midst of a turn.
-    model.hold_from(2);
-    stage.quire(&["revise", "1", "go on"]).exits(0);
+    let answered = model.asked().last().unwrap().answered + 1;
+    model.hold_from(answered);
+    let running = stage.start(&["revise", "1", "go on"]);
+    model.wait_for(answered, 1);
+    stage
+        .quire_with(&["edit", "1", "a.txt"], b"right\n")
+        .exits(2)
+        .tells(&["is at work; its next version comes first"]);
+    stage.quire(&["stop", "1"]).exits(0);
+    running.end();
+    stage
+        .quire_with(&["edit", "1", "a.txt"], b"right\n")
+        .exits(2)
+        .tells(&["waits in the midst of its next version"]);
+    model.let_go();
+    assert!(!stage.log(1).iter().any(|one| matches!(one.event, Event::Edited { .. })));
 }
 
 /// With an editor: what it leaves counts, what it fails with changes nothing and is kept.
