@@ -127,8 +127,10 @@ async fn again(page: &Arc<Page>, session: Session, id: u64, fields: Fields, fail
             Err(_) => html! {
                 main id="main" {
                     div.rev-head { (frame::told(&why)) }
-                    div.ask.say-box { label.q for="text" { "What you wrote" } textarea.field id="text" rows=(ROWS) readonly { (PreEscaped("\n")) (typed) } }
-                    p.acts { a.btn href=(format!("/tasks/{id}")) { "Back to the task" } }
+                    div.cols { div.wide {
+                        div.ask.say-box { label.q for="text" { "What you wrote" } textarea.field id="text" rows=(ROWS) readonly { (PreEscaped("\n")) (typed) } }
+                        p.acts { a.btn href=(format!("/tasks/{id}")) { "Back to the task" } }
+                    } }
                 }
             },
         };
@@ -185,6 +187,7 @@ fn form(frame: &Frame, review: &Review, editable: &Editable, text: &str, failed:
                 }
                 p.lede { "What you save is version " (version + 1) ". quire checks it as any other; your folder does not change before you accept." }
             }
+            div.cols { div.wide {
             form.ask.say-box method="post" action=(format!("/tasks/{}/edit", review.task)) enctype="multipart/form-data" {
                 (frame.key())
                 input type="hidden" name="folder" value=(file.folder);
@@ -193,8 +196,9 @@ fn form(frame: &Frame, review: &Review, editable: &Editable, text: &str, failed:
                 label.q for="text" { (marked(name)) ", version " (version) }
                 // The first line break of a field is not part of it (HTML, textarea).
                 textarea.field id="text" name="text" rows=(ROWS) spellcheck="false" autocomplete="off" { (PreEscaped("\n")) (text) }
-                div.row { a.btn.ghost href=(format!("/tasks/{}", review.task)) { "Cancel" } button.btn.pen { "Save as version " (version + 1) } }
+                div.row { a.txt href=(format!("/tasks/{}", review.task)) { "Cancel" } button.btn.pen { "Save as version " (version + 1) } }
             }
+            } }
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::browser::Browser;
 use crate::model::{Model, Wire, say, shell};
 use crate::page::until;
-use crate::stage::Stage;
+use crate::stage::{Stage, can_make_users};
 use crate::tree::Tree;
 use quire_core::event::Event;
 use std::fs;
@@ -16,6 +16,11 @@ const CHECK: &str = "grep -qx right a.txt";
 /// put something outside the folder. Told "go on", its agent looks.
 fn failing(wire: Wire) -> (Stage, Model) {
     let stage = Stage::set();
+    let model = wrong_at_first(&stage, wire);
+    (stage, model)
+}
+
+fn wrong_at_first(stage: &Stage, wire: Wire) -> Model {
     let model = Model::new(move |asked| {
         let on = asked.words.iter().any(|words| words.starts_with("go on"));
         let looked = asked.results.last().is_some_and(|last| last.contains("looked"));
@@ -31,7 +36,7 @@ fn failing(wire: Wire) -> (Stage, Model) {
     stage.use_model(&model, wire);
     stage.file("a.txt", "old\n");
     stage.file("left.txt", "left\n");
-    (stage, model)
+    model
 }
 
 fn run(stage: &Stage) {
@@ -39,10 +44,10 @@ fn run(stage: &Stage) {
     assert_eq!(stage.state(1), "says done, but its check failed");
 }
 
-fn journey(wire: Wire) {
-    let (stage, model) = failing(wire);
+fn journey(stage: &Stage, wire: Wire) {
+    let model = wrong_at_first(stage, wire);
     let before = Tree::of(&stage.folder);
-    run(&stage);
+    run(stage);
     let asked = model.asked().len();
 
     let saved = stage.quire_with(&["edit", "1", "a.txt"], b"right\n").exits(0).out;
@@ -103,12 +108,14 @@ fn journey(wire: Wire) {
 
 #[test]
 fn a_version_is_taken_over_over_responses() {
-    journey(Wire::Responses);
+    journey(&Stage::set(), Wire::Responses);
 }
 
 #[test]
-fn a_version_is_taken_over_over_messages() {
-    journey(Wire::Messages);
+fn a_version_is_taken_over_over_messages_by_an_ordinary_user() {
+    if can_make_users() {
+        journey(&Stage::for_user(), Wire::Messages);
+    }
 }
 
 #[test]

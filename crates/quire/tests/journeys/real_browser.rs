@@ -185,6 +185,26 @@ fn sec_08_whatever_is_in_the_way_is_told_in_chromium() {
 }
 
 #[test]
+fn sec_08_a_version_is_taken_over_in_chromium() {
+    let cache = cache();
+    let stage = Stage::set();
+    let left =
+        r"printf '\357\273\277h1 {\r\n  color: rde\r\n}' > style.css; echo '<h1>Bread</h1>' > index.html";
+    let model = Model::new(move |asked| match asked.answered {
+        0 => shell(left),
+        _ => say("The heading is red now.\n\nChecked: `grep -q red style.css`"),
+    });
+    stage.configure(&model, Wire::Chat, "[checks]\nred = \"grep -q red style.css\"\n");
+    stage.file("notes.txt", "Fenwick Bakery\n");
+    stage.quire(&["run", "make the heading red"]).exits(1);
+    let asked = model.asked().len();
+    go("edit.mjs", &stage, &cache, model.clone());
+    assert_eq!(model.asked().len(), asked, "a model was asked");
+    let content = fs::read(stage.folder.join("style.css")).expect("the file");
+    assert_eq!(content, b"\xef\xbb\xbfh1 {\r\n  color: red;\r\n  margin: 0\r\n}");
+}
+
+#[test]
 fn sec_20_fifty_tasks_at_work_say_little_in_chromium() {
     let cache = cache();
     let stage = Stage::set();
