@@ -1,4 +1,5 @@
-//! What a model says at the end of a turn, taken apart: its summary, its claims, what it assumed and what it left undone.
+//! What a model says at the end of a turn, taken apart: its summary, its claims, what it assumed, what it left undone, and what
+//! it proposes to be asked next.
 //!
 //! The end is plain text, because every model can write that and it costs no further request: lines that begin with one of
 //! three labels, after the summary. A model that knows nothing of them is read as well: sentences of its summary that say
@@ -17,6 +18,8 @@ pub struct Ending {
     pub assumed: Vec<String>,
     /// What it left undone, or did not check, by its own word.
     pub not_done: Vec<String>,
+    /// What it proposes to be asked next, as its person would say it.
+    pub next: Vec<String>,
 }
 
 /// A sentence about the work.
@@ -29,6 +32,9 @@ pub struct Claim {
 
 /// Lists and sentences beyond these are not taken for what they say they are: nobody reads them.
 const LINES_MAX: usize = 20;
+/// Proposals that are taken for such, and the characters of one: what is more stays in the text.
+const NEXT_MAX: usize = 3;
+const NEXT_CHARS_MAX: usize = 120;
 
 #[derive(Clone, Copy)]
 enum Label {
@@ -51,7 +57,8 @@ const LABELS: [(&str, Label); 9] = [
 
 /// Returns the parts of a model's last words.
 pub fn read(text: &str) -> Ending {
-    let mut ending = Ending::default();
+    let (text, next) = next(text);
+    let mut ending = Ending { next, ..Ending::default() };
     let mut prose: Vec<String> = vec![];
     // A label that stands alone is the heading of the list below it.
     let mut heading = None;
@@ -78,6 +85,31 @@ pub fn read(text: &str) -> Ending {
         ending.summary = ending.summary.replace("\n\n\n", "\n\n");
     }
     ending
+}
+
+/// Returns a model's last words without what they propose to be asked next, and that. Only the lines at their very end are looked
+/// at, beside the labels that may stand there: in the midst of an answer the word is one like any other.
+pub fn next(text: &str) -> (String, Vec<String>) {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let is_end =
+        |line: &&&str| line.trim().is_empty() || proposal(line).is_some() || label(bare(line).1).is_some();
+    let end = lines.len() - lines.iter().rev().take_while(is_end).count();
+    let (mut kept, mut next): (Vec<&str>, Vec<String>) = (lines[..end].to_vec(), vec![]);
+    for line in &lines[end..] {
+        match proposal(line) {
+            Some(words) if next.iter().any(|known| known == words) => {}
+            Some(words) if next.len() < NEXT_MAX => next.push(words.to_owned()),
+            _ => kept.push(line),
+        }
+    }
+    (kept.join("\n").trim_end().to_owned(), next)
+}
+
+/// Returns what a line proposes to be asked next. What a command line would take for an option, or for nothing, is no words.
+fn proposal(line: &str) -> Option<&str> {
+    let (head, words) = headed(bare(line).1)?;
+    let fits = words.chars().count() <= NEXT_CHARS_MAX && words.chars().any(char::is_alphanumeric);
+    (head.eq_ignore_ascii_case("next") && fits && !words.starts_with('-')).then_some(words)
 }
 
 impl Ending {
@@ -120,11 +152,16 @@ fn bare(line: &str) -> (bool, &str) {
 
 /// Returns the label that a line begins with, and the rest of the line.
 fn label(line: &str) -> Option<(Label, &str)> {
+    let (head, rest) = headed(line)?;
+    let (_, label) = LABELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(head))?;
+    Some((*label, rest))
+}
+
+/// Returns what stands before the colon of a line and what after it, both without marks of emphasis.
+fn headed(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_start_matches(['*', '_', '#']).trim_start();
     let (head, rest) = line.split_once(':')?;
-    let head = head.trim_end_matches(['*', '_']).trim();
-    let (_, label) = LABELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(head))?;
-    Some((*label, rest.trim_start_matches(['*', '_']).trim()))
+    Some((head.trim_end_matches(['*', '_']).trim(), rest.trim_start_matches(['*', '_']).trim()))
 }
 
 /// Returns a line of prose without its sentences that are claims, and these.
@@ -238,7 +275,46 @@ mod tests {
                 ],
                 assumed: vec!["prices are in euros".into(), "the year is 2026".into(), "tax is 19 %".into()],
                 not_done: vec!["the letter to the bank".into()],
+                next: vec![],
             }
+        );
+    }
+
+    #[test]
+    fn what_may_be_asked_next_is_taken_from_the_very_end_and_from_nowhere_else() {
+        let long = "x".repeat(NEXT_CHARS_MAX + 1);
+        let fits = "x".repeat(NEXT_CHARS_MAX);
+        for (text, summary, proposed) in [
+            (
+                "May lost money.\n\nNext: What would June need?\nNext: Put this in a report",
+                "May lost money.",
+                vec!["What would June need?", "Put this in a report"],
+            ),
+            ("Done.\n- **Next:** Add a test\n\n* next: Name it\n", "Done.", vec!["Add a test", "Name it"]),
+            // Other labels may stand among them.
+            ("Done.\nNext: a b\nClaim: It holds. [none]\nNot done: the rest", "Done.", vec!["a b"]),
+            // In the midst of an answer it is text, and so is what is too much, too long, or no words.
+            ("First May.\nNext: June.\nThat is all.", "First May.\nNext: June.\nThat is all.", vec![]),
+            ("It is `x`.\n```\nNext: a\n```", "It is `x`.\n```\nNext: a\n```", vec![]),
+            ("Done.\nNext: a\nNext: b\nNext: a\nNext: c\nNext: d", "Done.\nNext: d", vec!["a", "b", "c"]),
+            (&format!("Done.\nNext: {long}\nNext: b"), &format!("Done.\nNext: {long}"), vec!["b"]),
+            (&format!("Done.\nNext: {fits}"), "Done.", vec![fits.as_str()]),
+            ("Done.\nNext:\n- a", "Done.\nNext:\n- a", vec![]),
+            ("Done.\nNext: --yes", "Done.\nNext: --yes", vec![]),
+            ("Done.\nNext: ...", "Done.\nNext: ...", vec![]),
+            ("Next: a", "", vec!["a"]),
+            ("", "", vec![]),
+        ] {
+            let ending = read(text);
+            assert_eq!(
+                (ending.summary.as_str(), ending.next),
+                (summary, proposed.iter().map(|one| (*one).to_owned()).collect()),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            next("One: 1.\nClaim: x\nNext: a\n"),
+            ("One: 1.\nClaim: x".to_owned(), vec!["a".to_owned()])
         );
     }
 

@@ -17,6 +17,7 @@ No headings, no list of files (they are shown beside it). Then a line for each o
   Claim: one thing that holds now and can be proved, with the check that proves it in brackets at its end, or [none]
   Assumed: a choice you made
   Not done: what is left undone, or you could not check
+  Next: a follow-up the person may well want, in their words; three at most
   quire puts the outcome of its own run beside each claim. Your word that tests pass counts for nothing: leave it to quire.";
 
 /// How one ends that answers a question.
@@ -25,7 +26,8 @@ const ANSWER: &str = "Before you end
 
 How to end
 - End with a reply that makes no call: the answer itself, in the person's language, as plain text and as short as it can be. \
-Name what it rests on (file, line, row), and what you left out or could not check.";
+Name what it rests on (file, line, row), and what you left out or could not check. \
+Then up to three lines `Next: ...`, each a follow-up the person may well want, in their words.";
 
 /// Returns the system prompt for a task under `charter`; `instructions` is the text of the AGENTS.md files, or empty.
 pub fn system(charter: &Charter, instructions: &str, skills: &[Skill]) -> String {

@@ -8,12 +8,13 @@ use quire_core::{Node, RelPath};
 use std::io::Read;
 
 impl Quire {
-    /// Returns a file of the task's first folder as the version of that number has it; without a number, as it was when the
+    /// Returns a file of one of the task's folders as the version of that number has it; without a number, as it was when the
     /// task began. `None` where there is no such file, or it is longer than `most` bytes.
     pub fn file_of(
         &self,
         id: u64,
         version: Option<u32>,
+        folder: u32,
         path: &RelPath,
         most: u64,
     ) -> Result<Option<Vec<u8>>, EngineError> {
@@ -26,7 +27,7 @@ impl Quire {
                 return Ok(None);
             };
             for entry in load_snapshot(self.store(), &version.snapshot)?.entries {
-                if entry.folder != 0 || !path.is_within(&entry.path) {
+                if entry.folder != folder || !path.is_within(&entry.path) {
                     continue;
                 }
                 match &entry.now {
@@ -41,7 +42,7 @@ impl Quire {
                 }
             }
         }
-        let Some(frozen) = self.frozen(&task)?.into_iter().next() else { return Ok(None) };
+        let Some(frozen) = self.frozen(&task)?.into_iter().nth(folder as usize) else { return Ok(None) };
         let Some(file) = snapshot::old_content(&frozen, path).map_err(SnapshotError::Layer)? else {
             return Ok(None);
         };

@@ -387,6 +387,9 @@ pub struct ReviewArgs {
     /// Write what quire saw into a new folder, as files to send on
     #[arg(long, value_name = "DIR", conflicts_with_all = ["diff", "since"])]
     pub evidence: Option<PathBuf>,
+    /// Write it into a new HTML file, to keep, print or send on; `-` writes it to stdout
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["diff", "since", "evidence"])]
+    pub report: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ pub mod log;
 pub mod ls;
 pub mod models;
 pub mod note;
+pub mod report;
 pub mod resume;
 pub mod review;
 pub mod revise;

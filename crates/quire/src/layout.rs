@@ -96,6 +96,13 @@ pub fn framed(text: &str, width: usize, indent: &str) -> String {
     wrap(&clean(text), width, &format!("{indent}│ "))
 }
 
+/// Returns a word as a shell reads it back.
+pub fn quoted(word: &str) -> String {
+    let plain =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,@%+".contains(&b));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +131,15 @@ mod tests {
         let expected =
             "> one two three\n> four\n>\n>   - five six\n>   seven eight\n> longlonglonglonglong\n> x\n";
         assert_eq!(wrap(text, 18, "> "), expected);
+    }
+
+    #[test]
+    fn words_come_back_from_a_shell_as_they_were() {
+        for (word, shell) in
+            [("ls", "ls"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'"), ("$HOME;", "'$HOME;'")]
+        {
+            assert_eq!(quoted(word), shell);
+        }
     }
 
     #[test]

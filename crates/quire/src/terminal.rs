@@ -182,6 +182,15 @@ pub fn took(millis: u64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
+/// Returns when something was, by the clock of this machine, in the form that is given.
+pub fn local(at_ms: u64, form: &str) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(
+        || "?".to_owned(),
+        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime(form).to_string(),
+    )
+}
+
 /// Returns how long ago something was, roughly: `now`, `2m`, `5h`, `3d`.
 pub fn ago(millis: u64) -> String {
     match millis / 60_000 {

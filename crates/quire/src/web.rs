@@ -5,6 +5,7 @@
 //! is live: rows and steps as they come, keys, notifications.
 
 mod act;
+mod answer;
 mod assets;
 mod bars;
 mod changes;
@@ -24,8 +25,10 @@ mod multipart;
 mod named;
 mod notes;
 mod pictures;
+mod places;
 mod points;
 mod preview;
+pub mod report;
 mod result;
 mod review;
 mod served;
@@ -75,6 +78,7 @@ pub struct Page {
     /// What tasks at work did so far, so that it is folded once.
     stories: Mutex<HashMap<u64, story::Story>>,
     reviews: changes::Reviews,
+    named: named::Kept,
     /// What the last accept or undo of a task said, and the place of the log that it led to: what comes later is news.
     said: Mutex<HashMap<u64, (u64, String)>>,
     streams: live::Streams,
@@ -156,6 +160,7 @@ fn serve(quire: &Arc<Quire>, wanted: Option<u16>, before: Option<u16>) -> io::Re
         here: Mutex::new(Arc::new(Surroundings::capture())),
         stories: Mutex::default(),
         reviews: changes::Reviews::default(),
+        named: named::Kept::default(),
         said: Mutex::default(),
         streams: live::Streams::default(),
         probe: Mutex::default(),
@@ -231,6 +236,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/tasks/{task}/note", get(notes::page).post(act::note))
         .route("/tasks/{task}/edit", get(edit::page).post(edit::save))
         .route("/tasks/{task}/kept-from", get(result::part))
+        .route("/tasks/{task}/report", get(report::report))
         .route("/tasks/{task}/{decision}", post(act::decide))
         .fallback(nowhere)
         .method_not_allowed_fallback(not_so)

@@ -2,7 +2,7 @@
 
 use super::CheckRow;
 use super::review::symbol;
-use crate::claim::{self, Claim};
+use crate::claim::{self, Claim, Ending};
 use serde::Serialize;
 
 /// What a model says of its work, each part with its proof where there is one.
@@ -16,6 +16,9 @@ pub struct Brief {
     pub assumed: Vec<String>,
     /// What it left undone or unchecked, by its own word.
     pub not_done: Vec<String>,
+    /// What it proposes to be asked next, as its person would say it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
 }
 
 /// A claim and its proof.
@@ -36,9 +39,9 @@ pub struct ClaimRow {
 impl Brief {
     /// Takes a model's last words apart; `checks` are what quire ran on the files that they speak of.
     pub fn of(words: &str, checks: &[CheckRow]) -> Brief {
-        let ending = claim::read(words);
-        let claims = ending.claims.into_iter().map(|claim| ClaimRow::of(claim, checks)).collect();
-        Brief { summary: ending.summary, claims, assumed: ending.assumed, not_done: ending.not_done }
+        let Ending { summary, claims, assumed, not_done, next } = claim::read(words);
+        let claims = claims.into_iter().map(|claim| ClaimRow::of(claim, checks)).collect();
+        Brief { summary, claims, assumed, not_done, next }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::layout::{columns, cut, one_line, pad, thousands, wrap};
 use crate::terminal::{Look, clean, print, took};
+use quire_core::claim;
 use quire_core::event::{Event, Seq, Trouble, Why};
 use quire_core::message::FaultKind;
 use quire_core::task::Phase;
@@ -163,11 +164,16 @@ pub fn end(quire: &Quire, id: u64, face: &Face) -> Result<Exit, Failure> {
             Err(Failure::new(exit_of(why), what, told.safe, told.next))
         }
         Phase::Ready if task.answer().is_some() => {
-            let answer = task.answer().unwrap_or_default().trim();
+            let (answer, next) = claim::next(task.answer().unwrap_or_default());
+            let answer = answer.trim();
             if face.out.terminal {
                 print(&wrap(&clean(answer), face.out.width, ""))?;
             } else {
                 print(&format!("{answer}\n"))?;
+            }
+            // The answer alone is the result.
+            for command in review::next_commands(id, &next).filter(|_| !face.quiet) {
+                say(&format!("Ask next: {command}"));
             }
             Ok(Exit::Done)
         }
@@ -208,7 +214,11 @@ pub fn end_json(quire: &Quire, id: u64) -> Result<(Value, Exit), Failure> {
             exit_of(why)
         }
         Phase::Ready if task.answer().is_some() => {
-            object["answer"] = json!(task.answer().unwrap_or_default().trim());
+            let (answer, next) = claim::next(task.answer().unwrap_or_default());
+            object["answer"] = json!(answer.trim());
+            if !next.is_empty() {
+                object["next"] = json!(next);
+            }
             Exit::Done
         }
         Phase::Ready | Phase::Accepted => {
@@ -299,6 +309,9 @@ fn ended(review: &Review, look: &Look) -> String {
     }
     if review.checks.is_empty() && !review.files.is_empty() {
         out.push_str("  ○ not checked\n");
+    }
+    for command in review::next_commands(id, &review.brief.next) {
+        out.push_str(&format!("  Ask next: {command}\n"));
     }
     let mut next = vec![format!("Review   quire review {id}")];
     match review.mark {
@@ -560,6 +573,8 @@ mod tests {
       ○ not looked at: index.html
       ⚑ cargo test  passes, but: the agent changed tests/tax.rs
       ✗ make lint  fails (exit 2)
+      Ask next: quire revise 3 'Round the customer'\''s bill too'
+      Ask next: quire revise 3 'Tell me which bills were wrong'
 
       Review   quire review 3        Accept   quire accept 3
     ");

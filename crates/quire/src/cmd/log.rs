@@ -5,7 +5,8 @@ use crate::cmd::{Face, event_json, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{cut, one_line, thousands};
 use crate::pager;
-use quire_core::event::{Event, Logged, Point, Question, Verdict, Why};
+use crate::terminal::local;
+use quire_core::event::{Event, Point, Question, Verdict, Why};
 use quire_core::message::{Call, Outcome};
 use quire_core::money::Worst;
 use quire_core::net::address;
@@ -29,7 +30,12 @@ pub fn log(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
         if let Event::Replied { reply } = &logged.event {
             calls = reply.calls.clone();
         }
-        let line = format!("{:>5}  {}  {}", logged.seq, time(logged), one_line(&told(&logged.event, &calls)));
+        let line = format!(
+            "{:>5}  {}  {}",
+            logged.seq,
+            local(logged.at_ms, "%Y-%m-%d %H:%M:%S"),
+            one_line(&told(&logged.event, &calls))
+        );
         text.push_str(&if face.out.terminal { cut(&line, face.out.width) } else { line });
         text.push('\n');
     }
@@ -56,15 +62,6 @@ fn why_words(why: &Why) -> String {
         Why::Model(fault) => fault.message.clone(),
         Why::Trouble(_, told) => told.clone(),
     }
-}
-
-/// Returns the local time of an event.
-fn time(logged: &Logged) -> String {
-    let at = i64::try_from(logged.at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    at.map_or_else(
-        || "?".to_owned(),
-        |at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
-    )
 }
 
 /// Returns an event in a few words; `calls` are those of the reply before.

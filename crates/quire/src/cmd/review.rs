@@ -1,9 +1,10 @@
-//! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff.
+//! `quire review N`: what a task did, what was proved of it, and every change. `--diff`: the plain unified diff; `--report`: a
+//! file to keep.
 
 use crate::cli::ReviewArgs;
-use crate::cmd::{Face, evidence, follow, listening, listening_text, note, open, print_json};
+use crate::cmd::{Face, evidence, follow, listening, listening_text, note, open, print_json, report};
 use crate::error::{Exit, Failure};
-use crate::layout::{columns, cut, ends, framed, one_line, pad, thousands, wrap};
+use crate::layout::{columns, cut, ends, framed, one_line, pad, quoted, thousands, wrap};
 use crate::pager;
 use crate::terminal::{Look, clean, took, unless_gone};
 use quire_core::Phase;
@@ -62,6 +63,9 @@ pub fn review(args: &ReviewArgs, face: &Face) -> Result<Exit, Failure> {
     }
     if let Some(dir) = &args.evidence {
         return evidence::write(&quire, id, dir, face);
+    }
+    if let Some(file) = &args.report {
+        return report::write(&quire, id, file, face);
     }
     let task = quire.task(id)?;
     if task.plan_to_review().is_some() || task.answer().is_some() {
@@ -145,6 +149,10 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
             let head = if n == 0 { heading } else { "       " };
             out.push_str(&format!("{head} {}\n", wrap(&one_line(line), width, "        ").trim()));
         }
+    }
+    for (n, command) in next_commands(review.task, &review.brief.next).enumerate() {
+        let head = if n == 0 { "NEXT    " } else { "        " };
+        out.push_str(&format!("{head}{command}\n"));
     }
     out.push_str(&looked(review, width));
     out.push_str(&reviewer(review, look, width));
@@ -268,6 +276,11 @@ pub fn checks(checks: &[CheckRow], look: &Look, width: usize) -> String {
         }
     }
     out
+}
+
+/// Returns the command for each thing that the model proposes to be asked next.
+pub fn next_commands(task: u64, next: &[String]) -> impl Iterator<Item = String> {
+    next.iter().map(move |words| format!("quire revise {task} {}", quoted(&one_line(words))))
 }
 
 /// Returns what the agent looked at, or that it did not look at what there is to see.
@@ -526,7 +539,8 @@ pub mod tests {
     const SAID: &str = "Tax is now rounded once, after adding\x1b[2J. The failing test passes; I ran all of them twice.\n\n\
                         Claim: The code is tidy. [make lint]\n\
                         Claim: It is faster on the largest bill that anybody of us has ever seen, or is ever to see. [none]\n\
-                        Assumed: prices are in euros\n- Not checked: negative amounts.\nNot done: the letter";
+                        Assumed: prices are in euros\n- Not checked: negative amounts.\nNot done: the letter\n\n\
+                        Next: Round the customer's bill too\x1b[2J\nNext: Tell me which bills were wrong";
 
     /// A review with all that can stand in one; what came from outside tries to move the cursor.
     pub fn sample() -> Review {
@@ -638,6 +652,8 @@ pub mod tests {
             prices are in euros
     OPEN    negative amounts.
             the letter
+    NEXT    quire revise 3 'Round the customer'\''s bill too'
+            quire revise 3 'Tell me which bills were wrong'
     LOOKED  index.html, 1 error, before its last changes
             ○ not looked at: index.html
     REVIEW  lab/eyes found 2 things, 1 still open

@@ -3,6 +3,7 @@
 use crate::cli::SandboxArgs;
 use crate::cmd::{Face, follow, resolve, say_recovered, say_unset, wait};
 use crate::error::{Exit, Failure};
+use crate::layout::quoted;
 use crate::terminal::{clean, print};
 use quire_core::Entry;
 use quire_core::charter::Net;
@@ -13,7 +14,6 @@ use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
 use quire_engine::{Once, Quire};
 use serde_json::json;
-use std::os::unix::ffi::OsStrExt;
 
 pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
     let surroundings = Surroundings::capture();
@@ -21,14 +21,16 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
     let quire = Quire::open(&surroundings)?;
     say_recovered(&quire);
     let words: Vec<String> =
-        args.command.iter().map(|word| quoted(word.as_bytes())).collect::<Option<_>>().ok_or_else(|| {
-            Failure::new(
-                Exit::WrongUse,
-                "The command is not UTF-8.",
-                "Nothing was run.",
-                "Put it into a script and run that.",
-            )
-        })?;
+        args.command.iter().map(|word| word.to_str().map(quoted)).collect::<Option<_>>().ok_or_else(
+            || {
+                Failure::new(
+                    Exit::WrongUse,
+                    "The command is not UTF-8.",
+                    "Nothing was run.",
+                    "Put it into a script and run that.",
+                )
+            },
+        )?;
     let keys = Keys::read(&surroundings)?;
     say_unset(&resolved.settings.secrets, &keys, &surroundings, face);
     let secret = |name: &str| keys.secret(name, &surroundings);
@@ -48,14 +50,6 @@ pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
         follow::say(clean(&changes(&once, &resolved.settings.sandbox.net)).trim_end());
     }
     Ok(if once.exit == Some(0) { Exit::Done } else { Exit::Failed })
-}
-
-/// Returns a word as a shell reads it back.
-fn quoted(word: &[u8]) -> Option<String> {
-    let word = std::str::from_utf8(word).ok()?;
-    let plain =
-        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,@%+".contains(&b));
-    Some(if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) })
 }
 
 fn changes(once: &Once, net: &Net) -> String {
@@ -142,15 +136,5 @@ mod tests {
         );
         assert_eq!(told(&reached[4..], &Net::registries()), None);
         assert_eq!(told(&reached, &Net::Off), None);
-    }
-
-    #[test]
-    fn words_come_back_from_a_shell_as_they_were() {
-        for (word, shell) in
-            [("ls", "ls"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'"), ("$HOME;", "'$HOME;'")]
-        {
-            assert_eq!(super::quoted(word.as_bytes()).as_deref(), Some(shell));
-        }
-        assert_eq!(super::quoted(b"\xff"), None);
     }
 }

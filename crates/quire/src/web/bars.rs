@@ -1,7 +1,9 @@
 //! The tables of an answer as bars, where they can be had honestly: of one column, of which each cell is a number of one unit, with
-//! the numbers beside them as the answer has them. What cannot be read so is not guessed; the table stands in the answer all the same.
+//! the numbers beside them as the answer has them. What cannot be read so is not guessed; the table stands in the answer all the same,
+//! and behind a switch that works without scripts where it is drawn.
 
 use crate::terminal::clean;
+use crate::web::text::blocks;
 use maud::{Markup, html};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
@@ -29,11 +31,38 @@ struct Bars<'t> {
     rows: Vec<(&'t str, &'t str, f64)>,
 }
 
-/// Returns the tables of an answer as bars.
-pub fn bars(answer: &str) -> Markup {
-    let answer = clean(answer);
-    let tables = tables(&answer);
-    html! { @for bars in tables.iter().filter_map(Bars::of).take(TABLES_MAX) { (bars.drawn()) } }
+/// Returns an answer as HTML, its tables as bars where they can be had, with the tables themselves one click away.
+pub fn answer(text: &str) -> Markup {
+    let text = clean(text);
+    let mut left = TABLES_MAX;
+    let passages = blocks(&text).into_iter().enumerate().map(|(n, (source, block))| {
+        let Some(bars) = drawn(source).filter(|_| left > 0) else { return block };
+        left -= 1;
+        switched(n, &bars, &block)
+    });
+    html! { @for passage in passages { (passage) } }
+}
+
+/// Returns a passage that is a table as bars, where it can be had so.
+fn drawn(source: &str) -> Option<Markup> {
+    let first = Parser::new_ext(source, super::text::EXTENSIONS).next()?;
+    let tables = if matches!(first, Event::Start(Tag::Table(_))) { tables(source) } else { vec![] };
+    Some(Bars::of(tables.first()?)?.drawn())
+}
+
+/// Returns a drawing, and the table in its place where that is chosen.
+fn switched(n: usize, bars: &Markup, table: &Markup) -> Markup {
+    let name = format!("as-{n}");
+    html! {
+        div.as {
+            span.seg role="radiogroup" aria-label="Show as" {
+                label { input type="radio" name=(name) value="chart" checked; "Chart" }
+                label { input type="radio" name=(name) value="table"; "Table" }
+            }
+            (bars)
+            (table)
+        }
+    }
 }
 
 /// Returns the cells of each table that is nothing but text, the heading's first: of one with HTML, or with what is struck out, it is
@@ -99,7 +128,7 @@ impl Bars<'_> {
         let most = self.rows.iter().map(|(.., size)| size.abs()).fold(0.0, f64::max);
         let has_less = self.rows.iter().any(|(.., size)| *size < 0.0);
         let told = format!(
-            "{} as bars, for each {}; the numbers are in the table",
+            "{} as bars, for each {}; Table shows the numbers",
             self.heading,
             if self.of.is_empty() { "row" } else { self.of }
         );
@@ -228,9 +257,19 @@ mod tests {
         ] {
             assert_eq!(drawn(table).as_deref(), expected, "{table}");
         }
-        let shown = bars("|&lt;i>|B|\n|-|-|\n|`<b>x</b>`|1|\n|y|-2|\n|z|3|").into_string();
+        let table = "|&lt;i>|B|\n|-|-|\n|`<b>x</b>`|1|\n|y|-2|\n|z|3|";
+        let shown = answer(table).into_string();
         assert!(!shown.contains("<i>") && !shown.contains("<b>x"), "{shown}");
         assert!(shown.contains("<progress class=\"minus\" dir=\"rtl\" max=\"3\" value=\"2\">"), "{shown}");
         assert!(!shown.contains("style="), "{shown}");
+        // The switch stands for each drawing, and the table is there.
+        let two = answer(&format!("First:\n\n{table}\n\n- a\n\n{table}\n\n{table}\n")).into_string();
+        let counts = ["<figure", "<table>", "name=\"as-1\"", "name=\"as-3\"", "checked"]
+            .map(|part| two.matches(part).count());
+        assert_eq!(counts, [2, 3, 2, 2, 2], "{two}");
+        assert_eq!(
+            answer("> |A|B|\n> |-|-|\n> |x|1|\n> |y|2|\n> |z|3|").into_string().matches("as-").count(),
+            0
+        );
     }
 }

@@ -218,8 +218,8 @@ async fn file(page: &Arc<Page>, side: Side, head: &Parts) -> Result<(&'static st
     let whole = if path.ends_with('/') { format!("{path}index.html") } else { path.to_owned() };
     let path = decoded(whole.trim_start_matches('/')).and_then(RelPath::new).ok_or(StatusCode::NOT_FOUND)?;
     let kind = kind(&path);
-    let read =
-        page.blocking(move |page| Ok(page.quire.file_of(side.task, side.version, &path, FILE_BYTES_MAX)?));
+    let read = page
+        .blocking(move |page| Ok(page.quire.file_of(side.task, side.version, 0, &path, FILE_BYTES_MAX)?));
     match read.await {
         Ok(Some(content)) if kind.starts_with("image/") && is_vast(kind, &content) => {
             Err(StatusCode::PAYLOAD_TOO_LARGE)

@@ -45,7 +45,7 @@ impl Shown<'_> {
     }
 
     fn content(&self, version: Option<u32>, path: &RelPath, most: u64) -> Option<Vec<u8>> {
-        self.page.quire.file_of(self.review.task, version, path, most).ok()?
+        self.page.quire.file_of(self.review.task, version, 0, path, most).ok()?
     }
 
     /// Returns a file's content before and now.

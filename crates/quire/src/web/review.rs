@@ -6,7 +6,7 @@ use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
 use crate::web::standing::{head, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
-use crate::web::{Page, bars, changes, edit, icons, lock, named, notes, points, result, story};
+use crate::web::{Page, answer, bars, changes, edit, icons, lock, notes, points, result, story};
 use maud::{Markup, html};
 use quire_core::Task;
 use quire_core::event::Listing;
@@ -25,7 +25,6 @@ const EARLIER_MAX: usize = 3;
 /// Of what both changed: places of a file, and lines of a side.
 const OVERLAPS_MAX: usize = 4;
 const SIDE_LINES_MAX: usize = 8;
-const FOLLOW_UP: &str = "Ask a follow-up";
 
 pub fn main(
     page: &Page,
@@ -51,7 +50,7 @@ pub fn main(
     let first = if review.files.is_empty() { "Answer" } else { "Summary" };
     let has_checks = !review.checks.is_empty() || !review.files.is_empty();
     let next = match review.files.is_empty() {
-        true => ("What else do you want to know?", FOLLOW_UP),
+        true => (answer::WHAT_ELSE, answer::FOLLOW_UP),
         false => ("What should be different?", "Ask for changes"),
     };
     let mark = match review.mark {
@@ -95,15 +94,19 @@ pub fn main(
                     (since.told(task, &review))
                     section.sec id="summary" aria-labelledby="summary-t" {
                         h2.vh id="summary-t" { (first) }
-                        (brief(&review))
-                        @if review.files.is_empty() { (bars::bars(&review.brief.summary)) (named::named(page, &review)) }
+                        (brief(&review.brief, review.files.is_empty()))
+                        @if review.files.is_empty() { (page.named(task, &review.brief.summary).folded()) }
                         (reviewer(&review))
                         (looked(page, &review))
                     }
                     @if let Some(shown) = &shown { (shown) }
                     @if has_checks { (checks(page, &review)) }
                 }
-                aside.rail.keep aria-label="Attention" { (notes::listed(frame, &review)) (rail(&review, &story)) (points::choice(frame, task)) }
+                aside.rail.keep aria-label="Attention" {
+                    @if review.files.is_empty() { (answer::next(frame, task, &review.brief.next)) }
+                    (notes::listed(frame, &review)) (rail(&review, &story)) (points::choice(frame, task))
+                    @if !review.files.is_empty() { (answer::next(frame, task, &review.brief.next)) section { (answer::report(task, "txt")) } }
+                }
                 @if !review.files.is_empty() || files.since.is_some() {
                     section.sec.wide id="changes" aria-labelledby="changes-t" {
                         header {
@@ -298,11 +301,15 @@ fn fitting(drift: &[DriftRow], review: &Review) -> Vec<usize> {
     (0..review.files.len()).filter(|number| !stands_against(&review.files[*number])).collect()
 }
 
-/// Returns what the task says it did, and beside each claim what quire saw of it.
-fn brief(review: &Review) -> Markup {
-    let Brief { summary, claims, assumed, not_done } = &review.brief;
+/// Returns what the task says it did, and beside each claim what quire saw of it. The tables of an answer are drawn.
+pub fn brief(brief: &Brief, is_answer: bool) -> Markup {
+    let Brief { summary, claims, assumed, not_done, .. } = brief;
     html! {
-        div.prose { @if summary.is_empty() && claims.is_empty() { p { "The model ended without a word." } } @else { (markdown(summary)) } }
+        div.prose {
+            @if summary.is_empty() && claims.is_empty() { p { "The model ended without a word." } }
+            @else if is_answer { (bars::answer(summary)) }
+            @else { (markdown(summary)) }
+        }
         @if !claims.is_empty() {
             ul.claims {
                 @for claim in claims {
@@ -499,7 +506,8 @@ fn bar(
             @if review.files.is_empty() {
                 p { b { "Nothing to accept." } span { "Your folder was only read." } }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
-                a.btn.pen.big href="#say" { (FOLLOW_UP) " " kbd { "⇧R" } }
+                (answer::report(task, "btn ghost big"))
+                a.btn.pen.big href="#say" { (answer::FOLLOW_UP) " " kbd { "⇧R" } }
                 @if is_now && review.mark == Mark::Ready {
                     // Decided all the same: it needs nobody any more.
                     form method="post" action=(format!("{at}/accept")) id="accept" {

@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place, attach};
-use crate::web::{Page, icons, lock, points, review, story, watch};
+use crate::web::{Page, answer, icons, lock, points, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -39,6 +39,7 @@ pub async fn task(
             }
             Phase::Working => watch::main(page, &frame, &task)?,
             Phase::Waiting(why) => waiting(page, &frame, &task, why)?,
+            Phase::Ready if task.answer().is_some() => answer::main(page, &frame, &task)?,
             Phase::Ready | Phase::Accepted => review::main(page, &frame, &task, &asked)?,
         };
         Ok(frame.page(&task.title(), Place::Tasks, &html! { (after(page, &frame, &asked)?) (main) }))

@@ -266,6 +266,11 @@ pub fn short(text: &str) -> Markup {
     }
 }
 
+/// Returns as much of a cell's text as [`short`] needs to show the same.
+pub fn kept(text: &str) -> String {
+    text.chars().take(CELL_CHARS_MAX + 1).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,7 +63,7 @@ pub fn document(was: Option<&str>, now: &str) -> Markup {
 }
 
 /// Returns the passages of a document: as they are written, and as HTML.
-fn blocks(text: &str) -> Vec<(&str, Markup)> {
+pub fn blocks(text: &str) -> Vec<(&str, Markup)> {
     let mut events = Parser::new_ext(text, EXTENSIONS).into_offset_iter();
     let mut blocks = vec![];
     while let Some((event, at)) = events.next() {

@@ -15,7 +15,7 @@ fn script() -> Vec<Answer> {
         ),
         say(ANSWER),
         shell("ls; test -e /usr/local/quire-was-here || echo as it was"),
-        say("Yes, only March."),
+        say("Yes, only March.\n\nNext: What's in it?"),
     ]
 }
 
@@ -54,7 +54,11 @@ fn journey(stage: &Stage, wire: Wire) {
     assert_eq!(json["needed_you"]["revisions"], 0);
 
     // A further question finds everything as it was.
-    assert_eq!(stage.quire(&["revise", "1", "only that one?"]).exits(0).out, "Yes, only March.\n");
+    let again = stage.quire(&["revise", "1", "only that one?"]).exits(0);
+    assert_eq!(again.out, "Yes, only March.\n");
+    assert!(again.err.ends_with("Ask next: quire revise 1 'What'\\''s in it?'\n"), "{}", again.err);
+    let json = stage.json(&["review", "1"]);
+    assert_eq!((&json["answer"], &json["next"]), (&json!("Yes, only March."), &json!(["What's in it?"])));
     let result = model.asked()[3].results.last().expect("a result").clone();
     assert!(
         result.contains("sums.csv") && !result.contains("result\n") && result.contains("as it was"),

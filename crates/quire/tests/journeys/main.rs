@@ -2,6 +2,7 @@
 //! every word the test has written. Each test has a home, a folder and a model server of its own.
 
 mod answer;
+mod answered;
 mod ask;
 mod attached;
 mod attempts;

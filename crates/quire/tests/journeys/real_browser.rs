@@ -109,7 +109,8 @@ fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
 
 /// An answer with a table, which is also drawn as bars.
 const PRICES: &str = "**Baguettes** cost most: 4.10 each, in row 4 of `prices.csv`. Buns cost least, 0.60.\n\n\
-    | Bread | Against rye |\n|---|---|\n| rye | 0.00 |\n| bun | −3.30 |\n| baguette | 0.20 |\n";
+    | Bread | Against rye |\n|---|---|\n| rye | 0.00 |\n| bun | −3.30 |\n| baguette | 0.20 |\n\n\
+    Next: Which bread sells least?\nNext: Put this in a one-page report\n";
 
 /// What the model answers to a question about a table, and to who wants something painted or printed.
 fn answers(asked: &Asked) -> Answer {
@@ -119,6 +120,7 @@ fn answers(asked: &Asked) -> Answer {
         0 if words.contains("paint it") => {
             call("ask", json!({"questions": [{"question": "Which colour?", "must": true}]}))
         }
+        0 if words.contains("note it") => shell(&format!("echo new > note-{}.txt", words.len())),
         0 => call("write", json!({"path": "paper.pdf", "content": PDF})),
         _ if words.contains("Which bread") => say(PRICES),
         _ => say("It is printed."),
@@ -134,8 +136,15 @@ fn sec_08_a_question_is_answered_and_what_needs_its_person_is_told_in_chromium()
     stage.file("prices.csv", "bread,price\nrye,3.90\nbun,0.60\nbaguette,4.10\n");
     let before = Tree::of(&stage.folder);
     go("answer.mjs", &stage, &cache, model);
-    assert!(Tree::of(&stage.folder) == before, "a question changes nothing");
     assert_eq!(stage.state(1), "accepted");
+    // A key that was held accepted one, a press the next.
+    assert_eq!(stage.state(5), "accepted");
+    let pressed = [3, 4].into_iter().find(|task| stage.state(*task) == "accepted").expect("the next");
+    assert_eq!(stage.state(7 - pressed), "ready");
+    for task in [pressed, 5] {
+        stage.quire(&["undo", &task.to_string()]).exits(0);
+    }
+    assert!(Tree::of(&stage.folder) == before, "a question changes nothing");
 }
 
 const PAGE_OF_MINE: &str = "<!doctype html>\n<html lang=\"en\">\n<title>x</title>\n<h1>buns</h1>\n</html>\n";

@@ -39,7 +39,7 @@ const DOES: [&str; 20] = [
 ];
 
 /// Every address of the page that only reads.
-const READS: [&str; 17] = [
+const READS: [&str; 18] = [
     "/",
     "/rows",
     "/news",
@@ -55,6 +55,7 @@ const READS: [&str; 17] = [
     "/tasks/1/kept-from",
     "/tasks/1/edit",
     "/tasks/1/edit?file=a.txt",
+    "/tasks/1/report",
     "/tasks/1/compare",
     "/settings",
 ];
@@ -272,6 +273,8 @@ fn sec_08_the_policy_is_on_every_answer() {
         let found: Vec<_> = inline
             .iter()
             .filter(|part| !path.ends_with(".js") && !path.ends_with(".svg") && body.contains(**part))
+            // A file to keep has its style in it; it is not shown here.
+            .filter(|part| !(path.ends_with("/report") && **part == "<style"))
             .collect();
         assert!(found.is_empty(), "{path}: {found:?}");
     }
@@ -455,6 +458,43 @@ fn sec_13_whatever_a_text_says_it_is_text() {
         let hides = page.body.contains('\u{202e}') || page.body.contains('\x1b');
         assert_eq!(hides, path == edit, "{path}");
     }
+    // The file to keep has a policy and a style of its own, and nothing else that could do anything wherever it is opened.
+    let kept = browser.get("/tasks/1/report");
+    assert_eq!(kept.status, 200, "{}", kept.body);
+    the_policy_is_on(&kept);
+    let disposition = kept.header("content-disposition").unwrap();
+    assert!(disposition.starts_with("attachment; filename=\"script-alert-1-script"), "{disposition}");
+    let own = [
+        "meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"",
+        "style",
+    ];
+    let tags = tags(&kept.body);
+    for (count, own) in own.iter().map(|own| (tags.iter().filter(|tag| tag == own).count(), own)) {
+        assert_eq!(count, 1, "{own}");
+    }
+    for tag in tags.iter().filter(|tag| !own.contains(&tag.as_str())) {
+        let name = tag.split([' ', '/', '>']).next().unwrap_or_default().to_lowercase();
+        let forbidden = [
+            "script", "img", "iframe", "base", "style", "object", "embed", "form", "input", "link", "svg",
+            "button",
+        ];
+        assert!(
+            !forbidden.contains(&name.as_str())
+                && !tag.contains("http-equiv")
+                && !tag.contains(" src=")
+                && !tag.contains(" style="),
+            "<{tag}>"
+        );
+        assert!(
+            !unquoted(tag).to_lowercase().contains(" on")
+                && !tag.contains("=\"//")
+                && !tag.contains("javascript:"),
+            "<{tag}>"
+        );
+    }
+    assert!(!kept.body.contains('\u{202e}') && !kept.body.contains('\x1b'));
+    // Nothing before the style's end could come from elsewhere, and end it.
+    assert_eq!(kept.body.matches("</style>").count(), 1);
 }
 
 /// Returns a tag without the values of its attributes.
@@ -547,6 +587,30 @@ fn sec_18_what_is_asked_is_worded_by_quire_and_the_models_words_are_text() {
     assert_eq!(browser.post("/tasks/1/answer", &[("reach", "0"), ("allow", "no")]).status, 303);
     let done = until(&browser, "/tasks/1", "&lt;div class=");
     assert_eq!(done.body.matches("btn allow\">").count(), 0);
+    // What it proposes to be asked next is a button of quire's that says those words to this task; in the midst of its text it is none.
+    let next = "<h3>Ask next</h3>\nNext: in the midst\nand on.\nNext: \"><button formaction=/tasks/1/accept>\u{202e}x\nNext: ' autofocus x='";
+    let model = Model::saying(vec![say(next)]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["run", "say what next"]).exits(0);
+    let page = browser.get("/tasks/2").body;
+    let (_, section) = page.split_once("<h3>Ask next</h3>").expect(&page);
+    let section = section.split("</section>").next().unwrap();
+    let told: BTreeSet<String> = tags(section).into_iter().filter(|tag| !tag.starts_with("input")).collect();
+    assert_eq!(
+        Vec::from_iter(told),
+        [
+            "button class=\"btn \"",
+            "form method=\"post\" action=\"/tasks/2/revise\"",
+            "li",
+            "ul class=\"next\""
+        ]
+    );
+    assert!(
+        section.contains(">&quot;&gt;&lt;button formaction=/tasks/1/accept&gt;&lt;U+202E&gt;x</button>"),
+        "{section}"
+    );
+    assert!(!section.contains('\u{202e}') && page.contains("Next: in the midst"), "{page}");
+    assert_eq!(page.matches("<h3>Ask next</h3>").count(), 1, "{page}");
 }
 
 #[test]
