@@ -369,6 +369,9 @@ pub enum Event {
     },
     Undoing {
         accept: u32,
+        /// Exactly these paths of what it wrote; empty: all that is left of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        only: Vec<Part>,
     },
     Undone {
         accept: u32,

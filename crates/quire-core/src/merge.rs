@@ -48,6 +48,18 @@ pub fn merge(base: &[u8], mine: &[u8], theirs: &[u8]) -> Merge {
     if [base, mine, theirs].into_iter().any(is_binary) {
         return Merge::Binary;
     }
+    let (merged, overlaps) = lay(base, mine, theirs);
+    if overlaps.is_empty() { Merge::Clean(merged) } else { Merge::Overlaps(overlaps) }
+}
+
+/// Returns the same where `theirs` stands wherever both made something else of the same lines; `None` where one is no text.
+pub fn merge_over(base: &[u8], mine: &[u8], theirs: &[u8]) -> Option<Vec<u8>> {
+    let is_text = ![base, mine, theirs].into_iter().any(is_binary);
+    is_text.then(|| lay(base, mine, theirs).0)
+}
+
+/// Lays both sides' changes over each other. Where they overlap, the content has `theirs`.
+fn lay(base: &[u8], mine: &[u8], theirs: &[u8]) -> (Vec<u8>, Vec<Overlap>) {
     let base = lines(base);
     let side = |content| {
         let lines = lines(content);
@@ -70,16 +82,16 @@ pub fn merge(base: &[u8], mine: &[u8], theirs: &[u8]) -> Merge {
             _ if my_lines == their_lines => out.extend(my_lines.concat()),
             (true, _) => out.extend(their_lines.concat()),
             (_, true) => out.extend(my_lines.concat()),
-            (false, false) => overlaps.push(Overlap {
-                line: my_span.start + 1,
-                base: base[cluster].concat(),
-                mine: my_lines.concat(),
-                theirs: their_lines.concat(),
-            }),
+            (false, false) => {
+                let theirs = their_lines.concat();
+                out.extend(&theirs);
+                let (line, base, mine) = (my_span.start + 1, base[cluster].concat(), my_lines.concat());
+                overlaps.push(Overlap { line, base, mine, theirs });
+            }
         }
     }
     out.extend(base[at..].concat());
-    if overlaps.is_empty() { Merge::Clean(out) } else { Merge::Overlaps(overlaps) }
+    (out, overlaps)
 }
 
 impl Side<'_> {
@@ -165,6 +177,7 @@ mod tests {
             assert_eq!(merged(base, mine, theirs), expected, "{base} {mine} {theirs}");
         }
         assert_eq!(merge(b"a\0", b"b", b"c"), Merge::Binary);
+        assert_eq!(merge_over(b"a\0", b"b", b"c"), None);
         // A last line without its end is another line.
         assert_eq!(
             merge(b"a\nb", b"a\nb\n", b"A\nb"),
@@ -176,6 +189,23 @@ mod tests {
             }])
         );
         assert_eq!(merge(b"a\nm\nb", b"a\nm\nb\n", b"A\nm\nb"), Merge::Clean(b"A\nm\nb\n".to_vec()));
+    }
+
+    #[test]
+    fn one_side_stands_only_where_both_changed_the_same() {
+        for (base, mine, theirs, expected) in [
+            ("abc", "aXc", "aYc", "aYc"),
+            ("abc", "ac", "aXc", "aXc"),
+            ("abcdefg", "Xbcdefg", "Ybcdefz", "Ybcdefz"),
+            // The rest of `mine` stays.
+            ("abcdefg", "aXcdeMg", "aYcdefg", "aYcdeMg"),
+            ("abcdefg", "Mabcdef", "abcdYfz", "MabcdYfz"),
+        ] {
+            let content = |letters: &str| letters.chars().map(|c| format!("{c}\n")).collect::<String>();
+            let [base, mine, theirs, expected] = [base, mine, theirs, expected].map(content);
+            let over = merge_over(base.as_bytes(), mine.as_bytes(), theirs.as_bytes());
+            assert_eq!(over, Some(expected.into_bytes()));
+        }
     }
 
     fn content() -> impl Strategy<Value = Vec<u8>> {

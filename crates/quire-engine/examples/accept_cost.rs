@@ -56,8 +56,8 @@ fn main() -> Result<(), Failed> {
             let begun = Instant::now();
             let chosen = part::choose(&version, &[], &hunks, &read, &|error| error)?;
             store.blobs().put(&chosen.contents.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-            let plan =
-                accept::plan(&desk, round, &folders, &chosen.entries, &|_, _| Ok(None), store.blobs())?;
+            let none = accept::Sides { base: &|_, _| Ok(None), over: &|_, _| false };
+            let plan = accept::plan(&desk, round, &folders, &chosen.entries, &none, store.blobs())?;
             accept::carry_out(plan, store.blobs(), &mut |_| {})?;
             report(&format!("accept of {what} in a folder of {files}"), begun.elapsed(), goal);
             let begun = Instant::now();

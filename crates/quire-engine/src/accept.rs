@@ -13,6 +13,7 @@
 //! The lock on the folder is held from the plan to the end. Nothing follows a symlink, and no path is resolved twice.
 
 mod attributes;
+mod back;
 mod carry;
 mod fit;
 mod given;
@@ -35,8 +36,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use back::{Back, Paths};
 pub use carry::Watch;
-pub use fit::Base;
+pub use fit::{Gave, Sides};
 pub use given::Given;
 
 /// A path that is not what the task started from, or what the accept left.
@@ -73,6 +75,8 @@ pub enum AcceptError {
     Edited(Vec<Drift>),
     #[error("This version does not change `{0}`.")]
     NotChanged(RelPath),
+    #[error("Your last accept of this task did not write `{0}`, or it was taken back already.")]
+    NotWritten(RelPath),
     #[error("This version has no hunk `{0}`.")]
     NoHunk(String),
     #[error("This version has several hunks whose names begin with `{0}`.")]
@@ -160,6 +164,36 @@ pub struct Plan {
     place: Place,
     folders: Held,
     merged: Vec<Entry>,
+    over: Vec<Gave>,
+}
+
+/// One writing into a task's folders, which has a journal of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    Accept(u32),
+    /// The undo of an accept after `turn` others that took parts of it back.
+    Undo {
+        accept: u32,
+        turn: u32,
+    },
+}
+
+impl Writing {
+    fn name(self) -> String {
+        match self {
+            Writing::Accept(accept) => format!("accept-{accept}"),
+            Writing::Undo { accept, turn: 0 } => format!("undo-{accept}"),
+            Writing::Undo { accept, turn } => format!("undo-{accept}-{turn}"),
+        }
+    }
+
+    /// Returns (accept, whether it is its undo) of a journal's name.
+    fn of(name: &str) -> Option<(u32, bool)> {
+        let (kind, number) = name.split_once('-')?;
+        let undo = kind == "undo";
+        let number = number.split_once('-').filter(|_| undo).map_or(number, |(accept, _)| accept);
+        Some((number.parse().ok()?, undo))
+    }
 }
 
 /// What was done to a path.
@@ -216,30 +250,23 @@ pub fn following(chosen: Vec<Entry>, whole: bool, earlier: &[Entry]) -> Vec<Entr
 }
 
 /// Plans writing `entries` into `folders`, as accept `number` of the task. Writes nothing there. The old contents are stored
-/// when this returns; their rows become durable with the next events written (`Accepting`). `base` finds what the task's
-/// frozen folders have, for merging.
+/// when this returns; their rows become durable with the next events written (`Accepting`).
 pub fn plan(
     desk: &Desk,
     number: u32,
     folders: &[PathBuf],
     entries: &[Entry],
-    base: Base<'_>,
+    sides: &Sides<'_>,
     blobs: &Blobs,
 ) -> Result<Plan, AcceptError> {
-    let place = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
-    make(desk, place, folders, entries.iter().map(Move::of).collect(), base, blobs)
+    let place = Place { dir: desk.dir.clone(), name: Writing::Accept(number).name() };
+    make(desk, place, folders, entries.iter().map(Move::of).collect(), sides, blobs)
 }
 
-/// Plans taking accept `number` back. What the person changed since stays; only what the accept brought goes.
+/// Plans taking all of accept `number` back. What the person changed since stays; only what the accept brought goes.
 pub fn plan_undo(desk: &Desk, number: u32, blobs: &Blobs) -> Result<Plan, AcceptError> {
-    let accepted = Place { dir: desk.dir.clone(), name: format!("accept-{number}") };
-    if accepted.stage() != Some(Stage::After) {
-        return Err(AcceptError::NotAccepted);
-    }
-    let journal = accepted.read(Stage::After)?;
-    let moves = journal.operations.iter().flat_map(Move::back).collect();
-    let place = Place { dir: desk.dir.clone(), name: format!("undo-{number}") };
-    make(desk, place, &journal.folders, moves, &|_, _| Ok(None), blobs)
+    let back = Back::of(desk, number, &[])?;
+    back.plan(desk, &back.all(), blobs)
 }
 
 fn make(
@@ -247,16 +274,16 @@ fn make(
     place: Place,
     folders: &[PathBuf],
     moves: Vec<Move>,
-    base: Base<'_>,
+    sides: &Sides<'_>,
     blobs: &Blobs,
 ) -> Result<Plan, AcceptError> {
     let held = Held::wait(&desk.home, folders)?;
     let mut pack = blobs.pack();
-    let mut merged = vec![];
+    let (mut merged, mut over) = (vec![], vec![]);
     let journal = match plan_moves(folders, &held.roots, moves.clone(), &mut pack) {
         Err(AcceptError::Drift(drift)) => {
-            let fitted = fit::fit(&held.roots, moves, &drift, base, blobs, &mut pack)?;
-            merged = fitted.merged;
+            let fitted = fit::fit(&held.roots, moves, &drift, sides, blobs, &mut pack)?;
+            (merged, over) = (fitted.merged, fitted.over);
             let overlaps = |d: Drift| {
                 let overlaps = fitted.overlaps.get(&(d.folder, d.path.clone())).cloned().unwrap_or_default();
                 Drift { overlaps, ..d }
@@ -269,13 +296,23 @@ fn make(
         journal => journal?,
     };
     pack.finish()?;
-    Ok(Plan { journal, place, folders: held, merged })
+    Ok(Plan { journal, place, folders: held, merged, over })
 }
 
 impl Plan {
     /// Returns the files in which both the person's changes and the task's will be: what they are, and what they will be.
     pub fn merged(&self) -> &[Entry] {
         &self.merged
+    }
+
+    /// Returns what of the person's gives way.
+    pub fn over(&self) -> &[Gave] {
+        &self.over
+    }
+
+    /// Returns whether it is something else than what was to be written, because of what the person did.
+    pub fn is_fitted(&self) -> bool {
+        !self.merged.is_empty() || !self.over.is_empty()
     }
 
     /// Returns what will be done.
@@ -356,9 +393,7 @@ fn recover_watched(home: &Path, watch: Watch<'_>) -> io::Result<Vec<Recovered>> 
             continue;
         }
         for place in Place::open_in(&task.path())? {
-            let parts =
-                place.name.split_once('-').and_then(|(kind, n)| Some((kind == "undo", n.parse().ok()?)));
-            let Some((undo, k)) = parts else {
+            let Some((k, undo)) = Writing::of(&place.name) else {
                 continue;
             };
             if let Some(outcome) = finish(home, &place, &mut *watch).transpose() {
@@ -374,16 +409,10 @@ pub fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Place::all_in(dir)
 }
 
-/// Returns how accept (or undo) `number` of a task on `folders`, which its log says was begun, ended; `None` while another
-/// process is at it. What never came to its journal is `Before`.
-pub fn outcome(
-    desk: &Desk,
-    folders: &[PathBuf],
-    number: u32,
-    undo: bool,
-) -> Result<Option<Outcome>, AcceptError> {
-    let name = format!("{}-{number}", if undo { "undo" } else { "accept" });
-    let place = Place { dir: desk.dir.clone(), name };
+/// Returns how an accept or undo of a task on `folders`, which its log says was begun, ended; `None` while another process is at
+/// it. What never came to its journal is `Before`.
+pub fn outcome(desk: &Desk, folders: &[PathBuf], writing: Writing) -> Result<Option<Outcome>, AcceptError> {
+    let place = Place { dir: desk.dir.clone(), name: writing.name() };
     if matches!(place.stage(), None | Some(Stage::Before)) {
         // Whoever wrote the beginning into the log had the folders locked before, and has until it ends. A folder that cannot
         // be opened is written by nobody.

@@ -1,23 +1,23 @@
-//! What a person decides about a version: to accept all or part of it, and to take that back. Done in the calling process,
+//! What a person decides about a version: to accept all or part of it. Done in the calling process,
 //! because that is where the person is.
 //!
 //! What will be written is worked out first: what was chosen, with what earlier accepts left and what the person made of
 //! their files meanwhile. Where that is not exactly what the task's checks ran on, they run again on exactly it, in a fresh
 //! sandbox of the folder as it is now, before a byte is written; one that passed on the whole has to pass again.
 
-use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Outcome, Report, part};
+use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Gave, Outcome, Report, part};
 use crate::live;
 use crate::new_folder::NewFolder;
 use crate::once;
-use crate::quire::{CLEARED, EngineError, Quire, WRITTEN, is_own};
+use crate::quire::{EngineError, Quire, WRITTEN, is_own};
 use crate::snapshot;
 use crate::store::{AppendError, Writer};
 use crate::work::load_snapshot;
 use quire_core::charter::CheckSpec;
 use quire_core::event::{Part, Proof};
 use quire_core::task::{AcceptState, Version};
-use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Written, WrittenFile};
-use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot, Task, diff};
+use quire_core::view::{CheckRow, DriftRow, Fate, Fit, Over, Written, WrittenFile};
+use quire_core::{Entry, Event, Hash, Node, RelPath, Snapshot, Task, diff};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -32,6 +32,9 @@ pub struct Choice {
     pub paths: Vec<OsString>,
     /// Beginnings of hunks' names.
     pub hunks: Vec<String>,
+    /// Files and folders in which the task's side is written where both changed the same; where nothing conflicts, this changes
+    /// nothing.
+    pub over: Vec<OsString>,
     /// The beginning of the hash that the person saw: of the version, or of what it becomes with their own edits merged.
     pub seen: Option<String>,
     /// Also files that can make something run on the person's machine.
@@ -42,11 +45,20 @@ pub struct Choice {
     pub commit: bool,
 }
 
+/// Where the task's side can be taken of what both changed.
+#[derive(Clone, Debug, Default)]
+pub struct Takeable {
+    pub paths: HashSet<(u32, RelPath)>,
+    /// What all of the version would be with it taken everywhere; `None` where something else does not fit.
+    pub alone: Option<Hash>,
+}
+
 /// What would be written.
 pub(crate) struct Proposal {
     pub task: Task,
     pub version: Arc<Version>,
     only: Vec<Part>,
+    over: Vec<Part>,
     /// A snapshot of what was chosen, where it is not just what `only` names.
     taken: Option<Hash>,
     ignored: Option<Hash>,
@@ -68,9 +80,9 @@ impl Quire {
             .map_err(|why| AcceptError::Open { folder: task.charter.folders[0].clone(), why })
             .map_err(EngineError::accept(id))?;
         let mut plan = self.plan(&proposal)?;
-        let built = proposal.built(plan.merged());
-        self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
-        let checked = proposal.is_part || !plan.merged().is_empty();
+        let built = proposal.built(&plan);
+        self.is_as_seen(&proposal, &built, &plan, choice)?;
+        let checked = proposal.is_part || plan.is_fitted();
         let mut proofs = vec![];
         if checked && !choice.unchecked && !version.checks.is_empty() && !built.entries.is_empty() {
             // Nobody is kept waiting for the folders while checks run.
@@ -78,15 +90,18 @@ impl Quire {
             proofs = block_on(self.prove(task, version, &built))
                 .map_err(|why| EngineError::Unchecked { task: id, why: why.to_string() })??;
             plan = self.plan(&proposal)?;
-            if proposal.built(plan.merged()) != built {
+            if proposal.built(&plan) != built {
                 return Err(EngineError::Moving { task: id });
             }
         }
-        let merged = match plan.merged() {
-            [] => None,
-            _ => self.store().blobs().put(&[&built.to_blob()])?.pop(),
+        let merged = match plan.is_fitted() {
+            false => None,
+            true => self.store().blobs().put(&[&built.to_blob()])?.pop(),
         };
-        let files: Vec<(u32, RelPath)> = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
+        let over = plan.over().to_vec();
+        let gave = |e: &&Entry| over.iter().any(|gave| (gave.folder, &gave.path) == (e.folder, &e.path));
+        let files: Vec<(u32, RelPath)> =
+            plan.merged().iter().filter(|e| !gave(e)).map(|e| (e.folder, e.path.clone())).collect();
         let number = task.accepts.len() as u32;
         let to_commit = match choice.commit {
             true => Some(self.with_standing(&proposal, &built)?),
@@ -113,7 +128,7 @@ impl Quire {
         if let Some(owed) = owed.filter(|_| is_committed) {
             owed.pay_off();
         }
-        Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files) })
+        Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files, &over) })
     }
 
     /// Returns what will be written, with what of the chosen an earlier accept wrote that still stands in the folders.
@@ -140,23 +155,32 @@ impl Quire {
                 why: "is at work; let it end, or stop it to take the version before",
             });
         }
-        let only: Vec<Part> =
-            choice.paths.iter().map(|path| path_of(&task, path)).collect::<Result<_, _>>()?;
+        let parts = |paths: &[OsString]| -> Result<Vec<Part>, EngineError> {
+            paths.iter().map(|path| path_of(&task, path)).collect()
+        };
+        let (only, over) = (parts(&choice.paths)?, parts(&choice.over)?);
         let (mut earlier, mut ignored_earlier) = (vec![], vec![]);
         let (desk, mut given) = (self.desk(id), accept::Given::default());
         let own = task.accepts.iter().enumerate().skip(task.accepts_in_base);
         for (number, accept) in own.filter(|(_, a)| a.state == AcceptState::Done) {
+            let back: HashSet<(u32, &RelPath)> =
+                accept.taken_back().map(|part| (part.folder, &part.path)).collect();
+            let before = given.clone();
             given.add(&desk, number as u32);
-            if accept.is_whole() {
-                earlier.clear(); // a whole version leaves nothing of those before it, but for what is ignored
+            given.take_back(&before, &back);
+            let is_back = |entry: &Entry| back.contains(&(entry.folder, &entry.path));
+            if accept.was_whole() {
+                // A whole version leaves nothing of those before it, but for what is ignored, and what came back since.
+                earlier.retain(is_back);
             }
-            match &accept.taken {
-                Some(taken) => earlier.extend(load_snapshot(self.store(), taken)?.entries),
-                None => earlier
-                    .extend(part::select(&load_snapshot(self.store(), &accept.snapshot)?, &accept.only)),
-            }
+            let taken = match &accept.taken {
+                Some(taken) => load_snapshot(self.store(), taken)?.entries,
+                None => part::select(&load_snapshot(self.store(), &accept.snapshot)?, &accept.only),
+            };
+            earlier.extend(taken.into_iter().filter(|entry| !is_back(entry)));
             if let Some(ignored) = &accept.ignored {
-                ignored_earlier.extend(load_snapshot(self.store(), ignored)?.entries);
+                let taken = load_snapshot(self.store(), ignored)?.entries;
+                ignored_earlier.extend(taken.into_iter().filter(|entry| !is_back(entry)));
             }
         }
         let frozen = self.frozen(&task)?;
@@ -193,6 +217,9 @@ impl Quire {
                 return Err(EngineError::Programs { task: id, paths });
             }
         }
+        if let Some(part) = over.iter().find(|part| !changed.entries.iter().any(|e| part::is_part(e, part))) {
+            return Err(EngineError::accept(id)(AcceptError::NotChanged(part.path.clone())));
+        }
         let is_part = !only.is_empty() || !choice.hunks.is_empty();
         let (mut only, is_all) = (only, has_all(&whole, &earlier, &chosen));
         let taken = match chosen == part::select(&changed, &only) && choice.hunks.is_empty() {
@@ -209,7 +236,7 @@ impl Quire {
         earlier.extend(ignored_earlier.into_iter().filter(again));
         let entries = accept::following(chosen.clone(), !is_part, &earlier);
         let entries = entries.into_iter().map(|entry| given.was(entry)).collect();
-        Ok(Proposal { task, version, only, taken, ignored, chosen, entries, given, is_part })
+        Ok(Proposal { task, version, only, over, taken, ignored, chosen, entries, given, is_part })
     }
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
@@ -237,6 +264,27 @@ impl Quire {
         }
     }
 
+    /// Returns in which of the drifted files the task's side can be taken, and what would be written then.
+    pub fn takeable(&self, task: &Task, drift: &[DriftRow]) -> Result<Takeable, EngineError> {
+        let against: Vec<&DriftRow> = drift.iter().filter(|row| row.fit != Fit::Merges).collect();
+        if against.is_empty() {
+            return Ok(Takeable::default());
+        }
+        let mut proposal = self.propose(task.id, &Choice { programs: true, ..Choice::default() })?;
+        let part = |row: &&DriftRow| Part { folder: row.folder, path: row.path.clone() };
+        proposal.over = against.iter().map(part).collect();
+        let (left, alone) = match self.plan(&proposal) {
+            Ok(plan) => (vec![], Some(proposal.built(&plan).id())),
+            Err(EngineError::Accept { error: AcceptError::Drift(left), .. }) => (left, None),
+            Err(EngineError::Accept { .. } | EngineError::Not { .. }) => return Ok(Takeable::default()),
+            Err(error) => return Err(error),
+        };
+        let is_left =
+            |row: &DriftRow| left.iter().any(|l| l.folder == row.folder && l.path.is_within(&row.path));
+        let paths = against.into_iter().filter(|row| !is_left(row));
+        Ok(Takeable { paths: paths.map(|row| (row.folder, row.path.clone())).collect(), alone })
+    }
+
     pub(crate) fn plan(&self, proposal: &Proposal) -> Result<accept::Plan, EngineError> {
         let task = &proposal.task;
         let frozen = self.frozen(task)?;
@@ -253,7 +301,11 @@ impl Quire {
         };
         let (desk, number) = (self.desk(task.id), task.accepts.len() as u32);
         let folders = &task.charter.folders;
-        let plan = accept::plan(&desk, number, folders, &proposal.entries, &base, self.store().blobs());
+        let over = |folder: u32, path: &RelPath| {
+            proposal.over.iter().any(|part| part.folder == folder && path.is_within(&part.path))
+        };
+        let sides = accept::Sides { base: &base, over: &over };
+        let plan = accept::plan(&desk, number, folders, &proposal.entries, &sides, self.store().blobs());
         plan.map_err(EngineError::accept(task.id))
     }
 
@@ -262,19 +314,25 @@ impl Quire {
         &self,
         proposal: &Proposal,
         built: &Snapshot,
-        merged: &[Entry],
+        plan: &accept::Plan,
         choice: &Choice,
     ) -> Result<(), EngineError> {
         let Some(seen) = &choice.seen else { return Ok(()) };
         let (task, version) = (proposal.task.id, proposal.version.snapshot);
         let is = |hash: Hash| seen.len() >= 6 && hash.to_string().starts_with(seen.as_str());
-        if merged.is_empty() {
+        if !plan.is_fitted() {
             return if is(version) { Ok(()) } else { Err(EngineError::Seen { task, now: version }) };
         }
-        let paths = merged.iter().map(|entry| entry.path.clone()).collect();
+        let over: Vec<RelPath> = plan.over().iter().map(|gave| gave.path.clone()).collect();
+        let paths = plan
+            .merged()
+            .iter()
+            .map(|entry| entry.path.clone())
+            .filter(|path| !over.contains(path))
+            .collect();
         match (is(built.id()), is(version)) {
             (true, _) => Ok(()),
-            (_, true) => Err(EngineError::Merges { task, paths, now: built.id() }),
+            (_, true) => Err(EngineError::Merges { task, paths, over, now: built.id() }),
             _ => Err(EngineError::Seen { task, now: version }),
         }
     }
@@ -301,53 +359,6 @@ impl Quire {
             true => Ok(proofs),
             false => Err(EngineError::Fails { task: task.id, fails }),
         }
-    }
-
-    /// Takes the last accept that wrote anything back, and reads every file to prove it.
-    pub fn undo(&self, id: u64) -> Result<Written, EngineError> {
-        loop {
-            let written = self.undo_last(id)?;
-            if !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
-                return Ok(written);
-            }
-        }
-    }
-
-    fn undo_last(&self, id: u64) -> Result<Written, EngineError> {
-        let task = self.task(id)?;
-        is_own(&task)?;
-        if task.cleared {
-            return Err(EngineError::Not { task: id, why: CLEARED });
-        }
-        let Some(number) = task.last_accept() else {
-            return Err(EngineError::Not { task: id, why: "has nothing in your folder to undo" });
-        };
-        if task.phase == Phase::Discarded {
-            let why = "was discarded, so what is in your folder of it stays there";
-            return Err(EngineError::Not { task: id, why });
-        }
-        if !task.is_at_rest() {
-            return Err(EngineError::Not { task: id, why: "is at work; stop it or let it end, then undo" });
-        }
-        if task.is_being_written() {
-            return Err(EngineError::Not { task: id, why: WRITTEN });
-        }
-        let number = number as u32;
-        let _folder = NewFolder::of(&task.charter);
-        let plan = accept::plan_undo(&self.desk(id), number, self.store().blobs());
-        let plan = plan.map_err(|error| EngineError::accept(id)(edited(error)))?;
-        let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
-        let owed = self.owe_back(&task, number)?;
-        self.begin_writing(&task, Event::Undoing { accept: number })?;
-        let report = self.carry(&task, number, true, plan).map_err(|error| match error {
-            EngineError::Accept { task, error } => EngineError::Accept { task, error: edited(error) },
-            other => other,
-        })?;
-        let (git, is_settled) = self.undone_in_git(&task, number, false);
-        if let Some(owed) = owed.filter(|_| is_settled) {
-            owed.pay_off();
-        }
-        Ok(Written { git, ..written(&task, number, true, &report, kept) })
     }
 
     /// Appends the beginning of an accept or undo that was worked out for `task`. What was logged since then stops it only where
@@ -379,7 +390,8 @@ impl Quire {
         let mut done = accept::carry_out(plan, self.store().blobs(), &mut |_| {});
         if let Err(error) = done {
             // Where even rolling back failed, the log must not say that all is as before.
-            done = match accept::outcome(&self.desk(task.id), &task.charter.folders, accept, undo) {
+            let writing = writing(task, accept, undo);
+            done = match accept::outcome(&self.desk(task.id), &task.charter.folders, writing) {
                 Ok(Some(Outcome::After(report))) => Ok(report),
                 Ok(Some(Outcome::Before { .. })) => Err(error),
                 Ok(None) | Err(_) => return Err(EngineError::accept(task.id)(error.unended())),
@@ -410,11 +422,20 @@ impl Quire {
 }
 
 impl Proposal {
-    /// Returns what of the folders is to be as it says: what was chosen, with what was merged in its place.
-    pub(crate) fn built(&self, merged: &[Entry]) -> Snapshot {
+    /// Returns what of the folders is to be as it says: what was chosen, with what was merged in its place, from what gave way.
+    pub(crate) fn built(&self, plan: &accept::Plan) -> Snapshot {
         let merged: HashMap<(u32, &RelPath), &Entry> =
-            merged.iter().map(|m| ((m.folder, &m.path), m)).collect();
-        let built = |e: &Entry| merged.get(&(e.folder, &e.path)).map_or(e, |merged| *merged).clone();
+            plan.merged().iter().map(|m| ((m.folder, &m.path), m)).collect();
+        let gave: HashMap<(u32, &RelPath), &Gave> =
+            plan.over().iter().map(|gave| ((gave.folder, &gave.path), gave)).collect();
+        let built = |e: &Entry| {
+            let at = (e.folder, &e.path);
+            match (merged.get(&at), gave.get(&at)) {
+                (Some(merged), _) => (*merged).clone(),
+                (None, Some(gave)) => Entry { was: gave.was.clone(), ..e.clone() },
+                (None, None) => e.clone(),
+            }
+        };
         Snapshot { entries: self.entries.iter().map(built).collect() }
     }
 }
@@ -430,7 +451,7 @@ fn has_all(version: &[Entry], earlier: &[Entry], chosen: &[Entry]) -> bool {
     version.iter().all(|(path, now)| taken.get(path) == Some(now)) && !earlier.iter().any(more)
 }
 
-fn row(drift: Drift) -> DriftRow {
+pub(crate) fn row(drift: Drift) -> DriftRow {
     let fit = match drift.what {
         Drifted::Changed => Fit::Changed,
         Drifted::Gone => Fit::Gone,
@@ -441,7 +462,7 @@ fn row(drift: Drift) -> DriftRow {
 }
 
 /// Drift that an undo meets is the person's later edits.
-fn edited(error: AcceptError) -> AcceptError {
+pub(crate) fn edited(error: AcceptError) -> AcceptError {
     match error {
         AcceptError::Drift(drifts) => AcceptError::Edited(drifts),
         other => other,
@@ -473,13 +494,31 @@ pub(crate) fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError>
     Ok(Part { folder: folder as u32, path })
 }
 
-fn written(task: &Task, accept: u32, undo: bool, report: &Report, merged: Vec<(u32, RelPath)>) -> Written {
+/// Returns which writing of a task's is begun.
+pub(crate) fn writing(task: &Task, accept: u32, undo: bool) -> accept::Writing {
+    match task.accepts.get(accept as usize).filter(|_| undo) {
+        Some(before) => accept::Writing::Undo { accept, turn: before.back.len() as u32 },
+        None => accept::Writing::Accept(accept),
+    }
+}
+
+pub(crate) fn written(
+    task: &Task,
+    accept: u32,
+    undo: bool,
+    report: &Report,
+    merged: Vec<(u32, RelPath)>,
+    over: &[Gave],
+) -> Written {
+    let over: HashMap<(u32, &RelPath), Over> =
+        over.iter().map(|gave| ((gave.folder, &gave.path), gave.what)).collect();
     let merged: HashSet<(u32, RelPath)> = merged.into_iter().collect();
     let file = |w: &accept::Written| WrittenFile {
         folder: w.folder,
         path: w.path.clone(),
         is_folder: w.is_folder,
         merged: merged.contains(&(w.folder, w.path.clone())),
+        over: over.get(&(w.folder, &w.path)).copied(),
         fate: match w.did {
             Did::Created => Fate::New,
             Did::Replaced | Did::Mode => Fate::Changed,

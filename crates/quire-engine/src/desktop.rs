@@ -1,10 +1,60 @@
-//! quire among the programs of a desktop: an entry that opens the page, and its icon (Desktop Entry Specification 1.5, Icon Theme
-//! Specification 0.13). Both lie in the person's own data directory, and go with `quire uninstall`.
+//! quire among the programs of a desktop: what it opens there, the page and a folder; and an entry that opens the page, with its icon
+//! (Desktop Entry Specification 1.5, Icon Theme Specification 0.13). Both lie in the person's own data directory, and go with
+//! `quire uninstall`.
 
 use crate::settings::Surroundings;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What opens an address where no browser is named, in the order in which they are tried.
+const OPENERS: [&str; 4] = ["xdg-open", "wslview", "x-www-browser", "sensible-browser"];
+/// What opens a folder.
+const FOLDER_OPENERS: [&str; 2] = ["xdg-open", "wslview"];
+/// What has not failed by then shows the folder, and stays as long as it is shown.
+const SOON: Duration = Duration::from_secs(3);
+
+fn is_set(here: &Surroundings, names: &[&str]) -> bool {
+    names.iter().any(|name| here.env.get(*name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Returns whether an address can be shown to who is there.
+pub fn has_a_screen(here: &Surroundings) -> bool {
+    is_set(here, &["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "BROWSER"])
+}
+
+/// Returns whether something was started that opens the address.
+pub fn open_address(address: &str, here: &Surroundings) -> bool {
+    let named = here.env.get("BROWSER").filter(|named| !named.is_empty() && !named.contains(['%', ':']));
+    named.map(String::as_str).into_iter().chain(OPENERS).any(|opener| {
+        let quiet = Stdio::null;
+        Command::new(opener).arg(address).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
+    })
+}
+
+/// Shows a folder in the file manager of who is there. Returns whether one took it, as far as can be seen.
+pub async fn open_folder(folder: &Path, here: &Surroundings) -> bool {
+    // An absolute path begins with a slash, so that no name is taken for an option; and no shell reads it.
+    let is_shown = folder.is_absolute() && folder.is_dir();
+    if !is_shown || !is_set(here, &["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]) {
+        return false;
+    }
+    for opener in FOLDER_OPENERS {
+        let quiet = Stdio::null;
+        let mut command = tokio::process::Command::new(opener);
+        // As who opened the page would start it, and not as the host was.
+        command.arg(folder).env_clear().envs(&here.env).current_dir("/");
+        let Ok(mut child) = command.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn() else { continue };
+        match tokio::time::timeout(SOON, child.wait()).await {
+            Ok(Ok(ended)) if !ended.success() => {}
+            Ok(Err(_)) => {}
+            Ok(Ok(_)) | Err(_) => return true,
+        }
+    }
+    false
+}
 
 /// Returns where entry and icon lie; nothing where there is no place for them.
 pub fn files(surroundings: &Surroundings) -> Vec<PathBuf> {

@@ -15,8 +15,8 @@ impl Quire {
     pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Vec<GitRow>, EngineError> {
         let proposal = self.propose(id, choice)?;
         let plan = self.plan(&proposal)?;
-        let built = proposal.built(plan.merged());
-        self.is_as_seen(&proposal, &built, plan.merged(), choice)?;
+        let built = proposal.built(&plan);
+        self.is_as_seen(&proposal, &built, &plan, choice)?;
         drop(plan);
         let Proposal { task, version, .. } = &proposal;
         self.may_commit(task, &built, Some(name))?;

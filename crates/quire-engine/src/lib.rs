@@ -56,6 +56,7 @@ pub mod store;
 mod testing;
 mod tracked;
 pub mod trust;
+mod undo;
 pub mod uninstall;
 mod usage;
 mod versions;
@@ -65,7 +66,7 @@ mod work;
 use quire_sandbox::{rooted, stack};
 
 pub use attempts::{Comparison, spread};
-pub use decide::Choice;
+pub use decide::{Choice, Takeable};
 pub use edit::{EDITED_BYTES_MAX, Editable};
 pub use git::GitError;
 pub use glimpse::Glimpse;
@@ -82,6 +83,7 @@ pub use quire_sandbox::{Proof, Rung};
 pub use rewind::{Begun, Point, can_be_left};
 pub use search::Hit;
 pub use serve::{ServeError, Stand};
+pub use undo::{Edits, Undo};
 
 /// Returns what would hold each bound of a sandbox, in pairs of the bound and its means, in words. Puts this process
 /// where one that starts sandboxes would be for that.

@@ -8,7 +8,7 @@
 //! tasks/N/out/           whole outputs, as the hand leaves them
 //! tasks/N/fold           the fold of a long log, to begin with (`store/kept.rs`)
 //! tasks/N/seen/        what its person has looked at (`seen.rs`)
-//! tasks/N/accept-A.*     the journal of an accept; undo-A.* likewise
+//! tasks/N/accept-A.*     the journal of an accept; undo-A.* and undo-A-T.* likewise
 //! ```
 
 use crate::rooted::replace_file;

@@ -26,7 +26,7 @@ use quire_core::event::Seq;
 use quire_core::message::Attachment;
 use quire_core::money::Budget;
 use quire_core::task::AcceptState;
-use quire_core::view::{CheckRow, FileChange, InGit, LeftOut, Moved, Review, Summary};
+use quire_core::view::{CheckRow, FileChange, InGit, LaterEdits, LeftOut, Moved, Review, Summary};
 use quire_core::{Entry, Event, Hash, Logged, Node, Phase, RelPath, Task, Usd, diff};
 use quire_sandbox::{StartError, folder_secrets};
 use std::collections::HashSet;
@@ -86,11 +86,11 @@ pub enum EngineError {
     #[error("Task {task} has changed since you saw it; its version is now {now}.")]
     Seen { task: u64, now: Hash },
     /// The person's edits would be merged, and that is not what they saw.
-    #[error(
-        "Your edits would be merged with the task's in {}; what would be written is now {now}.",
-        listed(paths)
-    )]
-    Merges { task: u64, paths: Vec<RelPath>, now: Hash },
+    #[error("{} What would be written is now {now}.", merges_text(paths, over))]
+    Merges { task: u64, paths: Vec<RelPath>, over: Vec<RelPath>, now: Hash },
+    /// The person edited what an undo takes back, and is asked first.
+    #[error("{}.", .0.heading())]
+    LaterEdits(Box<LaterEdits>),
     /// Somebody wrote into the folder while checks ran on what would be written.
     #[error("The folder of task {task} changed again while the checks ran.")]
     Moving { task: u64 },
@@ -185,6 +185,20 @@ fn listed(paths: &[RelPath]) -> String {
     let shown: Vec<String> = paths.iter().take(5).map(RelPath::to_string).collect();
     let more = if paths.len() > 5 { format!(" and {} more", paths.len() - 5) } else { String::new() };
     format!("{}{more}", shown.join(", "))
+}
+
+fn merges_text(paths: &[RelPath], over: &[RelPath]) -> String {
+    let mut told = vec![];
+    if !paths.is_empty() {
+        told.push(format!("Your edits would be merged with the task's in {}.", listed(paths)));
+    }
+    if !over.is_empty() {
+        told.push(format!(
+            "In {} the task's side would be written, and yours kept aside for an undo.",
+            listed(over)
+        ));
+    }
+    told.join(" ")
 }
 
 fn fails_text(fails: &[CheckRow]) -> String {
@@ -349,7 +363,8 @@ impl Quire {
             task.accepts.iter().position(|a| matches!(a.state, AcceptState::Begun | AcceptState::Undoing));
         let Some(number) = open else { return Ok(task) };
         let undo = task.accepts[number].state == AcceptState::Undoing;
-        match accept::outcome(&self.desk(id), &task.charter.folders, number as u32, undo)
+        let writing = crate::decide::writing(&task, number as u32, undo);
+        match accept::outcome(&self.desk(id), &task.charter.folders, writing)
             .map_err(EngineError::accept(id))?
         {
             Some(outcome) => {

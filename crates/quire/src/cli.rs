@@ -120,8 +120,8 @@ pub enum Command {
     Mix(MixArgs),
     /// Write the version, or part of it, into the real folder
     Accept(AcceptArgs),
-    /// Take an accept back
-    Undo(TaskArgs),
+    /// Take an accept back, or part of it
+    Undo(UndoArgs),
     /// Drop a task; the real folder stays as it is
     Discard(DiscardArgs),
     /// Answer what a task's agent asks you
@@ -514,6 +514,9 @@ pub struct AcceptArgs {
     /// Single changes within files to take, by the names that `review` shows (comma-separated)
     #[arg(long, value_name = "HUNK", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Files in which the task's side is written where you changed the same lines; undo brings yours back (comma-separated)
+    #[arg(long, value_name = "PATH", value_delimiter = ',')]
+    pub over: Vec<PathBuf>,
     /// Write only if the version is still the one with this hash, as `review` shows it
     #[arg(long, value_name = "HASH", value_parser = hash)]
     pub seen: Option<String>,
@@ -529,6 +532,15 @@ pub struct AcceptArgs {
     /// Commit it on a new branch instead of writing it into the folder
     #[arg(long, value_name = "NAME", conflicts_with = "commit")]
     pub branch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    #[command(flatten)]
+    pub task: TaskArgs,
+    /// Files and folders to take back [default: everything]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -38,6 +38,7 @@ mod story;
 mod suggest;
 mod tables;
 mod text;
+mod undo;
 mod watch;
 
 use crate::cmd::follow::now_ms;

@@ -69,6 +69,12 @@ const BEFORE: &str = "echo a > a; echo r > run; mkdir -p d/e dir; echo x > d/x; 
 const AGENT: &str = "echo agent > a; chmod 755 run; rm -r d file dir gone; mkdir -p file/now new/tree; echo x > file/now/dir; \
                      ln -s a dir; echo l > new/tree/leaf; mv here there";
 
+/// What is killed. A part that was taken back is like any other undo.
+const COMMANDS: [&str; 3] = ["accept", "undo", "undo of a part"];
+
+/// Of what is undone in part: something of each kind, with a file that was moved.
+const PART: [&str; 5] = ["a", "d", "file", "there", "new"];
+
 struct Point {
     disk: &'static str,
     command: &'static str,
@@ -84,12 +90,13 @@ fn main() -> ExitCode {
     args.retain(|arg| arg != "--table" && arg != "--markdown");
     let points = Arc::<Mutex<Vec<Point>>>::default();
     let all = table || std::env::var_os("QUIRE_TEST_ALL").is_some();
-    let each = DISKS.into_iter().flat_map(|disk| ["accept", "undo"].map(|command| (disk, command)));
+    let each = DISKS.into_iter().flat_map(|disk| COMMANDS.map(|command| (disk, command)));
     let trials = each.map(|(disk, command)| {
         let points = points.clone();
         let on =
             if disk.1.is_empty() { String::new() } else { format!("_with_{}", disk.0.replace(' ', "_")) };
-        Trial::test(format!("{command}_killed_at_any_call_ends_before_or_after{on}"), move || {
+        let called = command.replace(' ', "_");
+        Trial::test(format!("{called}_killed_at_any_call_ends_before_or_after{on}"), move || {
             let found = kill_everywhere(disk, command, all)?;
             points.lock().expect("no panic").extend(found);
             Ok(())
@@ -135,9 +142,14 @@ fn kill_everywhere(disk: Disk, command: &'static str, all: bool) -> Result<Vec<P
     stage.configure(&model, Wire::Chat, "[checks]\nfound = false\n");
     sh(&stage.folder, BEFORE)?;
     stage.quire(&["change a little of everything"]).exits(0);
-    if command == "undo" {
+    let is_accept = command == "accept";
+    if !is_accept {
         stage.quire(&["accept", "1"]).exits(0);
     }
+    let arguments = match command {
+        "undo of a part" => [&["undo", "1"][..], &PART].concat(),
+        command => vec![command, "1"],
+    };
     stage.quire(&["host", "--stop"]).exits(0);
     // All that is there is put back before each point.
     let saved = tempfile::tempdir_in("/var/tmp")?;
@@ -145,7 +157,7 @@ fn kill_everywhere(disk: Disk, command: &'static str, all: bool) -> Result<Vec<P
     sh(saved.path(), &format!("cp -a '{base}/.' ."))?;
     let put_back = format!("find . -mindepth 1 -delete; cp -a '{}/.' .", saved.path().display());
     let before = Tree::of(&stage.folder);
-    stage.quire(&[command, "1"]).exits(0);
+    stage.quire(&arguments).exits(0);
     let after = Tree::of(&stage.folder);
     let mut points = vec![];
     let is_any = disk.1.is_empty();
@@ -155,7 +167,7 @@ fn kill_everywhere(disk: Disk, command: &'static str, all: bool) -> Result<Vec<P
     for call in CALLS.into_iter().filter(tried) {
         for nth in (1..).step_by(if all { 1 } else { EVERY }) {
             sh(Path::new(&base), &put_back)?;
-            let ended = traced(stage.command(&[command, "1"]), disk, Some((call, nth))).output()?;
+            let ended = traced(stage.command(&arguments), disk, Some((call, nth))).output()?;
             if ended.status.success() {
                 Tree::of(&stage.folder).assert_is(&after, &format!("{command}, not killed"));
                 break;
@@ -173,7 +185,7 @@ fn kill_everywhere(disk: Disk, command: &'static str, all: bool) -> Result<Vec<P
             let is = Tree::of(&stage.folder);
             let taken =
                 stage.json(&["review", "1"])["review"]["taken"].as_str().unwrap_or_default().to_owned();
-            let says_after = (taken == "whole") == (command == "accept");
+            let says_after = (taken == "whole") == is_accept;
             is.assert_is(
                 if says_after { &after } else { &before },
                 &format!("{}: {command}, {call} {nth}, {taken}", disk.0),
@@ -209,10 +221,10 @@ fn print(points: &[Point], markdown: bool) {
             let outcome = if first.after { "after" } else { "before" };
             match markdown {
                 true => println!("| `{}` | `{}` {nth} | {outcome} |", first.command, first.call),
-                false => println!("{:<8}{:<12}{nth:<12}{outcome}", first.command, first.call),
+                false => println!("{:<15}{:<12}{nth:<12}{outcome}", first.command, first.call),
             }
         }
-        for command in ["accept", "undo"] {
+        for command in COMMANDS {
             let of = |after| points.iter().filter(|p| p.command == command && p.after == after).count();
             println!(
                 "\n{command}: killed at {} calls; {} ended as before, {} as after",

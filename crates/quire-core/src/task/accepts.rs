@@ -16,6 +16,10 @@ pub struct Accept {
     pub taken: Option<Hash>,
     /// What of it is in git.
     pub git: Vec<InRepository>,
+    /// The very paths that each undo of a part took back.
+    pub back: Vec<Vec<Part>>,
+    /// What the undo that goes on takes back; empty: all that is left.
+    pub undoing: Vec<Part>,
     pub state: AcceptState,
 }
 
@@ -37,9 +41,19 @@ pub enum AcceptState {
 }
 
 impl Accept {
-    /// Returns whether the whole version was taken.
+    /// Returns whether the whole version was taken, and is still.
     pub fn is_whole(&self) -> bool {
+        self.was_whole() && self.back.is_empty()
+    }
+
+    /// Returns whether the whole version was taken, whatever of it was taken back since.
+    pub fn was_whole(&self) -> bool {
         self.only.is_empty() && self.taken.is_none()
+    }
+
+    /// Returns what was taken back of it, where something is left.
+    pub fn taken_back(&self) -> impl Iterator<Item = &Part> {
+        self.back.iter().flatten()
     }
 }
 
@@ -97,7 +111,7 @@ impl Task {
             Event::Accepted { accept } | Event::AcceptFailed { accept, .. } => {
                 only_if(is(*accept, AcceptState::Begun), "no such accept was begun")
             }
-            Event::Undoing { accept } => only_if(
+            Event::Undoing { accept, .. } => only_if(
                 is_free && self.last_accept() == Some(*accept as usize),
                 "accepts are undone one by one, the last one first",
             ),
@@ -123,6 +137,8 @@ impl Task {
                 ignored: *ignored,
                 taken: *taken,
                 git: vec![],
+                back: vec![],
+                undoing: vec![],
                 state: AcceptState::Begun,
             }),
             Event::Committed { accept, folder, commit, brought, .. } => {
@@ -133,9 +149,21 @@ impl Task {
             }
             Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),
             Event::AcceptFailed { accept, .. } => self.set_accept(*accept, AcceptState::Failed),
-            Event::Undoing { accept } => self.set_accept(*accept, AcceptState::Undoing),
-            Event::Undone { accept } => self.set_accept(*accept, AcceptState::Undone),
-            Event::UndoFailed { accept, .. } => self.set_accept(*accept, AcceptState::Done),
+            Event::Undoing { accept, only } => {
+                self.accepts[*accept as usize].undoing = only.clone();
+                self.set_accept(*accept, AcceptState::Undoing);
+            }
+            Event::Undone { accept } => {
+                let undone = &mut self.accepts[*accept as usize];
+                let part = std::mem::take(&mut undone.undoing);
+                let is_part = !part.is_empty();
+                undone.back.extend(is_part.then_some(part));
+                self.set_accept(*accept, if is_part { AcceptState::Done } else { AcceptState::Undone });
+            }
+            Event::UndoFailed { accept, .. } => {
+                self.accepts[*accept as usize].undoing.clear();
+                self.set_accept(*accept, AcceptState::Done);
+            }
             Event::Discarded {} => {
                 self.spending.lose();
                 self.phase = Phase::Discarded;

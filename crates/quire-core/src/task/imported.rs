@@ -29,6 +29,7 @@ impl Task {
             self.phase = Phase::Waiting(Why::Trouble(Trouble::Other, "It went on elsewhere.".to_owned()));
         }
         for accept in &mut self.accepts {
+            accept.undoing.clear();
             accept.state = match accept.state {
                 AcceptState::Begun => AcceptState::Failed,
                 AcceptState::Undoing => AcceptState::Done,

@@ -640,6 +640,8 @@ pub enum GitRow {
     TakenBack(String),
     /// Others came after it, or HEAD is elsewhere.
     Stays(String),
+    /// Only a part of what was accepted was taken back.
+    StaysWhole(String),
     /// It is taken back once what stands in the way is gone.
     StaysFor {
         commit: String,
@@ -686,6 +688,10 @@ impl GitRow {
                 "The commit {0} stays, because it is not the last one on your branch. To take it back: git revert {0}",
                 short(commit)
             ),
+            GitRow::StaysWhole(commit) => format!(
+                "The commit {} stays as it is, because only a part was taken back: git status shows that part.",
+                short(commit)
+            ),
             GitRow::StaysFor { commit, why } => format!(
                 "The commit {} stays for now: {}. The next command of quire's that can takes it back.",
                 short(commit),
@@ -713,6 +719,18 @@ pub struct WrittenFile {
     /// The person's own edits are in it beside the task's; after an undo, without the task's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub merged: bool,
+    /// What of the person's gave way to the task's, and comes back by an undo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The lines that both had changed; their other edits are in it.
+    Lines,
+    /// All that stood at the path, or that nothing did.
+    Whole,
 }
 
 impl Written {
@@ -742,7 +760,29 @@ impl Written {
             (true, 1) => format!("{files} in {folder} is as it was."),
             (true, _) => format!("{files} in {folder} are as they were."),
         };
-        told + &merged
+        told + &merged + &self.aside()
+    }
+
+    /// Returns what of the person's gave way, and how it comes back.
+    fn aside(&self) -> String {
+        let of = |over| -> Vec<String> {
+            let such = self.files.iter().filter(|file| file.over == Some(over));
+            such.map(|file| file.path.to_string()).collect()
+        };
+        let mut told = String::new();
+        let lines = of(Over::Lines);
+        if !lines.is_empty() {
+            told.push_str(&format!(
+                " Your lines in {} are kept aside: Undo brings them back.",
+                lines.join(", ")
+            ));
+        }
+        match of(Over::Whole).as_slice() {
+            [] => {}
+            [one] => told.push_str(&format!(" Your {one} is kept aside: Undo brings it back.")),
+            all => told.push_str(&format!(" Your {} are kept aside: Undo brings them back.", all.join(", "))),
+        }
+        told
     }
 }
 
@@ -751,6 +791,8 @@ impl WrittenFile {
     pub fn what(&self, undo: bool) -> &'static str {
         match (undo, self.fate) {
             (true, _) if self.merged => "as it was, with your later edits",
+            (false, _) if self.over == Some(Over::Lines) => "the task's where both changed the same lines",
+            (false, _) if self.over.is_some() => "the task's in the place of yours",
             (false, _) if self.merged => "merged with your edits",
             (false, Fate::New) => "new",
             (false, Fate::Changed | Fate::Renamed) => "changed",

@@ -576,6 +576,11 @@ fn what_was_written_is_said() {
                 fate: *fate,
                 is_folder: path.starts_with("dir"),
                 merged: path.starts_with("mine"),
+                over: match path.as_bytes()[0] {
+                    b'L' => Some(Over::Lines),
+                    b'W' => Some(Over::Whole),
+                    _ => None,
+                },
             })
             .collect(),
         git: vec![],
@@ -598,6 +603,10 @@ fn what_was_written_is_said() {
         (written(true, &[], &site), "Nothing had to be put back in site."),
         (written(false, &mine, &site), "1 file written to site. Merged with your edits: mine."),
         (written(true, &mine, &site), "1 file in site is as it was. Your later edits stay: mine."),
+        (
+            written(false, &[("L", Fate::Changed), ("W", Fate::Deleted)], &site),
+            "2 files written to site. Your lines in L are kept aside: Undo brings them back. Your W is kept aside: Undo brings it back.",
+        ),
     ];
     for (written, expected) in rows {
         assert_eq!(written.text(home), expected);

@@ -4,7 +4,7 @@
 use super::Desk;
 use super::journal::{Place, Stage, What};
 use quire_core::{Entry, Node, RelPath};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// By folder and path, where the mode is another than the one wanted.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,17 @@ impl Given {
                 operation.new.into_iter().filter(|new| new.is_given && !matches!(new.what, What::Link { .. }))
             {
                 self.0.insert((operation.folder, new.path), new.mode);
+            }
+        }
+    }
+
+    /// Puts back what it was `before` an accept, for the paths that were taken back of that.
+    pub fn take_back(&mut self, before: &Given, back: &HashSet<(u32, &RelPath)>) {
+        for (folder, path) in back {
+            let at = (*folder, (*path).clone());
+            match before.0.get(&at) {
+                Some(mode) => drop(self.0.insert(at, *mode)),
+                None => drop(self.0.remove(&at)),
             }
         }
     }

@@ -112,7 +112,7 @@ const STAGES: [(Stage, &str); 6] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub dir: PathBuf,
-    /// `accept-K` or `undo-K`.
+    /// Such as `accept-K` or `undo-K`.
     pub name: String,
 }
 

@@ -118,7 +118,7 @@ pub fn select(snapshot: &Snapshot, only: &[Part]) -> Vec<Entry> {
     snapshot.entries.iter().filter(chosen).cloned().collect()
 }
 
-fn is_part(entry: &Entry, part: &Part) -> bool {
+pub(crate) fn is_part(entry: &Entry, part: &Part) -> bool {
     entry.folder == part.folder && entry.path.is_within(&part.path)
 }
 

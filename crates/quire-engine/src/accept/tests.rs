@@ -1,5 +1,6 @@
 //! Accept and undo against real folders: every kind of change, every kind of drift, and death at every moment.
 
+mod back;
 mod disks;
 mod hostile;
 mod lines;
@@ -43,6 +44,8 @@ fn at(temp: tempfile::TempDir) -> Case {
     let store = Store::open(&desk.home).unwrap();
     Case { desk, folder, wanted, store, temp }
 }
+
+const NONE: Sides<'_> = Sides { base: &|_, _| Ok(None), over: &|_, _| false };
 
 type Make = fn(&Path);
 
@@ -98,7 +101,7 @@ impl Case {
 
     fn plan(&self, number: u32, entries: &[Entry]) -> Result<Plan, AcceptError> {
         let folders = std::slice::from_ref(&self.folder);
-        plan(&self.desk, number, folders, entries, &|_, _| Ok(None), self.store.blobs())
+        plan(&self.desk, number, folders, entries, &NONE, self.store.blobs())
     }
 
     fn accept(&self, number: u32, entries: &[Entry]) -> Result<Report, AcceptError> {
@@ -499,7 +502,7 @@ fn a_save_that_was_swapped_aside_when_quire_died_comes_back() {
 fn what_is_planned_and_not_begun_is_left_to_whoever_planned_it() {
     let case = case();
     let entries = case.prepare(|f| put(f, "a", "a"), |f| put(f, "a", "agent's"));
-    let ended = || outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
+    let ended = || outcome(&case.desk, std::slice::from_ref(&case.folder), Writing::Accept(1)).unwrap();
     let plan = case.plan(1, &entries).unwrap();
     assert_eq!(ended(), None);
     carry_out(plan, case.store.blobs(), &mut |what| {
@@ -510,7 +513,7 @@ fn what_is_planned_and_not_begun_is_left_to_whoever_planned_it() {
     .unwrap();
     assert!(matches!(ended(), Some(Outcome::After(_))));
     // Where nobody holds the folder, it was never begun.
-    let never = outcome(&case.desk, std::slice::from_ref(&case.folder), 2, false).unwrap();
+    let never = outcome(&case.desk, std::slice::from_ref(&case.folder), Writing::Accept(2)).unwrap();
     assert_eq!(never, Some(Outcome::Before { left: vec![] }));
 }
 
@@ -664,7 +667,7 @@ fn a_hundred_megabytes_and_several_folders() {
     entries.push(Entry { folder: 1, path: RelPath::new("x").unwrap(), was: None, now: Some(there) });
     let (first, second) = (tree_of(&case.folder), tree_of(&other));
     let folders = [case.folder.clone(), other.clone()];
-    let plan = plan(&case.desk, 1, &folders, &entries, &|_, _| Ok(None), case.store.blobs()).unwrap();
+    let plan = plan(&case.desk, 1, &folders, &entries, &NONE, case.store.blobs()).unwrap();
     carry_out(plan, case.store.blobs(), &mut |_| {}).unwrap();
     assert_eq!(fs::metadata(case.folder.join("big")).unwrap().len(), 100 << 20);
     assert_eq!(fs::read(other.join("x")).unwrap(), b"there");
@@ -690,7 +693,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
             let e = case.accept(1, &case.entries()).unwrap_err();
             assert!(matches!(e, AcceptError::Disk), "{e}");
             assert_eq!(tree_of(&case.folder), before, "{files} files");
-            let ended = outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap();
+            let ended = outcome(&case.desk, std::slice::from_ref(&case.folder), Writing::Accept(1)).unwrap();
             assert_eq!(ended, Some(Outcome::Before { left: vec![] }));
             rustix::mount::unmount(&case.folder, rustix::mount::UnmountFlags::empty()).unwrap();
         });
@@ -776,7 +779,7 @@ fn to_die_in() -> Case {
 
 #[test]
 fn j17_killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
-    for what in ["accept", "undo"] {
+    for (what, writing) in [("accept", Writing::Accept(1)), ("undo", Writing::Undo { accept: 1, turn: 0 })] {
         let (mut befores, mut afters) = (0, 0);
         for at in 0.. {
             let case = to_die_in();
@@ -791,8 +794,7 @@ fn j17_killed_at_any_moment_it_ends_exactly_before_or_exactly_after() {
                 recovered.outcome.unwrap();
             }
             let is = tree_of(&case.folder);
-            match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, what == "undo").unwrap().unwrap()
-            {
+            match outcome(&case.desk, std::slice::from_ref(&case.folder), writing).unwrap().unwrap() {
                 Outcome::Before { left } => {
                     assert_eq!((left, is), (vec![], before), "{what}, killed at {at}");
                     befores += 1;
@@ -821,7 +823,7 @@ fn a_killed_recovery_is_recovered() {
             again += 1;
         }
         let is = tree_of(&case.folder);
-        match outcome(&case.desk, std::slice::from_ref(&case.folder), 1, false).unwrap().unwrap() {
+        match outcome(&case.desk, std::slice::from_ref(&case.folder), Writing::Accept(1)).unwrap().unwrap() {
             Outcome::Before { .. } => assert_eq!(is, before, "{at}"),
             Outcome::After(_) => assert_eq!(is, after, "{at}"),
         }

@@ -137,7 +137,7 @@ async fn what_is_past_its_age_goes_and_work_that_was_not_accepted_stays() {
     assert!(task.cleared && task.phase == Phase::Accepted);
     for refused in [
         case.quire.review(accepted.id).map(drop),
-        case.quire.undo(accepted.id).map(drop),
+        case.quire.undo(accepted.id, &crate::Undo::default()).map(drop),
         case.quire.say(accepted.id, Some("more"), vec![]),
         case.quire.accept(accepted.id, &crate::Choice::default()).map(drop),
         case.quire.discard(accepted.id),

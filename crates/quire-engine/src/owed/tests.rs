@@ -4,6 +4,7 @@ use super::*;
 use crate::decide::Choice;
 use crate::settings::Surroundings;
 use crate::testing::{begun, present};
+use crate::undo::Undo;
 use quire_core::{Entry, Event, Node, RelPath};
 use std::path::Path;
 use std::process::Command;
@@ -69,7 +70,7 @@ fn choice() -> Choice {
 fn die(quire: &Quire, id: u64, at: &str) {
     let proposal = quire.propose(id, &choice()).unwrap();
     let plan = quire.plan(&proposal).unwrap();
-    let built = proposal.built(plan.merged());
+    let built = proposal.built(&plan);
     let debt = quire.owe(&proposal, 0, Some(&built)).unwrap();
     let begin = Event::Accepting {
         accept: 0,
@@ -135,7 +136,7 @@ async fn a_commit_is_made_exactly_once_whenever_quire_dies() {
             if expected.contains("b.txt") {
                 assert_eq!(case.git("git status --porcelain"), "", "{at}");
                 // It is the accept's own, so its undo takes it back.
-                let rows = quire.undo(case.id).unwrap().git;
+                let rows = quire.undo(case.id, &Undo::default()).unwrap().git;
                 assert!(matches!(rows[..], [GitRow::TakenBack(_)]), "{at}: {rows:?}");
                 assert_eq!(
                     (case.log().as_str(), case.git("git status --porcelain").as_str()),
@@ -217,7 +218,7 @@ async fn a_commit_that_git_could_not_make_is_still_owed_and_made_by_the_next() {
             assert!(matches!(quire.paid()[0].rows[..], [GitRow::Committed { .. }]), "{:?}", quire.paid());
             assert_eq!((owed(&quire), case.log().as_str()), (0, "Done. a.txt b.txt first a.txt"));
             assert_eq!(case.git("git status --porcelain"), "");
-            assert!(matches!(quire.undo(case.id).unwrap().git[..], [GitRow::TakenBack(_)]));
+            assert!(matches!(quire.undo(case.id, &Undo::default()).unwrap().git[..], [GitRow::TakenBack(_)]));
             assert_eq!(
                 (case.log().as_str(), case.git("git status --porcelain").as_str()),
                 ("first a.txt", "")
@@ -232,7 +233,7 @@ fn die_undoing(quire: &Quire, id: u64, is_begun: bool) {
     let debt = quire.owe_back(&task, 0).unwrap();
     if is_begun {
         let plan = crate::accept::plan_undo(&quire.desk(id), 0, quire.store().blobs()).unwrap();
-        quire.begin_writing(&task, Event::Undoing { accept: 0 }).unwrap();
+        quire.begin_writing(&task, Event::Undoing { accept: 0, only: vec![] }).unwrap();
         quire.carry(&task, 0, true, plan).unwrap();
     }
     drop(debt);
@@ -291,7 +292,7 @@ async fn a_commit_that_cannot_be_taken_back_just_now_is_taken_back_by_the_next()
             quire.accept(case.id, &choice()).unwrap();
             let before = (case.head(), case.git("git ls-files -s"));
             case.git(stands);
-            let git = quire.undo(case.id).unwrap().git;
+            let git = quire.undo(case.id, &Undo::default()).unwrap().git;
             assert!(matches!(&git[..], [GitRow::StaysFor { why, .. }] if why.contains(told)), "{git:?}");
             drop(quire);
             let quire = open(case.temp.path());
@@ -366,7 +367,7 @@ async fn commits_in_one_repository_are_taken_back_from_the_last() {
         case.git("git commit -q --allow-empty -m second");
         let second = crate::git::Committed { commit: case.head(), branch: "main".to_owned() };
         quire.committed(&quire.task(case.id).unwrap(), Some(0), 0, second).unwrap();
-        let git = quire.undo(case.id).unwrap().git;
+        let git = quire.undo(case.id, &Undo::default()).unwrap().git;
         assert!(matches!(git[..], [GitRow::TakenBack(_), GitRow::TakenBack(_)]), "{git:?}");
         assert_eq!((case.log().as_str(), owed(&quire)), ("first a.txt", 0));
     });
@@ -435,7 +436,7 @@ async fn one_is_written_down_where_it_is_found_though_another_process_just_remov
         std::thread::scope(|scope| {
             let ours = scope.spawn(|| {
                 let proposal = quire.propose(case.id, &choice()).unwrap();
-                let built = proposal.built(&[]);
+                let built = proposal.built(&quire.plan(&proposal).unwrap());
                 let debt = quire.owe(&proposal, 0, Some(&built)).unwrap().unwrap();
                 assert!(is_at(&debt.file, &path).unwrap());
                 assert_eq!(serde_json::from_slice::<Debt>(&fs::read(&path).unwrap()).unwrap().built, built);

@@ -16,6 +16,7 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
     let mut choice = Choice {
         paths: args.paths.iter().map(|path| path.as_os_str().to_owned()).collect(),
         hunks: args.only.clone(),
+        over: args.over.iter().map(|path| path.as_os_str().to_owned()).collect(),
         seen: args.seen.clone(),
         programs: args.with_programs,
         unchecked: args.unchecked,

@@ -257,7 +257,7 @@ fn journey(
     told.proved("accepted", accepted, accepted != before, &format!("has {}", names.join(", ")))?;
 
     told.line(&format!("$ quire undo {id}"))?;
-    quire.undo(id)?;
+    quire.undo(id, &quire_engine::Undo::default())?;
     let undone = hash()?;
     told.proved("undone", undone, undone == before, "is as it was before")?;
 

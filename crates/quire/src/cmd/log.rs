@@ -257,7 +257,10 @@ fn told(event: &Event, calls: &[Call]) -> String {
         }
         Event::Accepted { accept } => format!("accept {accept} done"),
         Event::AcceptFailed { accept, why } => format!("accept {accept} rolled back: {}", words(why)),
-        Event::Undoing { accept } => format!("undo of {accept} begun"),
+        Event::Undoing { accept, only } if only.is_empty() => format!("undo of {accept} begun"),
+        Event::Undoing { accept, only } => {
+            format!("undo of {} of {accept} begun", quire_core::view::count(only.len() as u64, "path"))
+        }
         Event::Undone { accept } => format!("undo of {accept} done"),
         Event::UndoFailed { accept, why } => format!("undo of {accept} rolled back: {}", words(why)),
         Event::Discarded {} => "discarded".to_owned(),

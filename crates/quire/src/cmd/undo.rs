@@ -1,16 +1,21 @@
-//! `quire undo N`: takes an accept back, and says file by file what went back, each read again to be sure.
+//! `quire undo N [PATH...]`: takes an accept back, or part of it, and says file by file what went back, each read again to be sure.
 
-use crate::cli::TaskArgs;
+use crate::cli::UndoArgs;
 use crate::cmd::{Face, accept, home, open, print_json};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, one_line, pad};
 use crate::terminal::{clean, print};
+use quire_engine::Undo;
 use serde_json::json;
 
-pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
+pub fn undo(args: &UndoArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open()?;
-    let id = args.task;
-    let written = quire.undo(id)?;
+    let id = args.task.task;
+    let undo = Undo {
+        paths: args.paths.iter().map(|path| path.as_os_str().to_owned()).collect(),
+        ..Undo::default()
+    };
+    let written = quire.undo(id, &undo)?;
     if face.json {
         print_json(json!({"task": id, "undone": written}))?;
         return Ok(Exit::Done);
@@ -22,8 +27,14 @@ pub fn undo(args: &TaskArgs, face: &Face) -> Result<Exit, Failure> {
         text.push_str(&format!("  {}  {}\n", pad(name, widest), file.what(true)));
     }
     text.push_str(&accept::git_text(&written.git));
-    if quire.task(id)?.last_accept().is_some() {
-        text.push_str(&format!("What you accepted before that stays. Take that back too: quire undo {id}\n"));
+    let task = quire.task(id)?;
+    if let Some(last) = task.last_accept() {
+        let what = if last == written.accept as usize {
+            "The rest of what you accepted"
+        } else {
+            "What you accepted before that"
+        };
+        text.push_str(&format!("{what} stays. Take that back too: quire undo {id}\n"));
     }
     text.push_str(&format!("Accept it again: quire accept {id}\n"));
     print(&text)?;

@@ -7,10 +7,6 @@ use crate::terminal::{clean, print};
 use quire_engine::desktop;
 use quire_engine::settings::Surroundings;
 use serde_json::json;
-use std::process::{Command, Stdio};
-
-/// What opens an address where no browser is named, in the order in which they are tried.
-const OPENERS: [&str; 4] = ["xdg-open", "wslview", "x-www-browser", "sensible-browser"];
 
 pub fn web(args: &WebArgs, face: &Face) -> Result<Exit, Failure> {
     if args.install {
@@ -23,7 +19,7 @@ pub fn web(args: &WebArgs, face: &Face) -> Result<Exit, Failure> {
         print_json(json!({"address": address, "port": at.port}))?;
         return Ok(Exit::Done);
     }
-    if !args.print && has_a_screen(&here) && opened(&address, &here) {
+    if !args.print && desktop::has_a_screen(&here) && desktop::open_address(&address, &here) {
         if face.is_talkative() {
             // Whether a browser came up nobody can see from here.
             follow::say(&format!("The page opens in your browser; if not: {address}"));
@@ -56,20 +52,6 @@ fn install(face: &Face) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn has_a_screen(here: &Surroundings) -> bool {
-    let is_set = |name: &str| here.env.get(name).is_some_and(|value| !value.is_empty());
-    ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "BROWSER"].into_iter().any(is_set)
-}
-
-/// Returns whether something was started that opens the address.
-fn opened(address: &str, here: &Surroundings) -> bool {
-    let named = here.env.get("BROWSER").filter(|named| !named.is_empty() && !named.contains(['%', ':']));
-    named.map(String::as_str).into_iter().chain(OPENERS).any(|opener| {
-        let quiet = Stdio::null;
-        Command::new(opener).arg(address).stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().is_ok()
-    })
-}
-
 /// Returns the command that leads here from the machine at which a person sits who came over SSH (sshd sets
 /// `SSH_CONNECTION` to both addresses and ports).
 fn forward(here: &Surroundings, ports: &[u16]) -> Option<String> {
@@ -92,7 +74,7 @@ mod tests {
             forward(&here, &[7777, 7778]).as_deref(),
             Some("ssh -N -L 7777:127.0.0.1:7777 -L 7778:127.0.0.1:7778 ada@192.0.2.9")
         );
-        assert!(!has_a_screen(&here));
+        assert!(!desktop::has_a_screen(&here));
         assert_eq!(forward(&Surroundings::default(), &[7777]), None);
     }
 }

@@ -54,6 +54,12 @@ impl From<EngineError> for Failure {
                 "Nothing was written; your edits are as you made them.",
                 format!("Look at both, then take exactly that: quire accept {task} --seen {}", now.short()),
             ),
+            EngineError::LaterEdits(ref later) => {
+                let told = later.told().join(" ");
+                let next = format!("Undo it with your edits kept: quire undo {}", later.task);
+                let safe = format!("Nothing was written. {told}");
+                return Failure::new(Exit::NeedsYou, what, safe, next);
+            }
             EngineError::Moving { task } => (
                 Exit::FolderChanged,
                 "Nothing was written; your edits are as you made them.",
@@ -228,9 +234,10 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
             (Exit::FolderChanged, format!("Your folder changed since {since}: {}{more}.", rows.join(", ")))
         }
         AcceptError::Touched(_) => (Exit::FolderChanged, error.to_string()),
-        AcceptError::NotChanged(_) | AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
-            (Exit::WrongUse, error.to_string())
-        }
+        AcceptError::NotChanged(_)
+        | AcceptError::NotWritten(_)
+        | AcceptError::NoHunk(_)
+        | AcceptError::ManyHunks(_) => (Exit::WrongUse, error.to_string()),
         // It begins with a path, which is not ours to capitalise.
         AcceptError::Folder { .. } => (Exit::Trouble, error.to_string()),
         _ => (Exit::Trouble, sentence(&error.to_string())),
@@ -239,17 +246,23 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
         AcceptError::Drift(_) => (
             "Nothing was written; your edits are as you made them.",
             &*format!(
-                "See both sides: quire review {task}; let it fit around yours: quire revise {task} --fit; or take what fits: \
-                     quire accept {task} PATH... --only HUNK,..."
+                "See both sides: quire review {task}; let it fit around yours: quire revise {task} --fit; take what fits: \
+                     quire accept {task} PATH... --only HUNK,...; or the task's side, with yours kept aside: quire accept {task} --over PATH,..."
             ),
         ),
         AcceptError::Edited(_) => (
             "Nothing was written; your edits are as you made them.",
-            "Take back yourself what you changed on these lines, then undo again.",
+            &*format!(
+                "Take back yourself what you changed on these lines, then undo again; or undo the others: quire undo {task} PATH..."
+            ),
         ),
         AcceptError::Touched(_) => {
             ("Both sides are kept.", "Look at the files that are named, then accept again.")
         }
+        AcceptError::NotWritten(_) => (
+            "Nothing was written.",
+            &*format!("Take back the whole of it: quire undo {task}; what it wrote: quire log {task}"),
+        ),
         AcceptError::NotChanged(_) => ("Nothing was written.", "Name paths as the review shows them."),
         AcceptError::NoHunk(_) | AcceptError::ManyHunks(_) => {
             ("Nothing was written.", "Name them as the review shows them, at least four digits of each.")

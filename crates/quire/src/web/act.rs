@@ -6,17 +6,17 @@ use crate::cmd::resume;
 use crate::error::{Exit, Failure};
 use crate::web::door::Fields;
 use crate::web::preview::Side;
-use crate::web::{Page, changes, frame, home, lock, notes, nowhere, points};
+use crate::web::{Page, changes, frame, home, lock, notes, nowhere, points, undo};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use quire_core::Phase;
 use quire_core::message::Attachment;
-use quire_core::view::{Review, Uses, Written};
+use quire_core::view::{FileChange, Review, Uses, Written};
+use quire_core::{Phase, RelPath};
 use quire_engine::keys::Keys;
 use quire_engine::settings::{self, Options};
-use quire_engine::{Choice, EngineError, attached};
+use quire_engine::{Choice, EngineError, attached, desktop};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -39,7 +39,7 @@ pub fn see(to: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, to)]).into_response()
 }
 
-fn of(id: u64) -> String {
+pub fn of(id: u64) -> String {
     format!("/tasks/{id}")
 }
 
@@ -169,7 +169,8 @@ pub async fn decide(
 async fn decided(page: &Arc<Page>, id: u64, decision: &str, fields: Fields) -> Response {
     let done = match decision {
         "accept" => return accept(page, id, fields).await,
-        "undo" => undo(page, id).await,
+        "undo" => return undo::undo(page, id, fields).await,
+        "open" => open_folder(page, id, &fields).await,
         "revise" => revise(page, id, &fields).await,
         "resume" => resume(page, id, &fields).await,
         "answer" => answer(page, id, &fields).await,
@@ -230,6 +231,9 @@ fn yes(error: &EngineError) -> Option<(&'static str, &'static str, String)> {
             Some(("Accept anyway, unchecked", "unchecked", "yes".to_owned()))
         }
         EngineError::Programs { .. } => Some(("Accept these files too", "programs", "yes".to_owned())),
+        EngineError::Merges { now, over, .. } if !over.is_empty() => {
+            Some(("Accept it so", "seen", now.to_string()))
+        }
         EngineError::Merges { now, .. } => Some(("Accept it with my edits kept", "seen", now.to_string())),
         _ => None,
     }
@@ -246,12 +250,14 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
     // Where only some of the changes are on the page, no file has a box.
     let numbers =
         |name| fields.all(name).filter_map(|number| number.parse().ok()).collect::<BTreeSet<usize>>();
-    let ticked: BTreeSet<usize> = match (fields.filled("all"), fields.filled("heads")) {
+    let over = numbers("over");
+    let mut ticked: BTreeSet<usize> = match (fields.filled("all"), fields.filled("heads")) {
         (Some(_), _) => &(0..review.files.len()).collect() - &numbers("without"),
         // A file with two boxes is taken where both say so.
         (None, Some(_)) => &numbers("file") & &numbers("head"),
         (None, None) => numbers("file"),
     };
+    ticked.extend(&over);
     let left: BTreeSet<&str> = fields.all("leave").collect();
     let (mut paths, mut hunks, mut all) = (vec![], vec![], true);
     for (number, file) in review.files.iter().enumerate() {
@@ -268,9 +274,20 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
     if paths.is_empty() && hunks.is_empty() && !review.files.is_empty() {
         return wrong("No change was chosen.", "Tick at least one file, or discard the task.");
     }
+    let at = |file: &FileChange, path: &RelPath| {
+        let folder = folders.get(file.folder as usize)?;
+        Some(folder.join(OsStr::from_bytes(path.as_bytes())).into_os_string())
+    };
+    let over = over.iter().filter_map(|number| review.files.get(*number)).flat_map(|file| {
+        [Some(&file.path), file.renamed_from.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(move |path| at(file, path))
+    });
     Ok(Choice {
         paths: if all { vec![] } else { paths },
         hunks,
+        over: over.collect(),
         seen: Some(seen.to_owned()),
         programs: fields.filled("programs").is_some(),
         unchecked: fields.filled("unchecked").is_some(),
@@ -278,20 +295,34 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
     })
 }
 
-async fn undo(page: &Arc<Page>, id: u64) -> Result<String, Failure> {
-    let undone = page.blocking(move |page| {
-        let written = page.quire.undo(id)?;
-        said(page, id, &written);
-        Ok(of(id))
-    });
-    undone.await
+/// Keeps what was written for the page that is looked at next.
+pub fn said(page: &Page, id: u64, written: &Written) {
+    say(page, id, written.text(home_folder().as_deref()));
 }
 
-/// Keeps what was written for the page that is looked at next.
-fn said(page: &Page, id: u64, written: &Written) {
+fn say(page: &Page, id: u64, text: String) {
     if let Ok(task) = page.quire.task(id) {
-        lock(&page.said).insert(id, (task.seq, written.text(home_folder().as_deref())));
+        lock(&page.said).insert(id, (task.seq, text));
     }
+}
+
+/// Shows a task's folder in the desktop's file manager, or says where it is.
+async fn open_folder(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
+    let number = fields.filled("folder").and_then(|number| number.parse().ok()).unwrap_or(0);
+    let task = page.blocking(move |page| Ok(page.quire.task(id)?)).await?;
+    let Some(folder) = task.charter.folders.get::<usize>(number).cloned() else {
+        let next = "Load the page anew.";
+        return Err(Failure::new(Exit::WrongUse, "The task has no such folder.", NOTHING, next));
+    };
+    if !desktop::open_folder(&folder, &page.here()).await {
+        let told = format!("It cannot be opened from here. The folder is {}.", folder.display());
+        page.blocking(move |page| {
+            say(page, id, told);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(of(id))
 }
 
 pub async fn note(

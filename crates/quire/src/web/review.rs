@@ -4,17 +4,19 @@
 use crate::error::Failure;
 use crate::terminal::{clean, took};
 use crate::web::frame::Frame;
-use crate::web::standing::{head, questions, say};
+use crate::web::standing::{head, open, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
 use crate::web::{Page, answer, bars, changes, edit, icons, lock, notes, points, result, story};
 use maud::{Markup, html};
-use quire_core::Task;
 use quire_core::event::Listing;
+use quire_core::merge::Overlap;
 use quire_core::message::Image;
 use quire_core::task::own_words;
 use quire_core::view::{
     self, Brief, DriftRow, FileChange, Fit, Mark, Review, Taken, reached_text, reviewed_text, sentence,
 };
+use quire_core::{RelPath, Task};
+use quire_engine::Takeable;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub fn main(
     let story = page.story(task.id)?;
     // The folder changes without a word in the task's log, by which reviews are kept.
     let drift = page.quire.drift(task)?;
+    let takeable = page.quire.takeable(task, &drift)?;
     let said =
         lock(&page.said).get(&task.id).filter(|(seq, _)| *seq == task.seq).map(|(_, said)| said.clone());
     let folders = task.charter.folders.len();
@@ -83,7 +86,7 @@ pub fn main(
                     @if let Some(stands) = review.stands_text() {
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(&stands)) } }
                     }
-                    (drifted(frame, &drift, &review))
+                    (drifted(frame, &drift, &takeable, &review))
                     (secrets(frame, &review))
                     @if let Some(why) = &since.refused {
                         section.sec.sheet.told { (icons::sign("flag")) p { (clean(why)) " Here is all that the task changed." } }
@@ -225,12 +228,7 @@ impl Since {
 }
 
 /// Returns where the person went on working in what the version changes: what fits, and both sides of what does not.
-fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
-    let side = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text);
-        let lines: Vec<&str> = text.lines().take(SIDE_LINES_MAX).collect();
-        html! { @if lines.is_empty() { em { "nothing" } } @else { code { @for line in lines { (marked(line)) br; } } } }
-    };
+fn drifted(frame: &Frame, drift: &[DriftRow], takeable: &Takeable, review: &Review) -> Markup {
     html! {
         @if !drift.is_empty() && review.taken != Taken::Whole {
             section.sec.sheet.told aria-labelledby="drift-t" {
@@ -239,12 +237,7 @@ fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
                     h2 id="drift-t" { "Your folder changed while it worked" }
                     @for row in drift.iter().take(LOOK_MAX) {
                         p { code { (marked(&review.named(row.folder, &row.path))) } ": " (row.text()) }
-                        @for overlap in row.overlaps.iter().take(OVERLAPS_MAX) {
-                            div.vs {
-                                span { b { "Yours, line " (overlap.line) } (side(&overlap.mine)) }
-                                span { b { "The task's" } (side(&overlap.theirs)) }
-                            }
-                        }
+                        (sides(&row.overlaps, "The task's"))
                     }
                     @if drift.len() > LOOK_MAX { p { "and " (drift.len() - LOOK_MAX) " more" } }
                     @let fitting = fitting(drift, review);
@@ -257,9 +250,60 @@ fn drifted(frame: &Frame, drift: &[DriftRow], review: &Review) -> Markup {
                             @let label = html! { "Keep mine, accept the other " @if fitting.len() == 1 { "file" } @else { (fitting.len()) " files" } };
                             (frame.button(&format!("/tasks/{}/accept", review.task), "", &label, &[&[("seen", seen.as_str())][..], &fields].concat()))
                         }
+                        (take_this_one(frame, review, takeable, &fitting))
                     }
-                    p.mut { "What both changed is never overwritten: accept writes what fits, or nothing." }
+                    p.mut { "What both changed is never overwritten unasked: accept writes what fits, or nothing. What you take over yours, an undo brings back." }
                 }
+            }
+        }
+    }
+}
+
+/// Returns how the task's side is taken where both changed the same: at once where nothing else stands against it, and else of the
+/// files that are ticked.
+fn take_this_one(frame: &Frame, review: &Review, takeable: &Takeable, fitting: &[usize]) -> Markup {
+    let numbers = (0..review.files.len()).filter(|number| {
+        let file = &review.files[*number];
+        let is = |path: &RelPath| takeable.paths.contains(&(file.folder, path.clone()));
+        is(&file.path) || file.renamed_from.as_ref().is_some_and(is)
+    });
+    let numbers: Vec<usize> = numbers.collect();
+    let at = format!("/tasks/{}/accept", review.task);
+    let (seen, count) = (review.seen.to_string(), review.files.len().to_string());
+    html! {
+        @match (&takeable.alone, numbers.as_slice()) {
+            (_, []) => {},
+            (Some(built), [one]) => {
+                (frame.button(&at, "", &html! { "Take this one" }, &[("seen", &built.to_string()), ("all", &count), ("over", &one.to_string())]))
+            },
+            _ => {
+                form method="post" action=(at) {
+                    (frame.key())
+                    input type="hidden" name="seen" value=(seen);
+                    @for number in fitting { input type="hidden" name="file" value=(number); }
+                    @for number in &numbers {
+                        @let file = &review.files[*number];
+                        label.chip { input type="checkbox" name="over" value=(number); " Take the task's " code { (marked(&review.named(file.folder, &file.path))) } }
+                    }
+                    button.btn { "Take these and what fits" }
+                }
+            },
+        }
+    }
+}
+
+/// Returns what a person made of the same lines as somebody else, and what those did.
+pub fn sides(overlaps: &[Overlap], theirs: &str) -> Markup {
+    let side = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<&str> = text.lines().take(SIDE_LINES_MAX).collect();
+        html! { @if lines.is_empty() { em { "nothing" } } @else { code { @for line in lines { (marked(line)) br; } } } }
+    };
+    html! {
+        @for overlap in overlaps.iter().take(OVERLAPS_MAX) {
+            div.vs {
+                span { b { "Yours, line " (overlap.line) } (side(&overlap.mine)) }
+                span { b { (theirs) } (side(&overlap.theirs)) }
             }
         }
     }
@@ -534,7 +578,7 @@ fn bar(
                 }
                 @if review.taken == Taken::Part { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Leave the rest" }, &[])) }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
-                @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) }
+                @else { (frame.button(&format!("{at}/undo"), if review.taken == Taken::Whole { "big undo" } else { "ghost big undo" }, &html! { "Undo " kbd { "⇧U" } }, &[])) (open(frame, task, "ghost big")) }
                 @if notes::drafts(review) > 0 {
                     (frame.button(&format!("{at}/revise"), "pen big", &html! { "Send " (view::count(notes::drafts(review) as u64, "note")) " " kbd { "⇧R" } }, &[("notes", "all")]))
                 }

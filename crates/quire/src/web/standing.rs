@@ -52,16 +52,32 @@ pub fn after(page: &Page, frame: &Frame, asked: &HashMap<String, String>) -> Res
     let Some(id) = asked.get("after").and_then(|id| id.parse().ok()) else { return Ok(html! {}) };
     let said = lock(&page.said).get(&id).map(|(_, said)| said.clone());
     let Some(said) = said else { return Ok(html! {}) };
-    if page.quire.task(id)?.last_accept().is_none() {
+    let task = page.quire.task(id)?;
+    if task.last_accept().is_none() {
         return Ok(html! {});
     }
     Ok(html! {
         aside.after aria-label="Accepted just now" {
             p { (clean(&said)) }
             (frame.button(&format!("/tasks/{id}/undo"), "ghost", &html! { "Undo" }, &[]))
+            (open(frame, &task, "ghost"))
             a.txt href=(format!("/tasks/{id}")) { "Back to it" }
         }
     })
+}
+
+/// Returns what shows the folders of a task, in which there is something of it.
+pub fn open(frame: &Frame, task: &Task, class: &str) -> Markup {
+    let folders = &task.charter.folders;
+    let name = |folder: &PathBuf| match folder.file_name() {
+        Some(name) if folders.len() > 1 => format!("Open {}", name.to_string_lossy()),
+        _ => "Open folder".to_owned(),
+    };
+    html! {
+        @for (number, folder) in folders.iter().enumerate() {
+            (frame.button(&format!("/tasks/{}/open", task.id), class, &html! { (clean(&name(folder))) }, &[("folder", &number.to_string())]))
+        }
+    }
 }
 
 /// Returns the head of a task's page.

@@ -43,8 +43,12 @@ fn second() -> Log {
     ])
 }
 
+fn undoing(accept: u32) -> Event {
+    Event::Undoing { accept, only: vec![] }
+}
+
 fn undone(accept: u32) -> [Event; 2] {
-    [Event::Undoing { accept }, Event::Undone { accept }]
+    [undoing(accept), Event::Undone { accept }]
 }
 
 fn follows(log: &Log, event: Event) -> bool {
@@ -84,6 +88,36 @@ fn a_part_is_not_the_whole() {
     );
 }
 
+/// What an undo of a part leaves is still accepted, until another takes it back too.
+#[test]
+fn a_part_is_taken_back_and_then_the_rest() {
+    let part = |path: &str| Part { folder: 0, path: RelPath::new(path).unwrap() };
+    let back =
+        |path: &str| [Event::Undoing { accept: 0, only: vec![part(path)] }, Event::Undone { accept: 0 }];
+    let shown = |log: &Log| {
+        let version = log.task.version().unwrap().clone();
+        Review::of(&log.task, &version, vec![]).taken
+    };
+    let whole = ready().then(accepted(0, b"v", &[]));
+    let some = whole.then(back("a"));
+    assert_eq!(
+        (shown(&some), mark(&some.task), some.task.last_accept()),
+        (Taken::Part, Mark::Ready, Some(0))
+    );
+    assert!(some.task.is_open() && !follows(&some, Event::Cleared {}) && follows(&some, Event::Discarded {}));
+    let more = some.then(back("b"));
+    let taken_back: Vec<&Part> = more.task.accepts[0].taken_back().collect();
+    assert_eq!((taken_back, more.task.accepts[0].back.len()), (vec![&part("a"), &part("b")], 2));
+    // One that failed took nothing back, and the next is of all that is left.
+    let failed = [
+        Event::Undoing { accept: 0, only: vec![part("c")] },
+        Event::UndoFailed { accept: 0, why: "disk".into() },
+    ];
+    let rest = more.then(failed).then(undone(0));
+    assert_eq!((shown(&rest), rest.task.accepts[0].back.len()), (Taken::No, 2));
+    assert_eq!(shown(&rest.then(accepted(1, b"v", &[]))), Taken::Whole);
+}
+
 /// It was told as accepted because an earlier one is in the folder.
 #[test]
 fn a_version_whose_accept_failed_or_was_undone_waits_for_its_person() {
@@ -102,7 +136,7 @@ fn a_version_is_taken_and_taken_back_while_the_next_turn_waits() {
             let said = Event::Said { words: "more".into() };
             ready().then(accepted(0, b"v", &[])).then([said, Event::Paused { why: why.clone() }])
         };
-        let undoing = waits().then([Event::Undoing { accept: 0 }]);
+        let undoing = waits().then([undoing(0)]);
         for event in [Event::Resumed { model: None }, Event::Said { words: "y".into() }, Event::Discarded {}]
         {
             assert!(!follows(&undoing, event), "while the folder is written");
@@ -114,5 +148,5 @@ fn a_version_is_taken_and_taken_back_while_the_next_turn_waits() {
         }
     }
     let works = ready().then(accepted(0, b"v", &[])).then([Event::Said { words: "more".into() }]);
-    assert!(!follows(&works, Event::Undoing { accept: 0 }) && !follows(&works, accepting(1, b"v", &[])));
+    assert!(!follows(&works, undoing(0)) && !follows(&works, accepting(1, b"v", &[])));
 }

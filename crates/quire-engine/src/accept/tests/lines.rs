@@ -1,6 +1,7 @@
 //! A person goes on working in the very files that a task changed: what does not touch is merged, what does is told, undo takes
 //! back only what the accept brought, and in long random lives nothing that either wrote is lost without a word.
 
+use super::journal::What;
 use super::*;
 use quire_core::diff;
 use quire_core::merge::Overlap;
@@ -114,9 +115,12 @@ enum Step {
     Person(Edit),
     Agent(Edit),
     AcceptAll,
+    /// With the agent's side wherever both changed the same.
+    AcceptOver,
     AcceptFile(u8),
     AcceptHunks(u64),
     Undo,
+    UndoFile(u8),
     /// Back to how the agent had it after one of its steps.
     Rewind(u8),
 }
@@ -134,9 +138,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => edit().prop_map(Step::Person),
         4 => edit().prop_map(Step::Agent),
         2 => Just(Step::AcceptAll),
+        1 => Just(Step::AcceptOver),
         1 => any::<u8>().prop_map(Step::AcceptFile),
         2 => any::<u64>().prop_map(Step::AcceptHunks),
         2 => Just(Step::Undo),
+        1 => any::<u8>().prop_map(Step::UndoFile),
         1 => any::<u8>().prop_map(Step::Rewind),
     ]
 }
@@ -178,9 +184,18 @@ struct Life {
     agent: Tree,
     /// What the agent had after each of its steps, to which a person may go back.
     left: Vec<Tree>,
-    /// What was accepted and not undone: its number, whether a whole version, and its entries.
-    accepts: Vec<(u32, bool, Vec<Entry>)>,
+    accepts: Vec<Accepted>,
     next: u32,
+    /// Lines of the person's that gave way, and that an undo may bring back.
+    aside: BTreeSet<String>,
+}
+
+/// What was accepted, and what was undone of it.
+struct Accepted {
+    number: u32,
+    whole: bool,
+    entries: Vec<Entry>,
+    back: Vec<Vec<Part>>,
 }
 
 impl Life {
@@ -220,38 +235,63 @@ impl Life {
             _ => (vec![], vec![]),
         };
         let whole = only.is_empty() && hunks.is_empty();
-        if whole && !matches!(step, Step::AcceptAll) {
+        if whole && !matches!(step, Step::AcceptAll | Step::AcceptOver) {
             return false;
         }
         let Ok(chosen) = part::choose(&version, &only, &hunks, &read, &|error| error) else { return false };
         blobs.put(&chosen.contents.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
         let mut earlier = vec![];
-        for (_, whole, entries) in &self.accepts {
-            if *whole {
-                earlier.clear();
+        for accepted in &self.accepts {
+            let is_back = |entry: &Entry| accepted.back.iter().flatten().any(|part| part.path == entry.path);
+            if accepted.whole {
+                earlier.retain(is_back);
             }
-            earlier.extend(entries.clone());
+            earlier.extend(accepted.entries.iter().filter(|entry| !is_back(entry)).cloned());
         }
         let entries = following(chosen.entries.clone(), whole, &earlier);
         let folders = std::slice::from_ref(&self.folder);
-        let plan = match plan(&self.desk, self.next, folders, &entries, &|_, _| Ok(None), blobs) {
+        let over = matches!(step, Step::AcceptOver);
+        let sides = Sides { over: &|_, _| over, ..NONE };
+        let plan = match plan(&self.desk, self.next, folders, &entries, &sides, blobs) {
             Err(AcceptError::Drift(_)) => return false,
             plan => plan.unwrap(),
         };
+        // What is not in the folder any more has to be where an undo finds it.
+        for item in plan.journal.operations.iter().filter(|_| !plan.over.is_empty()).flat_map(|o| &o.old) {
+            if let What::File { blob } = &item.what {
+                let content = String::from_utf8(blobs.get(blob).unwrap()).unwrap();
+                let persons = content.split_inclusive('\n').filter(|line| line.starts_with("person"));
+                self.aside.extend(persons.map(str::to_owned));
+            }
+        }
         carry_out(plan, blobs, &mut |_| {}).unwrap();
-        self.accepts.push((self.next, whole, chosen.entries));
+        let (number, entries) = (self.next, chosen.entries);
+        self.accepts.push(Accepted { number, whole, entries, back: vec![] });
         self.next += 1;
         true
     }
 
-    fn undo(&mut self, blobs: &Blobs) -> bool {
-        let Some((number, ..)) = self.accepts.last() else { return false };
-        let plan = match plan_undo(&self.desk, *number, blobs) {
+    /// Undoes the last accept, or what it did to one file.
+    fn undo(&mut self, file: Option<u8>, blobs: &Blobs) -> bool {
+        let Some(last) = self.accepts.last_mut() else { return false };
+        let back = Back::of(&self.desk, last.number, &last.back).unwrap();
+        let part =
+            |file| Part { folder: 0, path: RelPath::new(FILES[usize::from(file) % FILES.len()]).unwrap() };
+        let paths = match file.map(|file| back.named(&[part(file)])) {
+            None => back.all(),
+            Some(Ok(paths)) => paths,
+            Some(Err(_)) => return false,
+        };
+        let plan = match back.plan(&self.desk, &paths, blobs) {
             Err(AcceptError::Drift(_)) => return false,
             plan => plan.unwrap(),
         };
         carry_out(plan, blobs, &mut |_| {}).unwrap();
-        self.accepts.pop();
+        if paths == back.all() {
+            self.accepts.pop();
+        } else {
+            last.back.push(paths.into_iter().map(|(folder, path)| Part { folder, path }).collect());
+        }
         true
     }
 }
@@ -270,7 +310,10 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
     let desk = Desk { home: home.to_owned(), dir: dir.join("task") };
     fs::create_dir_all(&desk.dir).unwrap();
     let left = vec![base.clone()];
-    let mut life = Life { desk, folder, agent: base.clone(), left, base, accepts: vec![], next: 0 };
+    let (accepts, aside) = (vec![], BTreeSet::new());
+    let mut life = Life { desk, folder, agent: base.clone(), left, base, accepts, next: 0, aside };
+    // As it was before an accept that took the agent's side, while nothing was done since.
+    let mut was: Option<Tree> = None;
     let (mut done, mut refused) = (0, 0);
     // Lines of the agent's that the person took away: they had them, and do not want them.
     let mut unwanted: BTreeSet<String> = BTreeSet::new();
@@ -286,6 +329,7 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
                 prop_assert_eq!(before, read_tree(&life.folder), "going back writes nothing");
             }
             Step::Person(edit) => {
+                was = None;
                 let mut tree = before.clone();
                 do_edit(&mut tree, edit, "person", serial);
                 unwanted
@@ -297,9 +341,12 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
                     }
                 }
             }
-            Step::Undo | Step::AcceptAll | Step::AcceptFile(_) | Step::AcceptHunks(_) => {
-                let undo = matches!(step, Step::Undo);
-                let wrote = if undo { life.undo(blobs) } else { life.accept(*step, blobs) };
+            _ => {
+                let wrote = match *step {
+                    Step::Undo => life.undo(None, blobs),
+                    Step::UndoFile(file) => life.undo(Some(file), blobs),
+                    step => life.accept(step, blobs),
+                };
                 let after = read_tree(&life.folder);
                 if !wrote {
                     refused += 1;
@@ -308,10 +355,16 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
                 }
                 done += 1;
                 let (had, has) = (lines_of(&before), lines_of(&after));
+                let over = matches!(step, Step::AcceptOver);
                 for line in had.iter().filter(|line| line.starts_with("person")) {
-                    prop_assert!(has.contains(line), "{:?} of the person is gone", line);
+                    let kept = has.contains(line) || over && life.aside.contains(*line);
+                    prop_assert!(kept, "{:?} of the person is gone", line);
                 }
-                if matches!(step, Step::AcceptAll) {
+                if let (Step::Undo, Some(was)) = (step, was.take()) {
+                    prop_assert_eq!(&was, &after, "an undo brings back what gave way, exactly");
+                }
+                was = over.then(|| before.clone());
+                if matches!(step, Step::AcceptAll | Step::AcceptOver) {
                     // All that the agent wrote is there, and of what it took away only what the person has made anew.
                     for line in lines_of(&life.agent).iter().filter(|line| line.starts_with("agent")) {
                         let there = has.contains(line) || unwanted.contains(*line);
@@ -326,7 +379,9 @@ fn live(home: &Path, dir: &Path, steps: &[Step], blobs: &Blobs) -> Result<(u32, 
                         "a line that the agent does not have any more"
                     );
                 }
+                let undo = matches!(step, Step::Undo | Step::UndoFile(_));
                 let new = has.difference(&had).filter(|line| line.starts_with("person"));
+                let new = new.filter(|line| !(undo && life.aside.contains(**line)));
                 prop_assert_eq!(new.count(), 0, "no line of the person comes back that they took away");
             }
         }
