@@ -200,7 +200,7 @@ impl Quire {
                 |accept: &Accept| accept.git.iter().any(|one| one.folder == folder && one.commit.is_some());
             let later = &task.accepts[number as usize + 1..];
             // A later one of the whole version commits what still stands of those before it.
-            if has(accept) || later.iter().any(|a| a.state == AcceptState::Done && a.is_whole() && has(a)) {
+            if has(accept) || later.iter().any(|a| a.state == AcceptState::Done && a.was_whole() && has(a)) {
                 continue;
             }
             let paid = self.pay_in(task, version, number, folder, &debt.built, &head);

@@ -386,6 +386,10 @@ fn foot(review: &Review) -> String {
     }
     if review.drift.iter().any(|row| row.fit != Fit::Merges) {
         rows.push((format!("quire revise {id} --fit"), "let it fit around yours".to_owned()));
+        rows.push((
+            format!("quire accept {id} --over PATH"),
+            "take the task's side, yours kept aside".to_owned(),
+        ));
     }
     match review.notes.iter().filter(|note| note.state == Standing::Draft).count() as u64 {
         0 => rows.push((format!("quire revise {id} \"...\""), "ask for changes".to_owned())),

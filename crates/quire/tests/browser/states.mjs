@@ -14,8 +14,8 @@ const states = [
   [3, 'limit', '$0.50', ['Add $', 'Discard']],
   [4, 'asks', 'Which colour?', ['blue', 'red', 'Answer']],
   [5, 'check-failed', 'checks failed', ['Send it back', 'Accept anyway']],
-  [6, 'folder-moved', 'Your folder changed while it worked', ['Let it fit around mine', 'Discard']],
-  [7, 'accepted', 'in your folder', ['Undo']],
+  [6, 'folder-moved', 'Your folder changed while it worked', ['Let it fit around mine', 'Take this one', 'Discard']],
+  [7, 'accepted', 'in your folder', ['Undo', 'Open folder']],
   [8, 'permission', 'May it reach docs.example.org:80?', ['Deny', 'Allow in this task']]
 ]
 for (const [task, name, says, does] of states) {
@@ -32,9 +32,15 @@ await page.locator('#accept-button').click()
 await page.getByText('Nothing was written').waitFor()
 await look(page, 'state-refused')
 
-// ---- taken back, and what was changed by hand since stays
+// ---- taken back, once it was asked what is to become of what was changed by hand since
 await page.goto(origin + '/tasks/7')
 await page.keyboard.press('Shift+U')
+await page.getByText('list.txt was edited after the accept').waitFor()
+await look(page, 'state-undo-asked')
+await page.getByRole('link', { name: 'Cancel' }).click()
+await page.waitForURL(origin + '/tasks/7')
+await page.keyboard.press('Shift+U')
+await page.getByRole('button', { name: 'Undo, keep my edit' }).click()
 await page.getByText('Your later edits stay').waitFor()
 await look(page, 'state-undone')
 
