@@ -284,7 +284,8 @@ pub enum Event {
     Reached {
         connections: Vec<Connection>,
     },
-    /// A destination was refused that nobody had said anything of, and the person is asked; `reach` counts from 0.
+    /// A destination was refused that nobody had said anything of, and the person is asked; `reach` counts from 0. One that was
+    /// allowed for a turn that is over keeps its number.
     ReachAsked {
         reach: u32,
         host: String,
@@ -294,6 +295,9 @@ pub enum Event {
     ReachAnswered {
         reach: u32,
         allow: bool,
+        /// What is allowed is so until the turn ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once: bool,
     },
     /// The agent asks its person; this is what came of the call.
     QuestionsAsked {

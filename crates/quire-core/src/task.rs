@@ -467,17 +467,10 @@ impl Task {
             Event::Imported { .. } => Ok(()),
             Event::Reached { .. } => Ok(()),
             Event::ReachAsked { reach, host, port } => only_if(
-                working
-                    && *reach as usize == self.reaches.len()
-                    && net::is_host(host)
-                    && *port > 0
-                    && self.may_ask_of(host, *port),
+                working && net::is_host(host) && *port > 0 && self.may_ask_of(host, *port) == Some(*reach),
                 "a destination is asked of once, while there is room for a question",
             ),
-            Event::ReachAnswered { reach, allow } => only_if(
-                self.reaches.get(*reach as usize).is_some_and(|reach| reach.allow != Some(*allow)),
-                "an answer needs a question, and says something new",
-            ),
+            Event::ReachAnswered { reach, allow, once } => self.may_allow(*reach, *allow, *once),
             Event::QuestionsAsked { call: n, questions } => only_if(
                 working && matches!(call(*n), Some(CallState::Owed)) && !questions.is_empty(),
                 "a call asks once",
@@ -701,7 +694,7 @@ impl Task {
                 }));
                 self.phase = Phase::Ready;
                 self.note_checkpoint(self.step, Some(*version));
-                self.press_no_more();
+                self.close_reaches();
                 self.end_notes();
             }
             Event::Said { words } => self.hear_person(words),
@@ -719,13 +712,8 @@ impl Task {
                 let reached = Arc::make_mut(&mut self.reached);
                 connections.iter().for_each(|one| one.clone().count_in(reached, REACHED_MAX));
             }
-            Event::ReachAsked { host, port, .. } => Arc::make_mut(&mut self.reaches).push(Reach {
-                host: host.clone(),
-                port: *port,
-                allow: None,
-                presses: true,
-            }),
-            Event::ReachAnswered { reach, allow } => self.hear_answer(*reach, *allow),
+            Event::ReachAsked { reach, host, port } => self.ask_of(*reach, host, *port),
+            Event::ReachAnswered { reach, allow, once } => self.hear_answer(*reach, *allow, *once),
             Event::Paused { why } => {
                 self.lose_what_was_begun();
                 self.grant_hooks();

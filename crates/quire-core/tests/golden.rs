@@ -373,7 +373,8 @@ fn samples() -> Vec<Event> {
             ],
         },
         Event::ReachAsked { reach: 0, host: "example.org".into(), port: 443 },
-        Event::ReachAnswered { reach: 0, allow: true },
+        Event::ReachAnswered { reach: 0, allow: true, once: false },
+        Event::ReachAnswered { reach: 0, allow: true, once: true },
         Event::QuestionsAsked {
             call: 0,
             questions: vec![
@@ -484,6 +485,7 @@ fn file(event: &Event) -> &'static str {
         Event::Cleared {} => "cleared",
         Event::Reached { .. } => "reached",
         Event::ReachAsked { .. } => "reach_asked",
+        Event::ReachAnswered { once: true, .. } => "reach_answered_once",
         Event::ReachAnswered { .. } => "reach_answered",
         Event::QuestionsAsked { .. } => "questions_asked",
         Event::QuestionAnswered { .. } => "question_answered",

@@ -221,8 +221,8 @@ impl World {
         let mut dice = Dice(self.seed ^ task.seq << 24);
         let reaches = matches!(want, Want::Call(_) | Want::Check(_)) && dice.roll(10) == 0;
         let (host, port) = (format!("{}.example.org", dice.roll(5)), 443);
-        let asks = reaches && task.may_ask_of(&host, port);
-        asks.then_some(Event::ReachAsked { reach: task.reaches.len() as u32, host, port })
+        let reach = task.may_ask_of(&host, port).filter(|_| reaches)?;
+        Some(Event::ReachAsked { reach, host, port })
     }
 
     /// What a person says to a question: yes, no, go on without, or something else altogether.
@@ -232,7 +232,10 @@ impl World {
         match dice.roll(5) {
             0 => self.say(vec![Event::Resumed { model: None }]),
             1 => self.say(vec![Event::Said { words }, Event::Resumed { model: None }]),
-            roll => self.say(vec![Event::ReachAnswered { reach, allow: roll % 2 == 0 }]),
+            roll => {
+                let (allow, once) = (roll != 3, roll == 4);
+                self.say(vec![Event::ReachAnswered { reach, allow, once }]);
+            }
         }
     }
 
@@ -420,7 +423,9 @@ impl World {
                         let words = format!("word {}", self.said.len());
                         self.say(vec![Event::Said { words }]);
                     } else if let (Some(reach), Phase::Working) = (asked, &self.store.phase) {
-                        self.say(vec![Event::ReachAnswered { reach, allow: lot.is_multiple_of(3) }]);
+                        let allow = lot.is_multiple_of(3);
+                        let once = allow && lot.is_multiple_of(2);
+                        self.say(vec![Event::ReachAnswered { reach, allow, once }]);
                     }
                     continue;
                 }
@@ -539,7 +544,7 @@ impl World {
         for logged in &self.log {
             match &logged.event {
                 Event::ReachAsked { reach, .. } => drop(open.insert(*reach)),
-                Event::ReachAnswered { reach, allow } => {
+                Event::ReachAnswered { reach, allow, .. } => {
                     open.remove(reach);
                     allowed += usize::from(*allow);
                 }

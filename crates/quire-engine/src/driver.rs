@@ -49,7 +49,7 @@ pub async fn drive(work: Arc<Work>, nudge: Arc<Notify>, retire: watch::Receiver<
         }
     };
     let task = work.store.task(work.task)?;
-    work.reach.heed(&task.reaches);
+    work.reach.heed(&task.answers());
     let (done, answers) = mpsc::unbounded_channel();
     let (leave, leaves) = mpsc::unbounded_channel();
     let commits = work.store.commits();
@@ -235,8 +235,8 @@ impl Driver {
     fn ask_person(&mut self) {
         let seals = self.running.iter().any(|want| matches!(want, Want::Seal | Want::Drop));
         for (host, port) in self.work.reach.asks() {
-            if !seals && self.task.may_ask_of(&host, port) {
-                self.answer(Event::ReachAsked { reach: self.task.reaches.len() as u32, host, port });
+            if let Some(reach) = self.task.may_ask_of(&host, port).filter(|_| !seals) {
+                self.answer(Event::ReachAsked { reach, host, port });
             }
         }
     }
@@ -250,7 +250,7 @@ impl Driver {
         };
         let reaches = &self.task.reaches;
         let is_open = |row: &Connection| {
-            reaches.iter().any(|asked| (&asked.host, asked.port, asked.allow) == (&row.host, row.port, None))
+            reaches.iter().any(|asked| (&asked.host, asked.port) == (&row.host, row.port) && asked.is_open())
         };
         text.push_str(&refused_text(&self.work.reach.refused(), is_open));
     }
@@ -389,7 +389,7 @@ impl Driver {
         let stopped =
             back || news.iter().any(|n| matches!(n.event, Event::Paused { .. } | Event::Discarded {}));
         self.committed = fresh.seq;
-        self.work.reach.heed(&fresh.reaches);
+        self.work.reach.heed(&fresh.answers());
         self.task = fresh;
         self.batch.clear();
         let kept = std::mem::take(&mut self.kept);

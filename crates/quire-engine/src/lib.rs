@@ -79,7 +79,7 @@ pub use parcel::{Parcel, ParcelError};
 pub use person::find_models;
 pub use quire::{EngineError, Quire, Recovered, Unended};
 pub use quire_sandbox::protocol::Port;
-pub use quire_sandbox::{Proof, Rung};
+pub use quire_sandbox::{Proof, Rung, StartError};
 pub use rewind::{Begun, Point, can_be_left};
 pub use search::Hit;
 pub use serve::{ServeError, Stand};

@@ -44,6 +44,20 @@ impl Quire {
         Ok(number)
     }
 
+    /// Says a note that was not sent in other words, and returns its number from now on.
+    pub fn edit_note(&self, id: u64, note: u32, words: &str) -> Result<u32, EngineError> {
+        let mut number = 0;
+        self.append(id, |task| {
+            let Some((_, kept)) = task.drafts().find(|(number, _)| *number == note) else {
+                return Err("has no such note that is not sent");
+            };
+            number = task.notes.len() as u32 + 1;
+            let again = Event::Noted { about: kept.about.clone(), words: words.to_owned() };
+            Ok(vec![Event::NoteDropped { note }, again])
+        })?;
+        Ok(number)
+    }
+
     /// Takes a note back that was not sent.
     pub fn drop_note(&self, id: u64, note: u32) -> Result<(), EngineError> {
         self.append(id, |task| match task.drafts().any(|(number, _)| number == note) {

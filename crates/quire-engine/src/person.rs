@@ -146,11 +146,11 @@ impl Quire {
         &self,
         id: u64,
         reach: u32,
-        allow: bool,
+        (allow, once): (bool, bool),
         keys: &Keys,
         here: &Surroundings,
     ) -> Result<Task, EngineError> {
-        block_in_place(|| self.answer(id, reach, allow))?;
+        block_in_place(|| self.answer(id, reach, allow, once))?;
         self.go_after_answer(id, keys, here).await
     }
 

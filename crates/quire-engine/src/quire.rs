@@ -470,13 +470,13 @@ impl Quire {
         })
     }
 
-    /// Answers the question of that number. The same answer again changes nothing.
-    pub fn answer(&self, id: u64, reach: u32, allow: bool) -> Result<(), EngineError> {
+    /// Answers the question of that number; `once`: a yes that holds until the turn ends. The same answer again changes nothing.
+    pub fn answer(&self, id: u64, reach: u32, allow: bool, once: bool) -> Result<(), EngineError> {
         self.append(id, |task| match task.reaches.get(reach as usize) {
             _ if task.phase == Phase::Discarded => Err("was discarded"),
             None => Err("did not ask that"),
-            Some(asked) if asked.allow == Some(allow) => Ok(vec![]),
-            Some(_) => Ok(vec![Event::ReachAnswered { reach, allow }]),
+            Some(asked) if (asked.allow, asked.once) == (Some(allow), once) => Ok(vec![]),
+            Some(_) => Ok(vec![Event::ReachAnswered { reach, allow, once }]),
         })
     }
 

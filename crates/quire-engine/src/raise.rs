@@ -167,9 +167,34 @@ fn settings(machine: &Machine) -> Vec<Obstacle> {
     all
 }
 
+/// Returns what helps where these cannot be got out of the way, whatever they are.
+pub fn other_ways(machine: &Machine) -> Vec<String> {
+    let mut ways = vec![];
+    if machine.landlock < 6 {
+        ways.push(
+            "With Linux 6.12 or later, and Landlock switched on, a plain copy of the folder will do, without any namespaces."
+                .to_owned(),
+        );
+    }
+    if machine.container.is_none() {
+        let advice = container_advice("docker", machine.root);
+        ways.push(format!("In a container, with quire and your folder in it. {advice}"));
+    }
+    ways.push(
+        "On another machine; quire web --print there says how its page is reached from here.".to_owned(),
+    );
+    ways
+}
+
 fn in_container(manager: &str, machine: &Machine) -> Obstacle {
+    let why =
+        format!("this is a container ({manager}), which by default allows no namespaces or no new /proc");
+    Obstacle { why, remedy: Remedy::Advice(container_advice(manager, machine.root)) }
+}
+
+fn container_advice(manager: &str, root: bool) -> String {
     let volume = "a volume for quire's data directory";
-    let advice = match (manager, machine.root) {
+    match (manager, root) {
         ("podman", _) => format!(
             "Start the container with --security-opt unmask=ALL --security-opt seccomp=unconfined, and {volume}: \
              -v quire:/root/.local/share/quire"
@@ -182,10 +207,7 @@ fn in_container(manager: &str, machine: &Machine) -> Obstacle {
             "Start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
              --security-opt systempaths=unconfined, and {volume}: -v quire:$HOME/.local/share/quire"
         ),
-    };
-    let why =
-        format!("this is a container ({manager}), which by default allows no namespaces or no new /proc");
-    Obstacle { why, remedy: Remedy::Advice(advice) }
+    }
 }
 
 fn data(machine: &Machine) -> Option<Obstacle> {
@@ -364,6 +386,16 @@ mod tests {
                 assert!(said.contains(expected), "{machine:?}: {said}");
             }
         }
+    }
+
+    #[test]
+    fn other_ways_are_those_that_are_not_gone_already() {
+        let ways = |machine: &Machine| other_ways(machine).join("\n");
+        let plain = ways(&Machine { landlock: 5, ..machine() });
+        assert!(plain.contains("Linux 6.12") && plain.contains("systempaths=unconfined"), "{plain}");
+        let inside = ways(&Machine { landlock: 6, container: Some("podman".into()), ..machine() });
+        assert!(!inside.contains("Linux 6.12") && !inside.contains("container"), "{inside}");
+        assert!(inside.contains("quire web --print"), "{inside}");
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn apply(egress: &Egress, asked: &Asked) {
     match asked.allow {
         Some(true) => egress.allow(&asked.host, asked.port),
         Some(false) => egress.deny(&asked.host, asked.port),
-        None => {}
+        None => egress.forget(&asked.host, asked.port),
     }
 }
 
@@ -200,6 +200,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::charter;
+    use quire_core::charter::Sandbox;
 
     fn refused(host: &str, port: u16, why: Refusal) -> Traffic {
         Traffic::Refused { host: host.into(), port, why }
@@ -231,5 +233,33 @@ mod tests {
         assert_eq!((asks.len(), asks[0].clone()), (ASKS_MAX, ("0.net".to_owned(), 443)));
         assert_eq!(reach.refused().len(), TOLD_MAX + 2, "one row for all others of each kind");
         assert!(reach.event().is_none() && reach.asks().is_empty() && reach.refused().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_stands_hears_of_each_answer_and_that_it_holds_no_more() {
+        let reach = Reach::default();
+        let only = Net::Only { registries: false, hosts: vec![] };
+        let charter = Charter { sandbox: Sandbox { net: only, ..Sandbox::default() }, ..charter() };
+        let way = reach.way(&charter, "seed", |_| None).unwrap().expect("a way out");
+        let asked = |allow, once| Asked {
+            host: "docs.example.org".into(),
+            port: 443,
+            allow,
+            once,
+            lapsed: allow.is_none(),
+            presses: true,
+        };
+        for (answer, expected) in [
+            (asked(Some(true), true), Ok(())),
+            (asked(None, false), Err(Refusal::NotListed)),
+            (asked(Some(false), false), Err(Refusal::Denied)),
+            (asked(Some(true), false), Ok(())),
+        ] {
+            reach.heed(&Arc::new(vec![answer.clone()]));
+            assert_eq!(way.egress.judge("docs.example.org", 443), expected, "{answer:?}");
+            // One that is made now is told all at once.
+            let next = reach.way(&charter, "seed", |_| None).unwrap().expect("a way out");
+            assert_eq!(next.egress.judge("docs.example.org", 443), expected, "{answer:?}, made later");
+        }
     }
 }

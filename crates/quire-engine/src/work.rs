@@ -590,7 +590,7 @@ impl Work {
             scratch: scratch.join("check"),
             run: Some(scratch.to_owned()),
         };
-        self.reach.heed(&task.reaches);
+        self.reach.heed(&task.answers());
         let anew = self.find_checks(task, self.load_snapshot(&snapshot)?).await?;
         let mut proofs = vec![];
         for (number, spec) in version.checks.iter().enumerate() {
@@ -637,7 +637,7 @@ impl Work {
             let (work, frozen, layers, top) = (self.clone(), self.frozen(task)?, layers.clone(), top.clone());
             blocking(move || work.lay_out(&id, &frozen, &layers, &top)).await?;
         }
-        self.reach.heed(&task.reaches);
+        self.reach.heed(&task.answers());
         let way = self.way(task)?;
         let spec = self.spec(task, top, layers, way.as_ref())?;
         self.start(Spec { state: scratch.join("run"), out: scratch.join("out"), ..spec }, way).await

@@ -232,15 +232,26 @@ impl Egress {
     /// Lets the running sandbox reach `host` on `port`, as a person answered. A private address needs more: it must be in the
     /// policy, or `host` must be that address, because the person saw only a name that somebody else may point anywhere.
     pub fn allow(&self, host: &str, port: u16) {
-        self.answer(host, port, true);
+        self.answer(host, port, Some(true));
     }
 
     /// Refuses `host` on `port`, whatever else allows it.
     pub fn deny(&self, host: &str, port: u16) {
-        self.answer(host, port, false);
+        self.answer(host, port, Some(false));
     }
 
-    fn answer(&self, host: &str, port: u16, is_allowed: bool) {
+    /// Judges `host` on `port` as if nobody had answered.
+    pub fn forget(&self, host: &str, port: u16) {
+        self.answer(host, port, None);
+    }
+
+    /// Returns why `host` is not let out on `port`, by what it is called; what it leads to is judged when it is asked for.
+    pub fn judge(&self, host: &str, port: u16) -> Result<(), Refusal> {
+        let host = host::Host::parse(host).ok_or(Refusal::Malformed)?;
+        self.outside.rules.judge(&Destination { host, port }).map(|_| ())
+    }
+
+    fn answer(&self, host: &str, port: u16, is_allowed: Option<bool>) {
         // What is no host was never asked about.
         if let Some(host) = host::Host::parse(host) {
             self.outside.rules.answer(Destination { host, port }, is_allowed);

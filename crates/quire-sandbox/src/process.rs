@@ -23,7 +23,13 @@ pub fn fork(flags: libc::c_int) -> io::Result<Option<Child>> {
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Some(Child { pid: pid as i32, pidfd }))
         }
-        _ => Err(io::Error::last_os_error()),
+        // clone(2); the same number says of a disk that it is full.
+        _ => Err(match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOSPC) => {
+                io::Error::other("no more namespaces may be made (user.max_user_namespaces and its like)")
+            }
+            error => error,
+        }),
     }
 }
 

@@ -128,7 +128,7 @@ pub enum Command {
     #[command(after_help = ANSWER_EXAMPLES)]
     Answer(AnswersArgs),
     /// Let a task reach a host that it asks for
-    Allow(AnswerArgs),
+    Allow(AllowArgs),
     /// Do not let it; the task is told to do without
     Deny(AnswerArgs),
     /// Cut a task's conversation with the model short, before its next request
@@ -348,6 +348,15 @@ pub struct AnswerArgs {
     /// Which one, where it asks for several
     #[arg(value_name = "HOST[:PORT]")]
     pub host: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AllowArgs {
+    #[command(flatten)]
+    pub answer: AnswerArgs,
+    /// Until this turn ends, its checks included; then it is closed again, and asked anew when it is tried
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

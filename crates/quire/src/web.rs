@@ -21,6 +21,7 @@ mod home;
 mod icons;
 mod lines;
 mod live;
+mod missing;
 mod multipart;
 mod named;
 mod notes;
@@ -225,6 +226,7 @@ fn router(page: Arc<Page>) -> Router {
         .route("/icon.svg", get(assets::icon))
         .route("/settings", get(settings::settings))
         .route("/settings/test", post(settings::test))
+        .route("/settings/check", post(missing::check))
         .route("/settings/keep", post(settings::keep))
         .route("/settings/key", post(settings::key))
         .route("/tasks", post(act::start))

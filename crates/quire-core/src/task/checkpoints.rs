@@ -254,7 +254,7 @@ impl Task {
         self.check_rounds_used = 0;
         self.forget_review();
         self.looks.clear();
-        self.press_no_more();
+        self.close_reaches();
         let version = to.version.and_then(|number| self.versions.iter().find(|one| one.number == number));
         let Some(version) = version else {
             self.sealed = None;
@@ -337,7 +337,7 @@ impl Task {
         (self.usage, self.worked_ms, self.needed) = Default::default();
         self.spending = Default::default();
         self.grant();
-        self.press_no_more();
+        self.close_reaches();
         self.stage = if self.phase == Phase::Ready { Stage::Present } else { Stage::Ask };
         if self.phase != Phase::Ready {
             self.phase = Phase::Waiting(Why::Rewound { step });

@@ -172,7 +172,8 @@ impl Task {
         }
         let answers = self.reaches.iter().filter_map(|reach| {
             let verb = if reach.allow? { "allows" } else { "denies" };
-            Some(format!("The person {verb} {}.", crate::net::address(&reach.host, reach.port)))
+            let until = if reach.once { ", until the turn ends in which this is said" } else { "" };
+            Some(format!("The person {verb} {}{until}.", crate::net::address(&reach.host, reach.port)))
         });
         let answers: Vec<String> = answers.collect();
         if !answers.is_empty() {

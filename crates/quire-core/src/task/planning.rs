@@ -89,7 +89,7 @@ impl Task {
                 Phase::Waiting(Why::Plan)
             }
         };
-        self.press_no_more();
+        self.close_reaches();
     }
 
     /// Returns why `plan` cannot be agreed to now, where it cannot.

@@ -252,15 +252,19 @@ impl Progress {
                 self.now = Some("Finishing".to_owned());
             }
             Event::ReachAsked { reach, host, port } => {
-                self.asked.push(address(host, *port));
+                // One that is asked anew has its number.
+                if *reach as usize == self.asked.len() {
+                    self.asked.push(address(host, *port));
+                }
                 lines.extend(self.flush());
                 lines.push(line(LineMark::Asks, question(0, *reach, host, *port, false).text));
             }
-            Event::ReachAnswered { reach, allow } => {
+            Event::ReachAnswered { reach, allow, once } => {
                 lines.extend(self.flush());
                 let to = self.asked.get(*reach as usize).map_or("it", String::as_str);
                 let verb = if *allow { "allow" } else { "deny" };
-                lines.push(line(LineMark::Said, format!("You {verb} {to}")));
+                let until = if *once { " until this turn ends" } else { "" };
+                lines.push(line(LineMark::Said, format!("You {verb} {to}{until}")));
             }
             Event::QuestionsAsked { questions, .. } => {
                 lines.extend(self.flush());

@@ -244,7 +244,7 @@ fn each_reason_says_what_is_safe_and_what_to_do() {
 #[test]
 fn a_question_needs_its_person_while_the_task_works_and_when_it_waits() {
     let ask = |reach, host: &str| Event::ReachAsked { reach, host: host.into(), port: 443 };
-    let answer = |reach, allow| Event::ReachAnswered { reach, allow };
+    let answer = |reach, allow| Event::ReachAnswered { reach, allow, once: false };
     let asked = || Log::started(3, &[], "x").then([reply("done", &[]), ask(0, "a.org"), ask(1, "b.org")]);
     let waits = || asked().then([Event::Paused { why: Why::Reach }]);
     let one = || waits().then([answer(1, false)]);

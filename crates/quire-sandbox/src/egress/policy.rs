@@ -135,8 +135,13 @@ impl Rules {
         Ok(Rules { all, named, registries: built_in, answers: RwLock::default() })
     }
 
-    pub fn answer(&self, to: Destination, is_allowed: bool) {
-        self.answers.write().unwrap_or_else(PoisonError::into_inner).insert(to, is_allowed);
+    /// Takes over what the person said, or that it holds no more.
+    pub fn answer(&self, to: Destination, is_allowed: Option<bool>) {
+        let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        match is_allowed {
+            Some(is_allowed) => answers.insert(to, is_allowed),
+            None => answers.remove(&to),
+        };
     }
 
     /// Judges a destination by what it is called.
@@ -289,9 +294,9 @@ mod tests {
     fn an_answer_holds_for_one_destination() {
         let rules = Rules::new(&only(true, &[])).unwrap();
         let to = |text| Destination::parse(text, None).unwrap();
-        rules.answer(to("example.org:443"), true);
-        rules.answer(to("pypi.org:443"), false);
-        rules.answer(to("10.0.0.7:5432"), true);
+        rules.answer(to("example.org:443"), Some(true));
+        rules.answer(to("pypi.org:443"), Some(false));
+        rules.answer(to("10.0.0.7:5432"), Some(true));
         let rows = [
             ("example.org:443", "listed"),
             ("example.org:80", "not listed"),
@@ -302,6 +307,15 @@ mod tests {
         for (host, expected) in rows {
             assert_eq!(said(&rules, host), expected, "{host}");
         }
+        // And is taken back for that one alone.
+        for host in ["example.org:443", "pypi.org:443"] {
+            rules.answer(to(host), None);
+        }
+        assert_eq!(
+            ["example.org:443", "pypi.org:443"].map(|host| said(&rules, host)),
+            ["not listed", "listed"]
+        );
+        assert_eq!(said(&rules, "10.0.0.7:5432"), "named");
     }
 
     proptest! {

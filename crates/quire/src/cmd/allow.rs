@@ -10,7 +10,7 @@ use quire_core::task::{Phase, Reach};
 use quire_core::view;
 use quire_engine::keys::Keys;
 
-pub fn answer(args: &AnswerArgs, allow: bool, face: &Face) -> Result<Exit, Failure> {
+pub fn answer(args: &AnswerArgs, (allow, once): (bool, bool), face: &Face) -> Result<Exit, Failure> {
     let (quire, here) = open()?;
     let id = args.task.task;
     let task = quire.task(id)?;
@@ -20,9 +20,14 @@ pub fn answer(args: &AnswerArgs, allow: bool, face: &Face) -> Result<Exit, Failu
     let (number, asked) = chosen(&task, args.host.as_deref(), allow)?;
     let to = address(&asked.host, asked.port);
     let waited = task.phase != Phase::Working;
-    let task = wait(quire.settle(id, number, allow, &Keys::read(&here)?, &here))??;
-    let what =
-        if allow { format!("Task {id} may reach {to}.") } else { format!("Task {id} may not reach {to}.") };
+    let task = wait(quire.settle(id, number, (allow, once), &Keys::read(&here)?, &here))??;
+    let is_between = matches!(task.phase, Phase::Ready | Phase::Accepted);
+    let what = match (allow, once) {
+        (true, true) if is_between => format!("Task {id} may reach {to} in its next turn alone."),
+        (true, true) => format!("Task {id} may reach {to} until this turn ends."),
+        (true, false) => format!("Task {id} may reach {to}."),
+        (false, _) => format!("Task {id} may not reach {to}."),
+    };
     let next = match (&task.phase, task.pressing().count()) {
         (Phase::Working, 0) if waited => format!(" It goes on. Follow it: quire watch {id}"),
         (Phase::Ready | Phase::Accepted, _) => {
@@ -40,7 +45,7 @@ fn chosen<'t>(task: &'t Task, named: Option<&str>, allow: bool) -> Result<(u32, 
     let id = task.id;
     let verb = if allow { "allow" } else { "deny" };
     let all = || (0u32..).zip(task.reaches.iter());
-    let open: Vec<_> = all().filter(|(_, reach)| reach.allow.is_none()).collect();
+    let open: Vec<_> = all().filter(|(_, reach)| reach.is_open()).collect();
     let list = |of: &[(u32, &Reach)]| {
         let names = of.iter().map(|(_, reach)| address(&reach.host, reach.port));
         names.collect::<Vec<_>>().join(", ")
@@ -57,7 +62,7 @@ fn chosen<'t>(task: &'t Task, named: Option<&str>, allow: bool) -> Result<(u32, 
     };
     let meant: Vec<_> = all().filter(|(_, reach)| is_named(reach, named)).collect();
     // An answer may be changed; but a name without a port means first what is still open.
-    let mut still_open: Vec<_> = meant.iter().copied().filter(|(_, reach)| reach.allow.is_none()).collect();
+    let mut still_open: Vec<_> = meant.iter().copied().filter(|(_, reach)| reach.is_open()).collect();
     if let Some(usual) = still_open.iter().copied().find(|(_, reach)| reach.port == 443) {
         still_open = vec![usual];
     }

@@ -221,8 +221,9 @@ fn told(event: &Event, calls: &[Call]) -> String {
         Event::ReachAsked { reach, host, port } => {
             format!("asked the person, {reach}: may it reach {}?", address(host, *port))
         }
-        Event::ReachAnswered { reach, allow } => {
-            format!("answered {reach}: {}", if *allow { "allow" } else { "deny" })
+        Event::ReachAnswered { reach, allow, once } => {
+            let until = if *once { " until this turn ends" } else { "" };
+            format!("answered {reach}: {}{until}", if *allow { "allow" } else { "deny" })
         }
         Event::QuestionsAsked { questions, .. } => {
             let one = |q: &Question| match (&q.default, q.must) {

@@ -371,13 +371,14 @@ fn answers_nothing() -> Failure {
 
 async fn answer(page: &Page, id: u64, fields: &Fields) -> Result<String, Failure> {
     let here = page.here();
-    let allow = match fields.get("allow") {
-        Some("yes") => true,
-        Some("no") => false,
+    let answer = match fields.get("allow") {
+        Some("yes") => (true, false),
+        Some("once") => (true, true),
+        Some("no") => (false, false),
         _ => return Err(answers_nothing()),
     };
     let reach = fields.get("reach").and_then(|reach| reach.parse().ok()).ok_or_else(answers_nothing)?;
-    page.quire.settle(id, reach, allow, &Keys::read(&here)?, &here).await?;
+    page.quire.settle(id, reach, answer, &Keys::read(&here)?, &here).await?;
     // To where it was asked.
     Ok(if fields.get("on") == Some("task") { of(id) } else { "/".to_owned() })
 }

@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 /// Files that are listed as different; `quire compare` has more.
 const FILES_MAX: usize = 60;
+/// Pairs that are offered; the address takes any.
+const PAIRS_MAX: usize = 10;
 /// Files, or steps, that are named of an attempt of which nothing can be looked at.
 const NAMED_MAX: usize = 8;
 /// Characters of what an attempt says of itself; its review has all.
@@ -161,14 +163,17 @@ fn head(task: &Task) -> Markup {
 }
 
 /// Returns the ways to what is compared: the results, and the files of one against those of another.
-fn ways(ready: &[&One], compared: &Comparison, shown: Option<u64>) -> Markup {
+fn ways(ready: &[&One], compared: &Comparison, shown: Option<(u64, u64)>) -> Markup {
+    let pairs =
+        (0..ready.len()).flat_map(|from| (from + 1..ready.len()).map(move |to| (ready[from], ready[to])));
     html! {
         nav.seg.col aria-label="What to compare" id="ways" data-part {
             a href="?" aria-current=[shown.is_none().then_some("true")] { "Result" }
             @if shown.is_none() && !ready.is_empty() { a href="#grid" { "Checks and files" } }
-            @if let ([first, others @ ..], false) = (ready, compared.bases_differ) {
-                @for other in others {
-                    a href=(format!("?from={}&to={}", first.row.task, other.row.task)) aria-current=[(shown == Some(other.row.task)).then_some("true")] { (first.letter) " against " (other.letter) }
+            @if !compared.bases_differ {
+                @for (from, to) in pairs.take(PAIRS_MAX) {
+                    @let both = (from.row.task, to.row.task);
+                    a href=(format!("?from={}&to={}", both.0, both.1)) aria-current=[(shown == Some(both)).then_some("true")] { (from.letter) " against " (to.letter) }
                 }
             }
         }
@@ -398,7 +403,7 @@ fn against(page: &Page, from: &One, to: &One, left: &[One]) -> Result<Markup, Fa
             (head(&from.task))
             p.lede { "What attempt " (to.letter) " has otherwise than attempt " (from.letter) ": " (view::count(changed.len() as u64, "file")) "." }
             div.beside {
-                div.side { (ways(&ready, &compared, Some(to.row.task))) }
+                div.side { (ways(&ready, &compared, Some((from.row.task, to.row.task)))) }
                 section.sec aria-label="Changes" {
                     h2.vh { "Changes" }
                     (changes::whole(&changed, folders, drawing, &format!("quire compare {0} --diff {0} {1}", from.row.task, to.row.task)))

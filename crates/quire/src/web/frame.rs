@@ -35,6 +35,11 @@ impl Frame {
         Ok(Frame { spent: page.quire.spent()?, day, key: page.door.form_key(session) })
     }
 
+    #[cfg(test)]
+    pub fn for_tests() -> Frame {
+        Frame { spent: Usd::ZERO, day: None, key: "k".to_owned() }
+    }
+
     /// Returns a form's hidden part.
     pub fn key(&self) -> Markup {
         html! { input type="hidden" name="key" value=(self.key); }
@@ -70,8 +75,14 @@ impl Frame {
                 }
             }
             div.lost role="alert" hidden id="lost" {
-                b { "Lost touch with quire on this computer." }
-                " What you wrote is kept in this tab. It reconnects by itself; if it does not, in a terminal: " code { "quire web" }
+                div.inline {
+                    p {
+                        b { "Lost touch with quire on this computer." }
+                        " What you wrote is kept in this tab. It reconnects by itself; if it does not, in a terminal: " code { "quire web" }
+                        " " span id="tried" {}
+                    }
+                    button.btn type="button" id="try" { "Try now" }
+                }
             }
             (main)
             (help())

@@ -6,16 +6,17 @@ use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place, attach};
 use crate::web::text::quoting;
-use crate::web::{Page, ago, icons, now_ms, suggest};
+use crate::web::{Page, ago, icons, missing, now_ms, suggest};
 use axum::extract::{Extension, Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use maud::{Markup, html};
 use quire_core::Phase;
+use quire_core::event::Why;
 use quire_core::view::{self, Group, Mark, Summary, TaskRow};
 use quire_engine::Hit;
 use quire_engine::settings::{self, Options, Surroundings};
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rows that are drawn; the rest on demand.
@@ -37,7 +38,8 @@ pub async fn home(
             main.page id="main" {
                 h1.vh { "Tasks" }
                 (ask(page, &frame, &tasks, asked.get("words").map_or("", String::as_str)))
-                @if tasks.is_empty() { (suggested(&folders(&tasks, &page.here()))) } @else { (search(&asked)) }
+                (missing::on_home(page, &frame))
+                @if tasks.is_empty() { (suggested(&folders(&tasks, &page.here()))) } @else { (search(&asked, &tasks)) }
                 div.board id="rows" { (groups(page, &frame, &tasks, &asked)?) }
             }
             footer.keys aria-label="Keyboard shortcuts" {
@@ -125,7 +127,7 @@ fn ask(page: &Page, frame: &Frame, tasks: &[Summary], words: &str) -> Markup {
                     label { "Other models, one attempt each" input.field name="with" placeholder="PROVIDER/MODEL, PROVIDER/MODEL" autocomplete="off" spellcheck="false"; }
                     label { "A check that quire runs itself" input.field name="check" placeholder="cargo test" autocomplete="off" spellcheck="false"; }
                 }
-                button.btn.pri { "Start " kbd { "⌘↵" } }
+                @if page.missing().is_none() { button.btn.pri { "Start " kbd { "⌘↵" } } }
             }
         }
     }
@@ -172,14 +174,29 @@ fn folders(tasks: &[Summary], here: &Surroundings) -> Vec<PathBuf> {
     found
 }
 
-fn search(asked: &HashMap<String, String>) -> Markup {
+fn search(asked: &HashMap<String, String>, tasks: &[Summary]) -> Markup {
+    let home = home_folder();
+    // One that is looked for stays, also where no task has it any more.
+    let mut folders: BTreeSet<&str> = tasks.iter().map(|task| task.folder.as_str()).collect();
+    let chosen = asked.get("in").filter(|chosen| !chosen.is_empty()).map(String::as_str);
+    folders.extend(chosen);
     html! {
         div.list-head {
             div.seg role="radiogroup" aria-label="Layout" {
                 label { input type="radio" name="v" id="v-list" checked; "List" }
                 label { input type="radio" name="v" id="v-board"; "Board" }
             }
-            form.find role="search" action="/" {
+            @if folders.len() > 1 {
+                label.chip title="Whose tasks are listed" {
+                    (icons::sign("folder")) span.vh { "Tasks of folder" }
+                    select name="in" form="find-form" id="in" {
+                        option value="" { "All folders" }
+                        @for folder in folders { option value=(folder) selected[chosen == Some(folder)] { (clean(&view::short_folder(Path::new(folder), home.as_deref()))) } }
+                    }
+                }
+                noscript { button.btn form="find-form" { "Show" } }
+            }
+            form.find role="search" action="/" id="find-form" {
                 (icons::sign("find"))
                 label.vh for="find" { "Find a task" }
                 input type="search" id="find" name="q" placeholder="Find a task" value=[asked.get("q")];
@@ -201,6 +218,8 @@ fn groups(
     let hits = if wanted.is_empty() { vec![] } else { page.quire.search(&wanted)? };
     let said: HashMap<u64, &Hit> = hits.iter().rev().map(|hit| (hit.task, hit)).collect();
     let mut rows = view::rows(tasks, now_ms());
+    let of_folder = asked.get("in").filter(|folder| !folder.is_empty());
+    rows.retain(|row| of_folder.is_none_or(|folder| row.folder == *folder));
     rows.retain(|row| {
         row.title.to_lowercase().contains(&wanted)
             || row.folder.to_lowercase().contains(&wanted)
@@ -234,12 +253,26 @@ fn groups(
         });
     }
     Ok(html! {
+        @if rows.is_empty() && of_folder.is_some() && wanted.is_empty() {
+            p.hint { "No task is on that folder. " a.txt href="/" { "Show all" } }
+        }
         @if rows.is_empty() && !wanted.is_empty() {
             p.hint { "No task has that in its title, its folder, what was said or what changed. " a.txt href="/" { "Show all" } }
         }
         @for group in drawn { (group) }
-        @if left_out > 0 { a.more href="/?all=1" { (view::count(left_out as u64, "earlier task")) } }
+        @if left_out > 0 { a.more href=(all(asked)) { (view::count(left_out as u64, "earlier task")) } }
     })
+}
+
+/// Returns the address of what is listed, with the rows that are left out of a long list.
+fn all(asked: &HashMap<String, String>) -> String {
+    let mut address = url::form_urlencoded::Serializer::new("/?all=1".to_owned());
+    for name in ["q", "in"] {
+        if let Some(what) = asked.get(name) {
+            address.append_pair(name, what);
+        }
+    }
+    address.finish()
 }
 
 fn one(
@@ -273,12 +306,14 @@ fn one(
             div.act {
                 @match row.mark {
                     Mark::Ready => { a.btn href=(at) { (if row.is_answer() { "Read" } else { "Review" }) } },
-                    Mark::NeedsYou if row.questions.is_empty() && row.agent_questions.is_empty() => { a.btn href=(at) { "Look" } },
+                    Mark::NeedsYou if row.questions.is_empty() && row.agent_questions.is_empty() => {
+                        a.btn href=(at) { "Look" } (again(page, frame, task)?)
+                    },
                     Mark::NeedsYou => {},
-                    Mark::Paused if task.is_some_and(|task| task.phase == Phase::Waiting(quire_core::event::Why::Person)) => {
+                    Mark::Paused if task.is_some_and(|task| task.phase == Phase::Waiting(Why::Person)) => {
                         (frame.button(&format!("{at}/resume"), "", &html! { "Go on" }, &[]))
                     },
-                    Mark::Paused => { a.btn href=(at) { "Look" } },
+                    Mark::Paused => { a.btn href=(at) { "Look" } (again(page, frame, task)?) },
                     Mark::Working => { a.btn.ghost href=(at) { "Watch" } },
                     Mark::Accepted if task.is_some_and(|task| !task.cleared) => {
                         (frame.button(&format!("{at}/undo"), "ghost", &html! { "Undo" }, &[]))
@@ -288,6 +323,23 @@ fn one(
                 }
             }
         }
+    })
+}
+
+/// Returns what lets a task go on that waits for money, or for what may be there by now.
+fn again(page: &Page, frame: &Frame, task: Option<&Summary>) -> Result<Markup, Failure> {
+    let Some((task, Phase::Waiting(why))) = task.map(|task| (task.task, &task.phase)) else {
+        return Ok(html! {});
+    };
+    let at = format!("/tasks/{task}/resume");
+    Ok(match why {
+        Why::Money | Why::Shared { .. } => {
+            let more = view::budget_to_add(why, &page.quire.task(task)?).to_string();
+            frame.button(&at, "", &html! { "Add " (more) }, &[("budget", &more.replace('$', "+"))])
+        }
+        Why::Model(fault) if fault.kind.is_silence() => frame.button(&at, "", &html! { "Try again" }, &[]),
+        Why::Silence | Why::Trouble(..) => frame.button(&at, "", &html! { "Try again" }, &[]),
+        _ => html! {},
     })
 }
 

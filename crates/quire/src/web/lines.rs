@@ -99,7 +99,7 @@ pub fn row(row: &Row<'_>, drawing: Drawing<'_>) -> Markup {
     let noted = drawing.noted.zip(now).into_iter();
     html! {
         (line(row, drawing))
-        @for note in noted.flat_map(|((review, file), now)| notes::at(review, file, now)) { (notes::inline(note)) }
+        @for ((review, file), now) in noted { @for note in notes::at(review, file, now) { (notes::inline(review.task, note)) } }
     }
 }
 

@@ -17,8 +17,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// What a note is put on, as an address and a form name it.
-const ON: [&str; 3] = ["hunk", "file", "line"];
+/// What a note is put on, as an address and a form name it, or which one is edited.
+const ON: [&str; 4] = ["hunk", "file", "line", "edit"];
 
 fn is_open(note: &NoteRow) -> bool {
     matches!(note.state, Standing::Draft | Standing::Sent)
@@ -36,8 +36,20 @@ pub fn at(review: &Review, file: usize, line: usize) -> impl Iterator<Item = &No
 }
 
 /// Returns a note in its place among lines.
-pub fn inline(note: &NoteRow) -> Markup {
-    html! { div.note-row { div.note.ok[!is_open(note)] { (pin(note)) div { (prose(&note.words)) p.who { (outcome(note)) } } } } }
+pub fn inline(task: u64, note: &NoteRow) -> Markup {
+    html! { div.note-row { div.note.ok[!is_open(note)] { (pin(note)) div {
+        (prose(&note.words))
+        p.who { (outcome(note)) @if note.state == Standing::Draft { (edit(task, note)) button.btn.ghost form="unnote" name="note" value=(note.note) { "Remove" } } }
+    } } } }
+}
+
+fn edit(task: u64, note: &NoteRow) -> Markup {
+    html! { a.btn.ghost href=(format!("/tasks/{task}/note?edit={}", note.note)) { "Edit" } }
+}
+
+/// Returns the form by which a note that stands among lines is taken back.
+pub fn dropping(frame: &Frame, task: u64) -> Markup {
+    html! { form method="post" action=(format!("/tasks/{task}/unnote")) id="unnote" { (frame.key()) } }
 }
 
 fn pin(note: &NoteRow) -> Markup {
@@ -58,6 +70,7 @@ pub fn listed(frame: &Frame, review: &Review) -> Markup {
                     @for note in &review.notes {
                         li { (row(note, &html! {
                             @if note.state == Standing::Draft {
+                                (edit(review.task, note))
                                 (frame.button(&format!("/tasks/{}/unnote", review.task), "ghost", &html! { "Remove" }, &[("note", &note.note.to_string())]))
                             }
                         })) }
@@ -89,16 +102,16 @@ pub fn news(review: &Review, since: u32) -> Vec<&NoteRow> {
     review.notes.iter().filter(is_news).collect()
 }
 
-/// Returns the form for a note. What it is on is in fields that the script fills in, or the address.
-pub fn form(frame: &Frame, task: u64, on: &HashMap<String, String>) -> Markup {
+/// Returns the form for a note. What it is on is in fields that the script fills in, or the address; `words`: what it says so far.
+pub fn form(frame: &Frame, task: u64, on: &HashMap<String, String>, words: &str) -> Markup {
     html! {
         form.note method="post" action=(format!("/tasks/{task}/note")) {
             (frame.key())
             @for name in ON { @if let Some(what) = on.get(name) { input type="hidden" name=(name) value=(what); } }
             div {
                 label.vh for="note" { "Your note" }
-                textarea id="note" name="words" rows="2" required placeholder="What should be different here?" {}
-                div.acts { button.btn.pen { "Add note" } }
+                textarea id="note" name="words" rows="2" required placeholder="What should be different here?" { (clean(words)) }
+                div.acts { button.btn.pen { (if words.is_empty() { "Add note" } else { "Keep" }) } }
             }
         }
     }
@@ -113,13 +126,24 @@ pub async fn page(
 ) -> Response {
     let made = page.blocking(move |page| {
         let frame = Frame::of(page, &session)?;
-        let title = page.quire.task(id)?.title();
+        let task = page.quire.task(id)?;
+        let title = task.title();
+        let edited = asked.get("edit").map(|note| note.parse::<u32>().unwrap_or_default());
+        let words = edited.and_then(|edited| task.drafts().find(|(number, _)| *number == edited));
+        let words = match (edited, words) {
+            (Some(_), None) => return Err(no_note()),
+            (_, words) => words.map_or("", |(_, note)| &note.words),
+        };
         let on = ON.iter().find_map(|name| asked.get(*name)).map_or("the whole", String::as_str);
+        let heading = match edited {
+            Some(note) => html! { "Note " (note) },
+            None => html! { "A note on " (marked(on)) },
+        };
         let main = html! {
             main.set id="main" {
                 nav.crumb aria-label="Breadcrumb" { a href=(format!("/tasks/{id}")) { (clean(&title)) } }
-                h1 { "A note on " (marked(on)) }
-                (form(&frame, id, &asked))
+                h1 { (heading) }
+                (form(&frame, id, &asked, words))
             }
         };
         Ok(frame.page("A note", Place::Tasks, &main))
@@ -130,8 +154,12 @@ pub async fn page(
 /// Keeps a note; returns where it is seen.
 pub async fn keep(page: &Arc<Page>, id: u64, words: String, fields: Fields) -> Result<String, Failure> {
     let on = on(&fields)?;
+    let edited = fields.filled("edit").map(|note| note.parse::<u32>().map_err(|_| no_note())).transpose()?;
     let place = page.blocking(move |page| {
-        page.quire.note(id, &on, &words)?;
+        match edited {
+            Some(note) => page.quire.edit_note(id, note, &words)?,
+            None => page.quire.note(id, &on, &words)?,
+        };
         Ok(format!("/tasks/{id}#changes"))
     });
     place.await
@@ -152,17 +180,15 @@ fn on(fields: &Fields) -> Result<On, Failure> {
     })
 }
 
+fn no_note() -> Failure {
+    let what = "There is no such note that is not sent.";
+    Failure::new(Exit::WrongUse, what, "Nothing was changed.", "Load the page anew.")
+}
+
 /// Takes a note back that was not sent.
 pub async fn drop(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, Failure> {
     let note = fields.get("note").and_then(|note| note.parse().ok());
-    let note: u32 = note.ok_or_else(|| {
-        Failure::new(
-            Exit::WrongUse,
-            "This form names no note.",
-            "Nothing was changed.",
-            "Load the page anew.",
-        )
-    })?;
+    let note: u32 = note.ok_or_else(no_note)?;
     page.blocking(move |page| Ok(page.quire.drop_note(id, note)?)).await?;
     Ok(format!("/tasks/{id}"))
 }

@@ -33,6 +33,7 @@ function connected(is) {
   if (live) { live.hidden = false; live.classList.toggle('bad', !is); live.firstElementChild.textContent = is ? 'Connected' : 'Not connected' }
   // A host that makes room for the next is gone for a moment only.
   const lost = $('#lost')
+  if (lost && !is) $('#tried').textContent = `Last tried at ${new Date().toLocaleTimeString()}.`
   if (lost) { if (is) lost.hidden = true; else setTimeout(() => { if (lostSince) lost.hidden = false }, 2000) }
 }
 
@@ -52,8 +53,13 @@ function heard(news, mine) {
   renew()
 }
 
+// Of the tab that listens for all: its stream, and what begins the next.
+let source
+let next
 function listen() {
-  const source = new EventSource('/news')
+  clearTimeout(next)
+  source?.close()
+  source = new EventSource('/news')
   source.addEventListener('news', event => {
     const news = JSON.parse(event.data)
     channel?.postMessage(news)
@@ -63,11 +69,13 @@ function listen() {
     channel?.postMessage({ lost: true })
     connected(false)
     // One that was refused does not come back by itself.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000)
+    if (source.readyState === EventSource.CLOSED) next = setTimeout(listen, 3000)
   }
 }
 if ($('.bar')) {
-  channel?.addEventListener('message', event => heard(event.data, false))
+  const tryNow = () => { if (source) listen() }
+  channel?.addEventListener('message', event => { if (event.data.try) tryNow(); else heard(event.data, false) })
+  $('#try')?.addEventListener('click', () => { channel?.postMessage({ try: true }); tryNow() })
   if (navigator.locks) navigator.locks.request('quire-news', () => { listen(); return new Promise(() => {}) })
   else listen()
 }
@@ -213,6 +221,9 @@ for (const field of all('textarea')) {
   } catch { /* storage is off */ }
 }
 
+// ---- a folder that is chosen is shown at once
+$('#in')?.addEventListener('change', () => $('#find-form').requestSubmit())
+
 // ---- an idea fills in the box
 all('a[data-words]').forEach(idea => idea.addEventListener('click', event => {
   event.preventDefault()
@@ -243,6 +254,18 @@ if (given) for (const kind of ['paste', 'drop', 'dragover']) given.form.addEvent
 // ---- a notification is asked for when a task is started, where one can be missed
 $('form.ask[action="/tasks"]')?.addEventListener('submit', () => {
   if (window.Notification?.permission === 'default') Notification.requestPermission()
+})
+
+// ---- a command is copied; where a browser does not let it, it is marked
+all('[data-copy]').forEach(button => {
+  button.hidden = false
+  button.addEventListener('click', async () => {
+    const lines = document.getElementById(button.dataset.copy)
+    getSelection().selectAllChildren(lines)
+    const copied = await navigator.clipboard?.writeText(lines.textContent).then(() => true, () => false)
+    button.textContent = copied ? 'Copied' : 'Marked, to be copied'
+    say(button.textContent)
+  })
 })
 
 // ---- what is being tried, or starts, is looked at until it is known

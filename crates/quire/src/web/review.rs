@@ -107,7 +107,7 @@ pub fn main(
                 }
                 aside.rail.keep aria-label="Attention" {
                     @if review.files.is_empty() { (answer::next(frame, task, &review.brief.next)) }
-                    (notes::listed(frame, &review)) (rail(&review, &story)) (points::choice(frame, task))
+                    (notes::listed(frame, &review)) (rail(&review, files, &story)) (points::choice(frame, task))
                     @if !review.files.is_empty() { (answer::next(frame, task, &review.brief.next)) section { (answer::report(task, "txt")) } }
                 }
                 @if !review.files.is_empty() || files.since.is_some() {
@@ -122,10 +122,11 @@ pub fn main(
                             div { div id="found" {} (changes::files(files, folders, drawing, &seen)) }
                         }
                         (since.marks(frame, task.id))
+                        (notes::dropping(frame, task.id))
                     }
                 }
                 div.wide { (say(frame, task, next.0, next.1)) }
-                template id="note-form" { (notes::form(frame, task.id, &HashMap::new())) }
+                template id="note-form" { (notes::form(frame, task.id, &HashMap::new(), "")) }
             }
         }
         (bar(frame, task, &review, &drift, &since, said.as_deref()))
@@ -452,7 +453,7 @@ fn checks(page: &Page, review: &Review) -> Markup {
     }
 }
 
-fn rail(review: &Review, story: &story::Story) -> Markup {
+fn rail(review: &Review, shown: &Review, story: &story::Story) -> Markup {
     let look = review.look();
     let apart = [
         ("Outside the folder, not taken", &review.apart.outside),
@@ -462,7 +463,9 @@ fn rail(review: &Review, story: &story::Story) -> Markup {
         @if !look.is_empty() {
             section { h3 { "Look here first" } ul.look {
                 @for (path, why) in look.iter().take(LOOK_MAX) {
-                    li { (icons::sign("flag")) span { (marked(path)) " " span.mut { (clean(why)) } } }
+                    @let told = html! { (marked(path)) " " span.mut { (clean(why)) } };
+                    @let at = shown.files.iter().position(|file| review.named(file.folder, &file.path) == *path);
+                    li { (icons::sign("flag")) @match at { Some(number) => a href=(format!("#f{number}")) { (told) }, None => span { (told) } } }
                 }
                 @if look.len() > LOOK_MAX { li { (icons::sign("flag")) span { "and " (look.len() - LOOK_MAX) " more" } } }
             } }

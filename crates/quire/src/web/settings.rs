@@ -7,7 +7,7 @@ use crate::error::{Exit, Failure};
 use crate::terminal::clean;
 use crate::web::door::{Fields, Session};
 use crate::web::frame::{self, Frame, Place};
-use crate::web::{Page, icons, lock};
+use crate::web::{Page, icons, lock, missing};
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
@@ -24,13 +24,13 @@ use std::sync::Arc;
 pub struct Probe {
     running: bool,
     found: Option<Arc<Told>>,
+    /// Looked for also without the models.
+    pub sandbox: Option<Arc<missing::Found>>,
 }
 
 struct Told {
     listings: Vec<Listing>,
     tried: Vec<Tried>,
-    /// What kind of sandbox there is, or why there is none.
-    sandbox: Result<String, String>,
 }
 
 impl Told {
@@ -69,22 +69,17 @@ impl Page {
         }
         let page = self.clone();
         tokio::spawn(async move {
-            let told = page.find_out().await;
-            *lock(&page.probe) = Probe { running: false, found: told.ok().map(Arc::new) };
+            let (told, sandbox) = page.find_out().await.ok().unzip();
+            let (found, sandbox) = (told.map(Arc::new), sandbox.map(Arc::new));
+            *lock(&page.probe) = Probe { running: false, found, sandbox };
         });
     }
 
-    async fn find_out(self: &Arc<Page>) -> Result<Told, Failure> {
+    async fn find_out(self: &Arc<Page>) -> Result<(Told, missing::Found), Failure> {
         let here = self.here();
         let settings = settings::read(&Options::default(), None, &here)?;
         let keys = Keys::read(&here)?;
-        let sandbox = self.blocking(|page| {
-            Ok(page
-                .quire
-                .prove_sandbox()
-                .map(|proof| proof.rung.to_string())
-                .map_err(|error| error.to_string()))
-        });
+        let sandbox = self.blocking(|page| Ok(missing::Found::out(page)));
         let asked = async {
             let listings = models::list(&settings, &keys, &here).await;
             let tried = models::try_out(&settings, &keys, &here, &listings, &[]).await;
@@ -94,7 +89,7 @@ impl Page {
         if let Err(error) = models::remember(&listings, &here) {
             tracing::warn!(%error, "what models' servers said could not be kept");
         }
-        Ok(Told { listings, tried, sandbox: sandbox? })
+        Ok((Told { listings, tried }, sandbox?))
     }
 }
 
@@ -104,13 +99,14 @@ pub async fn settings(State(page): State<Arc<Page>>, Extension(session): Extensi
         let here = page.here();
         let settings = settings::read(&Options::default(), None, &here)?;
         let probe = lock(&page.probe).clone();
-        let told = probe.found.as_deref();
+        let (told, sandbox) = (probe.found.as_deref(), probe.sandbox.as_deref());
+        let is_missing = sandbox.is_some_and(|found| found.proof.is_err());
         let first = page.quire.store().tasks().map_err(quire_engine::EngineError::from)?.is_empty();
         let lede = match told {
             None if probe.running => "Each model is sent a short question, and a sandbox is made. One moment.",
+            _ if is_missing => "No task can run here yet: there is no sandbox.",
             None => "Nothing was tried yet.",
-            Some(told) if told.answers() && told.sandbox.is_ok() => "A model answers and the sandbox holds.",
-            Some(told) if told.sandbox.is_err() => "No task can run here yet: there is no sandbox.",
+            Some(told) if told.answers() => "A model answers and the sandbox holds.",
             Some(_) => "No model answers yet: start one on this machine, or give a key.",
         };
         let main = html! {
@@ -119,14 +115,14 @@ pub async fn settings(State(page): State<Arc<Page>>, Extension(session): Extensi
                 p.lede { (lede) }
                 div.ready {
                     (model_step(&frame, &settings, told, probe.running))
-                    (sandbox_step(told))
+                    (sandbox_step(&frame, sandbox))
                     (folder_step(&here))
                     (limits_step(&frame, &settings))
                 }
             }
             div.accept role="region" aria-label="Continue" { div.narrow {
-                p { b { (if told.is_some_and(Told::answers) { "You can start now." } else { "You can look around." }) } span { "Everything here can be changed later." } }
-                a.btn.pri.big href="/" { (if first { "Start first task" } else { "To the tasks" }) }
+                p { b { (if told.is_some_and(Told::answers) && !is_missing { "You can start now." } else { "You can look around." }) } span { "Everything here can be changed later." } }
+                a.btn.big.pri[!is_missing] href="/" { (if first { "Start first task" } else { "To the tasks" }) }
             } }
         };
         Ok(frame.page(if first { "Ready to start" } else { "Settings" }, Place::Settings, &main))
@@ -251,21 +247,30 @@ fn key_form(frame: &Frame, names: &[&str]) -> Markup {
     }
 }
 
-fn sandbox_step(told: Option<&Told>) -> Markup {
+fn sandbox_step(frame: &Frame, sandbox: Option<&missing::Found>) -> Markup {
+    const HEADING: &str = "A safe place to work";
     html! {
         section.step.sheet {
-            @match told.map(|told| &told.sandbox) {
-                Some(Ok(rung)) => {
+            @match sandbox.map(|found| (found, &found.proof)) {
+                Some((found, Ok(proof))) => {
                     (icons::status("done", "done", "Ready"))
-                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder. One was made just now, and what a command in it wrote, changed and deleted did not get out: " (clean(rung)) "." } }
+                    div {
+                        h2 { (HEADING) }
+                        p.sub { "Every task gets a private copy of your folder. One was made just now, and what a command in it wrote, changed and deleted did not get out: " (proof.rung) "." }
+                        @if Page::is_less(found) { (found.told(frame, "settings")) }
+                    }
                 },
-                Some(Err(why)) => {
+                Some((found, Err(_))) => {
                     (icons::status("fail", "fail", "Missing"))
-                    div { h2 { "A safe place to work" } p.sub { (clean(why)) } p.sub { "Without it no task runs. What is missing, and what to do: " code { "quire doctor" } } }
+                    div { h2 { (found.heading().unwrap_or(HEADING)) } (found.told(frame, "settings")) }
                 },
                 None => {
                     (icons::status("open", "off", "Not tried yet"))
-                    div { h2 { "A safe place to work" } p.sub { "Every task gets a private copy of your folder." } }
+                    div {
+                        h2 { (HEADING) }
+                        p.sub { "Every task gets a private copy of your folder." }
+                        div.acts { (frame.button("/settings/check", "", &html! { "Try it" }, &[])) }
+                    }
                 },
             }
         }

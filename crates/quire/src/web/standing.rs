@@ -10,7 +10,7 @@ use crate::web::{Page, answer, icons, lock, points, review, story, watch};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
-use quire_core::event::Why;
+use quire_core::event::{Trouble, Why};
 use quire_core::message::FaultKind;
 use quire_core::task::own_words;
 use quire_core::view;
@@ -151,9 +151,9 @@ pub fn questions(frame: &Frame, task: &Task) -> Markup {
                 (icons::status("ask", "need", "Waiting for your answer"))
                 div {
                     h2 { (clean(&question.text)) }
-                    p { "The task's commands tried to. Everything else on the network stays closed." }
+                    p { "The task's commands tried to. Everything else on the network stays closed. Once is until this turn ends, with its checks." }
                     div.acts {
-                        @for (label, allow, class) in [("Deny", "no", ""), ("Allow in this task", "yes", "allow")] {
+                        @for (label, allow, class) in [("Deny", "no", ""), ("Allow once", "once", ""), ("Allow in this task", "yes", "allow")] {
                             (frame.button(&format!("/tasks/{}/answer", task.id), class, &html! { (label) }, &[("reach", &question.reach.to_string()), ("allow", allow), ("on", "task")]))
                         }
                     }
@@ -213,11 +213,15 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                                     },
                                     _ if is_models => {
                                         @if *why == Why::NoModel { a.btn.pri href="/settings" { "Set up a model" } }
-                                        @else {
-                                            @if is_key { a.btn.pri href="/settings" { "Paste a key" } }
-                                            (frame.button(&format!("{at}/resume"), if is_key { "" } else { "pri" }, &html! { "Keep trying" }, &[]))
+                                        @else if is_key { a.btn.pri href="/settings" { "Paste a key" } }
+                                        // What may answer comes before what did not.
+                                        @let is_first = *why != Why::NoModel && !is_key;
+                                        @for (n, model) in others.iter().enumerate() {
+                                            (frame.button(&format!("{at}/resume"), if is_first && n == 0 { "pri" } else { "" }, &html! { "Use " (clean(model)) " instead" }, &[("model", model)]))
                                         }
-                                        @for model in &others { (frame.button(&format!("{at}/resume"), "", &html! { "Use " (clean(model)) " instead" }, &[("model", model)])) }
+                                        @if *why != Why::NoModel {
+                                            (frame.button(&format!("{at}/resume"), if is_first && others.is_empty() { "pri" } else { "" }, &html! { "Keep trying" }, &[]))
+                                        }
                                         form.inline method="post" action=(format!("{at}/resume")) {
                                             (frame.key())
                                             label.vh for="model" { "Model" }
@@ -226,6 +230,10 @@ fn waiting(page: &Page, frame: &Frame, task: &Task, why: &Why) -> Result<Markup,
                                         }
                                     },
                                     Why::Plan => {},
+                                    Why::Trouble(Trouble::Sandbox, _) => {
+                                        a.btn.pri href="/settings" { "See what is missing" }
+                                        (frame.button(&format!("{at}/resume"), "", &html! { "Try again" }, &[]))
+                                    },
                                     Why::Reach | Why::Question => (frame.button(&format!("{at}/resume"), "", &html! { "Go on without an answer" }, &[])),
                                     _ => (frame.button(&format!("{at}/resume"), "pri", &html! { "Go on" }, &[])),
                                 }

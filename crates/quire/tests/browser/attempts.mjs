@@ -69,6 +69,7 @@ expect(await page.locator('.att.lead .letter').textContent() === lead, 'the one 
 await look(page, 'compare-suggested')
 
 // ---- one against another
+expect(await page.getByRole('link', { name: 'B against C' }).count() === 1, 'the second cannot be held against the third')
 await page.getByRole('link', { name: 'A against B' }).click()
 await page.locator('.l.a').first().waitFor()
 await look(page, 'compare-against')

@@ -53,6 +53,39 @@ export async function look(page, name) {
   await page.setViewportSize({ width: 1440, height: 900 })
 }
 
+// Parts of screens, as they stand on the sheet that [`sheet`] makes.
+const parts = []
+export async function part(page, heading, where, what) {
+  const shots = {}
+  for (const theme of ['light', 'dark']) {
+    for (const [size, width] of [['desk', 680], ['phone', 390]]) {
+      await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' })
+      await page.setViewportSize({ width, height: 1400 })
+      shots[`${size}-${theme}`] = (await page.locator(what).first().screenshot()).toString('base64')
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1440, height: 900 })
+  parts.push({ heading, where, shots })
+}
+
+// Sets them together, as the states are drawn on one sheet, to be laid beside that.
+export async function sheet(name, title) {
+  const page = await (await browser.newContext()).newPage()
+  for (const theme of ['light', 'dark']) {
+    for (const [size, width] of [['desk', 1440], ['phone', 390]]) {
+      await page.setViewportSize({ width, height: 900 })
+      const [paper, ink, quiet] = theme === 'light' ? ['#f5f6f7', '#14181b', '#616b73'] : ['#0f1214', '#e9edf0', '#8d98a0']
+      const cells = parts.map(({ heading, where, shots }) => `<section><h2>${heading}</h2><p>${where}</p><img src="data:image/png;base64,${shots[`${size}-${theme}`]}" alt="${heading}"></section>`)
+      await page.setContent(`<style>body { margin: 0; padding: 24px; background: ${paper}; color: ${ink}; font: 14px Inter, sans-serif } main { max-width: 1240px; margin: auto }
+        div { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 28px } h1 { font-size: 26px } h2 { font-size: 16px; margin: 0 } p { color: ${quiet}; margin: 0 0 8px } img { max-width: 100% }</style>
+        <main><h1>${title}</h1><div>${cells.join('')}</div></main>`)
+      await page.screenshot({ path: `${out}/${name}-${size}-${theme}.png`, fullPage: true })
+      pictures += 1
+    }
+  }
+}
+
 // What a script waits for in vain is seen in a picture.
 process.on('uncaughtException', async error => {
   const pages = browser.contexts().flatMap(context => context.pages())

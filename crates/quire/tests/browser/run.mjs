@@ -55,6 +55,7 @@ await page.locator('#accept-button').waitFor()
 expect(/^\(1\) /.test(await page.title()) || await page.waitForFunction(() => /^\(1\) /.test(document.title), null, { timeout: 5000 }).then(() => true, () => false), 'the title does not say that something needs the person')
 await page.screenshot({ path: `${out}/journey-4.png` })
 await look(page, 'review')
+expect(await page.locator('.look a[href^="#f"]').count() > 0, 'what is to be looked at first leads nowhere')
 expect(!folder || !existsSync(folder + '/index.html'), 'something changed before Accept')
 await page.locator('#accept-button').click(); interactions++
 await page.getByText('written to').waitFor()

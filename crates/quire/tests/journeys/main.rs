@@ -8,6 +8,7 @@ mod attached;
 mod attempts;
 mod background;
 mod bad_input;
+mod bare;
 mod browser;
 mod checks;
 mod conventions;

@@ -1,5 +1,6 @@
 //! Notes: left on a version one by one, sent as one turn, and each ended by what the agent says and what quire sees in the files.
 
+use crate::browser::Browser;
 use crate::model::{Model, Wire, say, shell};
 use crate::stage::Stage;
 use serde_json::Value;
@@ -106,4 +107,35 @@ fn notes_are_sent_as_one_turn_and_each_ends_with_what_it_led_to() {
     stage.quire(&["accept", "1", "--only", hunk]).exits(0);
     assert!(std::fs::read_to_string(stage.folder.join("index.html")).unwrap().starts_with("<h1>Bread"));
     assert!(stage.quire(&["note", "1"]).exits(0).out.contains("say it louder"));
+}
+
+#[test]
+fn on_the_page_a_note_is_said_otherwise_and_keeps_its_place() {
+    let stage = Stage::set();
+    let model = Model::saying(vec![shell("printf 'one\\ntwo\\n' > a.txt"), say("A file.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["make it"]).exits(0);
+    stage.quire(&["note", "1", "a.txt:2", "louder <b>"]).exits(0);
+    let browser = Browser::open(&stage);
+    let review = browser.get("/tasks/1").body;
+    // In the rail, and in its place among the lines.
+    assert_eq!(review.matches("href=\"/tasks/1/note?edit=1\"").count(), 2, "{review}");
+    assert!(review.contains("form=\"unnote\" name=\"note\" value=\"1\"") && review.contains("id=\"unnote\""));
+    let form = browser.get("/tasks/1/note?edit=1").body;
+    assert!(form.contains("louder &lt;b&gt;</textarea>") && form.contains(">Keep<"), "{form}");
+    let kept = browser.post("/tasks/1/note", &[("edit", "1"), ("words", "softer")]);
+    assert_eq!(kept.status, 303, "{kept:?}");
+    let rows = notes(&stage);
+    assert_eq!(
+        (rows.len(), &rows[0]["words"], &rows[0]["line"]),
+        (1, &"softer".into(), &2.into()),
+        "{rows:?}"
+    );
+    // What is gone, or was sent, is not edited.
+    for wrong in ["1", "9", "x"] {
+        assert_eq!(browser.get(&format!("/tasks/1/note?edit={wrong}")).status, 400, "{wrong}");
+        assert_eq!(browser.post("/tasks/1/note", &[("edit", wrong), ("words", "x")]).status, 400, "{wrong}");
+    }
+    assert_eq!(browser.post("/tasks/1/unnote", &[("note", "2")]).status, 303);
+    assert!(notes(&stage).is_empty());
 }

@@ -1,11 +1,12 @@
 //! The page over HTTP: the journey from a task to its undo without a script.
 
 use crate::browser::{Browser, Events, Page, form, opened};
-use crate::model::{Model, Wire, call, say, shell};
+use crate::model::{Answer, Model, Wire, call, say, shell};
 use crate::stage::Stage;
 use crate::tree::Tree;
 use serde_json::json;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Returns a stage on which task 1 is ready: it changed `a.txt` and made `b.txt`.
@@ -101,6 +102,36 @@ fn from_a_task_to_its_undo_without_a_script() {
     assert!(browser.get("/tasks/1").body.contains("This task was discarded."));
     // The commands see the same.
     assert_eq!(stage.state(1), "discarded");
+}
+
+#[test]
+fn the_list_is_narrowed_to_a_folder_and_a_row_has_what_lets_its_task_go_on() {
+    let stage = Stage::set();
+    let silent = AtomicBool::new(true);
+    let model = Model::new(move |asked| match asked.words[0].contains("be silent") {
+        true if silent.swap(false, Ordering::Relaxed) => Answer::Nonsense,
+        true => say("Here I am."),
+        false => say("It is done."),
+    });
+    let price = "price = { input = 1000.0, output = 1000.0 }\n";
+    stage.configure(&model, Wire::Chat, &format!("[providers.lab.models.dear]\n{price}"));
+    let other = stage.base().join("home/other place");
+    fs::create_dir(&other).unwrap();
+    let other = other.to_str().unwrap();
+    stage.quire(&["run", "-C", other, "be silent"]).exits(4);
+    stage.quire(&["run", "-m", "lab/dear", "--budget", "0.50", "beyond the limit"]).exits(3);
+    let browser = Browser::open(&stage);
+    let home = browser.get("/").body;
+    for part in [">All folders<", ">Try again<", ">Add $", "be silent", "beyond the limit"] {
+        assert!(home.contains(part), "{part}: {home}");
+    }
+    for at in ["/", "/rows"] {
+        let narrow = browser.get(&format!("{at}?{}", form(&[("in", other)]))).body;
+        assert!(narrow.contains("be silent") && !narrow.contains("beyond the limit"), "{narrow}");
+    }
+    assert!(browser.get("/?in=/nowhere").body.contains("No task is on that folder."));
+    assert_eq!(browser.post("/tasks/1/resume", &[]).status, 303);
+    until(&browser, "/tasks/1", "Here I am.");
 }
 
 #[test]

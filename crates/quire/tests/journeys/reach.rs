@@ -136,6 +136,61 @@ fn a_turn_that_ends_with_a_question_waits_for_the_answer_and_for_nothing_else() 
 }
 
 #[test]
+fn what_is_allowed_once_is_closed_when_the_turn_has_ended_and_asked_anew() {
+    let (stage, world) = set();
+    let model = Model::saying(vec![
+        shell("until curl -sf -m 20 http://docs.example.org/ > one; do sleep 0.1; done; echo 2 > two"),
+        say("I read it."),
+        shell("curl -s -m 20 http://docs.example.org/; echo tried"),
+        say("I could not read it again."),
+        say("Now I may."),
+    ]);
+    stage.use_model(&model, Wire::Chat);
+    let check = "curl -sf -m 20 http://docs.example.org/ > /dev/null";
+    let mut run = stage.start(&["run", "read the docs", "--check", check]);
+    wait_for_question(&mut run, "May it reach docs.example.org:80?");
+    let told = stage.quire(&["allow", "1", "--once"]).exits(0).out;
+    assert_eq!(told, "Task 1 may reach docs.example.org:80 until this turn ends.\n");
+    // The turn's checks belong to it.
+    let ended = run.end().exits(0);
+    assert!(ended.out.contains("passes"), "{ended:?}");
+    assert_eq!(world.sent().len(), 2);
+    let asked = model.asked().pop().expect("a request");
+    assert!(asked.words.iter().any(|words| words.contains("docs.example.org:80, until this turn ends.")));
+
+    // What is checked again for an accept does not.
+    let refused = stage.quire(&["accept", "1", "one"]).exits(1);
+    assert!(refused.err.contains("Nothing was written."), "{refused:?}");
+    assert_eq!(world.sent().len(), 2);
+    stage.quire(&["allow", "1"]).exits(2).tells(&["asks nothing"]);
+    // And so in the next turn the person is asked as if they had never said anything.
+    stage.quire(&["revise", "1", "look again"]).exits(3).tells(&["May it reach docs.example.org:80?"]);
+    assert_eq!(world.sent().len(), 2);
+    let told = &model.asked().pop().expect("a request").results[1];
+    assert!(told.contains("[quire] Refused: docs.example.org:80: the person was asked"), "{told}");
+    stage.quire(&["allow", "1", "--once"]).exits(0);
+    stage.quire(&["watch", "1"]).exits(0);
+    assert_eq!(world.sent().len(), 3, "its check");
+    let answers: Vec<_> = stage
+        .log(1)
+        .into_iter()
+        .filter(|logged| matches!(logged.event, Event::ReachAsked { .. } | Event::ReachAnswered { .. }))
+        .map(|logged| logged.event)
+        .collect();
+    let ask = Event::ReachAsked { reach: 0, host: "docs.example.org".into(), port: 80 };
+    let once = Event::ReachAnswered { reach: 0, allow: true, once: true };
+    assert_eq!(answers, [ask.clone(), once.clone(), ask, once]);
+    let log = stage.quire(&["log", "1"]).exits(0).out;
+    assert!(log.contains("answered 0: allow until this turn ends"), "{log}");
+
+    // For good is for good.
+    let told = stage.quire(&["allow", "1", "docs.example.org"]).exits(0).out;
+    assert!(told.starts_with("Task 1 may reach docs.example.org:80. It is told"), "{told}");
+    stage.quire(&["accept", "1", "one"]).exits(0);
+    stage.quire(&["deny", "1", "--once"]).exits(2);
+}
+
+#[test]
 fn several_questions_are_named_and_none_keeps_a_person_from_the_result() {
     let (stage, world) = set();
     let model = Model::saying(vec![

@@ -1,12 +1,14 @@
 //! The page in Chromium: `browser/run.mjs` goes the way of a person, `browser/attempts.mjs` that of one who has several attempts, and each
 //! screen is looked at in both themes and two widths. The pictures stay in `target/page`.
 
+use crate::bare;
 use crate::browser::opened;
 use crate::look::PDF;
 use crate::model::{Answer, Asked, Model, Wire, call, calls, say, shell};
-use crate::stage::Stage;
+use crate::stage::{Stage, can_make_users};
 use crate::tree::Tree;
 use serde_json::json;
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -81,6 +83,11 @@ fn sec_08_from_nothing_to_an_accepted_homepage_in_chromium() {
 
 /// Goes the way of a script of `browser/`, which lets the model go on.
 fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
+    go_with(script, stage, cache, model, &[]);
+}
+
+/// The same, told further variables.
+fn go_with(script: &str, stage: &Stage, cache: &Path, model: Model, more: &[(&str, String)]) {
     // Who connects here lets the model go on.
     let held = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = held.local_addr().expect("an address").port();
@@ -93,6 +100,10 @@ fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
     });
     let (at, token) = opened(stage);
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/page");
+    let quire = stage.command(&[]);
+    let text = |text: &std::ffi::OsStr| text.to_string_lossy().into_owned();
+    let env: HashMap<String, String> =
+        quire.get_envs().filter_map(|(key, value)| Some((text(key), text(value?)))).collect();
     let ran = Command::new("node")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser").join(script))
         .arg(format!("http://127.0.0.1:{at}/enter#t={token}"))
@@ -100,6 +111,8 @@ fn go(script: &str, stage: &Stage, cache: &Path, model: Model) {
         .env("HELD", port.to_string())
         .env("HOST", stage.host().pid.to_string())
         .env("PNG", PNG)
+        .envs(more.iter().map(|(name, value)| (name, value)))
+        .env("QUIRE", json!({"program": text(quire.get_program()), "env": env}).to_string())
         .output()
         .expect("node runs");
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
@@ -156,6 +169,7 @@ fn in_the_way(asked: &Asked) -> Answer {
         json!({"questions": [{"question": "Which colour?", "choices": ["blue", "red"], "must": true}]});
     match asked.answered {
         _ if words.contains("with a key") => Answer::Status(401, "{}"),
+        _ if words.contains("ask in vain") => Answer::Nonsense,
         0 if words.contains("paint") => call("ask", question),
         0 if words.contains("look it up") => shell("curl -s -m 20 http://docs.example.org/; echo tried"),
         0 if words.contains("change it") => shell("sed -i 's/one/uno/' list.txt"),
@@ -182,6 +196,7 @@ fn sec_08_whatever_is_in_the_way_is_told_in_chromium() {
         ("change what is changed meanwhile", &["--check", "none"]),
         ("change it", &["--check", "none"]),
         ("look it up", &[]),
+        ("ask in vain", &[]),
     ] {
         let ended = stage.quire(&[&["run", words][..], more].concat());
         assert!(matches!(ended.code, Some(0 | 1 | 3 | 4)), "{words}: {ended:?}");
@@ -190,7 +205,13 @@ fn sec_08_whatever_is_in_the_way_is_told_in_chromium() {
     // What the person does meanwhile: on the lines that task 6 changes too, and on others than task 7 changed.
     stage.file("index.html", PAGE_OF_MINE);
     stage.file("list.txt", "uno\ntwo\nthree\nfour\nfive\nsix\nmine\n");
-    go("states.mjs", &stage, &cache, model);
+    // Another person's machine, on which no sandbox can be made.
+    let bare = can_make_users().then(bare::set);
+    let more = bare.iter().map(|stage| {
+        let (port, token) = opened(stage);
+        ("BARE", format!("http://127.0.0.1:{port}/enter#t={token}"))
+    });
+    go_with("states.mjs", &stage, &cache, model, &more.collect::<Vec<_>>());
 }
 
 #[test]

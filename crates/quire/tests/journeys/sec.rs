@@ -15,8 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Every address that does something.
-const DOES: [&str; 20] = [
+const DOES: [&str; 21] = [
     "/settings/test",
+    "/settings/check",
     "/settings/keep",
     "/settings/key",
     "/tasks",
