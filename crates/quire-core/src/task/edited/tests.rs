@@ -200,7 +200,7 @@ fn what_fails_for_want_of_a_host_is_checked_anew_with_the_answer() {
     life.say(checked(0, false));
     assert_eq!(life.settle(), []);
     assert_eq!(life.task.phase, Phase::Waiting(Why::Reach));
-    life.say(Event::ReachAnswered { reach: 0, allow: true });
+    life.say(Event::ReachAnswered { reach: 0, allow: true, once: false });
     assert_eq!(life.settle(), [Want::Check(0)]);
     life.say(checked(0, true));
     assert_eq!(life.settle(), []);
