@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn nothing_is_written_over_a_version_that_was_not_seen_and_no_secret_is_told() {
+    async fn nothing_is_written_over_a_version_that_was_not_seen() {
         let dir = tempfile::tempdir().unwrap();
         let (quire, id, here) = presented(dir.path()).await;
         let a = quire.editable(id, &"a".into()).unwrap();
@@ -359,6 +359,13 @@ mod tests {
         assert!(matches!(&stale, Err(EngineError::Seen { now, .. }) if *now == snapshot), "{stale:?}");
         let a = quire.editable(id, &"a".into()).unwrap();
         assert_eq!((&*a.content, a.version), (&b"c\n"[..], 2));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_secret_is_told_to_the_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (quire, id, here) = presented(dir.path()).await;
+        let a = quire.editable(id, &"a".into()).unwrap();
         let key = format!("ghp_{}", "a1B2c3D4e5F6".repeat(3));
         edited(&quire, id, &a, Some(format!("token = \"{key}\"\n").as_bytes()), &here).unwrap();
         let seq = quire.task(id).unwrap().seq;

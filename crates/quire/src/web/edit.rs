@@ -162,11 +162,13 @@ fn wrong(what: &str) -> Failure {
 fn choice(review: &Review) -> Markup {
     let files = review.files.iter().filter(|file| is_editable(review, file));
     html! {
-        main.set id="main" {
-            (crumb(review))
-            h1 { "Take over" }
-            p.lede { "Choose a file to change yourself. What you save is version " (review.version + 1) "; quire checks it, and your folder does not change." }
-            ul.paths { @for file in files { li { a.txt href=(address(review.task, file)) { (marked(&review.named(file.folder, &file.path))) } " " (changes::extent(file)) } } }
+        main id="main" {
+            div.rev-head {
+                (crumb(review))
+                h1 { "Take over" }
+                p.lede { "Choose a file to change yourself. What you save is version " (review.version + 1) "; quire checks it, and your folder does not change." }
+            }
+            div.cols { ul.paths.wide { @for file in files { li { a.txt href=(address(review.task, file)) { (marked(&review.named(file.folder, &file.path))) } " " (changes::extent(file)) } } } }
         }
     }
 }
@@ -196,7 +198,7 @@ fn form(frame: &Frame, review: &Review, editable: &Editable, text: &str, failed:
                 label.q for="text" { (marked(name)) ", version " (version) }
                 // The first line break of a field is not part of it (HTML, textarea).
                 textarea.field id="text" name="text" rows=(ROWS) spellcheck="false" autocomplete="off" { (PreEscaped("\n")) (text) }
-                div.row { a.txt href=(format!("/tasks/{}", review.task)) { "Cancel" } button.btn.pen { "Save as version " (version + 1) } }
+                div.row { a.txt href=(format!("/tasks/{}", review.task)) { "Cancel" } button.btn.pri { "Save as version " (version + 1) } }
             }
             } }
         }

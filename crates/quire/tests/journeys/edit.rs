@@ -210,8 +210,19 @@ fn an_edit_outlives_a_host_that_is_killed() {
     assert_eq!(stage.state(1), "ready");
     let events = stage.log(1);
     assert_eq!(events.iter().filter(|one| matches!(one.event, Event::Presented { .. })).count(), 2);
+    let a = stage.folder.join("a.txt");
     stage.quire(&["accept", "1"]).exits(0);
-    assert_eq!(fs::read(stage.folder.join("a.txt")).unwrap(), b"right\n");
+    assert_eq!(fs::read(&a).unwrap(), b"right\n");
+    // What is in the folder already is taken over as well, and both accepts are taken back one after the other.
+    stage.quire_with(&["edit", "1", "a.txt"], b"right\nmore\n").exits(0);
+    stage.quire(&["watch", "1"]).exits(0);
+    assert_eq!((stage.state(1).as_str(), fs::read(&a).unwrap()), ("ready", b"right\n".to_vec()));
+    stage.quire(&["accept", "1"]).exits(0);
+    assert_eq!(fs::read(&a).unwrap(), b"right\nmore\n");
+    stage.quire(&["undo", "1"]).exits(0);
+    assert_eq!(fs::read(&a).unwrap(), b"right\n");
+    stage.quire(&["undo", "1"]).exits(0);
+    assert_eq!(fs::read(&a).unwrap(), b"old\n");
 }
 
 #[test]

@@ -208,6 +208,27 @@ fn what_fails_for_want_of_a_host_is_checked_anew_with_the_answer() {
 }
 
 #[test]
+fn what_stops_it_is_gone_on_with_where_it_was() {
+    for late in [false, true] {
+        let mut life = by_hand();
+        if late {
+            life.say(sealed(&life, 1));
+        }
+        life.say(Event::Paused { why: Why::Person });
+        assert!(life.task.clone().push(edited(2), 9).is_err());
+        life.say(Event::Resumed { model: None });
+        life.say(Event::Taken { epoch: 2 });
+        assert_eq!(life.settle(), [if late { Want::Check(0) } else { Want::Seal }]);
+        if !late {
+            // Laid out anew after a power cut, of which the agent hears later.
+            life.say(Event::Restored { layer: life.task.layer });
+            life.say(sealed(&life, 0));
+            assert_eq!((life.settle(), life.task.versions.len()), (vec![], 3));
+        }
+    }
+}
+
+#[test]
 fn another_task_begins_in_the_persons_own_version() {
     let mut life = by_hand();
     life.say(sealed(&life, 0));
