@@ -187,6 +187,9 @@ fn form(frame: &Frame, review: &Review, editable: &Editable, text: &str, failed:
                     Some(failure) => { (frame::told(failure)) p.lede { "What you wrote is below." } },
                     None => h1 { "Edit " (marked(name)) },
                 }
+                @if review.files.iter().any(|one| (one.folder, &one.path) == (file.folder, &file.path) && !one.unseen.is_empty()) {
+                    p.lede { "It holds characters that are not seen, or taken for others; the changes show where." }
+                }
                 p.lede { "What you save is version " (version + 1) ". quire checks it as any other; your folder does not change before you accept." }
             }
             div.cols { div.wide {

@@ -43,6 +43,7 @@ mod sec;
 mod secrets;
 mod serve;
 mod stage;
+mod texts;
 mod tree;
 mod undo;
 mod wires;

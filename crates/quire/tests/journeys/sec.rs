@@ -5,6 +5,7 @@ use crate::browser::{Browser, Events, Page, form, opened};
 use crate::model::{Model, Wire, call, say, shell};
 use crate::page::{ready, until};
 use crate::stage::Stage;
+use crate::texts::{hostile, tags, unquoted};
 use crate::tree::{Tree, walk};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -372,45 +373,6 @@ fn sec_09_a_preview_is_another_origin_that_has_nothing_but_its_version() {
     assert_eq!(get(host, "/sub/").body, page);
 }
 
-/// Two hundred texts that would be more than text, were they not escaped.
-fn hostile() -> Vec<String> {
-    let cores = [
-        "<script>alert(1)</script>",
-        "<img src=x onerror=alert(1)>",
-        "\"><svg onload=alert(1)>",
-        "' onmouseover='alert(1)",
-        "</textarea><script>alert(1)</script>",
-        "</title><b>x",
-        "<!--",
-        "]]>",
-        "javascript:alert(1)",
-        "&lt;script&gt;",
-        "{{7*7}}",
-        "${7*7}",
-        "<a href=javascript:alert(1)>x</a>",
-        "<iframe srcdoc=x>",
-        "<form action=//evil.test>",
-        "<input name=key value=x>",
-        "<button formaction=//evil.test>Accept 2 files</button>",
-        "<meta http-equiv=refresh content=0>",
-        "<base href=//evil.test>",
-        "<style>*{display:none}</style>",
-    ];
-    let around = [
-        ("", ""),
-        ("x ", ""),
-        ("", " x"),
-        ("\"", "\""),
-        ("'", "'"),
-        ("<", ">"),
-        ("&", ";"),
-        ("\u{202e}", ""),
-        ("\0", ""),
-        ("\x1b[31m", "\x1b[0m"),
-    ];
-    cores.iter().flat_map(|core| around.iter().map(move |(a, b)| format!("{a}{core}{b}"))).collect()
-}
-
 #[test]
 fn sec_13_whatever_a_text_says_it_is_text() {
     let texts = hostile();
@@ -458,6 +420,7 @@ fn sec_13_whatever_a_text_says_it_is_text() {
         }
         let hides = page.body.contains('\u{202e}') || page.body.contains('\x1b');
         assert_eq!(hides, path == edit, "{path}");
+        assert_eq!(hides, page.body.contains("not seen, or taken for others"), "{path}");
     }
     // The file to keep has a policy and a style of its own, and nothing else that could do anything wherever it is opened.
     let kept = browser.get("/tasks/1/report");
@@ -496,40 +459,6 @@ fn sec_13_whatever_a_text_says_it_is_text() {
     assert!(!kept.body.contains('\u{202e}') && !kept.body.contains('\x1b'));
     // Nothing before the style's end could come from elsewhere, and end it.
     assert_eq!(kept.body.matches("</style>").count(), 1);
-}
-
-/// Returns a tag without the values of its attributes.
-fn unquoted(tag: &str) -> String {
-    tag.split('"').step_by(2).collect()
-}
-
-/// Returns the inside of each tag, as a browser would find them outside of quotes.
-fn tags(html: &str) -> Vec<String> {
-    let mut found = vec![];
-    let mut rest = html;
-    while let Some(at) = rest.find('<') {
-        rest = &rest[at + 1..];
-        if !rest.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            continue;
-        }
-        let mut quote = None;
-        let end = rest.char_indices().find(|(_, c)| match (quote, c) {
-            (None, '>') => true,
-            (None, '"' | '\'') => {
-                quote = Some(*c);
-                false
-            }
-            (Some(open), c) if open == *c => {
-                quote = None;
-                false
-            }
-            _ => false,
-        });
-        let end = end.map_or(rest.len(), |(at, _)| at);
-        found.push(rest[..end].to_owned());
-        rest = &rest[end..];
-    }
-    found
 }
 
 #[test]
