@@ -344,6 +344,13 @@ mod tests {
             !far.contains('\u{202e}') && far.contains("aria-label=\"a.xlsx, a&lt;U+202E&gt;b, cell AX2\""),
             "{far}"
         );
+        let found = vec![Found::of(&cell_of(2, 50), "a.xlsx", &sheet)];
+        let paper = Named { found, has_more: true }.open().into_string();
+        assert!(paper.contains("=A1</pre>") && !paper.contains("<details"), "{paper}");
+        assert!(
+            paper.contains("<h3>a.xlsx, a<span") && paper.ends_with("the first 8 are shown.</p>"),
+            "{paper}"
+        );
         let many = drawn(&Place { rows: (1, 99), column: None, ..cell_of(1, 1) }, &sheet);
         assert!(
             many.contains("The first 20 of these 99 rows") && many.contains("Columns A to X of BH"),
