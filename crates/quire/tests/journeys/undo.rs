@@ -153,6 +153,16 @@ fn undo_asks_on_the_page_before_it_touches_later_edits() {
     }
     Tree::of(&stage.folder).assert_is(&is, "while it is asked");
 
+    // Nothing is edited any more: there is nothing to answer, and it can be undone as a whole.
+    stage.file("style.css", &edited.replace("eleven\n", "11\n"));
+    let settled = press(&browser, &asked, "Undo 5 files");
+    assert!(
+        settled.status == 400 && settled.body.contains("no later edits of yours any more"),
+        "{settled:?}"
+    );
+    stage.file("style.css", &edited);
+    Tree::of(&stage.folder).assert_is(&is, "nothing is written");
+
     // What was asked about is edited again: it is asked anew, and the answer is about that.
     stage.file("style.css", &edited.replace("7\n", "seven\n"));
     let is = Tree::of(&stage.folder);

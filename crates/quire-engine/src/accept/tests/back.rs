@@ -280,3 +280,28 @@ fn only_what_conflicts_gives_way() {
     assert!(matches!(case.over(&entries), Err(AcceptError::Drift(_))));
     assert_eq!(tree_of(&case.folder), mine);
 }
+
+/// On a disk that keeps no modes, a later version expects what the accept left, and of what was taken back what was there before.
+#[test]
+fn a_mode_that_the_disk_gave_goes_back_with_its_part() {
+    let case = tangled();
+    let place = Place { dir: case.desk.dir.clone(), name: Writing::Accept(1).name() };
+    let mut journal = place.read(Stage::After).unwrap();
+    for item in journal.operations.iter_mut().flat_map(|operation| &mut operation.new) {
+        (item.mode, item.is_given) = (0o755, true);
+    }
+    fs::write(place.at(Stage::After), serde_json::to_vec(&journal).unwrap()).unwrap();
+    let path = |path: &str| RelPath::new(path).unwrap();
+    let expected = |given: &Given, at: &str| {
+        let was = Some(Node::File { blob: Hash::of(b""), bytes: 0, mode: 0o644 });
+        match given.was(Entry { folder: 0, path: path(at), was, now: None }).was {
+            Some(Node::File { mode, .. }) => mode,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (before, mut given) = (Given::default(), Given::default());
+    given.add(&case.desk, 1);
+    assert_eq!((expected(&given, "plain"), expected(&given, "new/a")), (0o755, 0o755));
+    given.take_back(&before, &[(0, &path("plain"))].into());
+    assert_eq!((expected(&given, "plain"), expected(&given, "new/a")), (0o644, 0o755));
+}
