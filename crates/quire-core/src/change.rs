@@ -3,6 +3,7 @@
 //! person should know of a path before it is theirs is in the modules below: each is one rule, and pure.
 
 pub mod generated;
+pub mod inert;
 pub mod interfaces;
 pub mod programs;
 pub mod renames;

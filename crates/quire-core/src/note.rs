@@ -106,7 +106,9 @@ impl Anchor {
             (around(*at), std::cmp::Reverse((*at as i64 + 1 - i64::from(self.line)).unsigned_abs()))
         })?;
         let says_little = self.quote.iter().all(|line| line.trim().chars().count() < 3);
-        (around(best) > 0 || all.len() == 1 && !says_little).then_some(best)
+        // Where it was all that there was, it has no neighbours to be known by.
+        let is_all = self.before.is_empty() && self.after.is_empty() && lines.len() == self.quote.len();
+        (around(best) > 0 || all.len() == 1 && !says_little || is_all).then_some(best)
     }
 
     /// Where its neighbours stand, with something else or nothing between them.
@@ -308,6 +310,13 @@ mod tests {
             let anchor = Anchor::of(WAS.as_bytes(), *line, 1).unwrap();
             assert_eq!(anchor.find(now.as_bytes()), *expected, "{name}:\n{now}");
         }
+    }
+
+    #[test]
+    fn a_short_line_that_is_all_there_is_is_found() {
+        let anchor = Anchor::of(b"1\n", 1, 1).unwrap();
+        assert_eq!(anchor.find(b"1\n"), Found::Same(1));
+        assert_eq!((anchor.find(b"2\n"), anchor.find(b"")), (Found::Gone, Found::Gone));
     }
 
     #[test]

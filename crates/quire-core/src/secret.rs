@@ -2,7 +2,7 @@
 //!
 //! What a command prints goes into the log and to the model's provider. Files with secrets are hidden from it, but a secret
 //! may stand in a file of any name, in git's history, in a test's output. Only forms that hardly mean anything else are
-//! looked for: a mask in the wrong place costs the model a line of code that it cannot read.
+//! looked for, and what stands right after a word or sign that says so: a mask in the wrong place costs the model a line of code that it cannot read.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::ops::Range;
@@ -93,6 +93,37 @@ const FORMS: &[Form] = &[
     form("age key", "AGE-SECRET-KEY-1", 58, upper),
 ];
 
+/// Where the name or the sign before it tells that a secret follows.
+const TOLD: &[(&str, Told)] = &[
+    ("aws_secret_access_key", aws_secret),
+    ("AWS_SECRET_ACCESS_KEY", aws_secret),
+    ("SecretAccessKey", aws_secret),
+    ("secretAccessKey", aws_secret),
+    ("Bearer ", bearer),
+    ("bearer ", bearer),
+    ("eyJ", web_token),
+    ("://", url_password),
+];
+
+/// Reads what follows such a beginning: the text, and where that begins and ends. Returns where the secret is.
+type Told = fn(&[u8], Range<usize>) -> Option<(Range<usize>, &'static str)>;
+
+/// Values that stand for one in manuals and in settings of tests.
+const PLACEHOLDERS: &[&str] = &[
+    "password",
+    "passwd",
+    "secret",
+    "changeme",
+    "change-me",
+    "your-password",
+    "your_password",
+    "mypassword",
+    "postgres",
+];
+/// Longest user and password that are looked for in an address.
+const USER_MAX: usize = 64;
+const PASSWORD_MAX: usize = 256;
+
 const PEM: &str = "-----BEGIN ";
 const PEM_IS_PRIVATE: &[u8] = b"PRIVATE KEY";
 /// Longest first line of a key in PEM (RFC 7468), and longest key.
@@ -111,6 +142,7 @@ impl Masks {
             given.into_iter().filter(|value| !value.is_empty()).chain(found).collect();
         let known = patterns.len();
         patterns.extend(FORMS.iter().map(|form| form.begins));
+        patterns.extend(TOLD.iter().map(|(begins, _)| begins));
         patterns.push(PEM);
         let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns);
         Masks { automaton: automaton.expect("bounded patterns"), known }
@@ -123,21 +155,31 @@ impl Masks {
         while let Some(hit) = self.automaton.find(aho_corasick::Input::new(text).range(from..)) {
             let (pattern, start) = (hit.pattern().as_usize(), hit.start());
             let found = match pattern.checked_sub(self.known) {
-                None => Some((hit.end(), "known value")),
-                Some(form) => match FORMS.get(form) {
-                    Some(form) => token_end(text, start, form).map(|end| (end, form.kind)),
-                    None => key_end(text, start).map(|end| (end, "private key")),
+                None => Some((start..hit.end(), "known value")),
+                Some(form) => match (FORMS.get(form), TOLD.get(form.wrapping_sub(FORMS.len()))) {
+                    (Some(form), _) => token_end(text, start, form).map(|end| (start..end, form.kind)),
+                    (None, Some((_, told))) => {
+                        told(text, start..hit.end()).filter(|(at, _)| !self.knows(text, at))
+                    }
+                    (None, None) => key_end(text, start).map(|end| (start..end, "private key")),
                 },
             };
             from = match found {
-                Some((end, kind)) => {
-                    all.push(Found { at: start..end, kind });
+                Some((at, kind)) => {
+                    let end = at.end;
+                    all.push(Found { at, kind });
                     end
                 }
                 None => start + 1,
             };
         }
         all
+    }
+
+    /// Returns whether a part of the text holds what is known, which has a name of its own.
+    fn knows(&self, text: &[u8], at: &Range<usize>) -> bool {
+        let input = aho_corasick::Input::new(text).range(at.clone());
+        self.known > 0 && self.automaton.find(input).is_some_and(|hit| hit.pattern().as_usize() < self.known)
     }
 
     /// Returns the text with a mask in the place of each secret; `None` where there is none.
@@ -186,6 +228,67 @@ fn token_end(text: &[u8], start: usize, form: &Form) -> Option<usize> {
     }
     let more = rest[length..].iter().take_while(|byte| (form.of)(**byte)).count();
     Some(start + form.begins.len() + length + more)
+}
+
+/// Returns the end of what is of a kind from `start` on, looking no farther than `most`.
+fn run(text: &[u8], start: usize, most: usize, of: impl Fn(u8) -> bool) -> usize {
+    let rest = &text[start.min(text.len())..];
+    start + rest.iter().take(most).take_while(|byte| of(**byte)).count()
+}
+
+/// `name = "value"`, in any notation of settings.
+fn aws_secret(text: &[u8], name: Range<usize>) -> Option<(Range<usize>, &'static str)> {
+    let blank = |byte: u8| b" \t\"'".contains(&byte);
+    let sign = run(text, name.end, 8, blank);
+    let set = matches!(text.get(sign), Some(b'=' | b':'));
+    let start = run(text, sign + 1, 8, blank);
+    let end = run(text, start, JUDGED_MAX, |byte| plain(byte) || b"/+=".contains(&byte));
+    let value = text.get(start..end).filter(|_| set)?;
+    let is_example = value.windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
+    (value.len() >= 40 && is_varied(value) && !is_example).then_some((start..end, "AWS secret key"))
+}
+
+/// What a request proves itself with.
+fn bearer(text: &[u8], word: Range<usize>) -> Option<(Range<usize>, &'static str)> {
+    let end = run(text, word.end, text.len(), |byte| plain(byte) || b"._~+/=-".contains(&byte));
+    let token = &text[word.end..end];
+    let has = |of: fn(&u8) -> bool| token.iter().any(of);
+    let is_token = token.len() >= 20 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+    let is_example = token.windows(7).any(|part| part.eq_ignore_ascii_case(b"example"));
+    (is_token && is_varied(token) && !is_example).then_some((word.end..end, "bearer token"))
+}
+
+/// A JSON Web Token (RFC 7519): a header and claims, which both begin as an object does, and a signature.
+fn web_token(text: &[u8], begins: Range<usize>) -> Option<(Range<usize>, &'static str)> {
+    let start = begins.start;
+    if start.checked_sub(1).is_some_and(|before| dotted(text[before])) {
+        return None;
+    }
+    let head = run(text, start, JUDGED_MAX, word);
+    let claims = head + 1;
+    if text.get(head) != Some(&b'.') || head - start < 13 || !text[claims..].starts_with(b"eyJ") {
+        return None;
+    }
+    let claimed = run(text, claims, text.len(), word);
+    let end = run(text, claimed + 1, text.len(), word);
+    let is_signed = text.get(claimed) == Some(&b'.') && end - claimed > 16;
+    is_signed.then_some((start..end, "JSON Web Token"))
+}
+
+/// `scheme://user:password@host`.
+fn url_password(text: &[u8], sign: Range<usize>) -> Option<(Range<usize>, &'static str)> {
+    let of = |byte: u8| byte.is_ascii_graphic() && !b"/@\"'`<>(){}[]$\\".contains(&byte);
+    let user = run(text, sign.end, USER_MAX, |byte| of(byte) && byte != b':');
+    let start = user + 1;
+    let end = run(text, start, PASSWORD_MAX, |byte| of(byte) || byte == b':');
+    let has_host =
+        text.get(end) == Some(&b'@') && text.get(end + 1).is_some_and(|byte| plain(*byte) || *byte == b'[');
+    let password = text.get(start..end).filter(|_| text.get(user) == Some(&b':') && has_host)?;
+    let is_placeholder = PLACEHOLDERS.iter().any(|word| password.eq_ignore_ascii_case(word.as_bytes()))
+        || password == &text[sign.end..user]
+        || password.contains(&b'*')
+        || password.contains(&b'%') && password.len() < 4;
+    (is_varied(password) && !is_placeholder).then_some((start..end, "password of an address"))
 }
 
 /// Returns whether a token has more than four different bytes.
@@ -262,6 +365,61 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(masks.mask(&text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_to_be_a_secret_is_one() {
+        let masks = Masks::new([], []);
+        let key = &BODY[..40];
+        let jwt = token(
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+            &format!("{}.{}", token("eyJ", "zdWIiOiIxMjM0NTY3ODkwIn0"), &BODY[..43]),
+        );
+        let masked = |what: &str| format!("[quire hid a secret: {what}]");
+        let rows = [
+            (
+                format!("aws_secret_access_key = {key}\n"),
+                format!("aws_secret_access_key = {}\n", masked("AWS secret key")),
+            ),
+            (
+                format!("{{\"SecretAccessKey\": \"{key}\"}}"),
+                format!("{{\"SecretAccessKey\": \"{}\"}}", masked("AWS secret key")),
+            ),
+            (
+                format!("Authorization: Bearer {key}"),
+                format!("Authorization: Bearer {}", masked("bearer token")),
+            ),
+            (format!("cookie={jwt}; x"), format!("cookie={}; x", masked("JSON Web Token"))),
+            (
+                "db://me:corre:ct-horse@host/x".into(),
+                format!("db://me:{}@host/x", masked("password of an address")),
+            ),
+            (
+                "https://:tok3nish@[::1]/".into(),
+                format!("https://:{}@[::1]/", masked("password of an address")),
+            ),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(masks.mask(&text).as_deref(), Some(expected.as_str()), "{text}");
+            assert_eq!(masks.mask(&expected), None, "{text}");
+        }
+        for ordinary in [
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "aws_secret_access_key = os.environ[\"AWS_SECRET_ACCESS_KEY\"]",
+            "the AWS_SECRET_ACCESS_KEY is forty characters long and stands in a file of yours",
+            "a Bearer token is sent; Bearer authentication-and-authorization; Bearer $TOKEN; Bearer {token}",
+            "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9 alone, eyJhbGciOiJIUzI1.eyJzdWIiOi.short",
+            "see https://host:8080/a@b, https://x.org/a:b@c and http://localhost:3000",
+            "postgres://postgres:postgres@localhost/db, db://user:password@host, https://user:$PASS@host",
+            "https://user:${PASSWORD}@host, ftp://user:*****@host, https://user:<password>@host, redis://u:%s@host",
+            "https://me@host:22/x, git@host:user/repo, http://a:b@c",
+        ] {
+            assert_eq!(masks.mask(ordinary), None, "{ordinary}");
+        }
+        // Full of beginnings.
+        for many in ["eyJ", "eyJaaaaaaaaaaaa.", "://", "://a:", "Bearer ", "aws_secret_access_key="] {
+            assert_eq!(masks.find(many.repeat(20_000).as_bytes()), [], "{many}");
         }
     }
 

@@ -1,17 +1,18 @@
 //! Several attempts at one thing: tasks of their own that know of each other.
 
 use crate::keys::Keys;
-use crate::quire::{COMPARED_BYTES_MAX, EngineError, Quire};
+use crate::quire::{COMPARED_BYTES_MAX, Content, EngineError, Quire, REVIEWED_BYTES_MAX};
 use crate::rewind::Point;
 use crate::settings::{Resolved, Surroundings};
 use crate::work::load_snapshot;
+use quire_core::change::renames::renames;
 use quire_core::charter::Model;
 use quire_core::message::{Attachment, Fault};
 use quire_core::task::{Attempt, SHOWN_MAX, Shown, Suggestion, mixed, suggested};
 use quire_core::view::{AttemptRow, FileChange, FileRow, Mark, Summary, differing, letter};
-use quire_core::{Event, Hash, Phase, Task};
+use quire_core::{Event, Hash, Phase, RelPath, Snapshot, Task};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tokio::task::block_in_place;
 
 /// Attempts side by side.
@@ -70,11 +71,33 @@ impl Quire {
             versions.push(snapshot.transpose()?);
         }
         let count = |n: usize| versions[n].as_ref().map_or(0, |version| version.entries.len());
-        let attempts = tasks.iter().enumerate().map(|(n, task)| AttemptRow::of(task, count(n))).collect();
+        let mut attempts = vec![];
+        for (n, task) in tasks.iter().enumerate() {
+            let lines = versions[n].as_ref().map(|version| self.lines_of(task, version)).transpose()?;
+            attempts.push(AttemptRow::of(task, count(n), lines.unwrap_or_default()));
+        }
         let made: Vec<usize> = (0..tasks.len()).filter(|n| versions[*n].is_some()).collect();
         let bases_differ = made.iter().any(|n| tasks[*n].bases != tasks[made[0]].bases);
         let (files, same) = differing(&versions);
         Ok(Comparison { attempts, files, same, bases_differ })
+    }
+
+    /// Returns how many lines a version adds and takes away, as its review counts them.
+    fn lines_of(&self, task: &Task, version: &Snapshot) -> Result<(usize, usize), EngineError> {
+        let frozen = self.frozen(task)?;
+        let gone: HashSet<(u32, RelPath)> = renames(&version.entries)
+            .into_iter()
+            .flat_map(|((folder, to), from)| [(folder, to), (folder, from)])
+            .collect();
+        let (mut lines, mut left) = ((0, 0), REVIEWED_BYTES_MAX);
+        for entry in version.entries.iter().filter(|e| !gone.contains(&(e.folder, e.path.clone()))) {
+            let (was, now) = self.contents(&frozen, entry, COMPARED_BYTES_MAX.min(left))?;
+            let held = |content: &Content| content.as_ref().map_or(0, Vec::len) as u64;
+            left = left.saturating_sub(held(&was) + held(&now));
+            let file = FileChange::of(entry, was.as_deref(), now.as_deref());
+            lines = (lines.0 + file.added, lines.1 + file.removed);
+        }
+        Ok(lines)
     }
 
     /// Returns what is otherwise in one attempt's version than in another's, as one unified diff.

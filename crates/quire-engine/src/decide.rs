@@ -9,6 +9,7 @@ use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Gave, Outcome,
 use crate::live;
 use crate::new_folder::NewFolder;
 use crate::once;
+use crate::programs::Programs;
 use crate::quire::{EngineError, Quire, WRITTEN, is_own};
 use crate::snapshot;
 use crate::store::{AppendError, Writer};
@@ -70,6 +71,14 @@ pub(crate) struct Proposal {
     is_part: bool,
 }
 
+/// What would be written, and that it passes.
+pub(crate) struct Proved {
+    pub plan: accept::Plan,
+    pub built: Snapshot,
+    /// Empty where it is what the checks had run on.
+    pub proofs: Vec<(CheckSpec, Proof)>,
+}
+
 impl Quire {
     /// Writes the last version, or what of it was chosen, into the real folders. Blocks, for as long as checks take where they
     /// have to run again; not to be called in an async task.
@@ -79,29 +88,13 @@ impl Quire {
         let _folder = NewFolder::made(&task.charter)
             .map_err(|why| AcceptError::Open { folder: task.charter.folders[0].clone(), why })
             .map_err(EngineError::accept(id))?;
-        let mut plan = self.plan(&proposal)?;
-        let built = proposal.built(&plan);
-        self.is_as_seen(&proposal, &built, &plan, choice)?;
-        let checked = proposal.is_part || plan.is_fitted();
-        let mut proofs = vec![];
-        if checked && !choice.unchecked && !version.checks.is_empty() && !built.entries.is_empty() {
-            // Nobody is kept waiting for the folders while checks run.
-            drop(plan);
-            proofs = block_on(self.prove(task, version, &built))
-                .map_err(|why| EngineError::Unchecked { task: id, why: why.to_string() })??;
-            plan = self.plan(&proposal)?;
-            if proposal.built(&plan) != built {
-                return Err(EngineError::Moving { task: id });
-            }
-        }
+        let Proved { plan, built, proofs } = self.proved(&proposal, choice)?;
         let merged = match plan.is_fitted() {
             false => None,
             true => self.store().blobs().put(&[&built.to_blob()])?.pop(),
         };
-        let over = plan.over().to_vec();
-        let gave = |e: &&Entry| over.iter().any(|gave| (gave.folder, &gave.path) == (e.folder, &e.path));
-        let files: Vec<(u32, RelPath)> =
-            plan.merged().iter().filter(|e| !gave(e)).map(|e| (e.folder, e.path.clone())).collect();
+        let (over, files) = (plan.over().to_vec(), merged_in(&plan));
+        let gone = self.gone(task, version, &proposal.chosen);
         let number = task.accepts.len() as u32;
         let to_commit = match choice.commit {
             true => Some(self.with_standing(&proposal, &built)?),
@@ -128,7 +121,34 @@ impl Quire {
         if let Some(owed) = owed.filter(|_| is_committed) {
             owed.pay_off();
         }
-        Ok(Written { checks: rows.collect(), git, ..written(task, number, false, &report, files, &over) })
+        Ok(Written {
+            gone,
+            checks: rows.collect(),
+            git,
+            ..written(task, number, false, &report, files, &over)
+        })
+    }
+
+    /// Works out what would be written; where that is not exactly what the checks ran on, they run again on it.
+    pub(crate) fn proved(&self, proposal: &Proposal, choice: &Choice) -> Result<Proved, EngineError> {
+        let Proposal { task, version, .. } = proposal;
+        let id = task.id;
+        let mut plan = self.plan(proposal)?;
+        let built = proposal.built(&plan);
+        self.is_as_seen(proposal, &built, &plan, choice)?;
+        let checked = proposal.is_part || plan.is_fitted();
+        let mut proofs = vec![];
+        if checked && !choice.unchecked && !version.checks.is_empty() && !built.entries.is_empty() {
+            // Nobody is kept waiting for the folders while checks run.
+            drop(plan);
+            proofs = block_on(self.prove(task, version, &built))
+                .map_err(|why| EngineError::Unchecked { task: id, why: why.to_string() })??;
+            plan = self.plan(proposal)?;
+            if proposal.built(&plan) != built {
+                return Err(EngineError::Moving { task: id });
+            }
+        }
+        Ok(Proved { plan, built, proofs })
     }
 
     /// Returns what will be written, with what of the chosen an earlier accept wrote that still stands in the folders.
@@ -211,12 +231,6 @@ impl Quire {
             part::choose(&changed, &only, &choice.hunks, &read, &EngineError::accept(id))?;
         let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
         self.store().blobs().put(&contents)?;
-        if !choice.programs {
-            let paths = part::programs(&chosen, &read)?;
-            if !paths.is_empty() {
-                return Err(EngineError::Programs { task: id, paths });
-            }
-        }
         if let Some(part) = over.iter().find(|part| !changed.entries.iter().any(|e| part::is_part(e, part))) {
             return Err(EngineError::accept(id)(AcceptError::NotChanged(part.path.clone())));
         }
@@ -235,7 +249,17 @@ impl Quire {
         let again = |e: &Entry| named.contains(&(e.folder, &e.path));
         earlier.extend(ignored_earlier.into_iter().filter(again));
         let entries = accept::following(chosen.clone(), !is_part, &earlier);
-        let entries = entries.into_iter().map(|entry| given.was(entry)).collect();
+        let entries: Vec<Entry> = entries.into_iter().map(|entry| given.was(entry)).collect();
+        if !choice.programs {
+            // What stands there since an earlier accept was said yes to.
+            let written: HashSet<(u32, &RelPath)> = entries.iter().map(|e| (e.folder, &e.path)).collect();
+            let comes = chosen.iter().filter(|e| written.contains(&(e.folder, &e.path)));
+            let coming: Vec<Entry> = comes.cloned().collect();
+            let paths = Programs::of(&task.charter.folders, &coming).among(&coming, &read)?;
+            if !paths.is_empty() {
+                return Err(EngineError::Programs { task: id, paths });
+            }
+        }
         Ok(Proposal { task, version, only, over, taken, ignored, chosen, entries, given, is_part })
     }
 
@@ -283,6 +307,28 @@ impl Quire {
             |row: &DriftRow| left.iter().any(|l| l.folder == row.folder && l.path.is_within(&row.path));
         let paths = against.into_iter().filter(|row| !is_left(row));
         Ok(Takeable { paths: paths.map(|row| (row.folder, row.path.clone())).collect(), alone })
+    }
+
+    /// Returns which of `entries` the last accept left in the folders and are not there any more.
+    pub(crate) fn gone(&self, task: &Task, version: &Version, entries: &[Entry]) -> Vec<RelPath> {
+        let Some(accept) = task.last_accept().map(|number| &task.accepts[number]) else { return vec![] };
+        if accept.snapshot != version.snapshot || task.imported_from().is_some() {
+            return vec![];
+        }
+        let is_back = |entry: &Entry| {
+            accept.taken_back().any(|part| part.folder == entry.folder && part.path == entry.path)
+        };
+        let was_taken = |entry: &Entry| {
+            let is_part = accept.only.iter().any(|only| part::is_part(entry, only));
+            (accept.was_whole() || is_part) && entry.now.is_some() && !is_back(entry)
+        };
+        let is_gone = |entry: &Entry| {
+            let at =
+                task.charter.folders[entry.folder as usize].join(OsStr::from_bytes(entry.path.as_bytes()));
+            matches!(at.symlink_metadata(), Err(why) if why.kind() == std::io::ErrorKind::NotFound)
+        };
+        let gone = entries.iter().filter(|entry| was_taken(entry) && is_gone(entry));
+        gone.map(|entry| entry.path.clone()).collect()
     }
 
     pub(crate) fn plan(&self, proposal: &Proposal) -> Result<accept::Plan, EngineError> {
@@ -461,6 +507,12 @@ pub(crate) fn row(drift: Drift) -> DriftRow {
     DriftRow { folder: drift.folder, path: drift.path, fit, overlaps: drift.overlaps }
 }
 
+/// Returns the files in which the person's edits are beside the task's.
+pub(crate) fn merged_in(plan: &accept::Plan) -> Vec<(u32, RelPath)> {
+    let gave = |e: &&Entry| plan.over().iter().any(|gave| (gave.folder, &gave.path) == (e.folder, &e.path));
+    plan.merged().iter().filter(|e| !gave(e)).map(|e| (e.folder, e.path.clone())).collect()
+}
+
 /// Drift that an undo meets is the person's later edits.
 pub(crate) fn edited(error: AcceptError) -> AcceptError {
     match error {
@@ -531,6 +583,7 @@ pub(crate) fn written(
         accept,
         undo,
         files,
+        gone: vec![],
         checks: vec![],
         git: vec![],
         folders: task.charter.folders.clone(),

@@ -6,6 +6,7 @@ mod bring;
 mod commit;
 mod index;
 mod large;
+pub mod named;
 
 pub use commit::{Commit, Committed, Mode, Outside};
 

@@ -1,30 +1,41 @@
 //! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
 
-use crate::decide::{Choice, Proposal};
+use crate::decide::{Choice, Proposal, Proved, merged_in};
 use crate::git::{self, GitError, Mode, Outside, Repo};
 use crate::quire::{EngineError, Quire};
 use crate::store::Writer;
 use quire_core::task::Version;
-use quire_core::view::{GitRow, first_line};
+use quire_core::view::{CheckRow, GitRow, first_line};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// What was committed on a branch.
+#[derive(Debug)]
+pub struct Branched {
+    pub git: Vec<GitRow>,
+    /// Files in which the person's own edits went into it.
+    pub merged: Vec<RelPath>,
+    /// Checks that ran again, on what was committed; empty where it is what they had run on.
+    pub checks: Vec<CheckRow>,
+}
+
 impl Quire {
-    /// Commits what was chosen on a new branch of the folder's repository, on top of HEAD; the folder stays as it is.
-    pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Vec<GitRow>, EngineError> {
+    /// Commits what was chosen on a new branch of the folder's repository, on top of HEAD, where it passes as what is accepted has to;
+    /// the folder stays as it is. Blocks as [`Quire::accept`] does.
+    pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Branched, EngineError> {
         let proposal = self.propose(id, choice)?;
-        let plan = self.plan(&proposal)?;
-        let built = proposal.built(&plan);
-        self.is_as_seen(&proposal, &built, &plan, choice)?;
+        let Proved { plan, built, proofs } = self.proved(&proposal, choice)?;
+        let merged = merged_in(&plan).into_iter().map(|(_, path)| path).collect();
         drop(plan);
         let Proposal { task, version, .. } = &proposal;
         self.may_commit(task, &built, Some(name))?;
-        let mut rows = vec![];
+        let mut git = vec![];
         for folder in folders_of(&built) {
-            rows.extend(self.commit_in(task, version, None, folder, &built, Some(name))?);
+            git.extend(self.commit_in(task, version, None, folder, &built, Some(name))?);
         }
-        Ok(rows)
+        let checks = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof))).collect();
+        Ok(Branched { git, merged, checks })
     }
 
     pub(crate) fn may_commit(

@@ -83,7 +83,14 @@ impl Quire {
             (0..=last).map(|version| self.files_of(&task, version)).collect::<Result<_, _>>()?;
         let row = |(number, note): (u32, &Note)| {
             let mut contents = vec![];
-            if let Some(about) = &note.about {
+            // Of another place's task only what it changed came over.
+            let is_known = |about: &About| {
+                let has = |files: &Snapshot| {
+                    files.entries.iter().any(|e| e.folder == about.folder && e.path == about.path)
+                };
+                task.imported_from().is_none() || versions.iter().any(has)
+            };
+            if let Some(about) = note.about.as_ref().filter(|about| is_known(about)) {
                 for version in note.version.min(last)..=last {
                     let files = &versions[version as usize];
                     contents.push((version, self.file_in(&frozen, files, about.folder, &about.path)?));

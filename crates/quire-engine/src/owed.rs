@@ -62,7 +62,7 @@ impl Quire {
         to_commit: Option<&Snapshot>,
     ) -> Result<Option<Owed>, EngineError> {
         let Proposal { task, version, .. } = proposal;
-        let path = self.debt(task, number);
+        let path = self.debt(task.id, number);
         let failed = |why| EngineError::Home { path: path.clone(), why };
         if to_commit.is_none() && version.apart.git.total == 0 {
             // One of a process that died before it had begun.
@@ -93,6 +93,23 @@ impl Quire {
         Ok(Some(Owed { file, path }))
     }
 
+    /// Waits until who makes the commit that accept `number` owes has ended. Returns what it owes all the same, which nobody else is at
+    /// then.
+    pub(crate) fn await_debt(&self, id: u64, number: u32) -> Result<Option<Owed>, EngineError> {
+        let path = self.debt(id, number);
+        let failed = |why| EngineError::Home { path: path.clone(), why };
+        loop {
+            let file = match File::open(&path) {
+                Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+                file => file.map_err(failed)?,
+            };
+            rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|why| failed(why.into()))?;
+            if is_at(&file, &path).map_err(failed)? {
+                return Ok(Some(Owed { path: path.clone(), file }));
+            }
+        }
+    }
+
     fn write_debt(&self, path: &Path, debt: &[u8]) -> io::Result<File> {
         let dir = self.home().join(DIR);
         {
@@ -112,8 +129,8 @@ impl Quire {
         }
     }
 
-    fn debt(&self, task: &Task, number: u32) -> PathBuf {
-        self.home().join(DIR).join(format!("{}-{number}", task.id))
+    fn debt(&self, id: u64, number: u32) -> PathBuf {
+        self.home().join(DIR).join(format!("{id}-{number}"))
     }
 
     /// Makes the commits that dead processes owe. What another process is at is left to it.

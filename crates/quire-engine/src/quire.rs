@@ -12,6 +12,7 @@ use crate::models::NoModel;
 use crate::new_folder::NewFolder;
 use crate::owed::Paid;
 use crate::place::Place;
+use crate::programs::Programs;
 use crate::rewind::Point;
 use crate::settings::{Resolved, SettingsError, Surroundings};
 use crate::snapshot::SnapshotError;
@@ -202,9 +203,9 @@ fn merges_text(paths: &[RelPath], over: &[RelPath]) -> String {
 }
 
 fn fails_text(fails: &[CheckRow]) -> String {
-    let commands: Vec<String> =
-        fails.iter().map(|check| format!("`{}` {}", check.command, check.outcome)).collect();
-    format!("{} on what would be written, and not on the whole version.", commands.join("; "))
+    let commands: Vec<String> = fails.iter().map(|check| format!("`{}`", check.command)).collect();
+    let fail = if fails.len() == 1 { "fails" } else { "fail" };
+    format!("{} {fail} on what would be written, and not on the whole version.", commands.join("; "))
 }
 
 /// What a file holds; absent where there is no file, or it is too large to be held.
@@ -218,7 +219,7 @@ const LEAVING_MAX: Duration = Duration::from_secs(5);
 /// Files beyond this are not compared line by line for a review.
 pub(crate) const COMPARED_BYTES_MAX: u64 = 2 << 20;
 /// Once so much of a version was compared, further files are not.
-const REVIEWED_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const REVIEWED_BYTES_MAX: u64 = 64 << 20;
 
 /// Returns the data directory.
 pub fn home(surroundings: &Surroundings) -> Result<PathBuf, EngineError> {
@@ -585,12 +586,14 @@ impl Quire {
         let gone: HashSet<(u32, RelPath)> =
             renames.iter().map(|((folder, _), from)| (*folder, from.clone())).collect();
         let (mut files, mut left) = (vec![], REVIEWED_BYTES_MAX);
+        let programs = Programs::of(&task.charter.folders, &entries);
         for entry in entries.iter().filter(|e| !gone.contains(&(e.folder, e.path.clone()))) {
             let (was, now) = self.contents(&frozen, entry, COMPARED_BYTES_MAX.min(left))?;
             let held = |content: &Content| content.as_ref().map_or(0, Vec::len) as u64;
             left = left.saturating_sub(held(&was) + held(&now));
             let mut file = FileChange::of(entry, was.as_deref(), now.as_deref());
             file.linked = is_linked(&task, entry);
+            file.runs = file.runs.or_else(|| programs.here(entry));
             if let Some(from) = renames.remove(&(entry.folder, entry.path.clone())) {
                 file.rename(from);
             }
@@ -620,7 +623,8 @@ impl Quire {
         let moved = moved.collect();
         let drift = self.drift(&task)?;
         let notes = self.notes(id)?;
-        Ok(Review { left_out, in_git, moved, drift, notes, ..Review::of(&task, &version, files) })
+        let gone = self.gone(&task, &version, &entries);
+        Ok(Review { left_out, in_git, moved, drift, notes, gone, ..Review::of(&task, &version, files) })
     }
 
     /// Returns the last version's changes as one unified diff; those since an earlier one where that is named.
@@ -650,8 +654,14 @@ impl Quire {
 
     /// Returns what changed from version `since` to the last one.
     pub fn files_since(&self, id: u64, since: u32) -> Result<Vec<FileChange>, EngineError> {
-        let changed = self.changes_since(&self.task(id)?, since)?;
-        let file = |(entry, was, now): &Changed| FileChange::of(entry, was.as_deref(), now.as_deref());
+        let task = self.task(id)?;
+        let changed = self.changes_since(&task, since)?;
+        let entries: Vec<Entry> = changed.iter().map(|(entry, ..)| entry.clone()).collect();
+        let programs = Programs::of(&task.charter.folders, &entries);
+        let file = |(entry, was, now): &Changed| {
+            let file = FileChange::of(entry, was.as_deref(), now.as_deref());
+            FileChange { runs: file.runs.or_else(|| programs.here(entry)), ..file }
+        };
         Ok(changed.iter().map(file).collect())
     }
 

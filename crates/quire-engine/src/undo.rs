@@ -43,8 +43,13 @@ impl Quire {
     /// Takes the last accept that wrote anything back, or a part of it, and reads every file to prove it.
     pub fn undo(&self, id: u64, undo: &Undo) -> Result<Written, EngineError> {
         loop {
+            let number = may_undo(&self.task(id)?)?;
+            // An accept that is not through with its commit would make it after its files have gone back.
+            let debt = self.await_debt(id, number)?;
             let task = self.task(id)?;
-            let number = may_undo(&task)?;
+            if may_undo(&task)? != number {
+                continue;
+            }
             let before = &task.accepts[number as usize].back;
             let back = Back::of(&self.desk(id), number, before).map_err(EngineError::accept(id))?;
             let nothing = Undo::default();
@@ -55,6 +60,9 @@ impl Quire {
             let only = if paths == back.all() { vec![] } else { parts(paths) };
             let is_part = !only.is_empty();
             let written = self.take_back(&task, number, only, plan)?;
+            if let Some(debt) = debt.filter(|_| !is_part) {
+                debt.pay_off();
+            }
             if is_part || !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
                 return Ok(written);
             }

@@ -1,13 +1,14 @@
 //! Files that can make something run on the person's machine, after Accept, without that the person starts it by name: they
 //! open the folder in an editor, commit, build, or log in, and a line in one of these is a command.
 //!
-//! Known by where a file lies and how it is called, because what it says is the agent's; `package.json` alone is looked into,
-//! where most changes run nothing. What only runs where a person
+//! Known by where a file lies and how it is called, because what it says is the agent's; only manifests are looked into
+//! ([`inert`](super::inert)), where most changes run nothing. What only runs where a person
 //! starts the program that they are writing is not here, or nothing would be left out. The list is of well-known programs; what it
 //! does not know is no promise. Each row's
-//! reason is documented behaviour of the program that it names.
+//! reason is documented behaviour of the program that it names. What the git of a person's folder is told to run is for who reads that.
 
 use crate::bytes::RelPath;
+use crate::change::inert;
 
 /// A rule, and what happens because of a file that it fits.
 struct Rule {
@@ -21,7 +22,8 @@ const fn rule(pattern: &'static str, runs: &'static str) -> Rule {
     Rule { pattern, runs }
 }
 
-const HOOK: &str = "runs when you use git here";
+pub const HOOK: &str = "runs when you use git here";
+const HG: &str = "runs when you use Mercurial here";
 const EDITOR: &str = "can run when you open the folder in an editor";
 const AGENT: &str = "tells coding agents what to run";
 const CI: &str = "runs where the project is built after a push";
@@ -39,7 +41,7 @@ const RULES: &[Rule] = &[
     rule("lefthook.*", HOOK), rule(".lefthook.*", HOOK), rule(".lefthook/", HOOK), rule(".overcommit.yml", HOOK),
     rule(".lintstagedrc*", HOOK), rule("lint-staged.config.*", HOOK), rule(".simple-git-hooks*", HOOK),
     rule("simple-git-hooks.*", HOOK), rule(".gitmodules", HOOK), rule(".gitconfig", HOOK), rule(".gitattributes", HOOK),
-    rule("hooks/pre-*", HOOK), rule("hooks/post-*", HOOK), rule("hooks/commit-msg", HOOK), rule("hooks/prepare-commit-msg", HOOK),
+    rule("hooks/pre-*", HOOK), rule("hooks/post-*", HOOK), rule("hooks/commit-msg", HOOK), rule("hooks/prepare-commit-msg", HOOK), rule(".hg/", HG), rule(".hgrc", HG),
     rule(".vscode/", EDITOR), rule("*.code-workspace", EDITOR), rule(".idea/", EDITOR), rule("*.iml", EDITOR), rule(".fleet/", EDITOR),
     rule(".zed/", EDITOR), rule(".nova/", EDITOR), rule("*.sublime-project", EDITOR), rule("*.sublime-build", EDITOR),
     rule(".dir-locals.el", EDITOR), rule(".dir-locals-2.el", EDITOR), rule(".emacs", EDITOR), rule(".emacs.d/", EDITOR), rule(".vimrc", EDITOR),
@@ -64,45 +66,16 @@ const RULES: &[Rule] = &[
     rule("taskfile.y*ml", BUILD), rule("taskfile.dist.y*ml", BUILD), rule("rakefile", BUILD), rule("*.gemspec", BUILD), rule("podfile", BUILD), rule("fastlane/", BUILD),
     rule("cmakelists.txt", BUILD), rule("*.cmake", BUILD), rule("cmakepresets.json", BUILD), rule("meson.build", BUILD), rule("sconstruct", BUILD), rule("wscript", BUILD), rule("configure", BUILD), rule("configure.ac", BUILD), rule("autogen.sh", BUILD),
     rule("build.rs", BUILD), rule(".cargo/", BUILD), rule("rust-toolchain*", BUILD), rule("build.zig", BUILD), rule("package.swift", BUILD), rule("project.clj", BUILD), rule("mix.exs", BUILD), rule("build.sbt", BUILD), rule("setup.hs", BUILD),
-    rule("build.gradle*", BUILD), rule("settings.gradle*", BUILD), rule("init.gradle*", BUILD), rule("gradlew*", BUILD), rule("gradle/wrapper/", BUILD), rule(".mvn/", BUILD), rule("mvnw*", BUILD), rule("build.xml", BUILD),
+    rule("build.gradle*", BUILD), rule("settings.gradle*", BUILD), rule("init.gradle*", BUILD), rule("gradlew*", BUILD), rule("gradle/wrapper/", BUILD), rule(".mvn/", BUILD), rule("mvnw*", BUILD), rule("build.xml", BUILD), rule("pom.xml", BUILD),
     rule("build.bazel", BUILD), rule("module.bazel", BUILD), rule(".bazelrc", BUILD), rule("*.bzl", BUILD), rule(".buckconfig", BUILD),
-    rule("directory.build.*", BUILD), rule("*.targets", BUILD), rule("nuget.config", BUILD),
+    rule("directory.build.*", BUILD), rule("*.targets", BUILD), rule("*.props", BUILD), rule("*.*proj", BUILD), rule("nuget.config", BUILD), rule("vagrantfile", BUILD), rule("tiltfile", BUILD), rule("gemfile", BUILD), rule("deno.json*", BUILD),
     rule(".npmrc", BUILD), rule(".yarnrc*", BUILD), rule(".yarn/", BUILD), rule(".pnp.*", BUILD), rule(".pnpmfile.cjs", BUILD), rule("pnpm-workspace.yaml", BUILD), rule("bunfig.toml", BUILD), rule("binding.gyp", BUILD),
     rule("gruntfile.*", BUILD), rule("gulpfile.*", BUILD), rule("*.config.js", BUILD), rule("*.config.cjs", BUILD), rule("*.config.mjs", BUILD), rule("*.config.ts", BUILD), rule("*.config.mts", BUILD), rule(".eslintrc*", BUILD), rule(".babelrc*", BUILD), rule(".mocharc*", BUILD), rule(".prettierrc*", BUILD), rule("composer.json", BUILD),
-    rule("setup.py", BUILD), rule("tox.ini", BUILD), rule("noxfile.py", BUILD), rule("conftest.py", BUILD), rule("pytest.ini", BUILD), rule("tasks.py", BUILD), rule("fabfile.py", BUILD), rule("dodo.py", BUILD),
+    rule("setup.py", BUILD), rule("setup.cfg", BUILD), rule("tox.ini", BUILD), rule("noxfile.py", BUILD), rule("conftest.py", BUILD), rule("pytest.ini", BUILD), rule("tasks.py", BUILD), rule("fabfile.py", BUILD), rule("dodo.py", BUILD),
     rule("sitecustomize.py", PYTHON), rule("usercustomize.py", PYTHON), rule("*.pth", PYTHON), rule("pyvenv.cfg", PYTHON), rule("venv/", PYTHON), rule(".venv/", PYTHON), rule(".pythonrc*", PYTHON), rule(".pypirc", PYTHON), rule(".pip/", PYTHON), rule("pip.conf", PYTHON), rule(".ipython/", PYTHON), rule(".jupyter/", PYTHON),
     rule(".config/autostart/", LOGIN), rule(".config/systemd/", LOGIN), rule("systemd/user/", LOGIN), rule("*.service", LOGIN), rule("*.timer", LOGIN), rule("crontab", LOGIN), rule("cron.d/", LOGIN), rule("*.desktop", LOGIN), rule(".xinitrc", LOGIN), rule(".xsession*", LOGIN), rule(".xprofile", LOGIN), rule(".pam_environment", LOGIN), rule("launchagents/", LOGIN), rule("launchdaemons/", LOGIN),
     rule(".gdbinit", TOOL), rule(".lldbinit", TOOL), rule(".screenrc", TOOL), rule(".tmux.conf", TOOL), rule(".irbrc", TOOL), rule(".pryrc", TOOL), rule(".rprofile", TOOL), rule(".octaverc", TOOL), rule(".psqlrc", TOOL), rule(".sqliterc", TOOL), rule(".curlrc", TOOL), rule(".wgetrc", TOOL), rule(".ansible.cfg", TOOL), rule("ansible.cfg", TOOL), rule(".terraformrc", TOOL), rule(".lesskey", TOOL), rule(".mailcap", TOOL), rule(".latexmkrc", TOOL), rule("latexmkrc", TOOL), rule(".local/bin/", TOOL),
     rule(".ssh/", REMOTE), rule("authorized_keys*", REMOTE), rule(".netrc", REMOTE), rule(".kube/", REMOTE), rule(".docker/", REMOTE), rule(".gnupg/", REMOTE),
-];
-
-/// Keys of `package.json` that run nothing: what the package is, what it needs, and where things are.
-const INERT_KEYS: &[&str] = &[
-    "name",
-    "version",
-    "description",
-    "keywords",
-    "homepage",
-    "bugs",
-    "license",
-    "author",
-    "contributors",
-    "funding",
-    "repository",
-    "private",
-    "sideEffects",
-    "files",
-    "type",
-    "main",
-    "module",
-    "browser",
-    "types",
-    "exports",
-    "engines",
-    "dependencies",
-    "devDependencies",
-    "peerDependencies",
-    "optionalDependencies",
 ];
 
 /// Returns in a few words what a file at `path` can make run, or `None`. `contents` are what it was and is, where they are
@@ -111,8 +84,8 @@ pub fn runs(path: &RelPath, contents: Option<(&[u8], &[u8])>) -> Option<&'static
     // Some file systems do not tell the cases apart, and programs of theirs find the file by either.
     let shown = String::from_utf8_lossy(path.as_bytes()).to_lowercase();
     let parts: Vec<&str> = shown.split('/').collect();
-    if parts.last() == Some(&"package.json") {
-        return contents.is_none_or(|(was, now)| !is_inert(was, now)).then_some(BUILD);
+    if let Some(name) = parts.last().filter(|name| inert::is_manifest(name)) {
+        return contents.is_none_or(|(was, now)| !inert::is_inert(name, was, now)).then_some(BUILD);
     }
     RULES.iter().find(|rule| fits(rule.pattern, &parts)).map(|rule| rule.runs)
 }
@@ -138,16 +111,6 @@ fn is_like(pattern: &str, part: &str) -> bool {
         None => part.ends_with(rest),
         Some((middle, tail)) => part.strip_suffix(tail).is_some_and(|between| between.contains(middle)),
     }
-}
-
-/// Returns whether only keys of `package.json` differ that run nothing.
-fn is_inert(was: &[u8], now: &[u8]) -> bool {
-    let object = |content: &[u8]| match content {
-        b"" => Some(serde_json::Map::new()),
-        content => serde_json::from_slice::<serde_json::Map<_, _>>(content).ok(),
-    };
-    let (Some(was), Some(now)) = (object(was), object(now)) else { return false };
-    was.keys().chain(now.keys()).all(|key| INERT_KEYS.contains(&key.as_str()) || was.get(key) == now.get(key))
 }
 
 #[cfg(test)]
@@ -182,7 +145,16 @@ mod tests {
             (".config/autostart/x.desktop", Some(LOGIN)),
             (".ssh/authorized_keys", Some(REMOTE)),
             ("src/main.rs", None),
-            ("Cargo.toml", None),
+            ("Cargo.toml", Some(BUILD)),
+            ("pyproject.toml", Some(BUILD)),
+            ("setup.cfg", Some(BUILD)),
+            ("app/pom.xml", Some(BUILD)),
+            ("Vagrantfile", Some(BUILD)),
+            ("Tiltfile", Some(BUILD)),
+            ("Gemfile", Some(BUILD)),
+            ("deno.jsonc", Some(BUILD)),
+            ("src/App.csproj", Some(BUILD)),
+            (".hg/hgrc", Some(HG)),
             ("index.html", None),
             ("notes/makefiles.md", None),
             ("vscode/tasks.json", None),
@@ -193,24 +165,6 @@ mod tests {
             ("hooks/useState.js", None),
         ] {
             assert_eq!(runs(&RelPath::new(path).unwrap(), None), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_package_json_runs_things_where_more_than_words_changed() {
-        let path = RelPath::new("web/package.json").unwrap();
-        for (was, now, runs_something) in [
-            (r#"{"name":"a","version":"1"}"#, r#"{"name":"b","version":"2"}"#, false),
-            ("", r#"{"name":"a"}"#, false),
-            ("", r#"{"scripts":{"postinstall":"x"}}"#, true),
-            (r#"{"scripts":{"test":"a"}}"#, r#"{"scripts":{"test":"b"}}"#, true),
-            (r#"{"scripts":{"test":"a"},"version":"1"}"#, r#"{"scripts":{"test":"a"},"version":"2"}"#, false),
-            ("{}", r#"{"dependencies":{"left-pad":"1"}}"#, false),
-            ("{}", r#"{"lint-staged":{"*":"x"}}"#, true),
-            ("{}", "not json", true),
-        ] {
-            let found = runs(&path, Some((was.as_bytes(), now.as_bytes())));
-            assert_eq!(found.is_some(), runs_something, "{was} {now}");
         }
     }
 

@@ -91,25 +91,39 @@ fn meant(letter: char, attempts: &[u64]) -> Option<u64> {
     LETTERS.zip(attempts).find(|(known, _)| *known == letter).map(|(_, task)| *task)
 }
 
+/// Returns the letter that a reply's first line names, alone or before a colon or the like, and what follows it there.
+fn named(text: &str) -> Option<(char, &str)> {
+    let first = text.trim().lines().next()?.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let letter = first.chars().next()?;
+    let rest = first[letter.len_utf8()..].trim_start_matches(['*', '_', '`', '"', '\'']);
+    let reasons = rest.trim_start().trim_start_matches([':', '.', ')', '-', '–', '—', '*']);
+    (rest.trim().is_empty() || reasons.len() < rest.trim_start().len()).then_some((letter, reasons.trim()))
+}
+
 /// Returns which of `attempts` a reply names on its first line.
 pub fn suggested(text: &str, attempts: &[u64]) -> Option<u64> {
-    let first = text.trim().lines().next()?.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    let mut letters = first.chars();
-    match (letters.next(), letters.next()) {
-        (Some(letter), None) => meant(letter, attempts),
-        _ => None,
-    }
+    named(text).and_then(|(letter, _)| meant(letter, attempts))
+}
+
+fn is_none(first: &str) -> bool {
+    first.trim_matches(|c: char| !c.is_ascii_alphanumeric()).eq_ignore_ascii_case("none")
 }
 
 impl Suggestion {
+    /// Returns whether it says that it would take none; else, where it names no attempt, it does not say which it would take.
+    pub fn takes_none(&self) -> bool {
+        self.task.is_none() && self.text.trim().lines().next().is_some_and(is_none)
+    }
+
     /// Returns the model's reasons, with the attempts called as `name` calls them: the letters by which it knew them say nothing.
     pub fn told(&self, name: impl Fn(u64) -> String) -> String {
         let text = self.text.trim();
-        let reasons = match text.split_once('\n') {
-            Some((first, rest)) if self.task.is_some() || first.trim().eq_ignore_ascii_case("none") => {
-                rest.trim()
-            }
-            _ => text,
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let reasons = match named(text).filter(|_| self.task.is_some()) {
+            Some((_, "")) => rest.trim().to_owned(),
+            Some((_, reason)) => format!("{reason}\n{rest}").trim().to_owned(),
+            None if is_none(first) => rest.trim().to_owned(),
+            None => text.to_owned(),
         };
         let mut told = String::new();
         let mut letters = reasons.chars().peekable();
@@ -195,6 +209,11 @@ mod tests {
             ("**K**\n", Some(5)),
             ("none\nK is bad", None),
             ("I would take K", None),
+            ("K: it is the smaller one", Some(5)),
+            ("**L** - smaller", Some(6)),
+            ("K and L are alike", None),
+            ("K, L", None),
+            ("Kim: no", None),
             ("M", None),
             ("", None),
         ];
@@ -208,8 +227,10 @@ mod tests {
         let rows = [
             ("L\nL is smaller than attempt K; OK, Kim?", "B is smaller than A; OK, Kim?"),
             ("none\nATTEMPT K, L and M fail.", "A, B and M fail."),
-            ("**K**", "**A**"),
+            ("**K**", ""),
             ("I like both", "I like both"),
+            ("K: it is smaller than L\nand clear", "it is smaller than B\nand clear"),
+            ("none", ""),
         ];
         for (text, expected) in rows {
             let shown = [5, 6];

@@ -23,6 +23,9 @@ pub struct AttemptRow {
     /// The same for each, run by quire on each.
     pub checks: Vec<CheckRow>,
     pub files: usize,
+    /// Lines of texts.
+    pub added: usize,
+    pub removed: usize,
     pub steps: u32,
     pub worked_ms: u64,
     pub tokens: u64,
@@ -31,7 +34,7 @@ pub struct AttemptRow {
 }
 
 impl AttemptRow {
-    pub fn of(task: &Task, files: usize) -> AttemptRow {
+    pub fn of(task: &Task, files: usize, (added, removed): (usize, usize)) -> AttemptRow {
         let version = task.version();
         let checks = version.iter().flat_map(|version| {
             let proofs = |n: usize| version.proofs.get(n).map(AsRef::as_ref);
@@ -46,10 +49,20 @@ impl AttemptRow {
             version: version.map(|version| version.number),
             checks: checks.collect(),
             files,
+            added,
+            removed,
             steps: task.step,
             worked_ms: task.worked_ms,
             tokens: task.spending().tokens,
             cost: Cost::of(task),
+        }
+    }
+
+    /// Returns how many lines it adds and takes away, as `+6 -4`.
+    pub fn lines_text(&self) -> String {
+        match (self.added, self.removed) {
+            (0, 0) => "0".to_owned(),
+            (added, removed) => super::review::plus_minus(added, removed),
         }
     }
 

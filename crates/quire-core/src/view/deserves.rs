@@ -138,10 +138,20 @@ fn of_form(file: &FileChange) -> Option<Deserving> {
         (_, Shape::Link) => (true, format!("is a link to {}", file.target.as_deref().unwrap_or("nothing"))),
         _ if file.executable == Some(true) => (true, "can now be run as a program".to_owned()),
         _ if file.executable == Some(false) => (false, "can no longer be run as a program".to_owned()),
+        _ if file.modes.as_ref().is_some_and(|[was, now]| opens(was, now)) => {
+            (true, "can now be written by everybody".to_owned())
+        }
+        _ if file.modes.is_some() => (false, format!("has other permissions ({})", file.modes_text())),
         _ if file.linked => (false, "has other names (hard links), which keep the old content".to_owned()),
         _ => return None,
     };
     Some(Deserving::of(file, waits, why))
+}
+
+/// Returns whether others than its owner and group may write what they could not before; modes are in octal.
+fn opens(was: &str, now: &str) -> bool {
+    let by_others = |mode: &str| u32::from_str_radix(mode, 8).is_ok_and(|mode| mode & 0o002 != 0);
+    by_others(now) && !by_others(was)
 }
 
 fn of_secrets(file: &FileChange) -> Option<Deserving> {

@@ -24,6 +24,9 @@ pub struct NoteRow {
     /// What stood at its place is not in the last version.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub detached: bool,
+    /// No version shows what it is about as text, not even the one that it was left on: a page may make it as it runs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
     /// The version from which on what stood at its place is gone; absent where it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gone_in: Option<u32>,
@@ -122,7 +125,13 @@ impl NoteRow {
     ) -> NoteRow {
         let is_gone =
             |(_, content): &&(u32, Option<Vec<u8>>)| note.find(content.as_deref()) == Some(Found::Gone);
-        let gone_in = contents.iter().rev().take_while(is_gone).last().map(|(version, _)| *version);
+        let is_element = |about: &About| matches!(about.place, Some(Place::Element { .. }));
+        let unseen = note.about.as_ref().is_some_and(is_element)
+            && contents.iter().all(|(_, content)| content.is_some())
+            && contents.iter().all(|one| is_gone(&one))
+            && !contents.is_empty();
+        let gone = contents.iter().rev().take_while(is_gone).last().filter(|_| !unseen);
+        let gone_in = gone.map(|(version, _)| *version);
         let ended_in = match &note.state {
             NoteState::Ended { version, .. } => Some(*version),
             _ => None,
@@ -134,7 +143,8 @@ impl NoteRow {
             NoteState::Ended { answer: true, said, .. } => (Standing::Answered, Some(said.clone())),
             NoteState::Ended { said, .. } => (Standing::Done, Some(said.clone())),
         };
-        let found = note.find(content);
+        // Of a file that nothing is known of, nothing is said.
+        let found = if contents.is_empty() { None } else { note.find(content) };
         NoteRow {
             note: number,
             state,
@@ -145,7 +155,8 @@ impl NoteRow {
                 Some(Found::Same(line) | Found::Changed(line)) => Some(line),
                 _ => None,
             },
-            detached: found == Some(Found::Gone),
+            detached: found == Some(Found::Gone) && !unseen,
+            unseen,
             gone_in,
             ended_in,
             said,
@@ -165,6 +176,7 @@ impl NoteRow {
         let gone = match (&about.place, self.detached) {
             (Some(_), true) => format!(", what stood there is gone{since}"),
             (None, true) => format!(", which is gone{since}"),
+            _ if self.unseen => ", which is not in the page's own text".to_owned(),
             _ => String::new(),
         };
         format!("{}{line}{element}{gone}", about.path)

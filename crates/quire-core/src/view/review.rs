@@ -72,6 +72,12 @@ pub struct Review {
     /// What the task saw live and is not as it was when the task began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
+    /// A record of another place's task, which can only be read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
+    /// What was accepted, and is not in the person's folder any more, though nothing was undone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<RelPath>,
     /// Where the person changed what the version changes, in their folder as it is now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftRow>,
@@ -170,6 +176,8 @@ impl Review {
             left_out: vec![],
             in_git: vec![],
             moved: vec![],
+            imported: task.imported_from().is_some(),
+            gone: vec![],
             drift: vec![],
             serving: version.serving.as_deref().cloned(),
             assumed: view::assumed(task),
@@ -253,6 +261,10 @@ impl Review {
     /// The same where `drift` is newer than what the review was made with.
     pub fn folder_text_with(&self, drift: &[DriftRow]) -> &'static str {
         match self.taken {
+            _ if self.imported => {
+                "It is a record of another place's task: it can be read, and nothing of it is in a folder here."
+            }
+            _ if !self.gone.is_empty() => "Of what you accepted, something is not in your folder any more.",
             Taken::No if drift.iter().any(|row| row.fit != Fit::Merges) => {
                 "You changed your folder, and not all of this fits any more."
             }
@@ -267,6 +279,12 @@ impl Review {
     /// Returns a path of the version's as the person names it, and `accept` takes it: below its folder's name where there are several.
     pub fn named(&self, folder: u32, path: &RelPath) -> String {
         format!("{}{path}", self.before_path(folder))
+    }
+
+    /// Returns a path that is kept with its folder's number before it, as the person names it.
+    pub fn named_apart(&self, path: &str) -> String {
+        let parts = path.split_once('/').and_then(|(folder, rest)| Some((folder.parse().ok()?, rest)));
+        parts.map_or_else(|| path.to_owned(), |(folder, rest)| format!("{}{rest}", self.before_path(folder)))
     }
 
     /// Returns what stands before a path of a folder's: nothing where there is but one.
@@ -410,6 +428,9 @@ pub struct FileChange {
     /// Present where it changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<bool>,
+    /// The permissions before and now, in octal, where they are otherwise in more than that the file can be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modes: Option<[String; 2]>,
     /// Of a link, as it is now; escaped as [`RelPath`] is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -513,6 +534,16 @@ impl FileChange {
             _ => None,
         };
         let shown = entry.now.as_ref().or(entry.was.as_ref());
+        let modes = match (&entry.was, &entry.now) {
+            (Some(Node::File { mode: was, .. }), Some(Node::File { mode: now, .. }))
+                if executable.is_none() =>
+            {
+                Some((was, now))
+            }
+            (Some(Node::Dir { mode: was }), Some(Node::Dir { mode: now })) => Some((was, now)),
+            _ => None,
+        };
+        let modes = modes.filter(|(was, now)| was != now);
         FileChange {
             folder: entry.folder,
             path: entry.path.clone(),
@@ -531,6 +562,7 @@ impl FileChange {
             binary,
             large,
             executable,
+            modes: modes.map(|(was, now)| [format!("{was:03o}"), format!("{now:03o}")]),
             target: match &entry.now {
                 Some(Node::Link { target }) => Some(escape(&target.0)),
                 _ => None,
@@ -562,6 +594,11 @@ impl FileChange {
         self.unseen.retain(|unseen| unseen.line.is_none());
     }
 
+    /// Returns which permissions it has now and had before; empty where they are the same.
+    pub fn modes_text(&self) -> String {
+        self.modes.as_ref().map(|[was, now]| format!("mode {now}, was {was}")).unwrap_or_default()
+    }
+
     /// Returns how much of it changed: `+6 -4`, `new, +12`, `deleted`, `new folder`, `changed, binary`.
     pub fn extent(&self) -> String {
         let fate = match self.fate {
@@ -582,12 +619,20 @@ impl FileChange {
             Shape::Link => " link",
             Shape::Folder => " folder",
         };
+        let modes = self.modes.as_ref().map(|_| self.modes_text());
         match (self.fate, self.added, self.removed) {
+            (Fate::Changed, ..) if self.shape == Shape::Folder && modes.is_some() => {
+                format!("folder, {}", modes.unwrap_or_default())
+            }
             (Fate::Changed, ..) if self.shape != Shape::File => format!("now a{shape}"),
+            (Fate::Changed, 0, 0) if !self.binary && !self.large && modes.is_some() => {
+                modes.unwrap_or_default()
+            }
             (_, 0, 0) | (Fate::Deleted, ..) => format!("{fate}{shape}"),
             (Fate::New, added, removed) => format!("new{shape}, {}", plus_minus(added, removed)),
             (Fate::Changed | Fate::Renamed, added, removed) => {
-                format!("{}{shape}", plus_minus(added, removed))
+                let modes = modes.map(|modes| format!(", {modes}")).unwrap_or_default();
+                format!("{}{shape}{modes}", plus_minus(added, removed))
             }
         }
     }
@@ -600,6 +645,9 @@ pub struct Written {
     pub accept: u32,
     pub undo: bool,
     pub files: Vec<WrittenFile>,
+    /// What was accepted before, and is not there any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<RelPath>,
     /// Checks that ran again, on what was written; empty where it is what they had run on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckRow>,
@@ -734,6 +782,23 @@ pub enum Over {
 }
 
 impl Written {
+    fn gone_text(&self) -> String {
+        const NAMED: usize = 5;
+        let mut names: Vec<String> = self.gone.iter().take(NAMED).map(RelPath::to_string).collect();
+        if self.gone.len() > NAMED {
+            names.push(format!("and {} more", self.gone.len() - NAMED));
+        }
+        match names.is_empty() {
+            true => String::new(),
+            false => format!(
+                " Not there any more, because somebody removed it since you accepted it: {}. To have it again: quire undo {task}, then quire \
+                 accept {task}.",
+                names.join(", "),
+                task = self.task
+            ),
+        }
+    }
+
     /// Returns what happened: `2 files written to code/invoice.`
     pub fn text(&self, home: Option<&std::path::Path>) -> String {
         let folders = self.files.iter().filter(|file| file.is_folder).count();
@@ -760,7 +825,7 @@ impl Written {
             (true, 1) => format!("{files} in {folder} is as it was."),
             (true, _) => format!("{files} in {folder} are as they were."),
         };
-        told + &merged + &self.aside()
+        told + &merged + &self.aside() + &self.gone_text()
     }
 
     /// Returns what of the person's gave way, and how it comes back.

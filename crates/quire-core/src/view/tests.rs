@@ -584,6 +584,7 @@ fn what_was_written_is_said() {
             })
             .collect(),
         git: vec![],
+        gone: vec![],
         checks: vec![],
         folders: folders.iter().map(Into::into).collect(),
     };

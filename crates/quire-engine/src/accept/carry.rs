@@ -332,7 +332,10 @@ impl Carry<'_> {
         let (modes, others): (Vec<_>, Vec<_>) = journal.operations.iter().partition(modes_last);
         for operation in others.iter().chain(&modes) {
             (self.watch)("move in");
-            self.one_in(operation)?;
+            self.one_in(operation).map_err(|stop| match stop {
+                Stop::Failed(e) => Stop::Failed(e.at(&operation.path)),
+                drift => drift,
+            })?;
         }
         (self.watch)("sync");
         self.sync()?;

@@ -1,7 +1,6 @@
 //! What of a version a person takes: all, the paths that they name, or single hunks of files.
 
 use super::AcceptError;
-use quire_core::change::programs;
 use quire_core::change::renames::renames;
 use quire_core::event::Part;
 use quire_core::{Entry, Hash, Node, RelPath, Snapshot, diff};
@@ -120,21 +119,6 @@ pub fn select(snapshot: &Snapshot, only: &[Part]) -> Vec<Entry> {
 
 pub(crate) fn is_part(entry: &Entry, part: &Part) -> bool {
     entry.folder == part.folder && entry.path.is_within(&part.path)
-}
-
-/// Returns those of the entries that can make something run on the person's machine, and when.
-pub fn programs<E>(entries: &[Entry], read: Read<'_, E>) -> Result<Vec<(RelPath, &'static str)>, E> {
-    let mut found = vec![];
-    for entry in entries.iter().filter(|entry| !matches!(entry.now, None | Some(Node::Dir { .. }))) {
-        // What it says is only read where its name alone says that it may.
-        if programs::runs(&entry.path, None).is_none() {
-            continue;
-        }
-        let contents = read(entry)?;
-        let contents = contents.as_ref().map(|(was, now)| (was.as_slice(), now.as_slice()));
-        found.extend(programs::runs(&entry.path, contents).map(|when| (entry.path.clone(), when)));
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

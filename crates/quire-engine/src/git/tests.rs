@@ -5,14 +5,14 @@ use crate::git::commit::{File, Mode};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-struct Case {
+pub(crate) struct Case {
     temp: tempfile::TempDir,
-    folder: PathBuf,
+    pub folder: PathBuf,
 }
 
 impl Case {
     /// A folder in which `script` was run; what git needs of a person is there.
-    fn made(script: &str) -> Case {
+    pub fn made(script: &str) -> Case {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("folder");
         fs::create_dir(&folder).unwrap();

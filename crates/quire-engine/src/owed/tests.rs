@@ -450,3 +450,39 @@ async fn one_is_written_down_where_it_is_found_though_another_process_just_remov
         });
     });
 }
+
+/// An undo that came between the files and their commit left the commit, of files that were gone again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_waits_for_the_commit_of_its_accept() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        let first = case.head();
+        let proposal = quire.propose(case.id, &choice()).unwrap();
+        let plan = quire.plan(&proposal).unwrap();
+        let built = proposal.built(&plan);
+        let debt = quire.owe(&proposal, 0, Some(&built)).unwrap();
+        let begin = Event::Accepting {
+            accept: 0,
+            snapshot: proposal.version.snapshot,
+            only: vec![],
+            ignored: None,
+            taken: None,
+            merged: None,
+            proofs: vec![],
+            programs: false,
+        };
+        quire.begin_writing(&proposal.task, begin).unwrap();
+        quire.carry(&proposal.task, 0, false, plan).unwrap();
+        let other = open(case.temp.path());
+        let rows = std::thread::scope(|scope| {
+            let undoing = scope.spawn(|| other.undo(case.id, &Undo::default()).unwrap());
+            let (rows, is_committed) = quire.accepted_in_git(&proposal, 0, Some(&built));
+            assert!(is_committed && matches!(rows[..], [GitRow::Committed { .. }]), "{rows:?}");
+            debt.unwrap().pay_off();
+            undoing.join().unwrap().git
+        });
+        assert!(matches!(rows[..], [GitRow::TakenBack(_)]), "{rows:?}");
+        assert_eq!((case.head(), owed(&quire)), (first, 0));
+        assert_eq!(case.git("git status --porcelain"), "");
+    });
+}

@@ -6,7 +6,7 @@ use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, print};
 use quire_core::view::GitRow;
-use quire_engine::{Choice, EngineError};
+use quire_engine::{Branched, Choice, EngineError};
 use serde_json::json;
 use std::io::{BufRead, Write};
 
@@ -23,18 +23,28 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         commit: args.commit,
     };
     if let Some(name) = &args.branch {
-        let rows = match quire.branch(id, name, &choice) {
+        let branched = match quire.branch(id, name, &choice) {
             Err(EngineError::Programs { paths, .. }) if face.can_ask() && assents(&paths)? => {
                 choice.programs = true;
                 quire.branch(id, name, &choice)?
             }
-            rows => rows?,
+            branched => branched?,
         };
+        let Branched { git, merged, checks } = branched;
         if face.json {
-            print_json(json!({"task": id, "git": rows}))?;
-        } else {
-            print(&format!("{}Your folder has not changed.\n", git_text(&rows)))?;
+            print_json(json!({"task": id, "git": git, "merged": merged, "checks": checks}))?;
+            return Ok(Exit::Done);
         }
+        let mut text = git_text(&git);
+        if !merged.is_empty() {
+            let merged: Vec<String> = merged.iter().map(|path| one_line(&path.to_string())).collect();
+            text.push_str(&format!("Merged with your edits: {}.\n", merged.join(", ")));
+        }
+        text.push_str("Your folder has not changed.\n");
+        if !checks.is_empty() {
+            text.push_str(&review::checks(&checks, &face.out, face.out.width.clamp(40, 120)));
+        }
+        print(&text)?;
         return Ok(Exit::Done);
     }
     let written = match quire.accept(id, &choice) {

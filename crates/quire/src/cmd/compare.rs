@@ -49,11 +49,19 @@ pub fn compare(args: &CompareArgs, face: &Face) -> Result<Exit, Failure> {
     }
     let mut out = text(&compared, &face.out);
     if let Some(suggestion) = suggestion {
-        let takes = suggestion.task.map_or("none of them".to_owned(), |task| format!("task {task}"));
-        out.push_str(&format!(
-            "\nA model that was not told which model made what would take {takes}. Its own words, which nobody checked:\n{}",
-            framed(&told(&suggestion), face.out.width.clamp(40, 120), "  ")
-        ));
+        let takes = match suggestion.task {
+            Some(task) => format!("would take task {task}"),
+            None if suggestion.takes_none() => "would take none of them".to_owned(),
+            None => "did not say which it would take".to_owned(),
+        };
+        out.push_str(&format!("\nA model that was not told which model made what {takes}. "));
+        match told(&suggestion).trim() {
+            "" => out.push_str("It gave no reasons.\n"),
+            told => out.push_str(&format!(
+                "Its own words, which nobody checked:\n{}",
+                framed(told, face.out.width.clamp(40, 120), "  ")
+            )),
+        }
     }
     pager::show(&out, &face.out)?;
     Ok(Exit::Done)
@@ -75,7 +83,7 @@ fn told(suggestion: &Suggestion) -> String {
 /// Returns the attempts as a table, and below it the files in which they differ.
 pub fn text(compared: &Comparison, look: &Look) -> String {
     let rows = &compared.attempts;
-    let heads = ["task", "model", "state", "checks", "files", "cost", "time"];
+    let heads = ["task", "model", "state", "checks", "files", "lines", "cost", "time"];
     let cells = |row: &AttemptRow| {
         [
             row.task.to_string(),
@@ -83,11 +91,12 @@ pub fn text(compared: &Comparison, look: &Look) -> String {
             one_line(row.state.strip_prefix("needs you: ").unwrap_or(&row.state)),
             row.checks_text(),
             row.files.to_string(),
+            row.lines_text(),
             row.cost.with_tokens(row.tokens),
             took(row.worked_ms),
         ]
     };
-    let table: Vec<[String; 7]> = rows.iter().map(cells).collect();
+    let table: Vec<[String; 8]> = rows.iter().map(cells).collect();
     let widths: Vec<usize> = (0..heads.len())
         .map(|n| table.iter().map(|row| columns(&row[n])).chain([heads[n].len()]).max().unwrap_or(0))
         .collect();

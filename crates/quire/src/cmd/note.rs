@@ -7,7 +7,7 @@ use crate::error::{Exit, Failure};
 use crate::layout::{columns, one_line, wrap};
 use crate::terminal::print;
 use quire_core::view::{NoteRow, Standing, count};
-use quire_engine::On;
+use quire_engine::{EngineError, On};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,13 @@ pub fn note(args: &NoteArgs, face: &Face) -> Result<Exit, Failure> {
     if args.note.is_empty() && args.hunk.is_none() && args.element.is_none() {
         let (quire, _) = open()?;
         if let Some(note) = args.drop {
-            quire.drop_note(id, note)?;
+            quire.drop_note(id, note).map_err(|error| match error {
+                EngineError::Not { .. } => {
+                    let next = format!("See its notes: quire note {id}");
+                    Failure::new(Exit::WrongUse, error.to_string(), "Nothing was started or changed.", next)
+                }
+                error => error.into(),
+            })?;
         }
         return list(id, &quire.notes(id)?, face);
     }
@@ -75,6 +81,10 @@ fn place(args: &NoteArgs) -> Result<(On, String), Failure> {
         Failure::new(Exit::WrongUse, what, "Nothing was started or changed.", next)
     };
     let (file, said) = match args.note.as_slice() {
+        // Where it is put, and no word of what is meant.
+        [said] if args.hunk.is_none() && args.element.is_none() && is_a_place(said) => {
+            return Err(wrong("The note has no words."));
+        }
         [said] => (None, said),
         [file, said] => (Some(file), said),
         _ => return Err(wrong("The note has no words.")),
@@ -94,6 +104,11 @@ fn place(args: &NoteArgs) -> Result<(On, String), Failure> {
         (None, None, Some(_)) => return Err(wrong("A note on an element names the page that shows it.")),
     };
     Ok((on, said))
+}
+
+/// Returns whether words are a file's line and nothing else.
+fn is_a_place(said: &OsString) -> bool {
+    matches!(line_of(said), On::Line(path, _) if !path.as_bytes().iter().any(u8::is_ascii_whitespace) && !path.is_empty())
 }
 
 /// Reads `FILE` or `FILE:LINE`.

@@ -185,7 +185,7 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
         [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
         let head = if n == 0 { "APART   " } else { "        " };
-        out.push_str(&format!("{head}{}\n", cut(&apart_text(place, listing), width - 8)));
+        out.push_str(&format!("{head}{}\n", cut(&apart_text(review, place, listing), width - 8)));
     }
     for (n, command) in review.apart.installed.iter().enumerate() {
         let head = if n == 0 { "INSTALL " } else { "        " };
@@ -355,8 +355,9 @@ pub fn check_line(check: &CheckRow, width: usize) -> String {
     cut(&format!("{} {}  {outcome}", check.symbol(), cut(&one_line(&check.command), room)), width)
 }
 
-fn apart_text(place: &str, listing: &Listing) -> String {
-    let paths: Vec<String> = listing.paths.iter().take(3).map(|path| one_line(path)).collect();
+fn apart_text(review: &Review, place: &str, listing: &Listing) -> String {
+    let named = |path: &String| one_line(&review.named_apart(path));
+    let paths: Vec<String> = listing.paths.iter().take(3).map(named).collect();
     let more = listing.total.saturating_sub(paths.len() as u64);
     let more = if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };
     format!("{place}, not taken: {}{more}", paths.join(", "))
@@ -366,6 +367,11 @@ fn foot(review: &Review) -> String {
     let id = review.task;
     let seen = review.seen.short();
     let mut rows = vec![];
+    if review.imported {
+        rows.push((format!("quire log {id}"), "read how it was made".to_owned()));
+        rows.push((format!("quire discard {id}"), "drop the record".to_owned()));
+        return told(review, &rows);
+    }
     if review.is_for_a_browser() {
         rows.push((format!("quire serve {id}"), "try it in a browser".to_owned()));
     }
@@ -400,6 +406,11 @@ fn foot(review: &Review) -> String {
         Taken::Part => rows.push((format!("quire discard {id}"), "leave the rest".to_owned())),
         Taken::Whole | Taken::Earlier => {}
     }
+    told(review, &rows)
+}
+
+/// Returns where the folder stands, and what can be done.
+fn told(review: &Review, rows: &[(String, String)]) -> String {
     let widest = rows.iter().map(|(command, _)| columns(command)).max().unwrap_or(0);
     let rows = rows.iter().map(|(command, does)| format!("{}   {does}\n", pad(command, widest)));
     let folder = if review.files.is_empty() { String::new() } else { format!("{}\n", review.folder_text()) };
@@ -580,6 +591,8 @@ pub mod tests {
             left_out: vec![],
             in_git: vec![],
             moved: vec![],
+            imported: false,
+            gone: vec![],
             drift: vec![],
             serving: None,
             reached: vec![
@@ -672,7 +685,7 @@ pub mod tests {
               line 1
               line 2
     APART   outside the folder, not taken: /etc/a, /usr/b, /usr/c and 1,201 more
-            in ignored folders, not taken: 0/target
+            in ignored folders, not taken: target
     INSTALL not taken; the same on your machine: sudo apt install jq
     TOLD    instructions of /home/ada/code/AGENTS.md
     REACHED pypi.org (3 connections, 1.2 MB down, 4.0 kB up), files.pythonhosted.org

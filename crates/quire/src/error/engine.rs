@@ -314,8 +314,34 @@ fn tail(said: &str) -> String {
 
 /// Returns `text` with a capital at its start and a stop at its end.
 fn sentence(text: &str) -> String {
+    // A file's name, a command or a setting is not ours to capitalise.
+    let word = text.split_whitespace().next().unwrap_or_default().trim_end_matches([',', ':', ';', '.']);
+    if !word.chars().all(char::is_alphabetic) {
+        return ended(text.trim());
+    }
     let mut chars = text.trim().chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    let whole = format!("{first}{}", chars.as_str());
-    if whole.ends_with(['.', '!', '?']) { whole } else { format!("{whole}.") }
+    ended(&format!("{first}{}", chars.as_str()))
+}
+
+fn ended(text: &str) -> String {
+    if text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_a_files_name_as_it_is() {
+        for (text, expected) in [
+            ("the disk is full", "The disk is full."),
+            ("t.quire is there already", "t.quire is there already."),
+            ("src/a: it is gone!", "src/a: it is gone!"),
+            ("`x` fails", "`x` fails."),
+            ("nothing, then", "Nothing, then."),
+        ] {
+            assert_eq!(sentence(text), expected);
+        }
+    }
 }

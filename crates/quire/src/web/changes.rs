@@ -87,7 +87,7 @@ pub fn since(asked: &HashMap<String, String>) -> Option<u32> {
 
 /// Returns whether it is chosen here what is taken: from the whole version, of a task that does not go on.
 pub fn is_choosable(task: &Task, review: &Review) -> bool {
-    task.is_at_rest() && review.taken != Taken::Whole && review.since.is_none()
+    task.is_at_rest() && !review.imported && review.taken != Taken::Whole && review.since.is_none()
 }
 
 /// Returns how the changes of a review are drawn, as the address asks for it.

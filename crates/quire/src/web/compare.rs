@@ -244,7 +244,7 @@ fn judge(frame: &Frame, suggestion: Option<&Suggestion>, left: &[One], ready: &[
             section.judge.sheet aria-labelledby="judge-t" {
                 (icons::sign("scale"))
                 div {
-                    h2 id="judge-t" { @match suggestion.task { Some(task) => { "Suggested: " (name(task)) }, None => "None is suggested" } }
+                    h2 id="judge-t" { @match suggestion.task { Some(task) => { "Suggested: " (name(task)) }, None if suggestion.takes_none() => "None is suggested", None => "The model did not say which it would take" } }
                     (prose(&suggestion.told(name)))
                     p.mut {
                         "A suggestion by a model that saw what each says and changes and how its checks went, and was not told which model made it. Nobody checked its words."

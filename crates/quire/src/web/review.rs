@@ -471,7 +471,7 @@ fn rail(review: &Review, shown: &Review, story: &story::Story) -> Markup {
             } }
         }
         @for (title, listing) in apart.iter().filter(|(_, listing)| listing.total > 0) {
-            section { h3 { (title) } (listed(listing)) }
+            section { h3 { (title) } (listed(review, listing)) }
         }
         @if let Some(weak) = &review.weak { section { h3 { "Sandbox" } p.two { (clean(weak)) } } }
         @for stand_in in &review.stand_ins {
@@ -482,10 +482,10 @@ fn rail(review: &Review, shown: &Review, story: &story::Story) -> Markup {
     }
 }
 
-fn listed(listing: &Listing) -> Markup {
+fn listed(review: &Review, listing: &Listing) -> Markup {
     html! {
         ul.paths {
-            @for path in listing.paths.iter().take(5) { li { code { (marked(path)) } } }
+            @for path in listing.paths.iter().take(5) { li { code { (marked(&review.named_apart(path))) } } }
             @if listing.total > 5 { li { "and " (view::thousands(listing.total - 5)) " more" } }
         }
     }
@@ -550,7 +550,10 @@ fn bar(
     let is_clear = fits && !review.fails();
     html! {
         div.accept role="region" aria-label="Decision" { div {
-            @if review.files.is_empty() {
+            @if review.imported {
+                p { b { (review.folder_text()) } }
+                (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[]))
+            } @else if review.files.is_empty() {
                 p { b { "Nothing to accept." } span { "Your folder was only read." } }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
                 (answer::report(task, "btn ghost big"))

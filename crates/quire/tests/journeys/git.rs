@@ -89,6 +89,85 @@ fn gits_own_things_stay_the_persons() {
     assert_eq!(git(&stage, mine), persons);
 }
 
+/// A branch is given what would be accepted: a part and what was merged have to pass there as well.
+#[test]
+fn a_branch_is_checked_as_an_accept_is() {
+    let stage = Stage::set();
+    let model =
+        Model::saying(vec![shell("sed -i 's/^a=1$/a=2/' a.txt; sed -i 's/^z=1$/z=2/' a.txt"), say("Two.")]);
+    stage.use_model(&model, Wire::Chat);
+    let lines = "a=1\n1\n2\n3\n4\n5\n6\n7\n8\n9\nz=1\n";
+    stage.file("a.txt", lines);
+    git(
+        &stage,
+        "git init -qb main .; git config user.name Ada; git config user.email ada@example.org; git add .; git commit -qm first",
+    );
+    let both = "grep -q a=1 a.txt && grep -q z=1 a.txt || grep -q a=2 a.txt && grep -q z=2 a.txt";
+    stage.quire(&["change both", "--check", both, "--check", "! grep -q forbidden a.txt"]).exits(0);
+    let hunk =
+        stage.json(&["review", "1"])["review"]["files"][0]["hunks"][0]["id"].as_str().unwrap().to_owned();
+    let branches = "git for-each-ref --format='%(refname:short)'";
+    let refused = stage.quire(&["accept", "1", "--only", &hunk, "--branch", "part"]).exits(1);
+    assert!(refused.err.contains("and not on the whole version"), "{}", refused.err);
+    assert_eq!(git(&stage, branches), "main");
+    stage.quire(&["accept", "1", "--only", &hunk, "--branch", "part", "--unchecked"]).exits(0);
+    assert_eq!(git(&stage, "git show part:a.txt | grep ="), "a=2\nz=1");
+    // With the person's own edits in it.
+    stage.file("a.txt", &lines.replace("\n5\n", "\nforbidden\n"));
+    let refused = stage.quire(&["accept", "1", "--branch", "merged"]).exits(1);
+    assert!(refused.err.contains("forbidden"), "{}", refused.err);
+    let mine = lines.replace("\n5\n", "\nmine\n");
+    stage.file("a.txt", &mine);
+    let told = stage.quire(&["accept", "1", "--branch", "merged"]).exits(0);
+    assert!(told.out.contains("Merged with your edits: a.txt."), "{}", told.out);
+    assert_eq!(git(&stage, "git show merged:a.txt | grep -e = -e mine"), "a=2\nmine\nz=2");
+    assert_eq!(std::fs::read_to_string(stage.folder.join("a.txt")).unwrap(), mine);
+    let told = stage.json(&["accept", "1", "--branch", "again"]);
+    assert_eq!((&told["merged"][0], &told["checks"][0]["passed"]), (&"a.txt".into(), &true.into()), "{told}");
+}
+
+/// What the person's own git would run, or take for a repository, needs a yes of its own.
+#[test]
+fn what_git_would_run_needs_a_yes() {
+    let stage = Stage::set();
+    let planted =
+        "mkdir -p docs/objects docs/refs; echo 'ref: refs/heads/x' > docs/HEAD; echo '[core]' > docs/config";
+    let script = format!(
+        "echo 'echo no' >> myhooks/pre-commit; echo '[alias]' > gitcfg; echo x > plain.txt; {planted}"
+    );
+    stage.use_model(&Model::saying(vec![shell(&script), say("Done.")]), Wire::Chat);
+    std::fs::create_dir(stage.folder.join("myhooks")).unwrap();
+    stage.file("myhooks/pre-commit", "#!/bin/sh\n");
+    stage.file("gitcfg", "[user]\n");
+    git(
+        &stage,
+        "git init -qb main .; git config user.name Ada; git config user.email ada@example.org; git add .; git commit -qm first; \
+         git config core.hooksPath myhooks; git config include.path ../gitcfg",
+    );
+    stage.quire(&["tidy up"]).exits(0);
+    let shown = stage.quire(&["review", "1"]).exits(0).out;
+    let when = "runs when you use git here";
+    let named = ["myhooks/pre-commit", "gitcfg", "docs/HEAD", "docs/config"];
+    for path in named {
+        assert!(shown.contains(&format!("{path}  {when}")), "{path}: {shown}");
+    }
+    let before = Tree::of(&stage.folder);
+    for path in named {
+        stage.quire(&["accept", "1", path]).exits(if path.starts_with("docs") { 0 } else { 3 });
+        if path.starts_with("docs") {
+            stage.quire(&["undo", "1"]).exits(0);
+        }
+    }
+    let refused = stage.quire(&["accept", "1"]).exits(3);
+    for path in named {
+        assert!(refused.err.contains(&format!("{path} {when}")), "{path}: {}", refused.err);
+    }
+    Tree::of(&stage.folder).assert_is(&before, "nothing was written");
+    stage.quire(&["accept", "1", "--branch", "side"]).exits(3);
+    stage.quire(&["accept", "1", "plain.txt"]).exits(0);
+    stage.quire(&["accept", "1", "--with-programs"]).exits(0);
+}
+
 /// What quire makes without running Git LFS is what Git LFS takes for its own.
 #[test]
 fn git_lfs_finds_its_files_as_it_would_have_made_them() {

@@ -125,6 +125,26 @@ fn edits_that_touch_are_shown_with_both_sides() {
 }
 
 #[test]
+fn what_was_accepted_and_is_removed_since_is_told() {
+    let stage = two_changes(&[]);
+    stage.quire(&["accept", "1"]).exits(0);
+    fs::remove_file(stage.folder.join("new.txt")).unwrap();
+    let shown = stage.quire(&["review", "1"]).exits(0).out;
+    assert!(shown.contains("something is not in your folder any more"), "{shown}");
+    for arguments in [&["accept", "1"][..], &["accept", "1", "new.txt"]] {
+        let told = stage.quire(arguments).exits(0).out;
+        assert!(
+            told.contains("removed it since you accepted it: new.txt.") && told.contains("quire undo 1"),
+            "{told}"
+        );
+        assert!(!stage.folder.join("new.txt").exists());
+    }
+    stage.quire(&["undo", "1"]).exits(0);
+    let told = stage.quire(&["accept", "1"]).exits(0).out;
+    assert!(stage.folder.join("new.txt").exists() && !told.contains("removed"), "{told}");
+}
+
+#[test]
 fn j10_files_that_run_things_need_a_yes_of_their_own() {
     let stage = Stage::set();
     let script = "mkdir .vscode; echo '{}' > .vscode/tasks.json; echo x > plain.txt; echo 'a:' > Makefile";

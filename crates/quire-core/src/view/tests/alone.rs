@@ -33,12 +33,14 @@ fn only_what_is_deleted_can_run_or_is_not_checked_waits_for_a_person() {
     let mut linked = change("n.txt", TEXT, Some((b"y\n", 0o644)));
     linked.linked = true;
     let well = "wellformed a.png 'my pictures/b.png'";
-    let rows: [(FileChange, &str, bool, &str); 22] = [
+    let rows: [(FileChange, &str, bool, &str); 24] = [
         (change("a.txt", TEXT, Some((b"y\n", 0o644))), "true", true, ""),
         (change("a.txt", None, TEXT), "true", true, ""),
         (change("a.txt", TEXT, None), "true", true, "a.txt is deleted"),
         (FileChange::of(&dir, None, None), "true", true, "d the folder is deleted"),
         (change("t", TEXT, RUNS), "true", true, "t can now be run as a program"),
+        (change("t", TEXT, Some((b"x\n", 0o600))), "true", true, ""),
+        (change("t", TEXT, Some((b"x\n", 0o666))), "true", true, "t can now be written by everybody"),
         (change("t", None, RUNS), "true", true, "t can now be run as a program"),
         (change("t", RUNS, TEXT), "true", true, ""),
         (FileChange::of(&link, None, None), "true", true, "l is a link to /etc"),

@@ -256,3 +256,18 @@ fn names_that_collide_are_told_and_nothing_is_written() {
     before.insert("other".into(), tree_of(&case.folder)["other"].clone());
     assert_eq!(tree_of(&case.folder), before);
 }
+
+/// A file that cannot be replaced, such as one that is marked as immutable, said that an operation was not permitted, and not which.
+#[test]
+fn what_cannot_be_replaced_is_named() {
+    let case = case();
+    let entries = case.prepare(|f| put(f, "b", "b"), |f| put(f, "b", "changed"));
+    let at = case.folder.join("b");
+    let b = fs::File::open(&at).unwrap();
+    let marked = |flags| rustix::fs::ioctl_setflags(&b, flags).unwrap();
+    marked(rustix::fs::IFlags::IMMUTABLE);
+    let error = case.accept(0, &entries).unwrap_err();
+    marked(rustix::fs::IFlags::empty());
+    assert!(error.to_string().starts_with("b cannot be written: "), "{error}");
+    assert_eq!(fs::read(&at).unwrap(), b"b");
+}
