@@ -365,6 +365,12 @@ pub enum Event {
         /// The agent's own last commit, at `refs/quire/TASK`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         brought: Option<String>,
+        /// Files in which edits of the person's went with it that were in no commit.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<RelPath>,
+        /// What the person had staged of its files, of which the index has more now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        staged: Vec<Staged>,
     },
     /// Rolled back; the folders are as before.
     AcceptFailed {
@@ -549,6 +555,18 @@ pub struct Listing {
     /// The first of them, sorted, at most 200.
     pub paths: Vec<String>,
     pub total: u64,
+}
+
+/// What a person had staged of a file, as git has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staged {
+    pub path: RelPath,
+    /// Mode and object, before; absent: that it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<(String, String)>,
+    /// The same, since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<(String, String)>,
 }
 
 /// The outcome of a check that quire ran itself.

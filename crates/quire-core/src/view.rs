@@ -7,6 +7,7 @@ mod compare;
 mod cost;
 mod deserves;
 mod drift;
+mod in_git;
 mod later;
 mod looked;
 mod made;
@@ -23,6 +24,7 @@ pub use claims::{Brief, ClaimRow};
 pub use compare::{AttemptRow, FileRow, differing, letter, together};
 pub use cost::{Cost, budget_to_add, unpriced_text};
 pub use drift::{DriftRow, Fit};
+pub use in_git::{GitRow, WithoutGit};
 pub use later::LaterEdits;
 pub use looked::LookRow;
 pub use notes::{Contents, LedTo, NoteRow, Standing};
@@ -30,8 +32,8 @@ pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
 pub use reach::{Question, question, questions, reached_text, refused_text};
 pub use review::{
-    CheckRow, Fate, FileChange, GitRow, InGit, LeftOut, Moved, Over, Review, Shape, Taken, Written,
-    WrittenFile, reviewed_text,
+    CheckRow, Fate, FileChange, InGit, LeftOut, Moved, Over, Review, Shape, Taken, Written, WrittenFile,
+    reviewed_text,
 };
 pub use steps::{StepRow, edited_text, steps};
 pub use summary::{Summary, Uses};

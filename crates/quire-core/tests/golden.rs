@@ -6,7 +6,7 @@ use quire_core::charter::{
 };
 use quire_core::event::{
     Apart, Base, Before, Connection, Conventions, HookRun, Listing, Part, Point, Proof, Question, Refused,
-    Shot, Skill, Trouble, Verdict, Why,
+    Shot, Skill, Staged, Trouble, Verdict, Why,
 };
 use quire_core::message::{Attachment, Fault, FaultKind, Image, Stop};
 use quire_core::money::{Price, Usd, Worst};
@@ -358,6 +358,21 @@ fn samples() -> Vec<Event> {
             commit: Some("1f2e".into()),
             branch: Some("main".into()),
             brought: Some("3d4c".into()),
+            with: vec![],
+            staged: vec![],
+        },
+        Event::Committed {
+            accept: Some(0),
+            folder: 0,
+            commit: Some("1f2e".into()),
+            branch: Some("main".into()),
+            brought: None,
+            with: vec![path.clone()],
+            staged: vec![Staged {
+                path: path.clone(),
+                was: None,
+                now: Some(("100644".into(), "5a6b".into())),
+            }],
         },
         Event::AcceptFailed { accept: 0, why: "No space is left.".into() },
         Event::Undoing { accept: 0, only: vec![] },
@@ -475,6 +490,7 @@ fn file(event: &Event) -> &'static str {
         Event::Accepting { taken: Some(_), .. } => "accepting_part",
         Event::Accepting { .. } => "accepting",
         Event::Accepted { .. } => "accepted",
+        Event::Committed { with, .. } if !with.is_empty() => "committed_with",
         Event::Committed { .. } => "committed",
         Event::AcceptFailed { .. } => "accept_failed",
         Event::Undoing { only, .. } if !only.is_empty() => "undoing_part",

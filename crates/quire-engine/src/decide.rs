@@ -63,7 +63,7 @@ pub(crate) struct Proposal {
     /// A snapshot of what was chosen, where it is not just what `only` names.
     taken: Option<Hash>,
     ignored: Option<Hash>,
-    chosen: Vec<Entry>,
+    pub(crate) chosen: Vec<Entry>,
     /// With what earlier accepts left taken into account.
     entries: Vec<Entry>,
     /// The modes of what earlier accepts left.

@@ -7,8 +7,12 @@ mod commit;
 mod index;
 mod large;
 pub mod named;
+mod object;
+mod outside;
+mod staged;
 
-pub use commit::{Commit, Committed, Mode, Outside};
+pub use commit::{Commit, Committed, Left, Mode, Wanted};
+pub use outside::Outside;
 
 use quire_core::RelPath;
 use std::ffi::OsStr;
@@ -31,12 +35,18 @@ pub enum GitError {
     LockLost(PathBuf),
     #[error("there is a branch `{0}` already")]
     BranchIsThere(String),
+    #[error("there is a branch `{1}` already, beside which there can be no `{0}`")]
+    BranchBeside(String, String),
+    #[error(
+        "the agent's commits are not brought: they name a commit of the submodule {0} that is nowhere else"
+    )]
+    NotWhole(String),
     #[error("`{0}` cannot be a branch's name")]
     BranchName(String),
     #[error("git does not know who you are: user.name and user.email are not set")]
     Nobody,
     #[error("git {command} failed: {said}")]
-    Failed { command: String, said: String },
+    Failed { command: String, said: String, code: Option<i32> },
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -104,6 +114,27 @@ impl Repo {
         Ok(String::from_utf8_lossy(&line(self.git(arguments, env, input)?)).into_owned())
     }
 
+    /// As [`Repo::git`], for commands that say with their exit code that there is nothing.
+    fn list(&self, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {
+        match self.git(arguments, env, input) {
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(vec![]),
+            listed => listed,
+        }
+    }
+
+    /// Returns the name that this repository has for a content.
+    fn name_of(&self, content: &[u8]) -> String {
+        match self.zeros.len() {
+            40 => name(content),
+            _ => {
+                let mut sha = ring::digest::Context::new(&ring::digest::SHA256);
+                sha.update(format!("blob {}\0", content.len()).as_bytes());
+                sha.update(content);
+                hex(sha.finish().as_ref())
+            }
+        }
+    }
+
     /// Returns the commit that `name` is, where it is one.
     fn commit_of(&self, name: &str) -> Option<String> {
         let name = format!("{name}^{{commit}}");
@@ -166,9 +197,13 @@ fn git_in(dir: &Path, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) 
         return Ok(ended.stdout);
     }
     let said = String::from_utf8_lossy(&ended.stderr);
-    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim();
+    // What it only advises says nothing of why.
+    let is_why = |line: &&str| {
+        !line.trim().is_empty() && !["hint:", "warning:"].iter().any(|begin| line.starts_with(begin))
+    };
+    let said = said.lines().find(is_why).unwrap_or("it says nothing").trim();
     let command = arguments.first().copied().unwrap_or_default().to_owned();
-    Err(GitError::Failed { command, said: said.to_owned() })
+    Err(GitError::Failed { command, said: said.to_owned(), code: ended.status.code() })
 }
 
 fn line(mut output: Vec<u8>) -> Vec<u8> {

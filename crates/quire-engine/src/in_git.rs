@@ -1,13 +1,19 @@
 //! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
 
 use crate::decide::{Choice, Proposal, Proved, merged_in};
-use crate::git::{self, GitError, Mode, Outside, Repo};
+use crate::freeze::Frozen;
+use crate::git::{self, GitError, Left, Mode, Outside, Repo, Wanted};
 use crate::quire::{EngineError, Quire};
+use crate::snapshot::{SnapshotError, old_content};
 use crate::store::Writer;
-use quire_core::task::Version;
-use quire_core::view::{CheckRow, GitRow, first_line};
+use crate::work::load_snapshot;
+use quire_core::task::{AcceptState, Version};
+use quire_core::view::{CheckRow, GitRow, WithoutGit};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// What was committed on a branch.
@@ -70,12 +76,36 @@ impl Quire {
                 is_committed &= done.is_ok();
                 rows.extend(done.unwrap_or_else(told));
             }
-            if built.entries.is_empty() {
+            rows.extend(self.edited_since(proposal, built).unwrap_or_else(told));
+            if rows.is_empty() {
                 rows.push(GitRow::Nothing);
             }
         }
         rows.extend(self.bring(task, version, accept).unwrap_or_else(told));
         (rows, is_committed)
+    }
+
+    /// Says which of the chosen files are in no commit because the person changed them since they were accepted.
+    fn edited_since(&self, proposal: &Proposal, built: &Snapshot) -> Result<Vec<GitRow>, EngineError> {
+        let there: BTreeSet<(u32, &RelPath)> = built.entries.iter().map(|e| (e.folder, &e.path)).collect();
+        let mut edited = vec![];
+        for (index, folder) in (0u32..).zip(&proposal.task.charter.folders) {
+            let is_left = |e: &&Entry| {
+                e.folder == index
+                    && matches!(e.now, Some(Node::File { .. }))
+                    && !there.contains(&(e.folder, &e.path))
+            };
+            let one = |e: &Entry| {
+                let is = std::fs::read(folder.join(OsStr::from_bytes(e.path.as_bytes()))).ok();
+                let now = is.clone().map(|content| (Mode::Plain, content));
+                Wanted { path: e.path.clone(), now, was: is.clone(), own: is }
+            };
+            let left: Vec<Wanted> = proposal.chosen.iter().filter(is_left).map(one).collect();
+            if !left.is_empty() {
+                edited.extend(Repo::around(folder)?.lacking(&left)?);
+            }
+        }
+        Ok(if edited.is_empty() { vec![] } else { vec![GitRow::Edited(edited)] })
     }
 
     pub(crate) fn commit_in(
@@ -87,59 +117,104 @@ impl Quire {
         built: &Snapshot,
         branch: Option<&str>,
     ) -> Result<Vec<GitRow>, EngineError> {
-        let frozen = self.frozen(task)?;
-        let mut files = vec![];
-        for entry in of(built, folder) {
-            let file = match &entry.now {
-                Some(Node::Dir { .. }) => continue,
-                Some(Node::Link { target }) => Some((Mode::Link, target.0.clone())),
-                Some(Node::File { mode, .. }) => {
-                    let mode = if mode & 0o111 == 0 { Mode::Plain } else { Mode::Program };
-                    let (_, content) = self.contents(&frozen, entry, u64::MAX)?;
-                    content.map(|content| (mode, content))
-                }
-                None if matches!(entry.was, Some(Node::Dir { .. })) => continue,
-                None => None,
-            };
-            files.push((entry.path.clone(), file));
-        }
+        let files = self.wanted(task, accept, folder, built)?;
         let repo = Repo::around(&task.charter.folders[folder as usize])?;
         let made = repo.commit(&files, &message(task, version), branch, &self.scratch(task, "git"));
         // What it needed is of no use any more.
         let _ = std::fs::remove_dir_all(self.scratch(task, "git"));
-        let git::Commit { made, outside } = made?;
-        let mut rows = vec![match made {
-            Some(made) => self.committed(task, accept, folder, made)?,
-            None => GitRow::Nothing,
-        }];
-        let mut why: BTreeMap<Outside, Vec<RelPath>> = BTreeMap::new();
-        outside.into_iter().for_each(|(path, outside)| why.entry(outside).or_default().push(path));
-        rows.extend(why.into_iter().map(|(why, paths)| match why {
-            Outside::Ignored => GitRow::Ignored(paths),
-            Outside::Filter(filter) => GitRow::Filtered { filter, paths },
-            Outside::Submodule(submodule) => GitRow::InSubmodule { submodule, paths },
-        }));
-        Ok(rows)
+        self.committed(task, accept, folder, made?)
     }
 
-    /// Writes into the log that a commit was made.
+    /// Returns the files of a folder that are to be committed, with what was there before.
+    pub(crate) fn wanted(
+        &self,
+        task: &Task,
+        accept: Option<u32>,
+        folder: u32,
+        built: &Snapshot,
+    ) -> Result<Vec<Wanted>, EngineError> {
+        let frozen = self.frozen(task)?;
+        let mut earlier: BTreeSet<(RelPath, Option<Node>)> = BTreeSet::new();
+        for accept in task.accepts.iter().take(accept.map_or(usize::MAX, |accept| accept as usize)) {
+            let left = load_snapshot(self.store(), accept.taken.as_ref().unwrap_or(&accept.snapshot))?;
+            earlier.extend(of(&left, folder).map(|entry| (entry.path.clone(), entry.now.clone())));
+        }
+        let mut files = vec![];
+        for entry in of(built, folder) {
+            let (old, new) = self.contents(&frozen, entry, u64::MAX)?;
+            let now = match &entry.now {
+                Some(Node::Dir { .. }) => continue,
+                Some(Node::Link { target }) => Some((Mode::Link, target.0.clone())),
+                Some(Node::File { mode, .. }) => {
+                    let mode = if mode & 0o111 == 0 { Mode::Plain } else { Mode::Program };
+                    new.map(|content| (mode, content))
+                }
+                None if matches!(entry.was, Some(Node::Dir { .. })) => continue,
+                None => None,
+            };
+            // What was there when it was accepted was stored then.
+            let was = match &entry.was {
+                Some(Node::File { blob, .. }) => self.store().blobs().get(blob).ok().or(old),
+                _ => None,
+            };
+            let own = match earlier.contains(&(entry.path.clone(), entry.was.clone())) {
+                true => self.begun_with(&frozen, entry)?,
+                false => was.clone(),
+            };
+            files.push(Wanted { path: entry.path.clone(), now, was, own });
+        }
+        Ok(files)
+    }
+
+    /// Returns what the task began with at a path.
+    fn begun_with(&self, frozen: &[Frozen], entry: &Entry) -> Result<Option<Vec<u8>>, EngineError> {
+        let Some(base) = frozen.get(entry.folder as usize) else { return Ok(None) };
+        let Some(mut file) = old_content(base, &entry.path).map_err(SnapshotError::Layer)? else {
+            return Ok(None);
+        };
+        let mut content = vec![];
+        file.read_to_end(&mut content).map_err(SnapshotError::Layer)?;
+        Ok(Some(content))
+    }
+
+    /// Writes into the log that a commit was made, and returns what is to be told of it.
     pub(crate) fn committed(
         &self,
         task: &Task,
         accept: Option<u32>,
         folder: u32,
-        made: git::Committed,
-    ) -> Result<GitRow, EngineError> {
-        let git::Committed { commit, branch } = made;
-        let event = Event::Committed {
-            accept,
-            folder,
-            commit: Some(commit.clone()),
-            branch: Some(branch.clone()),
-            brought: None,
-        };
-        self.record(task.id, event)?;
-        Ok(GitRow::Committed { commit, branch })
+        done: git::Commit,
+    ) -> Result<Vec<GitRow>, EngineError> {
+        let git::Commit { made, is_there, outside, with, staged, stays, is_unsigned } = done;
+        let mut rows = vec![];
+        if let Some(git::Committed { commit, branch }) = made {
+            let event = Event::Committed {
+                accept,
+                folder,
+                commit: Some(commit.clone()),
+                branch: Some(branch.clone()),
+                brought: None,
+                with: with.clone(),
+                staged,
+            };
+            self.record(task.id, event)?;
+            rows.push(GitRow::Committed { commit, branch });
+            rows.extend((!with.is_empty()).then_some(GitRow::With(with)));
+            rows.extend((!stays.is_empty()).then_some(GitRow::StagedStays(stays)));
+            rows.extend(is_unsigned.then_some(GitRow::Unsigned));
+        } else if is_there {
+            rows.push(GitRow::Nothing);
+        }
+        let mut why: BTreeMap<Outside, Vec<RelPath>> = BTreeMap::new();
+        outside.into_iter().for_each(|(path, outside)| why.entry(outside).or_default().push(path));
+        rows.extend(why.into_iter().map(|(why, paths)| match why {
+            Outside::Ignored => GitRow::Ignored(paths),
+            Outside::Overlooked => GitRow::Overlooked(paths),
+            Outside::Unreadable => GitRow::Unreadable(paths),
+            Outside::Filter(filter) => GitRow::Filtered { filter, paths },
+            Outside::Submodule(submodule) => GitRow::InSubmodule { submodule, paths },
+        }));
+        Ok(rows)
     }
 
     pub(crate) fn bring(
@@ -170,6 +245,8 @@ impl Quire {
                 commit: None,
                 branch: None,
                 brought: Some(commit),
+                with: vec![],
+                staged: vec![],
             };
             self.record(task.id, event)?;
             rows.push(GitRow::Brought { reference: format!("refs/quire/{}", task.id), commits });
@@ -182,17 +259,26 @@ impl Quire {
     pub(crate) fn undone_in_git(&self, task: &Task, accept: u32, again: bool) -> (Vec<GitRow>, bool) {
         let (mut rows, mut is_settled) = (vec![], true);
         // Two folders may lie in one repository: the last commit goes first.
-        for left in task.accepts[accept as usize].git.iter().rev() {
+        let accepts = &task.accepts;
+        for left in accepts[accept as usize].git.iter().rev() {
+            // The commits that an accept before it brought, which is still done, are there again.
+            let earlier =
+                accepts[..accept as usize].iter().rev().filter(|one| one.state == AcceptState::Done);
+            let mut earlier = earlier.flat_map(|one| &one.git).filter(|one| one.folder == left.folder);
+            let earlier = earlier.find_map(|one| one.brought.as_deref());
             let Some(folder) = task.charter.folders.get(left.folder as usize) else { continue };
             let undone = Repo::around(folder).and_then(|repo| {
                 if let Some(brought) = &left.brought {
-                    repo.forget(task.id, brought)?;
+                    repo.forget(task.id, brought, earlier)?;
                 }
                 let Some(commit) = &left.commit else { return Ok(None) };
-                Ok(Some(match repo.take_back(commit)? {
-                    true => GitRow::TakenBack(commit.clone()),
-                    false if again && repo.was_taken_back(commit)? => GitRow::TakenBack(commit.clone()),
-                    false => GitRow::Stays(commit.clone()),
+                let commit = commit.clone();
+                Ok(Some(match repo.take_back(&commit, &left.staged)? {
+                    Left::Nothing => GitRow::TakenBack(commit),
+                    _ if again && repo.was_taken_back(&commit, &left.staged)? => GitRow::TakenBack(commit),
+                    Left::Below => GitRow::Stays { commit, with: left.with.clone() },
+                    Left::On(branch) => GitRow::StaysOn { commit, branch },
+                    Left::Nowhere => GitRow::OnNoBranch(commit),
                 }))
             });
             rows.extend(match (undone, &left.commit) {
@@ -235,11 +321,71 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
     built.entries.iter().filter(move |entry| entry.folder == folder)
 }
 
+/// Returns the folders whose repository lies elsewhere, where the agent does not see it.
+pub(crate) fn without_git(folders: &[PathBuf]) -> Vec<WithoutGit> {
+    let one = |(folder, at): (u32, &PathBuf)| {
+        let leads = at.join(".git");
+        let is_short = |there: &std::fs::Metadata| there.is_file() && there.len() < 4096;
+        std::fs::symlink_metadata(&leads).ok().filter(is_short)?;
+        std::fs::read(&leads).ok().filter(|held| held.starts_with(b"gitdir:"))?;
+        let why = "leads to a repository outside the copy, as in a worktree or submodule: git did not work for the agent";
+        Some(WithoutGit { folder, why })
+    };
+    (0u32..).zip(folders).filter_map(one).collect()
+}
+
 /// Returns the agent's summary as a commit's message, with a line that says where it is from.
 pub(crate) fn message(task: &Task, version: &Version) -> String {
     let summary = version.summary.trim();
-    let title = first_line(if summary.is_empty() { &task.words[0] } else { summary }, 72);
-    let body = if summary == title || summary.is_empty() { String::new() } else { format!("{summary}\n\n") };
+    let (first, rest) = match summary {
+        "" => (task.words[0].trim().lines().next().unwrap_or_default(), ""),
+        _ => summary.split_once('\n').unwrap_or((summary, "")),
+    };
+    let (title, more) = title(first.trim());
+    let body = [more.as_str(), rest.trim()].into_iter().filter(|part| !part.is_empty());
+    let body: String = body.map(|part| format!("{part}\n\n")).collect();
     let seen = version.snapshot.short();
     format!("{title}\n\n{body}Quire-Task: {}, version {}, {seen}\n", task.id, version.number)
+}
+
+/// Returns a line as a commit's title, and what of it goes on below.
+fn title(line: &str) -> (String, String) {
+    const MOST: usize = 72;
+    let Some((end, _)) = line.char_indices().nth(MOST - 1).filter(|_| line.chars().count() > MOST) else {
+        return (line.to_owned(), String::new());
+    };
+    let end = line[..end].rfind(' ').unwrap_or(end);
+    (format!("{}…", &line[..end]), format!("…{}", line[end..].trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_that_is_too_long_goes_on_below_and_stands_there_once() {
+        assert_eq!(title("Short."), ("Short.".to_owned(), String::new()));
+        let (long, more) = title(&"word ".repeat(20));
+        assert!(
+            long.chars().count() <= 72 && long.ends_with("word…") && more.starts_with("…word"),
+            "{long} {more}"
+        );
+        let words = |text: &str| text.matches("word").count();
+        assert_eq!(words(&long) + words(&more), 20);
+        let (long, more) = title(&"é".repeat(100));
+        assert_eq!((long.chars().count(), more.chars().count()), (72, 30));
+    }
+
+    #[test]
+    fn a_folder_whose_git_lies_elsewhere_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        std::fs::create_dir_all(at("plain/.git")).unwrap();
+        std::fs::create_dir_all(at("tree")).unwrap();
+        std::fs::create_dir_all(at("none")).unwrap();
+        std::fs::write(at("tree/.git"), "gitdir: /elsewhere/.git/worktrees/tree\n").unwrap();
+        let folders: Vec<u32> =
+            without_git(&[at("plain"), at("tree"), at("none")]).iter().map(|one| one.folder).collect();
+        assert_eq!(folders, [1]);
+    }
 }

@@ -252,10 +252,12 @@ impl Quire {
         repo.free_index()?;
         let known: Vec<&String> =
             task.accepts.iter().flat_map(|a| &a.git).filter_map(|g| g.commit.as_ref()).collect();
-        if let Some(made) = repo.made_last(&crate::in_git::message(task, version), head.1.as_deref())?
-            && !known.contains(&&made.commit)
+        let files = self.wanted(task, Some(number), folder, built)?;
+        let message = crate::in_git::message(task, version);
+        if let Some(done) = repo.made_last(&files, &message, head.1.as_deref())?
+            && done.made.as_ref().is_some_and(|made| !known.contains(&&made.commit))
         {
-            return Ok(vec![self.committed(task, Some(number), folder, made)?]);
+            return self.committed(task, Some(number), folder, done);
         }
         if repo.head() != *head {
             return Ok(vec![missing(task.id, "HEAD has moved since".to_owned())]);

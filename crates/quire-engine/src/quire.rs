@@ -611,6 +611,7 @@ impl Quire {
                 kept.into_iter().map(move |path| InGit { folder, path })
             });
         let in_git = in_git.collect();
+        let without_git = crate::in_git::without_git(&task.charter.folders);
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
             let mut folders = (0u32..).zip(&task.charter.folders);
@@ -624,7 +625,16 @@ impl Quire {
         let drift = self.drift(&task)?;
         let notes = self.notes(id)?;
         let gone = self.gone(&task, &version, &entries);
-        Ok(Review { left_out, in_git, moved, drift, notes, gone, ..Review::of(&task, &version, files) })
+        Ok(Review {
+            left_out,
+            in_git,
+            without_git,
+            moved,
+            drift,
+            notes,
+            gone,
+            ..Review::of(&task, &version, files)
+        })
     }
 
     /// Returns the last version's changes as one unified diff; those since an earlier one where that is named.

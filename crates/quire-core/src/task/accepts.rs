@@ -1,8 +1,8 @@
 //! What a person decided about a task's versions: what of them was written into the real folders, and taken back.
 
 use super::{Phase, Task};
-use crate::bytes::Hash;
-use crate::event::{Event, Part};
+use crate::bytes::{Hash, RelPath};
+use crate::event::{Event, Part, Staged};
 
 /// One writing of a version into the real folders.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -29,6 +29,9 @@ pub struct InRepository {
     pub folder: u32,
     pub commit: Option<String>,
     pub brought: Option<String>,
+    /// Files in which edits of the person's went with it.
+    pub with: Vec<RelPath>,
+    pub staged: Vec<Staged>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -141,10 +144,15 @@ impl Task {
                 undoing: vec![],
                 state: AcceptState::Begun,
             }),
-            Event::Committed { accept, folder, commit, brought, .. } => {
+            Event::Committed { accept, folder, commit, brought, with, staged, .. } => {
                 if let Some(accept) = accept.and_then(|accept| self.accepts.get_mut(accept as usize)) {
-                    let (commit, brought) = (commit.clone(), brought.clone());
-                    accept.git.push(InRepository { folder: *folder, commit, brought });
+                    accept.git.push(InRepository {
+                        folder: *folder,
+                        commit: commit.clone(),
+                        brought: brought.clone(),
+                        with: with.clone(),
+                        staged: staged.clone(),
+                    });
                 }
             }
             Event::Accepted { accept } => self.set_accept(*accept, AcceptState::Done),

@@ -1,16 +1,16 @@
 //! What of a version deserves a look, and what of that keeps it from being accepted without one: what is deleted, what can now
 //! be run, and what nothing checked. The rest is worth a person's eyes where there is a person.
 
-use crate::view::{self, Fate, FileChange, Review, Shape, reviewed_text};
+use crate::view::{self, Fate, FileChange, Review, Shape, in_git, reviewed_text};
 
 /// Something that deserves a look.
-struct Deserving {
+pub(super) struct Deserving {
     /// Index into the task's folders, where it lies in one.
-    folder: Option<u32>,
-    path: String,
-    why: String,
+    pub folder: Option<u32>,
+    pub path: String,
+    pub why: String,
     /// It is not accepted without a person.
-    waits: bool,
+    pub waits: bool,
 }
 
 impl Review {
@@ -87,11 +87,13 @@ impl Review {
             };
             Deserving { folder: None, path: moved.path.clone(), why: why.to_owned(), waits: true }
         }));
-        if self.apart.git.total > 0 {
-            let paths = view::count(self.apart.git.total, "path");
-            let why = format!("{paths} changed, which Accept does not take");
-            all.push(Deserving { folder: None, path: ".git".to_owned(), why, waits: false });
-        }
+        all.extend(self.without_git.iter().map(|one| Deserving {
+            folder: Some(one.folder),
+            path: ".git".to_owned(),
+            why: one.why.to_owned(),
+            waits: false,
+        }));
+        all.extend(in_git::stays_behind(&self.apart.git));
         all
     }
 

@@ -10,7 +10,7 @@ use crate::event::{Apart, Before, Connection, Conventions, Proof, Shot, Why};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Phase, Reviewed, Serving, StandIn, Task, Version};
 use crate::view::looked::{LookRow, not_looked};
-use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, Mark, NoteRow};
+use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, GitRow, Mark, NoteRow, WithoutGit};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -69,6 +69,9 @@ pub struct Review {
     /// What was hidden, and could be read all the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_git: Vec<InGit>,
+    /// Folders in which git did not work for the agent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_git: Vec<WithoutGit>,
     /// What the task saw live and is not as it was when the task began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
@@ -175,6 +178,7 @@ impl Review {
             conventions: (*task.conventions).clone(),
             left_out: vec![],
             in_git: vec![],
+            without_git: vec![],
             moved: vec![],
             imported: task.imported_from().is_some(),
             gone: vec![],
@@ -656,102 +660,6 @@ pub struct Written {
     pub git: Vec<GitRow>,
     #[serde(skip)]
     pub folders: Vec<PathBuf>,
-}
-
-/// What was done in git.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GitRow {
-    Committed {
-        commit: String,
-        branch: String,
-    },
-    /// Nothing of it was new to HEAD.
-    Nothing,
-    /// Not in the commit, because git ignores them.
-    Ignored(Vec<RelPath>),
-    /// Not in the commit, because they go through a program that the repository names.
-    Filtered {
-        filter: String,
-        paths: Vec<RelPath>,
-    },
-    /// Not in the commit, because they lie in a repository of its own within this one.
-    InSubmodule {
-        submodule: String,
-        paths: Vec<RelPath>,
-    },
-    /// The agent's own commits, that many.
-    Brought {
-        reference: String,
-        commits: u64,
-    },
-    TakenBack(String),
-    /// Others came after it, or HEAD is elsewhere.
-    Stays(String),
-    /// Only a part of what was accepted was taken back.
-    StaysWhole(String),
-    /// It is taken back once what stands in the way is gone.
-    StaysFor {
-        commit: String,
-        why: String,
-    },
-    Failed(String),
-    /// A commit that was wanted was not made, because its process died and this stood in the way since.
-    Missing {
-        task: u64,
-        why: String,
-    },
-}
-
-/// Names the first paths, and says how many there are more.
-fn few(paths: &[RelPath]) -> String {
-    const FEW: usize = 5;
-    let named: Vec<String> = paths.iter().take(FEW).map(RelPath::to_string).collect();
-    match paths.len().saturating_sub(FEW) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
-}
-
-impl GitRow {
-    pub fn text(&self) -> String {
-        let short = |commit: &str| commit.get(..10).unwrap_or(commit).to_owned();
-        match self {
-            GitRow::Committed { commit, branch } => format!("Committed to {branch} as {}.", short(commit)),
-            GitRow::Nothing => "Nothing to commit: HEAD has all of it.".to_owned(),
-            GitRow::Ignored(paths) => format!("Not committed, because git ignores it: {}.", few(paths)),
-            GitRow::Filtered { filter, paths } => format!(
-                "Not committed, because it goes through the filter {filter} of the repository, which quire does not run: {}. To commit \
-                 it: git add, git commit",
-                few(paths)
-            ),
-            GitRow::InSubmodule { submodule, paths } => {
-                format!("Not committed, because it lies in the submodule {submodule}: {}.", few(paths))
-            }
-            GitRow::Brought { reference, commits } => {
-                format!("The agent made {}: git log {reference}.", view::count(*commits, "commit"))
-            }
-            GitRow::TakenBack(commit) => format!("The commit {} is taken back.", short(commit)),
-            GitRow::Stays(commit) => format!(
-                "The commit {0} stays, because it is not the last one on your branch. To take it back: git revert {0}",
-                short(commit)
-            ),
-            GitRow::StaysWhole(commit) => format!(
-                "The commit {} stays as it is, because only a part was taken back: git status shows that part.",
-                short(commit)
-            ),
-            GitRow::StaysFor { commit, why } => format!(
-                "The commit {} stays for now: {}. The next command of quire's that can takes it back.",
-                short(commit),
-                why.trim_end_matches('.')
-            ),
-            GitRow::Failed(why) => format!("git: {why}."),
-            GitRow::Missing { task, why } => format!(
-                "What was written is not committed: {}. To commit it: quire accept {task} --commit",
-                why.trim_end_matches('.')
-            ),
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

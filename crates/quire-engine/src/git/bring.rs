@@ -19,7 +19,7 @@ const BYTES_MAX: u64 = 4 << 30;
 
 impl Repo {
     /// Fetches what the layers have committed in the folder's own repository into `refs/quire/TASK`, if that is another commit than
-    /// the base's. Returns the commit, and how many the person does not have on HEAD.
+    /// the base's. Returns the commit, and how many of them are the agent's own.
     pub fn bring(
         &self,
         base: &Frozen,
@@ -69,6 +69,7 @@ impl Repo {
         }
         // A commit that is not whole is none; git says which part is missing.
         git_in(scratch, &["cat-file", "-e", &commit], &[("GIT_DIR", scratch.as_os_str())], b"")?;
+        self.is_whole(was.as_deref(), &commit, scratch)?;
         let from = scratch.to_string_lossy().into_owned();
         let to = format!("+refs/heads/agent:refs/quire/{task}");
         self.git(
@@ -86,19 +87,44 @@ impl Repo {
             b"",
         )?;
         let _ = fs::remove_dir_all(scratch);
-        let count = match self.commit_of("HEAD") {
-            Some(head) => self.say(&["rev-list", "--count", &commit, &format!("^{head}")], &[], b"")?,
-            None => self.say(&["rev-list", "--count", &commit], &[], b"")?,
-        };
+        // What the person has on any branch is none of the agent's, nor what it began with.
+        let mut count = vec!["rev-list", "--count", &commit, "--not", "--exclude=refs/quire/*", "--all"];
+        count.extend(was.as_deref().filter(|was| self.commit_of(was).is_some()));
+        let count = self.say(&count, &[], b"")?;
         Ok(Some((commit, count.parse().unwrap_or(0))))
     }
 
-    /// Takes the reference to an agent's commits away, if it is still the one that was brought.
-    pub fn forget(&self, task: u64, commit: &str) -> Result<(), GitError> {
-        let reference = format!("refs/quire/{task}");
-        if self.commit_of(&reference).as_deref() == Some(commit) {
-            self.git(&["update-ref", "-d", &reference, commit], &[], b"")?;
+    /// Fails where a commit names one of a submodule that the person's does not have.
+    fn is_whole(&self, was: Option<&str>, commit: &str, scratch: &Path) -> Result<(), GitError> {
+        let env = [("GIT_DIR", scratch.as_os_str())];
+        let is_here = |was: &&str| git_in(scratch, &["cat-file", "-e", was], &env, b"").is_ok();
+        let Some(was) = was.filter(is_here) else { return Ok(()) };
+        let command = ["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", was, commit];
+        let raw = git_in(scratch, &command, &env, b"")?;
+        let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
+        for pair in fields.chunks_exact(2) {
+            let row = String::from_utf8_lossy(pair[0]).into_owned();
+            let words: Vec<&str> = row.split(' ').collect();
+            let [_, "160000", _, object, _] = words[..] else { continue };
+            let at = self.folder.join(std::ffi::OsStr::from_bytes(pair[1]));
+            if !at.is_dir() || git_in(&at, &["cat-file", "-e", object], &[], b"").is_err() {
+                return Err(GitError::NotWhole(String::from_utf8_lossy(pair[1]).into_owned()));
+            }
         }
+        Ok(())
+    }
+
+    /// Takes the reference to an agent's commits away, if it is still the one that was brought; where an earlier accept brought
+    /// some, it is at those again.
+    pub fn forget(&self, task: u64, commit: &str, earlier: Option<&str>) -> Result<(), GitError> {
+        let reference = format!("refs/quire/{task}");
+        if self.commit_of(&reference).as_deref() != Some(commit) {
+            return Ok(());
+        }
+        match earlier.filter(|earlier| self.commit_of(earlier).is_some()) {
+            Some(earlier) => self.git(&["update-ref", &reference, earlier, commit], &[], b"")?,
+            None => self.git(&["update-ref", "-d", &reference, commit], &[], b"")?,
+        };
         Ok(())
     }
 }

@@ -1,13 +1,27 @@
 //! Committing what was accepted, path by path, beside whatever the person has in their index, and taking that back.
 
-use super::{GitError, Repo, git_in, large};
+use super::index::{Before, Followed};
+use super::outside::{Kept, Outside, Sorted};
+use super::{GitError, Repo, git_in};
 use quire_core::RelPath;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use quire_core::event::Staged;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// What a path is to be in the commit; `None`: it is not to be there.
 pub type File = Option<(Mode, Vec<u8>)>;
+
+/// A file that is to be committed.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub path: RelPath,
+    pub now: File,
+    /// What the folder had there before it was accepted; `None`: no file.
+    pub was: Option<Vec<u8>>,
+    /// The same without what an earlier accept of the task left.
+    pub own: Option<Vec<u8>>,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -34,23 +48,34 @@ pub struct Committed {
     pub branch: String,
 }
 
-/// Why a path that was accepted is in no commit of quire's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outside {
-    /// git ignores it.
-    Ignored,
-    /// It goes through this filter of the repository, which is a program.
-    Filter(String),
-    /// It lies in this submodule, a repository of its own.
-    Submodule(String),
-}
-
 /// What became of files that were to be committed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// Absent: HEAD has all of it.
+    /// Absent: HEAD has all of it, or all of it was left out.
     pub made: Option<Committed>,
+    /// HEAD had it already.
+    pub is_there: bool,
     pub outside: Vec<(RelPath, Outside)>,
+    /// Files in which edits of the person's went with it that were not committed.
+    pub with: Vec<RelPath>,
+    /// What the person had staged of its files, of which their index has more now.
+    pub staged: Vec<Staged>,
+    /// Files of which what they staged lacks what was committed.
+    pub stays: Vec<RelPath>,
+    /// The person's git signs its commits, and this one is not signed.
+    pub is_unsigned: bool,
+}
+
+/// What became of a commit that was to be taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// Others came after it on HEAD's branch.
+    Below,
+    /// It is on this branch, and HEAD is on another.
+    On(String),
+    /// It is on no branch any more.
+    Nowhere,
 }
 
 /// Mode and object, as git has them.
@@ -59,22 +84,8 @@ pub(super) type Noted = (String, String);
 /// What is at a path, or that nothing is.
 pub(super) type Changed = BTreeMap<Vec<u8>, Option<Noted>>;
 
-/// A file to be committed; whether it is kept as a pointer, by Git LFS.
-type Kept<'f> = (&'f RelPath, &'f File, bool);
-
-struct Sorted<'f> {
-    kept: Vec<Kept<'f>>,
-    outside: Vec<(RelPath, Outside)>,
-}
-
-fn some(changed: &Changed) -> HashMap<Vec<u8>, Noted> {
+pub(super) fn some(changed: &Changed) -> HashMap<Vec<u8>, Noted> {
     changed.iter().filter_map(|(path, noted)| Some((path.clone(), noted.clone()?))).collect()
-}
-
-/// Returns whether the settings of these names have a program for a filter.
-pub(super) fn has_filter(settings: &[String], filter: &str) -> bool {
-    let names = [format!("filter.{filter}.clean"), format!("filter.{filter}.process")];
-    settings.iter().any(|setting| names.contains(setting))
 }
 
 /// What may be under way in a repository, by the file that says so.
@@ -91,13 +102,7 @@ impl Repo {
     /// Says why nothing can be committed, before anything is written.
     pub fn may_commit(&self, branch: Option<&str>) -> Result<(), GitError> {
         if let Some(name) = branch {
-            let reference = format!("refs/heads/{name}");
-            if name.starts_with('-') || self.git(&["check-ref-format", &reference], &[], b"").is_err() {
-                return Err(GitError::BranchName(name.to_owned()));
-            }
-            if self.commit_of(&reference).is_some() {
-                return Err(GitError::BranchIsThere(name.to_owned()));
-            }
+            self.may_be_branch(name)?;
         } else if let Some((_, what)) = UNDER_WAY.iter().find(|(file, _)| self.dir.join(file).exists()) {
             return Err(GitError::UnderWay(what));
         }
@@ -108,11 +113,59 @@ impl Repo {
         Ok(())
     }
 
-    /// Commits `files` on top of HEAD: on its branch, or on a new one. Of the index only what the person had as in HEAD follows.
+    fn may_be_branch(&self, name: &str) -> Result<(), GitError> {
+        let reference = format!("refs/heads/{name}");
+        let is_fine = !name.starts_with('-')
+            // Other names of the commit that one is on.
+            && !["HEAD", "@"].contains(&name)
+            && self.git(&["check-ref-format", &reference], &[], b"").is_ok();
+        if !is_fine {
+            return Err(GitError::BranchName(name.to_owned()));
+        }
+        let named =
+            |reference: &str| self.git(&["show-ref", "--verify", "--quiet", reference], &[], b"").is_ok();
+        if named(&reference) {
+            return Err(GitError::BranchIsThere(name.to_owned()));
+        }
+        // A branch is a file, or a directory of branches.
+        let above = name.match_indices('/').map(|(at, _)| &name[..at]);
+        let above = above.into_iter().find(|above| named(&format!("refs/heads/{above}")));
+        let below = self.say(
+            &["for-each-ref", "--count=1", "--format=%(refname:lstrip=2)", &format!("{reference}/")],
+            &[],
+            b"",
+        )?;
+        match above.or(Some(below.as_str()).filter(|below| !below.is_empty())) {
+            Some(other) => Err(GitError::BranchBeside(name.to_owned(), other.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns those of `files` that HEAD does not have as they are.
+    pub fn lacking(&self, files: &[Wanted]) -> Result<Vec<RelPath>, GitError> {
+        let mut head = HashMap::new();
+        for file in files {
+            let name = self.named(&file.path);
+            let path = String::from_utf8_lossy(&name).into_owned();
+            let listed =
+                self.say(&["ls-tree", "--full-tree", "HEAD", "--", &path], &[], b"").unwrap_or_default();
+            if let [mode, _, object] = listed.split_whitespace().take(3).collect::<Vec<_>>()[..] {
+                head.insert(name, (mode.to_owned(), object.to_owned()));
+            }
+        }
+        let Sorted { kept, .. } = self.sorted(files, &head, &[])?;
+        let lacks = |one: &&Kept<'_>| match head.get(&self.named(&one.file.path)) {
+            Some(_) if one.file.now.is_none() => true,
+            head => self.is_edited(one, head),
+        };
+        Ok(kept.iter().filter(lacks).map(|one| one.file.path.clone()).collect())
+    }
+
+    /// Commits `files` on top of HEAD: on its branch, or on a new one. The index follows where it can: what the person staged stays staged.
     /// `scratch` is a directory of quire's own.
     pub fn commit(
         &self,
-        files: &[(RelPath, File)],
+        files: &[Wanted],
         message: &str,
         branch: Option<&str>,
         scratch: &Path,
@@ -126,12 +179,14 @@ impl Repo {
             None => self.git(&["read-tree", "--empty"], &env, b"")?,
         };
         let before = self.noted(&env)?;
-        let Sorted { kept, outside } = self.sorted(files, &before, &env)?;
-        let objects = self.objects(&kept, scratch)?;
+        let mut sorted = self.sorted(files, &before, &env)?;
+        let kept = self.objects(&mut sorted, scratch)?;
+        let Sorted { outside, .. } = sorted;
         let mut after = Changed::new();
-        for ((path, file, _), object) in kept.iter().zip(objects) {
-            let noted = file.as_ref().zip(object).map(|((mode, _), object)| (mode.text().to_owned(), object));
-            after.insert(self.named(path), noted);
+        for (one, object) in &kept {
+            let now = one.file.now.as_ref().zip(object.clone());
+            let noted = now.map(|((mode, _), object)| (mode.text().to_owned(), object));
+            after.insert(self.named(&one.file.path), noted);
         }
         self.note(&after, &env)?;
         let tree = self.say(&["write-tree"], &env, b"")?;
@@ -139,7 +194,7 @@ impl Repo {
             .as_ref()
             .and_then(|head| self.say(&["rev-parse", &format!("{head}^{{tree}}")], &[], b"").ok());
         if old.as_ref() == Some(&tree) {
-            return Ok(Commit { made: None, outside });
+            return Ok(Commit { is_there: !kept.is_empty(), outside, ..Commit::default() });
         }
         let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
         arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
@@ -149,24 +204,78 @@ impl Repo {
             None => ("HEAD".to_owned(), head.as_deref().unwrap_or(&self.zeros)),
         };
         let update = ["update-ref", "-m", "quire accept", &reference, &commit, expected];
-        match branch {
-            Some(_) => drop(self.git(&update, &[], b"")?),
-            None => self.follow(&self.lock_index()?, &before, &after, Some(&update))?,
-        }
+        let followed = match branch {
+            Some(_) => {
+                self.git(&update, &[], b"")?;
+                Followed::default()
+            }
+            None => {
+                let was = self.was(kept.iter().map(|(one, _)| one));
+                self.follow(&self.lock_index()?, &Before { noted: &before, was }, &after, Some(&update))?
+            }
+        };
         let on = branch.map_or_else(|| self.branch(), str::to_owned);
-        Ok(Commit { made: Some(Committed { commit, branch: on }), outside })
+        let with = self.with(kept.iter().map(|(one, _)| one), &before, &after);
+        Ok(self.done(Committed { commit, branch: on }, outside, with, followed))
     }
 
-    /// Takes a commit back that is still the last one on HEAD's branch. Returns false where others came after it, or HEAD is
-    /// elsewhere: then it stays. Where a process died at it, what is left to do is done.
-    pub fn take_back(&self, commit: &str) -> Result<bool, GitError> {
+    fn done(
+        &self,
+        made: Committed,
+        outside: Vec<(RelPath, Outside)>,
+        with: Vec<RelPath>,
+        followed: Followed,
+    ) -> Commit {
+        let Followed { staged, stays } = followed;
+        Commit { made: Some(made), is_there: false, outside, with, staged, stays, is_unsigned: self.signs() }
+    }
+
+    /// Returns what the folder had before, of what stands in the repository as it does there.
+    fn was<'f>(&self, kept: impl Iterator<Item = &'f Kept<'f>>) -> HashMap<Vec<u8>, &'f Vec<u8>> {
+        let one = |kept: &'f Kept<'f>| {
+            let was = kept.file.was.as_ref().filter(|was| !kept.is_large && !kept.turns(was))?;
+            Some((self.named(&kept.file.path), was))
+        };
+        kept.filter_map(one).collect()
+    }
+
+    /// Returns the files in which edits of the person's went with a commit that were in none.
+    fn with<'f>(
+        &self,
+        kept: impl Iterator<Item = &'f Kept<'f>>,
+        before: &HashMap<Vec<u8>, Noted>,
+        after: &Changed,
+    ) -> Vec<RelPath> {
+        let is_with = |kept: &&Kept<'_>| {
+            let name = self.named(&kept.file.path);
+            let (before, after) = (before.get(&name), after.get(&name).and_then(Option::as_ref));
+            after.is_some() && after != before && self.is_edited(kept, before)
+        };
+        kept.filter(is_with).map(|kept| kept.file.path.clone()).collect()
+    }
+
+    /// Returns whether the person's git signs commits.
+    fn signs(&self) -> bool {
+        // The last one is that of the command, which turns it off.
+        let said = self.list(&["config", "--show-scope", "--get-all", "commit.gpgSign"], &[], b"");
+        let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+        let mut last =
+            said.lines().filter_map(|row| row.split_once('\t')).filter(|(scope, _)| *scope != "command");
+        let is_on = |(_, value): (&str, &str)| {
+            !["false", "no", "off", "0"].contains(&value.trim().to_lowercase().as_str())
+        };
+        last.next_back().is_some_and(is_on)
+    }
+
+    /// Takes a commit back that is still the last one on HEAD's branch, with what the person had staged then. Where others came after
+    /// it, or HEAD is elsewhere, it stays. Where a process died at it, what is left to do is done.
+    pub fn take_back(&self, commit: &str, staged: &[Staged]) -> Result<Left, GitError> {
         let is_last = || self.commit_of("HEAD").as_deref() == Some(commit);
         if !is_last() && !self.is_left_moving()? {
-            return Ok(false);
+            return self.left(commit);
         }
         let lock = self.lock_index()?;
         let parent = self.commit_of(&format!("{commit}^"));
-        let (before, after) = self.changes(commit)?;
         let update = match &parent {
             Some(parent) => vec!["update-ref", "-m", "quire undo", "HEAD", parent, commit],
             None => vec!["update-ref", "-m", "quire undo", "-d", "HEAD", commit],
@@ -174,28 +283,54 @@ impl Repo {
         let head = match is_last() {
             true => Some(&update[..]),
             false if lock.was_left && self.commit_of("HEAD") == parent => None,
-            false => return Ok(false),
+            false => return self.left(commit),
         };
-        self.follow(&lock, &some(&after), &before, head)?;
-        Ok(true)
+        self.back(&lock, commit, staged, head)?;
+        Ok(Left::Nothing)
     }
 
     /// Returns whether HEAD stands where a commit began. What was left to do by whoever took the commit back is done: somebody may
     /// have removed the lock that a dead process had left.
-    pub fn was_taken_back(&self, commit: &str) -> Result<bool, GitError> {
+    pub fn was_taken_back(&self, commit: &str, staged: &[Staged]) -> Result<bool, GitError> {
         if self.commit_of("HEAD") != self.commit_of(&format!("{commit}^")) {
             return Ok(false);
         }
         if self.commit_of(commit).is_some() {
-            let (before, after) = self.changes(commit)?;
-            self.follow(&self.lock_index()?, &some(&after), &before, None)?;
+            self.back(&self.lock_index()?, commit, staged, None)?;
         }
         Ok(true)
     }
 
-    /// Returns the last commit on HEAD's branch, where it has this very message and this parent, or none: one whose maker died
-    /// before it was told. What was left to do then is done.
-    pub fn made_last(&self, message: &str, parent: Option<&str>) -> Result<Option<Committed>, GitError> {
+    /// Returns where a commit is that is not the last one.
+    fn left(&self, commit: &str) -> Result<Left, GitError> {
+        if self.git(&["merge-base", "--is-ancestor", commit, "HEAD"], &[], b"").is_ok() {
+            return Ok(Left::Below);
+        }
+        let on = self.list(
+            &[
+                "for-each-ref",
+                "--count=1",
+                "--format=%(refname:lstrip=2)",
+                "--contains",
+                commit,
+                "refs/heads",
+            ],
+            &[],
+            b"",
+        );
+        // One that was cleared away is on none.
+        let on = String::from_utf8_lossy(&on.unwrap_or_default()).trim().to_owned();
+        Ok(if on.is_empty() { Left::Nowhere } else { Left::On(on) })
+    }
+
+    /// Returns the last commit on HEAD's branch, where it has this very message and this parent, or none: one of `files` whose maker
+    /// died before it was told. What was left to do then is done.
+    pub fn made_last(
+        &self,
+        files: &[Wanted],
+        message: &str,
+        parent: Option<&str>,
+    ) -> Result<Option<Commit>, GitError> {
         let Some(commit) = self.commit_of("HEAD") else { return Ok(None) };
         let raw = self.git(&["cat-file", "commit", &commit], &[], b"")?;
         let Some(at) = raw.windows(2).position(|two| two == b"\n\n") else { return Ok(None) };
@@ -204,8 +339,13 @@ impl Repo {
             return Ok(None);
         }
         let (before, after) = self.changes(&commit)?;
-        self.follow(&self.lock_index()?, &some(&before), &after, None)?;
-        Ok(Some(Committed { commit, branch: self.branch() }))
+        let before = some(&before);
+        let Sorted { kept, outside } = self.sorted(files, &before, &[])?;
+        let was = self.was(kept.iter());
+        let followed = self.follow(&self.lock_index()?, &Before { noted: &before, was }, &after, None)?;
+        let with = self.with(kept.iter(), &before, &after);
+        let branch = self.branch();
+        Ok(Some(self.done(Committed { commit, branch }, outside, with, followed)))
     }
 
     /// Returns where HEAD stands: its branch, and the commit.
@@ -218,7 +358,7 @@ impl Repo {
     }
 
     /// Returns what a commit changed, by path from the top: what was there before, and after.
-    fn changes(&self, commit: &str) -> Result<(Changed, Changed), GitError> {
+    pub(super) fn changes(&self, commit: &str) -> Result<(Changed, Changed), GitError> {
         let arguments =
             ["diff-tree", "-r", "-z", "--root", "--no-commit-id", "--no-renames", "--no-ext-diff", commit];
         let raw = self.git(&arguments, &[], b"")?;
@@ -267,142 +407,5 @@ impl Repo {
             self.git(&["update-index", "--add", "--remove", "--replace", "-z", "--index-info"], env, &rows)?;
         }
         Ok(())
-    }
-
-    /// Sorts out what is in no commit of quire's: `index` is what HEAD has.
-    fn sorted<'f>(
-        &self,
-        files: &'f [(RelPath, File)],
-        index: &HashMap<Vec<u8>, Noted>,
-        env: &[(&str, &OsStr)],
-    ) -> Result<Sorted<'f>, GitError> {
-        let submodules: Vec<&Vec<u8>> =
-            index.iter().filter(|(_, (mode, _))| mode == "160000").map(|(at, _)| at).collect();
-        let (mut inside, mut outside) = (vec![], vec![]);
-        for (path, file) in files {
-            let name = self.named(path);
-            let holds = |at: &&&Vec<u8>| name.starts_with(at) && name.get(at.len()) == Some(&b'/');
-            match submodules.iter().find(holds) {
-                Some(at) => {
-                    let submodule = String::from_utf8_lossy(at).into_owned();
-                    outside.push((path.clone(), Outside::Submodule(submodule)));
-                }
-                None => inside.push((path, file)),
-            }
-        }
-        let ignored = self.ignored(&inside, env)?;
-        let settings =
-            self.settings("^(filter\\..*\\.(clean|process)|lfs\\.storage|lfs\\.extension\\..*)$")?;
-        let filters = self.filters(&inside, &settings)?;
-        let mut kept = vec![];
-        for (path, file) in inside {
-            // What is gone needs no filter, and a link goes through none.
-            let filter = match file {
-                Some((Mode::Plain | Mode::Program, _)) => filters.get(path).map(String::as_str),
-                _ => None,
-            };
-            match filter {
-                _ if ignored.contains(path) => outside.push((path.clone(), Outside::Ignored)),
-                None => kept.push((path, file, false)),
-                Some("lfs") if large::is_kept(&settings) => kept.push((path, file, true)),
-                Some(filter) => outside.push((path.clone(), Outside::Filter(filter.to_owned()))),
-            }
-        }
-        Ok(Sorted { kept, outside })
-    }
-
-    /// Returns the filters that the attributes name for these paths, and that would start a program, or are Git LFS. One that the
-    /// settings do not have does nothing, as with git.
-    fn filters(
-        &self,
-        files: &[(&RelPath, &File)],
-        settings: &[String],
-    ) -> Result<HashMap<RelPath, String>, GitError> {
-        let asked: Vec<u8> = files.iter().flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat()).collect();
-        let answers = self.git(&["check-attr", "-z", "--stdin", "filter"], &[], &asked)?;
-        let starts = |filter: &str| filter == "lfs" || has_filter(settings, filter);
-        let fields: Vec<&[u8]> = answers.split(|byte| *byte == 0).collect();
-        let one = |answer: &[&[u8]]| {
-            let filter = String::from_utf8_lossy(answer[2]).into_owned();
-            let is_named = !["unspecified", "unset", "set"].contains(&filter.as_str()) && starts(&filter);
-            Some((RelPath::new(answer[0]).filter(|_| is_named)?, filter))
-        };
-        Ok(fields.chunks_exact(3).filter_map(one).collect())
-    }
-
-    /// Returns the names of the settings that a pattern fits.
-    fn settings(&self, pattern: &str) -> Result<Vec<String>, GitError> {
-        match self.git(&["config", "-z", "--name-only", "--get-regexp", pattern], &[], b"") {
-            Ok(said) => {
-                let names = said.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-                Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
-            }
-            // It says so with its exit code where there are none.
-            Err(GitError::Failed { said, .. }) if said == "it says nothing" => Ok(vec![]),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Returns those of the paths that git ignores and does not keep.
-    fn ignored(
-        &self,
-        files: &[(&RelPath, &File)],
-        env: &[(&str, &OsStr)],
-    ) -> Result<HashSet<RelPath>, GitError> {
-        let asked: Vec<u8> = files
-            .iter()
-            .filter(|(_, file)| file.is_some())
-            .flat_map(|(path, _)| [path.as_bytes(), b"\0"].concat())
-            .collect();
-        if asked.is_empty() {
-            return Ok(HashSet::new());
-        }
-        match self.git(&["check-ignore", "-z", "--stdin"], env, &asked) {
-            Ok(ignored) => Ok(ignored.split(|byte| *byte == 0).filter_map(RelPath::new).collect()),
-            // It says so with its exit code where there are none.
-            Err(GitError::Failed { said, .. }) if said == "it says nothing" => Ok(HashSet::new()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Stores the contents and returns the names that git gives them.
-    fn objects(&self, files: &[Kept<'_>], scratch: &Path) -> Result<Vec<Option<String>>, GitError> {
-        let mut names = vec![];
-        let mut spooled = vec![];
-        for (n, (path, file, is_large)) in files.iter().enumerate() {
-            let Some((mode, content)) = file else {
-                names.push(None);
-                continue;
-            };
-            let pointer = if *is_large { self.keep_large(content)? } else { None };
-            let content = pointer.as_ref().unwrap_or(content);
-            // Ends of lines may be other ones in the repository, as its attributes say; no program has a part in that.
-            let turns = *mode != Mode::Link && !is_large && content.windows(2).any(|two| two == b"\r\n");
-            if turns {
-                let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
-                names.push(Some(self.say(
-                    &["hash-object", "-w", "--stdin", "--path", &path],
-                    &[],
-                    content,
-                )?));
-                continue;
-            }
-            let spool = scratch.join(format!("content-{n}"));
-            std::fs::write(&spool, content)?;
-            spooled.push((names.len(), spool));
-            names.push(None);
-        }
-        let list: Vec<u8> = spooled
-            .iter()
-            .flat_map(|(_, spool)| [spool.as_os_str().as_encoded_bytes(), b"\n"].concat())
-            .collect();
-        if !list.is_empty() {
-            let said = self.git(&["hash-object", "-w", "--no-filters", "--stdin-paths"], &[], &list)?;
-            let said = String::from_utf8_lossy(&said).into_owned();
-            for ((place, _), object) in spooled.iter().zip(said.lines()) {
-                names[*place] = Some(object.to_owned());
-            }
-        }
-        Ok(names)
     }
 }

@@ -4,10 +4,14 @@
 //! What a dead quire left of it is known by what stands in it, and by the lock of the system's that nobody has on it. So it comes to
 //! its name written and locked; where no nameless file can be given a name, in three steps.
 
-use super::commit::{Changed, Noted};
+use super::commit::{Changed, Noted, some};
+use super::outside::Mark;
+use super::staged::{Around, Row};
 use super::{GitError, Repo};
 use crate::accept::is_at;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock};
+use quire_core::RelPath;
+use quire_core::event::Staged;
+use rustix::fs::{AtFlags, CWD, FlockOperation, OFlags, flock};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,6 +21,19 @@ use std::path::{Path, PathBuf};
 /// What stands in it.
 pub(super) const HELD: &[u8] =
     b"Held by quire, which takes it away when it comes again, should it have died.\n";
+
+/// What was there before a commit: in HEAD, and in the folder, where git has that as it stands there.
+pub(super) struct Before<'a> {
+    pub noted: &'a HashMap<Vec<u8>, Noted>,
+    pub was: HashMap<Vec<u8>, &'a Vec<u8>>,
+}
+
+/// What became of what the person had staged of a commit's files.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    pub staged: Vec<Staged>,
+    pub stays: Vec<RelPath>,
+}
 
 pub(super) struct IndexLock {
     path: PathBuf,
@@ -76,7 +93,7 @@ impl Drop for IndexLock {
 /// Makes the lock as a file without a name, which it is given when it is written and locked.
 fn made_whole(dir: &Path, path: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666))?);
+    let mut file = File::from(rustix::fs::open(dir, flags, rustix::fs::Mode::from_raw_mode(0o666))?);
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     file.write_all(HELD)?;
     let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -114,25 +131,96 @@ fn left(path: &Path) -> Result<Option<File>, GitError> {
 }
 
 impl Repo {
-    /// Brings the person's index from `before` to `after`, where it is as `before` says; what they staged themselves stays. With it
-    /// HEAD is moved, by a command of git's: both, or neither.
+    /// Brings the person's index from `before` to `after`; what they staged themselves stays, with what comes. With it HEAD is moved, by
+    /// a command of git's: both, or neither.
     pub(super) fn follow(
         &self,
         lock: &IndexLock,
-        before: &HashMap<Vec<u8>, Noted>,
+        before: &Before<'_>,
         after: &Changed,
         head: Option<&[&str]>,
+    ) -> Result<Followed, GitError> {
+        self.move_index(lock, head, |index, marks| {
+            let (mut rows, mut followed) = (Changed::new(), Followed::default());
+            for (path, now) in after {
+                let around = Around {
+                    before: before.noted.get(path),
+                    after: now.as_ref(),
+                    was: before.was.get(path).copied(),
+                };
+                let was = index.get(path);
+                match self.row(was, marks.get(path).copied().unwrap_or_default(), &around)? {
+                    Row::Follows => drop(rows.insert(path.clone(), now.clone())),
+                    Row::Both(both) => {
+                        let named = self.within(path);
+                        let staged = |path| Staged { path, was: was.cloned(), now: both.clone() };
+                        // Of a commit that was made before, this may be all that it came to.
+                        let is_staged = both.as_ref() != was || both.is_none() && head.is_some();
+                        followed.staged.extend(named.map(staged).filter(|_| is_staged));
+                        rows.insert(path.clone(), both);
+                    }
+                    Row::Stays => followed.stays.extend(self.within(path)),
+                }
+            }
+            Ok((rows, followed))
+        })
+    }
+
+    /// Brings the person's index back from a commit, with what they had staged before it, and HEAD as [`Repo::follow`] does.
+    pub(super) fn back(
+        &self,
+        lock: &IndexLock,
+        commit: &str,
+        staged: &[Staged],
+        head: Option<&[&str]>,
     ) -> Result<(), GitError> {
+        let (before, after) = self.changes(commit)?;
+        let (after, had) = (some(&after), staged.iter().map(|one| (self.named(&one.path), one)));
+        let had: HashMap<Vec<u8>, &Staged> = had.collect();
+        self.move_index(lock, head, |index, marks| {
+            let mut rows = Changed::new();
+            for (path, back) in &before {
+                let is = index.get(path);
+                let mark = marks.get(path).copied().unwrap_or_default();
+                if let Some(one) = had.get(path).filter(|one| one.now.as_ref() == is && !mark.conflict)
+                    && one.was.as_ref().is_none_or(|(_, object)| self.has(object))
+                {
+                    rows.insert(path.clone(), one.was.clone());
+                    continue;
+                }
+                let around = Around { before: after.get(path), after: back.as_ref(), was: None };
+                match self.row(is, mark, &around)? {
+                    Row::Follows => drop(rows.insert(path.clone(), back.clone())),
+                    Row::Both(both) => drop(rows.insert(path.clone(), both)),
+                    Row::Stays => {}
+                }
+            }
+            Ok((rows, ()))
+        })
+    }
+
+    /// Moves HEAD, and the index to the rows that `rows` makes of it.
+    fn move_index<T>(
+        &self,
+        lock: &IndexLock,
+        head: Option<&[&str]>,
+        rows: impl FnOnce(&HashMap<Vec<u8>, Noted>, &HashMap<Vec<u8>, Mark>) -> Result<(Changed, T), GitError>,
+    ) -> Result<T, GitError> {
         let new = lock.copied()?;
         let env = [("GIT_INDEX_FILE", new.as_os_str())];
-        let index = self.noted(&env)?;
-        let is_same = |path: &Vec<u8>| index.get(path) == before.get(path);
-        let rows: Changed = after
-            .iter()
-            .filter(|(path, _)| is_same(path))
-            .map(|(path, noted)| (path.clone(), noted.clone()))
-            .collect();
+        let (index, marks) = (self.noted(&env)?, self.marks(&env)?);
+        let (mut rows, made) = rows(&index, &marks)?;
+        rows.retain(|path, row| index.get(path) != row.as_ref());
         self.note(&rows, &env)?;
+        let there: Vec<&Vec<u8>> =
+            rows.iter().filter(|(_, row)| row.is_some()).map(|(path, _)| path).collect();
+        let sparse = self.beyond_sparse(&there)?;
+        let marked = there.into_iter().filter_map(|path| {
+            let mark = marks.get(path).copied().unwrap_or_default();
+            let mark = Mark { skip: mark.skip || sparse.contains(path), ..mark };
+            (mark != Mark::default()).then_some((path, mark))
+        });
+        self.mark(&marked.collect::<Vec<_>>(), &env)?;
         lock.is_held()?;
         if let Some(head) = head {
             self.git(head, &[], b"")?;
@@ -141,7 +229,16 @@ impl Repo {
             lock.is_held()?;
             fs::rename(&new, lock.path.with_extension(""))?;
         }
-        Ok(())
+        Ok(made)
+    }
+
+    /// Returns a path from the top as one of the folder.
+    fn within(&self, path: &[u8]) -> Option<RelPath> {
+        RelPath::new(path.strip_prefix(self.prefix.as_slice())?)
+    }
+
+    fn has(&self, object: &str) -> bool {
+        self.git(&["cat-file", "-e", object], &[], b"").is_ok()
     }
 
     pub(super) fn lock_index(&self) -> Result<IndexLock, GitError> {

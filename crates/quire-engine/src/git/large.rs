@@ -2,7 +2,7 @@
 //! `docs/spec.md`): the repository has a pointer, and the content lies in `lfs/objects` of the git directory, by its SHA-256, from
 //! where `git push` takes it along.
 
-use super::commit::has_filter;
+use super::outside::has_filter;
 use super::{GitError, Repo, hex, line};
 use std::ffi::OsStr;
 use std::fs;
@@ -20,14 +20,21 @@ pub(super) fn is_kept(settings: &[String]) -> bool {
     has_filter(settings, "lfs") && !settings.iter().any(|setting| setting.starts_with("lfs."))
 }
 
+/// Returns the name of a content and its pointer; `None`: it is a pointer already, or empty.
+pub(super) fn pointer(content: &[u8]) -> Option<(String, Vec<u8>)> {
+    if content.is_empty() || content.len() < POINTER_MAX && content.starts_with(VERSION.as_bytes()) {
+        return None;
+    }
+    let name = hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
+    let pointer = format!("{VERSION}oid sha256:{name}\nsize {}\n", content.len()).into_bytes();
+    Some((name, pointer))
+}
+
 impl Repo {
     /// Stores a content as Git LFS does, and returns its pointer; `None`: it stands in the repository as it is, because it is a
     /// pointer already, or empty.
     pub(super) fn keep_large(&self, content: &[u8]) -> Result<Option<Vec<u8>>, GitError> {
-        if content.is_empty() || content.len() < POINTER_MAX && content.starts_with(VERSION.as_bytes()) {
-            return Ok(None);
-        }
-        let name = hex(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
+        let Some((name, pointer)) = pointer(content) else { return Ok(None) };
         let common = line(self.git(&["rev-parse", "--git-common-dir"], &[], b"")?);
         let dir: PathBuf = self.folder.join(OsStr::from_bytes(&common));
         let dir = dir.join("lfs/objects").join(&name[..2]).join(&name[2..4]);
@@ -43,6 +50,6 @@ impl Repo {
                 let _ = fs::remove_file(&new);
             })?;
         }
-        Ok(Some(format!("{VERSION}oid sha256:{name}\nsize {}\n", content.len()).into_bytes()))
+        Ok(Some(pointer))
     }
 }

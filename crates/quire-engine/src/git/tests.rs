@@ -5,6 +5,8 @@ use crate::git::commit::{File, Mode};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+mod persons;
+
 pub(crate) struct Case {
     temp: tempfile::TempDir,
     pub folder: PathBuf,
@@ -51,11 +53,19 @@ impl Case {
         files: &[(&str, File)],
         branch: Option<&str>,
     ) -> Result<Commit, GitError> {
-        let files: Vec<(RelPath, File)> =
-            files.iter().map(|(path, file)| (RelPath::new(path.as_bytes()).unwrap(), file.clone())).collect();
+        let wanted = |(path, now): &(&str, File)| {
+            let was = fs::read(folder.join(path)).ok();
+            Wanted {
+                path: RelPath::new(path.as_bytes()).unwrap(),
+                now: now.clone(),
+                was: was.clone(),
+                own: was,
+            }
+        };
+        let files: Vec<Wanted> = files.iter().map(wanted).collect();
         let repo = Repo::around(folder)?;
         repo.may_commit(branch)?;
-        for (path, file) in &files {
+        for Wanted { path, now: file, .. } in &files {
             let at = folder.join(OsStr::from_bytes(path.as_bytes()));
             match file {
                 Some((_, content)) if branch.is_none() => {
@@ -104,16 +114,17 @@ fn what_is_committed_is_what_was_accepted_and_nothing_of_the_persons_moves() {
     assert_eq!(case.sh("git status --porcelain"), " M b.txt\nA  staged.txt");
     // Again: HEAD has all of it.
     let again = [("a.txt", file("A\n"))];
-    assert_eq!(case.commit(&case.folder, &again, None).unwrap(), Commit::default());
+    let there = Commit { is_there: true, ..Commit::default() };
+    assert_eq!(case.commit(&case.folder, &again, None).unwrap(), there);
     // Taken back, while it is the last; not once another is on top.
     let repo = Repo::around(&case.folder).unwrap();
-    assert!(repo.take_back(&made.commit).unwrap());
+    assert_eq!(repo.take_back(&made.commit, &[]).unwrap(), Left::Nothing);
     assert_eq!(case.sh("git rev-parse HEAD"), first);
     assert_eq!(kept(&case), before);
-    assert!(!repo.take_back(&made.commit).unwrap());
+    assert_eq!(repo.take_back(&made.commit, &[]).unwrap(), Left::Nowhere);
     let on_top = case.commit(&case.folder, &[("a.txt", file("A2\n"))], None).unwrap().made.unwrap();
     case.sh("git commit -qm on-top");
-    assert!(!repo.take_back(&on_top.commit).unwrap());
+    assert_eq!(repo.take_back(&on_top.commit, &[]).unwrap(), Left::Below);
 }
 
 #[test]
@@ -170,7 +181,7 @@ fn every_kind_of_repository_takes_a_commit_or_says_why_not() {
                     );
                 }
                 let repo = Repo::around(&folder).unwrap();
-                assert!(repo.take_back(&made.commit).unwrap(), "{name}");
+                assert_eq!(repo.take_back(&made.commit, &[]).unwrap(), Left::Nothing, "{name}");
             }
             Err(expected) => {
                 let error = made.expect_err(name).to_string();
@@ -279,17 +290,21 @@ fn a_commit_that_was_made_and_not_told_is_known_again() {
     let message = "Change it\n\nBecause.\n";
     let parent = case.sh("git rev-parse HEAD");
     let parent = Some(parent.as_str());
-    assert_eq!(repo.made_last(message, parent).unwrap(), None);
+    assert_eq!(repo.made_last(&[], message, parent).unwrap(), None);
     let made = case.commit(&case.folder, &[("a.txt", file("A\n"))], None).unwrap().made.unwrap();
     // It died before the index followed, in which the person had something else of theirs.
     case.sh("git update-index --cacheinfo 100644,$(git rev-parse HEAD^:a.txt),a.txt; echo s > s.txt; git add s.txt");
     for elsewhere in [None, Some(made.commit.as_str())] {
-        assert_eq!(repo.made_last(message, elsewhere).unwrap(), None, "it came on top of something else");
+        assert_eq!(
+            repo.made_last(&[], message, elsewhere).unwrap(),
+            None,
+            "it came on top of something else"
+        );
     }
-    assert_eq!(repo.made_last(message, parent).unwrap(), Some(made));
+    assert_eq!(repo.made_last(&[], message, parent).unwrap().and_then(|done| done.made), Some(made));
     assert_eq!(case.sh("git status --porcelain"), "A  s.txt");
     case.sh("git commit -qm mine");
-    assert_eq!(repo.made_last(message, parent).unwrap(), None);
+    assert_eq!(repo.made_last(&[], message, parent).unwrap(), None);
 }
 
 #[test]
@@ -316,7 +331,7 @@ fn head_and_index_move_together_or_not_at_all() {
     let moves = |held: &[u8]| {
         fs::write(&lock, held).unwrap();
         let before = state();
-        let error = repo.take_back(&made.commit).unwrap_err().to_string();
+        let error = repo.take_back(&made.commit, &[]).unwrap_err().to_string();
         assert!(error.contains("index locked"), "{error}");
         assert_eq!(state(), before);
     };
@@ -327,19 +342,19 @@ fn head_and_index_move_together_or_not_at_all() {
     let other = fs::File::open(&lock).unwrap();
     rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let before = state();
-    assert!(matches!(repo.take_back(&made.commit), Err(GitError::IndexLocked(_))));
+    assert!(matches!(repo.take_back(&made.commit, &[]), Err(GitError::IndexLocked(_))));
     assert_eq!(state(), before);
     // HEAD cannot be moved.
     drop(other);
     fs::write(case.folder.join(".git/refs/heads/main.lock"), "").unwrap();
     fs::remove_file(&lock).unwrap();
     let before = state();
-    assert!(matches!(repo.take_back(&made.commit), Err(GitError::Failed { .. })));
+    assert!(matches!(repo.take_back(&made.commit, &[]), Err(GitError::Failed { .. })));
     assert_eq!(state(), before);
     fs::remove_file(case.folder.join(".git/refs/heads/main.lock")).unwrap();
     // It died.
     fs::write(&lock, HELD).unwrap();
-    assert!(repo.take_back(&made.commit).unwrap());
+    assert_eq!(repo.take_back(&made.commit, &[]).unwrap(), Left::Nothing);
     case.sh("git checkout -q a.txt; test ! -e .git/index.lock; test ! -e .git/index.quire");
     assert_eq!(case.sh("git status --porcelain"), "");
 }
@@ -367,7 +382,8 @@ fn a_lock_that_is_no_longer_ours_is_left_and_nothing_is_moved() {
     fs::write(&path, "DIRC").unwrap();
     let head = ["update-ref", "HEAD", "HEAD^"];
     let after = [(b"a.txt".to_vec(), None)].into();
-    let before = repo.noted(&[]).unwrap();
+    let noted = repo.noted(&[]).unwrap();
+    let before = index::Before { noted: &noted, was: Default::default() };
     let moved = repo.follow(&lock, &before, &after, Some(&head));
     assert!(matches!(moved, Err(GitError::LockLost(_))), "{moved:?}");
     drop(lock);
@@ -431,6 +447,6 @@ fn nothing_that_a_repository_names_is_run() {
     let made =
         case.commit(&case.folder, &[("a.txt", file("A\n")), ("gone.txt", None)], None).unwrap().made.unwrap();
     case.commit(&case.folder, &[("b.txt", file("B\n"))], Some("side")).unwrap().made.unwrap();
-    assert!(Repo::around(&case.folder).unwrap().take_back(&made.commit).unwrap());
+    assert_eq!(Repo::around(&case.folder).unwrap().take_back(&made.commit, &[]).unwrap(), Left::Nothing);
     assert!(!mark.exists(), "{}", fs::read_to_string(&mark).unwrap_or_default());
 }

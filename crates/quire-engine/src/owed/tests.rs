@@ -62,6 +62,11 @@ fn owed(quire: &Quire) -> usize {
     fs::read_dir(quire.home().join(DIR)).unwrap().count()
 }
 
+fn commit(commit: String) -> crate::git::Commit {
+    let made = crate::git::Committed { commit, branch: "main".to_owned() };
+    crate::git::Commit { made: Some(made), ..Default::default() }
+}
+
 fn choice() -> Choice {
     Choice { commit: true, ..Choice::default() }
 }
@@ -97,8 +102,11 @@ fn die(quire: &Quire, id: u64, at: &str) {
     let repo = Repo::around(&proposal.task.charter.folders[0]).unwrap();
     let (_, head) = repo.head();
     let files = [("a.txt", b"A\n"), ("b.txt", b"B\n")];
-    let files = files.map(|(path, content)| {
-        (RelPath::new(path).unwrap(), Some((crate::git::Mode::Plain, content.to_vec())))
+    let files = files.map(|(path, content)| crate::git::Wanted {
+        path: RelPath::new(path).unwrap(),
+        now: Some((crate::git::Mode::Plain, content.to_vec())),
+        was: None,
+        own: None,
     });
     let message = crate::in_git::message(&proposal.task, &proposal.version);
     repo.commit(&files, &message, None, &quire.home().join("scratch")).unwrap().made.unwrap();
@@ -106,7 +114,7 @@ fn die(quire: &Quire, id: u64, at: &str) {
         return;
     }
     assert_eq!(at, "logged");
-    let made = repo.made_last(&message, head.as_deref()).unwrap().unwrap();
+    let made = repo.made_last(&files, &message, head.as_deref()).unwrap().unwrap();
     quire.committed(&proposal.task, Some(0), 0, made).unwrap();
     drop(debt);
 }
@@ -331,7 +339,7 @@ async fn an_undo_that_does_not_begin_leaves_what_the_accept_owes() {
     tokio::task::block_in_place(|| {
         die(&quire, case.id, "written");
         // As of another folder, whose commit was made.
-        let other = crate::git::Committed { commit: "0".repeat(40), branch: "main".to_owned() };
+        let other = commit("0".repeat(40));
         quire.committed(&quire.task(case.id).unwrap(), Some(0), 1, other).unwrap();
         drop(quire.owe_back(&quire.task(case.id).unwrap(), 0).unwrap().unwrap());
         drop(quire);
@@ -365,7 +373,7 @@ async fn commits_in_one_repository_are_taken_back_from_the_last() {
         quire.accept(case.id, &choice()).unwrap();
         // As from a second folder in the same repository.
         case.git("git commit -q --allow-empty -m second");
-        let second = crate::git::Committed { commit: case.head(), branch: "main".to_owned() };
+        let second = commit(case.head());
         quire.committed(&quire.task(case.id).unwrap(), Some(0), 0, second).unwrap();
         let git = quire.undo(case.id, &Undo::default()).unwrap().git;
         assert!(matches!(git[..], [GitRow::TakenBack(_), GitRow::TakenBack(_)]), "{git:?}");

@@ -54,9 +54,12 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         }
         written => written?,
     };
+    // What was written stays, and the next command makes the commit.
+    let is_missing = args.commit && written.git.iter().any(GitRow::is_failure);
+    let exit = if is_missing { Exit::Trouble } else { Exit::Done };
     if face.json {
         print_json(json!({"task": id, "accepted": written}))?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let mut text = clean(&format!("{} Undo: quire undo {id}\n", written.text(home().as_deref())));
     text.push_str(&git_text(&written.git));
@@ -64,7 +67,7 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         text.push_str(&review::checks(&written.checks, &face.out, face.out.width.clamp(40, 120)));
     }
     print(&text)?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Returns what was done in git, a line each.

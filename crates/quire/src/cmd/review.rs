@@ -590,6 +590,7 @@ pub mod tests {
             ],
             left_out: vec![],
             in_git: vec![],
+            without_git: vec![],
             moved: vec![],
             imported: false,
             gone: vec![],

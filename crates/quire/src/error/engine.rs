@@ -36,7 +36,9 @@ impl From<EngineError> for Failure {
                         "Say who you are: git config user.name NAME, git config user.email ADDRESS"
                     }
                     GitError::UnderWay(_) => "End that first, or accept without --commit",
-                    GitError::BranchIsThere(_) | GitError::BranchName(_) => "Choose another name",
+                    GitError::BranchIsThere(_) | GitError::BranchBeside(..) | GitError::BranchName(_) => {
+                        "Choose another name"
+                    }
                     _ => "Accept without --commit, then commit with git",
                 };
                 (Exit::WrongUse, "Nothing was written.", next.to_owned())
