@@ -805,6 +805,7 @@ pub mod tests {
             "        lib/secret  was not",
             "LOOK    site/gone.txt  is deleted",
             "YOURS   lib/b.txt  you deleted it",
+            "in ignored folders, not taken: site/target",
         ] {
             assert!(shown.contains(line), "{line}: {shown}");
         }

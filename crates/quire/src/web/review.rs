@@ -125,7 +125,7 @@ pub fn main(
                         (notes::dropping(frame, task.id))
                     }
                 }
-                div.wide { (say(frame, task, next.0, next.1)) }
+                @if !review.imported { div.wide { (say(frame, task, next.0, next.1)) } }
                 template id="note-form" { (notes::form(frame, task.id, &HashMap::new(), "")) }
             }
         }

@@ -126,6 +126,11 @@ fn a_task_is_taken_elsewhere_as_one_file_and_is_a_record_there() {
     assert_eq!(there.state(1), "a record of task 1 elsewhere");
     let review = there.json(&["review", "1"])["review"].clone();
     assert_eq!(review["files"].as_array().unwrap().len(), 3, "{review}");
+    let shown = there.quire(&["review", "1"]).exits(0).out;
+    assert!(shown.contains("record of another place's task") && shown.contains("quire log 1"), "{shown}");
+    for refused in ["quire accept", "quire revise", "quire send", "has not changed"] {
+        assert!(!shown.contains(refused), "{refused}: {shown}");
+    }
     let diff = there.quire(&["review", "1", "--diff"]).exits(0).out;
     for part in ["+the quick brown fox\n", "-was here\n+new\n", "GitHub token"] {
         assert!(diff.contains(part), "no {part:?} in {diff}");
