@@ -321,6 +321,11 @@ impl Plan {
     }
 }
 
+/// Returns whether somebody else has these folders' locks just now.
+pub fn is_busy(home: &Path, folders: &[PathBuf]) -> bool {
+    matches!(Held::try_now(home, folders), Ok(None))
+}
+
 /// Does what was planned. On any error everything is as before, but for paths that the error names.
 pub fn carry_out(plan: Plan, blobs: &Blobs, watch: Watch<'_>) -> Result<Report, AcceptError> {
     let Plan { journal, place, folders, .. } = plan;

@@ -265,7 +265,9 @@ impl Quire {
 
     /// Returns what an accept of the whole version would meet in the folders now; nothing while it cannot be accepted.
     pub fn drift(&self, task: &Task) -> Result<Vec<DriftRow>, EngineError> {
-        if task.is_being_written() || !task.is_at_rest() || task.imported_from().is_some() {
+        let is_looked_at = task.is_at_rest() && !task.is_being_written() && task.imported_from().is_none();
+        // Who only looks does not wait for an accept of another task's into these folders.
+        if !is_looked_at || accept::is_busy(self.home(), &task.charter.folders) {
             return Ok(vec![]);
         }
         let all = Choice { programs: true, ..Choice::default() };
@@ -291,7 +293,7 @@ impl Quire {
     /// Returns in which of the drifted files the task's side can be taken, and what would be written then.
     pub fn takeable(&self, task: &Task, drift: &[DriftRow]) -> Result<Takeable, EngineError> {
         let against: Vec<&DriftRow> = drift.iter().filter(|row| row.fit != Fit::Merges).collect();
-        if against.is_empty() {
+        if against.is_empty() || accept::is_busy(self.home(), &task.charter.folders) {
             return Ok(Takeable::default());
         }
         let mut proposal = self.propose(task.id, &Choice { programs: true, ..Choice::default() })?;

@@ -252,6 +252,9 @@ pub fn words(typed: &str) -> Result<String, Failure> {
 
 /// Runs what is async to its end; only commands that need it pay for a runtime.
 pub fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    Ok(runtime.worker_threads(2).enable_all().build()?.block_on(work))
+    Ok(runtime()?.block_on(work))
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }

@@ -1,7 +1,7 @@
 //! `quire host`: drives tasks in the foreground. It starts by itself in the background when a command needs it.
 
 use crate::cli::HostArgs;
-use crate::cmd::{Face, say_recovered, wait};
+use crate::cmd::{Face, runtime, say_recovered, wait};
 use crate::error::{Exit, Failure};
 use crate::interrupt::Interrupts;
 use crate::terminal::print;
@@ -10,6 +10,10 @@ use quire_engine::Quire;
 use quire_engine::settings::Surroundings;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what the page was asked for may go on when the host ends. What is being written then is ended by whoever comes next.
+const LINGER: Duration = Duration::from_secs(5);
 
 pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
     let quire = Arc::new(Quire::open(&Surroundings::capture())?);
@@ -42,7 +46,9 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
             quire.home().display()
         );
     }
-    wait(async {
+    let runtime = runtime()?;
+    let mut linger = LINGER;
+    let ended = runtime.block_on(async {
         let page = web::opener(quire.clone(), args.port).map_err(|error| no_page(&error))?;
         let mut host = std::pin::pin!(quire.host(args.background, Some(page)));
         let mut interrupts = Interrupts::begin()?;
@@ -65,9 +71,15 @@ pub fn host(args: &HostArgs, face: &Face) -> Result<Exit, Failure> {
         }
         tokio::select! {
             ended = &mut host => ended.map(|()| Exit::Interrupted).map_err(Failure::from),
-            () = interrupts.next() => Ok(Exit::Interrupted),
+            () = interrupts.next() => {
+                linger = Duration::ZERO;
+                Ok(Exit::Interrupted)
+            }
         }
-    })?
+    });
+    // Checks of an accept that runs for the page may take as long as they want, and a lock may never come free.
+    runtime.shutdown_timeout(linger);
+    ended
 }
 
 fn no_page(error: &std::io::Error) -> Failure {

@@ -98,7 +98,7 @@ impl Browser {
         Events(reader)
     }
 
-    fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
+    pub fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the page");
         stream.set_read_timeout(Some(SOON)).expect("a time limit");
         let own = format!("127.0.0.1:{}", self.port);

@@ -6,6 +6,7 @@ use crate::stage::Stage;
 use crate::tree::Tree;
 use serde_json::json;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -761,4 +762,40 @@ fn a_task_is_taken_back_to_a_step_and_another_begins_there() {
         assert!(refused.status >= 400 && refused.body.contains(told), "{wrong}: {refused:?}");
     }
     assert_eq!(fs::read_to_string(stage.folder.join("a.txt")).unwrap(), "old\n");
+}
+
+/// Another process has the folder's lock and keeps it: who only looks does not wait for it, and a host that was asked to write does
+/// not live on for it.
+#[test]
+fn a_lock_that_never_comes_free_holds_up_neither_a_look_nor_the_hosts_end() {
+    let (stage, _model) = ready();
+    let host = stage.start(&["host"]);
+    let socket = stage.data().join("host.sock");
+    while !socket.exists() {
+        std::thread::yield_now();
+    }
+    let browser = Browser::open(&stage);
+    stage.quire(&["change it"]).exits(0);
+    let seen = until(&browser, "/tasks/1", "Accept ").field("seen");
+    let folder = fs::metadata(&stage.folder).unwrap();
+    let locks = stage.data().join("locks");
+    fs::create_dir_all(&locks).unwrap();
+    let lock = fs::File::create(locks.join(format!("{:x}-{:x}", folder.dev(), folder.ino()))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(browser.get("/tasks/1").status, 200);
+    let sent = browser.begin(
+        "POST",
+        "/tasks/1/accept",
+        &[],
+        &form(&[("key", &browser.key), ("seen", &seen), ("file", "0")]),
+    );
+    let waiting = format!(":{} ", lock.metadata().unwrap().ino());
+    let waits = |line: &str| line.contains("->") && line.contains(&waiting);
+    while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+        std::thread::yield_now();
+    }
+    host.signal(libc::SIGTERM);
+    host.end().exits(0);
+    drop((sent, lock));
+    stage.quire(&["accept", "1"]).exits(0);
 }

@@ -226,6 +226,7 @@ const PUT: &[Left] = &[
     (&[("aside-coming", "new")], Exactly),
     (&[("name", "none"), ("aside-coming", "new")], Exactly),
     (&[("name", "half of new"), ("aside-coming", "new")], Exactly),
+    (&[("name", "begun new"), ("aside-coming", "new")], Exactly),
     (&[("name", "new"), ("aside-coming", "new")], Exactly),
     (&[("name", "theirs"), ("aside", "new")], Theirs(THEIRS)),
     (&[("name", "theirs"), ("aside-coming", "new")], Theirs(THEIRS)),
@@ -302,6 +303,11 @@ fn lay(case: &Case, aside: &Path, left: &[(&str, &str)], anew: bool) {
             "part of old" => fs::write(at, PART).unwrap(),
             "part of new" => fs::write(at, PART_OF_NEW).unwrap(),
             "half of new" => fs::write(at, half(NEW, &coming)).unwrap(),
+            "begun new" => {
+                let mut cut = half(NEW, &coming);
+                cut.truncate(NEW.len() + 9);
+                fs::write(at, cut).unwrap();
+            }
             "half of old" => fs::write(at, half(OLD, &coming)).unwrap(),
             "theirs" => fs::write(at, THEIRS).unwrap(),
             same if anew || fs::hard_link(masters.join(same), &at).is_err() => {
