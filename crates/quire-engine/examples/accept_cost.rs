@@ -56,7 +56,7 @@ fn main() -> Result<(), Failed> {
             let begun = Instant::now();
             let chosen = part::choose(&version, &[], &hunks, &read, &|error| error)?;
             store.blobs().put(&chosen.contents.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-            let none = accept::Sides { base: &|_, _| Ok(None), over: &|_, _| false };
+            let none = accept::Sides { base: &|_, _| Ok(None), over: &|_, _| false, where_gone: false };
             let plan = accept::plan(&desk, round, &folders, &chosen.entries, &none, store.blobs())?;
             accept::carry_out(plan, store.blobs(), &mut |_| {})?;
             report(&format!("accept of {what} in a folder of {files}"), begun.elapsed(), goal);

@@ -47,13 +47,15 @@ pub struct Drift {
     pub folder: u32,
     pub path: RelPath,
     pub what: Drifted,
+    /// A folder of the person's stands there.
+    pub is_folder: bool,
     /// Lines of which the person made something else than the task; empty where it is no text on both sides.
     pub overlaps: Vec<Overlap>,
 }
 
 impl Drift {
     fn of(folder: u32, path: RelPath, what: Drifted) -> Drift {
-        Drift { folder, path, what, overlaps: vec![] }
+        Drift { folder, path, what, is_folder: false, overlaps: vec![] }
     }
 }
 

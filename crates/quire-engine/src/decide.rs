@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// What of a version a person accepts, and how.
@@ -352,7 +352,7 @@ impl Quire {
         let over = |folder: u32, path: &RelPath| {
             proposal.over.iter().any(|part| part.folder == folder && path.is_within(&part.path))
         };
-        let sides = accept::Sides { base: &base, over: &over };
+        let sides = accept::Sides { base: &base, over: &over, where_gone: false };
         let plan = accept::plan(&desk, number, folders, &proposal.entries, &sides, self.store().blobs());
         plan.map_err(EngineError::accept(task.id))
     }
@@ -380,8 +380,15 @@ impl Quire {
             .collect();
         match (is(built.id()), is(version)) {
             (true, _) => Ok(()),
-            (_, true) => Err(EngineError::Merges { task, paths, over, now: built.id() }),
-            _ => Err(EngineError::Seen { task, now: version }),
+            // Of another version.
+            (_, false) if proposal.task.versions.iter().any(|version| is(version.snapshot)) => {
+                Err(EngineError::Seen { task, now: version })
+            }
+            // Of this one, or of what it became with edits that are others now.
+            _ => {
+                let choice = Box::new(choice.clone());
+                Err(EngineError::Merges { task, paths, over, now: built.id(), choice })
+            }
         }
     }
 
@@ -524,10 +531,13 @@ pub(crate) fn edited(error: AcceptError) -> AcceptError {
 }
 
 /// Returns the part of a task that a person means by `path`: relative to the task's folder, with the folder's name before it
-/// where there are several, or absolute.
+/// where there are several, or absolute. `..` leads from the task's folder to another one of the task's.
 pub(crate) fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError> {
     let path = Path::new(path);
     let outside = || EngineError::Outside { path: path.to_owned() };
+    let led = path.components().any(|part| part == Component::ParentDir);
+    let led = led.then(|| led_to(&task.charter.folders[0].join(path)));
+    let path = led.as_deref().unwrap_or(path);
     let found = if path.is_absolute() {
         let folders = task.charter.folders.iter().enumerate();
         folders.filter_map(|(n, folder)| Some((n, path.strip_prefix(folder).ok()?))).next()
@@ -546,6 +556,18 @@ pub(crate) fn path_of(task: &Task, path: &OsString) -> Result<Part, EngineError>
     let tidy: PathBuf = inner.components().collect();
     let path = RelPath::new(tidy.as_os_str().as_bytes()).ok_or_else(outside)?;
     Ok(Part { folder: folder as u32, path })
+}
+
+/// Returns where a path leads that has `..` in it, as it is written.
+fn led_to(path: &Path) -> PathBuf {
+    let mut led = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(led.pop()),
+            part => led.push(part),
+        }
+    }
+    led
 }
 
 /// Returns which writing of a task's is begun.

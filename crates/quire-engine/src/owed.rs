@@ -9,9 +9,10 @@ use crate::accept::{is_at, locked};
 use crate::decide::Proposal;
 use crate::git::{GitError, Repo};
 use crate::quire::{CLEARED, EngineError, Quire};
+use quire_core::event::Part;
 use quire_core::task::{Accept, AcceptState};
 use quire_core::view::GitRow;
-use quire_core::{Snapshot, Task};
+use quire_core::{Entry, Snapshot, Task};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -263,7 +264,11 @@ impl Quire {
             return Ok(vec![missing(task.id, "HEAD has moved since".to_owned())]);
         }
         repo.may_commit(None)?;
-        self.commit_in(task, version, Some(number), folder, built, None)
+        // What was taken back since is not in the folder any more.
+        let back: Vec<&Part> = task.accepts[number as usize].taken_back().collect();
+        let is_back = |entry: &Entry| back.iter().any(|p| (p.folder, &p.path) == (entry.folder, &entry.path));
+        let left = built.entries.iter().filter(|entry| !is_back(entry)).cloned().collect();
+        self.commit_in(task, version, Some(number), folder, &Snapshot { entries: left }, None)
     }
 }
 

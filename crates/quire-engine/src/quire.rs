@@ -5,6 +5,7 @@ use crate::accept::{self, AcceptError, Outcome};
 use crate::attached::{self, AttachError};
 use crate::blob::BlobError;
 use crate::database::{DiskError, DiskKind, OpenError};
+use crate::decide::Choice;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
@@ -88,7 +89,7 @@ pub enum EngineError {
     Seen { task: u64, now: Hash },
     /// The person's edits would be merged, and that is not what they saw.
     #[error("{} What would be written is now {now}.", merges_text(paths, over))]
-    Merges { task: u64, paths: Vec<RelPath>, over: Vec<RelPath>, now: Hash },
+    Merges { task: u64, paths: Vec<RelPath>, over: Vec<RelPath>, now: Hash, choice: Box<Choice> },
     /// The person edited what an undo takes back, and is asked first.
     #[error("{}.", .0.heading())]
     LaterEdits(Box<LaterEdits>),

@@ -53,8 +53,9 @@ impl Quire {
             let before = &task.accepts[number as usize].back;
             let back = Back::of(&self.desk(id), number, before).map_err(EngineError::accept(id))?;
             let nothing = Undo::default();
-            // What wrote nothing stands in nobody's way.
-            let undo = if back.all().is_empty() { &nothing } else { undo };
+            // What wrote nothing stands in nobody's way. What did write is what is taken back, also where the person did so already.
+            let has_written = !back.all().is_empty();
+            let undo = if has_written { undo } else { &nothing };
             let _folder = NewFolder::of(&task.charter);
             let (paths, plan) = self.plan_back(&task, &back, undo)?;
             let only = if paths == back.all() { vec![] } else { parts(paths) };
@@ -63,7 +64,7 @@ impl Quire {
             if let Some(debt) = debt.filter(|_| !is_part) {
                 debt.pay_off();
             }
-            if is_part || !written.files.is_empty() || self.task(id)?.last_accept().is_none() {
+            if is_part || has_written || self.task(id)?.last_accept().is_none() {
                 return Ok(written);
             }
         }
@@ -164,6 +165,7 @@ impl Quire {
         only: Vec<Part>,
         plan: Plan,
     ) -> Result<Written, EngineError> {
+        let over = plan.over().to_vec();
         let kept = plan.merged().iter().map(|e| (e.folder, e.path.clone())).collect();
         let is_part = !only.is_empty();
         let owed = if is_part { None } else { self.owe_back(task, number)? };
@@ -183,7 +185,7 @@ impl Quire {
         if let Some(owed) = owed.filter(|_| is_settled) {
             owed.pay_off();
         }
-        Ok(Written { git, ..written(task, number, true, &report, kept, &[]) })
+        Ok(Written { git, ..written(task, number, true, &report, kept, &over) })
     }
 }
 
@@ -194,6 +196,9 @@ fn may_undo(task: &Task) -> Result<u32, EngineError> {
     if task.cleared {
         return not(CLEARED);
     }
+    if task.is_being_written() {
+        return not(WRITTEN);
+    }
     let Some(number) = task.last_accept() else { return not("has nothing in your folder to undo") };
     if task.phase == Phase::Discarded {
         return not("was discarded, so what is in your folder of it stays there");
@@ -201,12 +206,12 @@ fn may_undo(task: &Task) -> Result<u32, EngineError> {
     if !task.is_at_rest() {
         return not("is at work; stop it or let it end, then undo");
     }
-    if task.is_being_written() {
-        return not(WRITTEN);
-    }
     Ok(number as u32)
 }
 
 fn parts(paths: Paths) -> Vec<Part> {
     paths.into_iter().map(|(folder, path)| Part { folder, path }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -685,8 +685,10 @@ pub struct WrittenFile {
 pub enum Over {
     /// The lines that both had changed; their other edits are in it.
     Lines,
-    /// All that stood at the path, or that nothing did.
+    /// All that stood at the path.
     Whole,
+    /// Nothing: they had deleted what was there, or the folder that held it.
+    Gone,
 }
 
 impl Written {
@@ -728,7 +730,7 @@ impl Written {
         };
         let told = match (self.undo, self.files.len()) {
             (false, 0) => format!("Nothing had to be written to {folder}."),
-            (true, 0) => format!("Nothing had to be put back in {folder}."),
+            (true, 0) => format!("Nothing had to be put back in {folder}: it was as before already."),
             (false, _) => format!("{files} written to {folder}."),
             (true, 1) => format!("{files} in {folder} is as it was."),
             (true, _) => format!("{files} in {folder} are as they were."),
@@ -743,6 +745,20 @@ impl Written {
             such.map(|file| file.path.to_string()).collect()
         };
         let mut told = String::new();
+        let gone = of(Over::Gone);
+        match gone.as_slice() {
+            [] => {}
+            _ if self.undo => {
+                told.push_str(&format!(" Back where you had deleted something: {}.", gone.join(", ")));
+            }
+            _ => {
+                let them = if gone.len() == 1 { "it" } else { "them" };
+                let gone = gone.join(", ");
+                told.push_str(&format!(
+                    " Written where you had deleted something: {gone}. Undo takes {them} away again."
+                ));
+            }
+        }
         let lines = of(Over::Lines);
         if !lines.is_empty() {
             told.push_str(&format!(
@@ -764,6 +780,8 @@ impl WrittenFile {
     pub fn what(&self, undo: bool) -> &'static str {
         match (undo, self.fate) {
             (true, _) if self.merged => "as it was, with your later edits",
+            (true, _) if self.over.is_some() => "is back where you had deleted something",
+            (false, _) if self.over == Some(Over::Gone) => "the task's where you had deleted something",
             (false, _) if self.over == Some(Over::Lines) => "the task's where both changed the same lines",
             (false, _) if self.over.is_some() => "the task's in the place of yours",
             (false, _) if self.merged => "merged with your edits",

@@ -579,6 +579,7 @@ fn what_was_written_is_said() {
                 over: match path.as_bytes()[0] {
                     b'L' => Some(Over::Lines),
                     b'W' => Some(Over::Whole),
+                    b'G' => Some(Over::Gone),
                     _ => None,
                 },
             })
@@ -601,9 +602,17 @@ fn what_was_written_is_said() {
         (written(false, &[], &["/home/ada"]), "Nothing had to be written to /home/ada."),
         (written(true, &two, &["/srv/x"]), "2 files in /srv/x are as they were."),
         (written(true, &one, &site), "1 file in site is as it was."),
-        (written(true, &[], &site), "Nothing had to be put back in site."),
+        (written(true, &[], &site), "Nothing had to be put back in site: it was as before already."),
         (written(false, &mine, &site), "1 file written to site. Merged with your edits: mine."),
         (written(true, &mine, &site), "1 file in site is as it was. Your later edits stay: mine."),
+        (
+            written(false, &[("G", Fate::New)], &site),
+            "1 file written to site. Written where you had deleted something: G. Undo takes it away again.",
+        ),
+        (
+            written(true, &[("G", Fate::New)], &site),
+            "1 file in site is as it was. Back where you had deleted something: G.",
+        ),
         (
             written(false, &[("L", Fate::Changed), ("W", Fate::Deleted)], &site),
             "2 files written to site. Your lines in L are kept aside: Undo brings them back. Your W is kept aside: Undo brings it back.",

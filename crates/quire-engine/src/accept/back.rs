@@ -120,7 +120,7 @@ impl Back {
         let writing = Writing::Undo { accept: self.accept, turn: self.turn };
         let place = Place { dir: desk.dir.clone(), name: writing.name() };
         let moves = paths.iter().filter_map(|path| self.moves.get(path)).cloned().collect();
-        let none = super::Sides { base: &|_, _| Ok(None), over: &|_, _| false };
+        let none = super::Sides { base: &|_, _| Ok(None), over: &|_, _| false, where_gone: true };
         make(desk, place, &self.folders, moves, &none, blobs)
     }
 }

@@ -31,6 +31,8 @@ pub struct Sides<'a> {
     pub base: Base<'a>,
     /// Whether the moves' side is to be written where both did not fit.
     pub over: &'a dyn Fn(u32, &RelPath) -> bool,
+    /// Whether it is to be written also where nothing is any more, so that nothing of the person's gives way.
+    pub where_gone: bool,
 }
 
 /// What of the person's gives way.
@@ -68,9 +70,10 @@ pub fn fit(
         let key = (step.folder, step.path.clone());
         let root = roots.get(step.folder as usize).filter(|_| drifted.contains_key(&key));
         let three = root.map(|root| three(root, &step, sides, blobs, pack)).transpose()?.flatten();
-        match (three, root.filter(|_| (sides.over)(step.folder, &step.path))) {
+        let is_over = (sides.over)(step.folder, &step.path);
+        match (three, root.filter(|_| is_over || sides.where_gone)) {
             (None, None) => fitted.moves.push(step),
-            (None, Some(root)) => over(root, step, &mut fitted, pack)?,
+            (None, Some(root)) => over(root, step, is_over, &mut fitted, pack)?,
             (Some(Three::Overlaps(overlaps)), _) => {
                 fitted.overlaps.insert(key, overlaps);
                 fitted.moves.push(step);
@@ -166,11 +169,17 @@ fn three(
 }
 
 /// Writes a move's side over what the person made of its path, which was looked at just now. A folder of theirs, and what is no file
-/// or link, is never put aside so: it stays drift.
-fn over(root: &Rooted, step: Move, fitted: &mut Fitted, pack: &mut PackWriter) -> Result<(), AcceptError> {
+/// or link, is never put aside so: it stays drift. So does all that is there where their things are not to give way (`aside`).
+fn over(
+    root: &Rooted,
+    step: Move,
+    aside: bool,
+    fitted: &mut Fitted,
+    pack: &mut PackWriter,
+) -> Result<(), AcceptError> {
     let is = match look(root, &step.path, pack)? {
         Seen::Nothing => None,
-        Seen::Item(item) if item.what != What::Dir => Some(item),
+        Seen::Item(item) if aside && item.what != What::Dir => Some(item),
         _ => {
             fitted.moves.push(step);
             return Ok(());
@@ -199,7 +208,8 @@ fn over(root: &Rooted, step: Move, fitted: &mut Fitted, pack: &mut PackWriter) -
         }
     }
     let (folder, path) = (step.folder, step.path.clone());
-    fitted.over.push(Gave { folder, path, was, what: Over::Whole });
+    let what = if was.is_some() { Over::Whole } else { Over::Gone };
+    fitted.over.push(Gave { folder, path, was, what });
     let from = is.map(|item| Target { what: item.what, mode: item.mode, owner: Some((item.uid, item.gid)) });
     fitted.moves.push(Move { from, ..step });
     Ok(())

@@ -101,12 +101,13 @@ pub fn plan(
         if is.fits(&step.from) {
             todo.push((step, is.item()));
         } else if !is.fits(&step.to) || step.from.is_none() && !has_name(root, &step, &mut listed)? {
+            let is_folder = matches!(&is, Seen::Item(item) if item.what == What::Dir);
             let what = match (&step.from, is) {
                 (_, Seen::Nothing) => Drifted::Gone,
                 (None, _) => Drifted::Appeared,
                 _ => Drifted::Changed,
             };
-            drift.push(Drift::of(step.folder, step.path, what));
+            drift.push(Drift { is_folder, ..Drift::of(step.folder, step.path, what) });
         }
     }
 

@@ -45,7 +45,7 @@ fn at(temp: tempfile::TempDir) -> Case {
     Case { desk, folder, wanted, store, temp }
 }
 
-const NONE: Sides<'_> = Sides { base: &|_, _| Ok(None), over: &|_, _| false };
+const NONE: Sides<'_> = Sides { base: &|_, _| Ok(None), over: &|_, _| false, where_gone: false };
 
 type Make = fn(&Path);
 

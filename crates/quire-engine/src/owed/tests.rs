@@ -5,7 +5,7 @@ use crate::decide::Choice;
 use crate::settings::Surroundings;
 use crate::testing::{begun, present};
 use crate::undo::Undo;
-use quire_core::{Entry, Event, Node, RelPath};
+use quire_core::{Event, Node, RelPath};
 use std::path::Path;
 use std::process::Command;
 
@@ -233,6 +233,27 @@ async fn a_commit_that_git_could_not_make_is_still_owed_and_made_by_the_next() {
             );
         });
     }
+}
+
+/// What was taken back of an accept before its commit was made is not committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_owed_leaves_out_what_was_taken_back_meanwhile() {
+    let (case, quire) = Case::ready().await;
+    tokio::task::block_in_place(|| {
+        case.git("touch .git/index.lock");
+        quire.accept(case.id, &choice()).unwrap();
+        let part = Undo { paths: vec!["a.txt".into()], ..Undo::default() };
+        assert_eq!(quire.undo(case.id, &part).unwrap().files.len(), 1);
+        assert_eq!(owed(&quire), 1);
+        drop(quire);
+        case.git("rm .git/index.lock");
+        let quire = open(case.temp.path());
+        assert!(matches!(quire.paid()[0].rows[..], [GitRow::Committed { .. }]), "{:?}", quire.paid());
+        assert_eq!((owed(&quire), case.log().as_str()), (0, "Done. b.txt first a.txt"));
+        assert_eq!(case.git("git status --porcelain"), "");
+        assert!(matches!(quire.undo(case.id, &Undo::default()).unwrap().git[..], [GitRow::TakenBack(_)]));
+        assert_eq!((case.log().as_str(), case.git("git status --porcelain").as_str()), ("first a.txt", ""));
+    });
 }
 
 /// Does what [`Quire::undo`] does, until its files are as before.

@@ -7,7 +7,6 @@ use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, ends, framed, one_line, pad, quoted, thousands, wrap};
 use crate::pager;
 use crate::terminal::{Look, clean, took, unless_gone};
-use quire_core::Phase;
 use quire_core::diff::{Hunk, Kind};
 use quire_core::event::Listing;
 use quire_core::merge::Overlap;
@@ -16,6 +15,7 @@ use quire_core::view::{
     Brief, CheckRow, ClaimRow, Fate, FileChange, Fit, LookRow, Review, Shape, Standing, Taken, assumed_text,
     count, needed_text, reached_text, reviewed_text, sentence, size,
 };
+use quire_core::{Phase, RelPath};
 use serde_json::json;
 use std::io::Write;
 use std::ops::Range;
@@ -417,15 +417,20 @@ fn told(review: &Review, rows: &[(String, String)]) -> String {
     format!("{folder}{}", rows.collect::<String>())
 }
 
-/// Returns a file's name, how much of it changed, and its hunks.
-pub fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
-    let name = match folders.get(file.folder as usize) {
+/// Returns a path as `accept` and `undo` take it: below its folder's name where there are several.
+pub fn named(folder: u32, path: &RelPath, folders: &[PathBuf]) -> String {
+    match folders.get(folder as usize) {
         Some(folder) if folders.len() > 1 => {
             let folder = folder.file_name().unwrap_or(folder.as_os_str());
-            format!("{}/{}", folder.to_string_lossy(), file.path)
+            format!("{}/{path}", folder.to_string_lossy())
         }
-        _ => file.path.to_string(),
-    };
+        _ => path.to_string(),
+    }
+}
+
+/// Returns a file's name, how much of it changed, and its hunks.
+pub fn change(file: &FileChange, folders: &[PathBuf], look: &Look) -> String {
+    let name = named(file.folder, &file.path, folders);
     let size = match file.shape {
         Shape::File if file.binary || file.large => format!(", {}", size(file.bytes)),
         _ => String::new(),

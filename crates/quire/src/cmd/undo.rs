@@ -1,7 +1,7 @@
 //! `quire undo N [PATH...]`: takes an accept back, or part of it, and says file by file what went back, each read again to be sure.
 
 use crate::cli::UndoArgs;
-use crate::cmd::{Face, accept, home, open, print_json};
+use crate::cmd::{Face, accept, home, open, print_json, review};
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, one_line, pad};
 use crate::terminal::{clean, print};
@@ -21,7 +21,11 @@ pub fn undo(args: &UndoArgs, face: &Face) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut text = clean(&format!("{}\n", written.text(home().as_deref())));
-    let names: Vec<String> = written.files.iter().map(|file| one_line(&file.path.to_string())).collect();
+    let names: Vec<String> = written
+        .files
+        .iter()
+        .map(|file| one_line(&review::named(file.folder, &file.path, &written.folders)))
+        .collect();
     let widest = names.iter().map(|name| columns(name)).max().unwrap_or(0).min(60);
     for (name, file) in names.iter().zip(&written.files) {
         text.push_str(&format!("  {}  {}\n", pad(name, widest), file.what(true)));

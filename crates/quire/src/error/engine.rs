@@ -2,7 +2,7 @@
 
 use super::{Exit, Failure};
 use crate::cmd::{listening_text, no_model};
-use crate::layout::{cut, one_line};
+use crate::layout::{cut, one_line, quoted};
 use crate::terminal::clean;
 use quire_core::merge::Overlap;
 use quire_core::view::size;
@@ -10,7 +10,8 @@ use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::attached::AttachError;
 use quire_engine::freeze::FreezeError;
 use quire_engine::store::AppendError;
-use quire_engine::{EngineError, GitError, ParcelError, ServeError};
+use quire_engine::{Choice, EngineError, GitError, ParcelError, ServeError};
+use std::ffi::OsString;
 
 /// Columns of one side's line that are shown where two do not fit.
 const SIDE_COLUMNS: usize = 40;
@@ -51,10 +52,14 @@ impl From<EngineError> for Failure {
                 "Nothing was written.",
                 format!("Look at it as it is now: quire review {task}"),
             ),
-            EngineError::Merges { task, now, .. } => (
+            EngineError::Merges { task, now, choice, .. } => (
                 Exit::FolderChanged,
                 "Nothing was written; your edits are as you made them.",
-                format!("Look at both, then take exactly that: quire accept {task} --seen {}", now.short()),
+                format!(
+                    "Look at both, then take exactly that: {} --seen {}",
+                    again(task, &choice),
+                    now.short()
+                ),
             ),
             EngineError::LaterEdits(ref later) => {
                 let told = later.told().join(" ");
@@ -224,7 +229,8 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
                         Drifted::Appeared => "has appeared",
                         Drifted::ParentGone => "lost the folder it was in",
                     };
-                    format!("{} {what}{}", drift.path, sides(&drift.overlaps, undo))
+                    let folder = if drift.is_folder { ": a folder of yours is there" } else { "" };
+                    format!("{} {what}{folder}{}", drift.path, sides(&drift.overlaps, undo))
                 })
                 .collect();
             let since = match &error {
@@ -245,6 +251,12 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
         _ => (Exit::Trouble, sentence(&error.to_string())),
     };
     let (safe, next) = match &error {
+        AcceptError::Drift(drifts) if drifts.iter().any(|drift| drift.is_folder) => (
+            "Nothing was written; your edits are as you made them.",
+            &*format!(
+                "A folder of yours is never put aside: move it away, then accept again; or take what fits: quire accept {task} PATH..."
+            ),
+        ),
         AcceptError::Drift(_) => (
             "Nothing was written; your edits are as you made them.",
             &*format!(
@@ -255,7 +267,7 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
         AcceptError::Edited(_) => (
             "Nothing was written; your edits are as you made them.",
             &*format!(
-                "Take back yourself what you changed on these lines, then undo again; or undo the others: quire undo {task} PATH..."
+                "Take back yourself what you changed there, then undo again; or undo the others: quire undo {task} PATH..."
             ),
         ),
         AcceptError::Touched(_) => {
@@ -276,6 +288,27 @@ fn not_written(task: u64, error: &AcceptError) -> Failure {
         _ => ("Your folder is as it was.", "Mend that, then try again."),
     };
     Failure::new(exit, what, safe, next)
+}
+
+/// Returns the command that accepts the same.
+fn again(task: u64, choice: &Choice) -> String {
+    let word = |path: &OsString| path.to_string_lossy().into_owned();
+    let list = |option: &str, of: Vec<String>| match of.is_empty() {
+        true => String::new(),
+        false => format!(" {option} {}", quoted(&of.join(","))),
+    };
+    let paths: String = choice.paths.iter().map(|path| format!(" {}", quoted(&word(path)))).collect();
+    let mut command = format!("quire accept {task}{paths}");
+    command.push_str(&list("--only", choice.hunks.clone()));
+    command.push_str(&list("--over", choice.over.iter().map(word).collect()));
+    for (said, option) in [
+        (choice.programs, " --with-programs"),
+        (choice.unchecked, " --unchecked"),
+        (choice.commit, " --commit"),
+    ] {
+        command.push_str(if said { option } else { "" });
+    }
+    command
 }
 
 /// Returns the first place at which two sides do not fit.

@@ -31,6 +31,25 @@ fn text(stage: &Stage, path: &str) -> String {
 }
 
 #[test]
+fn a_folder_of_the_persons_is_said_not_to_give_way() {
+    let (stage, _) = conflicting(&[]);
+    fs::remove_file(stage.folder.join("logo")).unwrap();
+    fs::create_dir(stage.folder.join("logo")).unwrap();
+    let refused = stage.quire(&["accept", "1", "--over", "a.txt,logo,gone"]).exits(7);
+    let refused =
+        refused.tells(&["logo was changed: a folder of yours is there", "is never put aside: move it away"]);
+    assert!(!refused.err.contains("--over"), "{}", refused.err);
+    fs::remove_dir(stage.folder.join("logo")).unwrap();
+    let told = stage.quire(&["accept", "1", "--over", "a.txt,logo,gone"]).exits(0).out;
+    assert!(
+        told.contains("Written where you had deleted something: logo. Undo takes it away again."),
+        "{told}"
+    );
+    stage.quire(&["undo", "1"]).exits(0);
+    assert!(!stage.folder.join("logo").exists());
+}
+
+#[test]
 fn the_tasks_side_is_taken_where_it_is_named_and_comes_back_exactly() {
     let (stage, mine) = conflicting(&["grep -q two a.txt", "! grep -q forbidden a.txt"]);
     stage.quire(&["accept", "1"]).exits(7).tells(&["quire accept 1 --over PATH"]);
@@ -43,6 +62,7 @@ fn the_tasks_side_is_taken_where_it_is_named_and_comes_back_exactly() {
     let over = ["accept", "1", "--over", "a.txt,logo,gone"];
     let again = stage.quire(&[&over[..], &["--seen", &seen[..12]]].concat()).exits(7).err;
     assert!(again.contains("the task's side would be written, and yours kept aside"), "{again}");
+    assert!(again.contains("take exactly that: quire accept 1 --over a.txt,logo,gone --seen "), "{again}");
     Tree::of(&stage.folder).assert_is(&mine, "nothing was written");
     let now = again.split("--seen ").nth(1).unwrap().trim().to_owned();
     let told = stage.json(&[&over[..], &["--seen", &now]].concat())["accepted"].clone();

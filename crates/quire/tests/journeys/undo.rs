@@ -115,6 +115,42 @@ fn a_commit_stays_until_nothing_is_left_of_what_it_is_of() {
     assert_eq!(text(&stage, "a"), "a\n");
 }
 
+#[test]
+fn of_several_folders_what_goes_back_is_named_below_its_own() {
+    let stage = Stage::set();
+    stage.use_model(
+        &Model::saying(vec![shell("echo z > same; echo z > ../other/same"), say("Done.")]),
+        Wire::Chat,
+    );
+    stage.file("same", "s\n");
+    let other = stage.folder.with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("same"), "o\n").unwrap();
+    stage.quire(&["change both", "--add-dir", "../other"]).exits(0);
+    stage.quire(&["accept", "1"]).exits(0);
+    let told = stage.quire(&["undo", "1", "../other/same"]).exits(0).out;
+    assert!(told.contains("  other/same  as it was"), "{told}");
+    assert_eq!(
+        (text(&stage, "same"), fs::read_to_string(other.join("same")).unwrap()),
+        ("z\n".into(), "o\n".into())
+    );
+}
+
+#[test]
+fn what_was_deleted_after_the_accept_comes_back_on_the_page_too() {
+    let (stage, before) = accepted(&[]);
+    for path in ["style.css", "index.html"] {
+        fs::remove_file(stage.folder.join(path)).unwrap();
+    }
+    let told = stage.quire(&["undo", "1", "index.html"]).exits(0).out;
+    assert!(told.contains("Back where you had deleted something: index.html."), "{told}");
+    let browser = Browser::open(&stage);
+    assert_eq!(browser.post("/tasks/1/undo", &[]).status, 303);
+    let told = browser.get("/tasks/1").body;
+    assert!(told.contains("Back where you had deleted something: style.css."), "{told}");
+    Tree::of(&stage.folder).assert_is(&before, "undone");
+}
+
 /// Sends the form of the button that is called so.
 #[track_caller]
 fn press(browser: &Browser, page: &Page, button: &str) -> Page {

@@ -186,7 +186,7 @@ fn each_undo_of_a_part_has_a_journal_of_its_own() {
     assert!(matches!(recovered[..], [Recovered { number: 1, undo: true, .. }]), "{recovered:?}");
 }
 
-const OVER: Sides<'_> = Sides { base: &|_, _| Ok(None), over: &|_, _| true };
+const OVER: Sides<'_> = Sides { base: &|_, _| Ok(None), over: &|_, _| true, where_gone: false };
 
 impl Case {
     fn over(&self, entries: &[Entry]) -> Result<Plan, AcceptError> {
@@ -238,12 +238,12 @@ fn what_is_taken_over_the_persons_comes_back_by_an_undo() {
     let plan = case.over(&entries).unwrap();
     let gave: Vec<(String, quire_core::view::Over, bool)> =
         plan.over().iter().map(|gave| (gave.path.to_string(), gave.what, gave.was.is_some())).collect();
-    use quire_core::view::Over::{Lines, Whole};
+    use quire_core::view::Over::{Gone, Lines, Whole};
     let expected = [
         ("binary", Whole, true),
         ("deleted", Whole, true),
-        ("in/deep/changed", Whole, false),
-        ("in/new", Whole, false),
+        ("in/deep/changed", Gone, false),
+        ("in/new", Gone, false),
         ("lines", Lines, true),
         ("link", Whole, true),
         ("made", Whole, true),
