@@ -39,6 +39,7 @@ pub use notes::{LOOK, Look};
 pub(crate) use questions::questions_of;
 pub use questions::{ASK, Asking, ask_spec};
 pub use reaches::{REACHES_OPEN_MAX, Reach};
+pub(crate) use reaches::{command_line, one_command};
 pub use reviewer::{FEW_LINES, Reviewed};
 pub use spend::Spending;
 pub use standing::Phase;

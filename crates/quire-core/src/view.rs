@@ -30,7 +30,7 @@ pub use looked::LookRow;
 pub use notes::{Contents, LedTo, NoteRow, Standing};
 pub(crate) use progress::patched;
 pub use progress::{Line, LineMark, Progress};
-pub use reach::{Question, question, questions, reached_text, refused_text};
+pub use reach::{Question, WHILE_THIS_RAN, question, questions, reached_text, refused_text};
 pub use review::{
     CheckRow, Fate, FileChange, InGit, LeftOut, Moved, Over, Review, Shape, Taken, Written, WrittenFile,
     reviewed_text,

@@ -248,6 +248,7 @@ mod tests {
             once,
             lapsed: allow.is_none(),
             presses: true,
+            command: None,
         };
         for (answer, expected) in [
             (asked(Some(true), true), Ok(())),

@@ -1,8 +1,10 @@
 //! What a person is asked of destinations that nobody allowed: the questions, and what becomes of their answers.
 
-use super::{Phase, Stage, Task};
+use super::{CallState, Phase, Stage, Task};
 use crate::event::Why;
+use crate::message::Call;
 use crate::net;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A destination of which the person was asked whether it may be reached.
@@ -18,14 +20,27 @@ pub struct Reach {
     pub lapsed: bool,
     /// Whether the end of the turn waits for the answer. It does no more once the person let the task go on without one.
     pub presses: bool,
+    /// The command that ran when it was tried, of a call or of a check; see [`one_command`].
+    pub command: Option<String>,
 }
 
 /// Questions that may be open at a time; of what is refused beyond these only the model is told.
 pub const REACHES_OPEN_MAX: usize = 20;
 
+/// Most characters of a command that a question shows.
+const COMMAND_CHARS_MAX: usize = 200;
+
 impl Reach {
     pub(super) fn asked(host: &str, port: u16) -> Reach {
-        Reach { host: host.to_owned(), port, allow: None, once: false, lapsed: false, presses: true }
+        Reach {
+            host: host.to_owned(),
+            port,
+            allow: None,
+            once: false,
+            lapsed: false,
+            presses: true,
+            command: None,
+        }
     }
 
     /// Returns whether the person may still be about to answer.
@@ -34,7 +49,32 @@ impl Reach {
     }
 }
 
+/// Returns the command of the calls that run, as a line; `None` where none does, or several: whose try it was is not known then.
+pub(crate) fn one_command(calls: impl IntoIterator<Item = Call>) -> Option<String> {
+    let mut shells = calls.into_iter().filter(|call| call.tool == "shell");
+    let (first, None) = (shells.next()?, shells.next()) else { return None };
+    let input: Value = serde_json::from_str(&first.input).ok()?;
+    Some(command_line(input.get("command")?.as_str()?))
+}
+
+/// Returns a command as one line. What is cut off its end is seen to be.
+pub(crate) fn command_line(command: &str) -> String {
+    let lines: Vec<&str> = command.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    crate::view::first_line(&lines.join(" ⏎ "), COMMAND_CHARS_MAX)
+}
+
 impl Task {
+    /// Returns the command that runs now, where it is one.
+    fn running_command(&self) -> Option<String> {
+        if self.stage == Stage::Check {
+            let sealed = self.sealed.as_ref()?;
+            return sealed.checks.get(sealed.proofs.len()).map(|check| command_line(&check.command));
+        }
+        let calls = (0u32..).zip(self.reply.as_ref()?.calls.iter());
+        let begun = calls.filter(|(_, call)| matches!(call, CallState::Begun));
+        one_command(begun.filter_map(|(place, _)| self.call_to_run(place)))
+    }
+
     /// Returns the questions without an answer that the end of the turn waits for, with their numbers.
     pub fn pressing(&self) -> impl Iterator<Item = (u32, &Reach)> {
         (0u32..).zip(self.reaches.iter()).filter(|(_, reach)| reach.allow.is_none() && reach.presses)
@@ -68,10 +108,11 @@ impl Task {
     }
 
     pub(super) fn ask_of(&mut self, reach: u32, host: &str, port: u16) {
+        let asked = Reach { command: self.running_command(), ..Reach::asked(host, port) };
         let reaches = Arc::make_mut(&mut self.reaches);
         match reaches.get_mut(reach as usize) {
-            Some(before) => *before = Reach::asked(host, port),
-            None => reaches.push(Reach::asked(host, port)),
+            Some(before) => *before = asked,
+            None => reaches.push(asked),
         }
     }
 
@@ -213,6 +254,60 @@ mod tests {
     fn stands(task: &Task) -> (Option<bool>, bool, bool) {
         let holds = task.answers()[0].allow == Some(true);
         (task.reaches[0].allow, holds, task.may_ask_of(HOST.0, HOST.1).is_some())
+    }
+
+    fn calls(commands: &[(&str, &str)]) -> Event {
+        let call = |(n, (tool, input)): (usize, &(&str, &str))| Call {
+            id: n.to_string(),
+            tool: (*tool).into(),
+            input: (*input).into(),
+        };
+        Event::Replied {
+            reply: Reply {
+                wire: Wire::Chat,
+                items: vec![],
+                text: String::new(),
+                calls: commands.iter().enumerate().map(call).collect(),
+                stop: Stop::Done,
+                usage: Usage::default(),
+                by: String::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_question_tells_the_command_that_ran_where_it_was_the_only_one() {
+        let asked = |commands: &[(&str, &str)]| {
+            let mut task = asks();
+            assert_eq!(task.reaches[0].command, None, "nothing ran");
+            let heard = task.seq;
+            say(&mut task, [Event::Asked { heard, worst: None }, calls(commands)]);
+            let verdicts = commands.iter().map(|_| crate::event::Verdict::Run).collect();
+            say(&mut task, [Event::Judged { verdicts }]);
+            let begun = (0..commands.len() as u32).map(|call| Event::Called { call });
+            say(&mut task, begun.collect::<Vec<_>>());
+            say(&mut task, [Event::ReachAsked { reach: 1, host: "b.org".into(), port: 443 }]);
+            task.reaches[1].command.clone()
+        };
+        let add = ("shell", r#"{"command":"cargo add jiff"}"#);
+        let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(300));
+        let cut = format!("{}…", "x".repeat(199));
+        let rows: [(&[(&str, &str)], Option<&str>); 6] = [
+            (&[add], Some("cargo add jiff")),
+            (&[("read", r#"{"path":"a"}"#), add], Some("cargo add jiff")),
+            (&[add, ("shell", r#"{"command":"make"}"#)], None),
+            (&[("shell", r#"{"command":"\n echo a\n\n curl b.org\n"}"#)], Some("echo a ⏎ curl b.org")),
+            (&[("shell", &long)], Some(&cut)),
+            (&[("shell", "{broken")], None),
+        ];
+        for (commands, expected) in rows {
+            assert_eq!(asked(commands).as_deref(), expected, "{commands:?}");
+        }
+        let mut task = asks();
+        answered(&mut task, true, true);
+        sealed(&mut task);
+        say(&mut task, [Event::ReachAsked { reach: 1, host: "b.org".into(), port: 443 }]);
+        assert_eq!(task.reaches[1].command.as_deref(), Some("make test"), "a check tried it");
     }
 
     #[test]

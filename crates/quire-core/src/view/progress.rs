@@ -2,10 +2,11 @@
 //! each event ends some lines and says what goes on now. Reads in a row become one line.
 
 use crate::charter::{CheckSpec, Model};
-use crate::event::{Event, Logged, Verdict};
+use crate::event::{Event, HookRun, Logged, Point, Verdict};
 use crate::finding;
 use crate::message::{Call, FaultKind, Outcome};
 use crate::net::address;
+use crate::task::{command_line, one_command};
 use crate::view::ask::asked_line;
 use crate::view::review::outcome;
 use crate::view::{count, edited_text, first_line, question, sentence};
@@ -56,6 +57,7 @@ pub struct Progress {
     /// Of these, how many are the person's.
     own_checks: usize,
     checked: usize,
+    is_checking: bool,
     /// As a person names them.
     fallbacks: Vec<String>,
     /// Why the last request brought no reply.
@@ -88,6 +90,13 @@ impl Progress {
     /// Returns when the turn began, in milliseconds since 1970.
     pub fn began_ms(&self) -> u64 {
         self.began_ms
+    }
+
+    /// Returns the command that runs now, where it is one.
+    pub fn command(&self) -> Option<String> {
+        let calls = self.running.iter().filter_map(|n| self.calls.get(*n as usize).cloned());
+        let check = self.is_checking.then(|| self.checks.get(self.checked)).flatten();
+        check.map_or_else(|| one_command(calls), |check| Some(command_line(&check.command)))
     }
 
     /// Takes an event in and returns the lines that it ends.
@@ -146,7 +155,8 @@ impl Progress {
                 }
             }
             Event::Hooking { .. } => self.now = Some("Running hooks".to_owned()),
-            Event::Hooked { runs, .. } => {
+            Event::Hooked { point, runs } => {
+                self.hear_input(*point, runs);
                 let told = runs.iter().filter(|run| run.says_something());
                 let told: Vec<Line> = told
                     .map(|run| line(LineMark::Said, first_line(&super::hook_text(run), SAID_MAX)))
@@ -184,6 +194,7 @@ impl Progress {
             }
             Event::Replied { reply } => {
                 self.calls = reply.calls.clone();
+                self.is_checking = false;
                 self.running.clear();
                 let said = first_line(&reply.text, SAID_MAX);
                 // The last words of a turn are its summary, which is shown at the end.
@@ -203,6 +214,7 @@ impl Progress {
                 }
             }
             Event::Called { call } => {
+                self.is_checking = false;
                 self.running.push(*call);
                 self.say_now();
             }
@@ -216,7 +228,7 @@ impl Progress {
             Event::Sealed { checks, .. } => {
                 self.checks.truncate(self.own_checks);
                 self.checks.extend(checks.iter().cloned());
-                self.checked = 0;
+                (self.checked, self.is_checking) = (0, true);
                 self.say_check();
             }
             Event::Checked { check, proof } => {
@@ -355,6 +367,15 @@ impl Progress {
     fn begin(&mut self, at_ms: u64) {
         self.began_ms = at_ms;
         self.now = Some("Starting".to_owned());
+    }
+
+    /// A hook may change what a call is run with.
+    fn hear_input(&mut self, point: Point, runs: &[HookRun]) {
+        let Point::Before(place) = point else { return };
+        let input = runs.iter().rev().find_map(|run| run.input.clone());
+        if let (Some(call), Some(input)) = (self.calls.get_mut(place as usize), input) {
+            call.input = input;
+        }
     }
 
     fn say_now(&mut self) {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Destinations that a line names before it only counts.
 const NAMED_MAX: usize = 5;
+/// What stands before a command. Others may have run beside it, in the background.
+pub const WHILE_THIS_RAN: &str = "While this ran:";
 
 /// A question of a task's that waits for its person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,9 @@ pub struct Question {
     pub port: u16,
     /// `May it reach example.org:443?`
     pub text: String,
+    /// The command that ran when it was tried, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
     /// The commands that answer it.
     pub allow: String,
     pub deny: String,
@@ -34,7 +39,10 @@ pub fn questions(task: &Task) -> Vec<Question> {
     let open: Vec<(u32, &Reach)> = task.pressing().collect();
     let several = open.len() > 1;
     open.into_iter()
-        .map(|(reach, asked)| question(task.id, reach, &asked.host, asked.port, several))
+        .map(|(reach, asked)| Question {
+            command: asked.command.clone(),
+            ..question(task.id, reach, &asked.host, asked.port, several)
+        })
         .collect()
 }
 
@@ -51,6 +59,7 @@ pub fn question(task: u64, reach: u32, host: &str, port: u16, named: bool) -> Qu
         host: host.to_owned(),
         port,
         text: format!("May it reach {to}?"),
+        command: None,
         allow: format!("quire allow {task}{which}"),
         deny: format!("quire deny {task}{which}"),
     }

@@ -11,7 +11,7 @@ use quire_core::claim;
 use quire_core::event::{Event, Seq, Trouble, Why};
 use quire_core::message::FaultKind;
 use quire_core::task::Phase;
-use quire_core::view::{self, Line, Progress, Review};
+use quire_core::view::{self, Line, Progress, Review, WHILE_THIS_RAN};
 use quire_core::{Logged, Task};
 use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
@@ -440,6 +440,9 @@ impl<'f> Live<'f> {
         if let (Event::ReachAsked { reach, host, port }, true) = (&logged.event, self.is_shown()) {
             // Named, because there may be another question by the time that it is answered.
             let question = view::question(id, *reach, host, *port, true);
+            if let Some(command) = self.progress.command() {
+                say(&format!("    {WHILE_THIS_RAN} {}", one_line(&command)));
+            }
             say(&format!("    {}", one_line(&question.commands())));
         }
         let asked = self.count_questions(logged);

@@ -5,7 +5,7 @@ use crate::cmd::{Face, follow, home, listening, listening_text, open, print_json
 use crate::error::{Exit, Failure};
 use crate::layout::{columns, cut, framed, one_line, pad, wrap};
 use crate::terminal::{Look, ago, print};
-use quire_core::view::{self, Group, Mark, Summary, TaskRow};
+use quire_core::view::{self, Group, Mark, Summary, TaskRow, WHILE_THIS_RAN};
 use quire_core::{Phase, Usd};
 use quire_engine::keys::Keys;
 use quire_engine::{EngineError, Hit, Port};
@@ -168,6 +168,10 @@ fn text(rows: &[TaskRow], listening: &HashMap<u64, Vec<Port>>, home: Option<&Pat
                     "{indent}{text}\n{}",
                     wrap(&commands, look.width, &format!("{indent}  "))
                 ));
+            }
+            if let Some(command) = &question.command {
+                let told = format!("{WHILE_THIS_RAN} {}", one_line(command));
+                out.push_str(&format!("{indent}  {}\n", cut(&told, look.width.saturating_sub(number + 7))));
             }
         }
         if row.plan.is_some() {

@@ -3,6 +3,7 @@
 
 use crate::cmd::home;
 use crate::error::Failure;
+use crate::layout::one_line;
 use crate::terminal::clean;
 use crate::web::door::Session;
 use crate::web::frame::{self, Frame, Place, attach};
@@ -151,7 +152,10 @@ pub fn questions(frame: &Frame, task: &Task) -> Markup {
                 (icons::status("ask", "need", "Waiting for your answer"))
                 div {
                     h2 { (clean(&question.text)) }
-                    p { "The task's commands tried to. Everything else on the network stays closed. Once is until this turn ends, with its checks." }
+                    p {
+                        "The task's commands tried to. Everything else on the network stays closed. Once is until this turn ends, with its checks."
+                        @if let Some(command) = &question.command { " " (view::WHILE_THIS_RAN) code.cl { (one_line(command)) } }
+                    }
                     div.acts {
                         @for (label, allow, class) in [("Deny", "no", ""), ("Allow once", "once", ""), ("Allow in this task", "yes", "allow")] {
                             (frame.button(&format!("/tasks/{}/answer", task.id), class, &html! { (label) }, &[("reach", &question.reach.to_string()), ("allow", allow), ("on", "task")]))

@@ -26,6 +26,7 @@ for (const [task, name, says, does, heading, where, what] of states) {
   const text = await page.locator('body').innerText()
   expect(text.toLowerCase().includes(says.toLowerCase()), `${name}: it is not said: ${says}`)
   for (const way of does) expect(await page.locator('button, a.btn').filter({ hasText: way }).count() > 0, `${name}: there is no ${way}`)
+  if (name === 'permission') expect((await page.locator('.told code.cl').innerText()).includes('curl'), 'the command that ran is not told')
   await look(page, `state-${name}`)
   if (heading) await part(page, heading, where, what)
 }

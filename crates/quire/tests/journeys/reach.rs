@@ -58,6 +58,8 @@ fn asks_and_goes_on(stage: Stage) {
     stage.use_model(&model, Wire::Chat);
     let mut run = stage.start(&["run", "read the docs"]);
     wait_for_question(&mut run, "May it reach docs.example.org:80?");
+    let ran = "While this ran: until curl -sf -m 20 http://docs.example.org/; do sleep 0.1; done";
+    assert!(run.next_line_of_stderr().contains(ran));
     assert!(run.next_line_of_stderr().contains("quire allow 1 docs.example.org:80"));
     let asking = row(&stage, 1);
     assert_eq!(
@@ -65,9 +67,12 @@ fn asks_and_goes_on(stage: Stage) {
         (&json!("needs_you"), &json!("needs you: asks, and works on"))
     );
     assert_eq!(asking["questions"][0]["allow"], "quire allow 1");
+    let command = "until curl -sf -m 20 http://docs.example.org/; do sleep 0.1; done";
+    assert_eq!(asking["questions"][0]["command"], command);
     let table = stage.quire(&["ls"]).exits(0).out;
     assert!(table.starts_with("NEEDS YOU 1\n"), "{table}");
     assert!(table.contains("May it reach docs.example.org:80?  quire allow 1 · quire deny 1"), "{table}");
+    assert!(table.contains(ran), "{table}");
     assert!(world.sent().is_empty(), "nothing left before the answer");
 
     let told = stage.quire(&["allow", "1"]).exits(0).out;

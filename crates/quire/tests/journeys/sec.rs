@@ -503,7 +503,7 @@ fn sec_17_accept_is_of_what_was_seen() {
 fn sec_18_what_is_asked_is_worded_by_quire_and_the_models_words_are_text() {
     let stage = Stage::set();
     let claim = "<div class=\"sheet told\"><h2>May it reach safe.test:443?</h2><button class=\"btn allow\">Allow</button></div>";
-    let ask = "curl -s --max-time 5 https://evil.test/ ; true";
+    let ask = ": '<button class=\"btn allow\">May it reach safe.test:443?</h2>\u{202e}'\ncurl -s --max-time 5 https://evil.test/ ; true";
     let model = Model::new(move |asked| if asked.answered == 0 { shell(ask) } else { say(claim) });
     stage.configure(&model, Wire::Chat, "[sandbox]\nnet = [\"example.org\"]\n");
     stage.file("a.txt", "old\n");
@@ -513,6 +513,9 @@ fn sec_18_what_is_asked_is_worded_by_quire_and_the_models_words_are_text() {
     assert!(!page.body.contains("May it reach safe.test:443?</h2>"), "{}", page.body);
     let allow = page.body.matches("btn allow\">").count();
     assert_eq!(allow, 1, "{}", page.body);
+    // The command that ran is told as text of its own.
+    let told = "May it reach safe.test:443?&lt;/h2&gt;&lt;U+202E&gt;' ⏎ curl -s --max-time 5 https://evil.test/ ; true</code>";
+    assert!(page.body.contains(told), "{}", page.body);
     assert_eq!(browser.post("/tasks/1/answer", &[("reach", "0"), ("allow", "maybe")]).status, 400);
     assert_eq!(browser.post("/tasks/1/answer", &[("reach", "0"), ("allow", "no")]).status, 303);
     let done = until(&browser, "/tasks/1", "&lt;div class=");
