@@ -6,6 +6,7 @@
 
 mod act;
 mod answer;
+mod around;
 mod assets;
 mod bars;
 mod changes;

@@ -256,7 +256,10 @@ mod tests {
         (task.reaches[0].allow, holds, task.may_ask_of(HOST.0, HOST.1).is_some())
     }
 
-    fn calls(commands: &[(&str, &str)]) -> Event {
+    /// Tools, each with its input.
+    type Calls<'c> = [(&'c str, &'c str)];
+
+    fn calls(commands: &Calls<'_>) -> Event {
         let call = |(n, (tool, input)): (usize, &(&str, &str))| Call {
             id: n.to_string(),
             tool: (*tool).into(),
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_question_tells_the_command_that_ran_where_it_was_the_only_one() {
-        let asked = |commands: &[(&str, &str)]| {
+        let asked = |commands: &Calls<'_>| {
             let mut task = asks();
             assert_eq!(task.reaches[0].command, None, "nothing ran");
             let heard = task.seq;
@@ -292,7 +295,7 @@ mod tests {
         let add = ("shell", r#"{"command":"cargo add jiff"}"#);
         let long = format!(r#"{{"command":"{}"}}"#, "x".repeat(300));
         let cut = format!("{}…", "x".repeat(199));
-        let rows: [(&[(&str, &str)], Option<&str>); 6] = [
+        let rows: [(&Calls<'_>, Option<&str>); 6] = [
             (&[add], Some("cargo add jiff")),
             (&[("read", r#"{"path":"a"}"#), add], Some("cargo add jiff")),
             (&[add, ("shell", r#"{"command":"make"}"#)], None),

@@ -464,6 +464,9 @@ pub struct FileChange {
     /// Names what stands at the path now, whatever stood there before: with any other content, mode or target it is another.
     #[serde(skip)]
     pub identity: Hash,
+    /// Lines of the file now, where it is compared.
+    #[serde(skip)]
+    pub now_lines: usize,
     pub hunks: Vec<Hunk>,
 }
 
@@ -585,6 +588,7 @@ impl FileChange {
             unseen: unseen(&entry.path, &hunks),
             linked: false,
             identity: identity(entry),
+            now_lines: if hunks.is_empty() { 0 } else { diff::lines(&now).len() },
             hunks,
         }
     }

@@ -4,14 +4,13 @@ use super::*;
 use crate::bytes::{Hash, RelPath};
 use crate::change::{Entry, LinkTarget, Node};
 use crate::charter::{Charter, CheckSpec, Edits, Limits, Model, Purpose, Sandbox, Wire};
-use crate::event::{
-    Apart, Base, Conventions, Event, HookRun, Listing, Logged, Point, Proof, Question, Verdict,
-};
+use crate::event::{Apart, Base, Conventions, Event, Listing, Logged, Proof, Question, Verdict};
 use crate::message::{Call, Fault, Outcome, Reply, Stop, Usage};
 
 mod alone;
 mod decided;
 mod made;
+mod runs;
 mod seen;
 
 const MINUTE: u64 = 60_000;
@@ -288,39 +287,6 @@ fn a_question_needs_its_person_while_the_task_works_and_when_it_waits() {
     // A pause of the person's is no answer.
     let paused = asked().then([Event::Paused { why: Why::Person }, Event::Resumed { model: None }]);
     assert_eq!(row(paused).lines().next(), Some("? needs you: asks, and works on"));
-}
-
-#[test]
-fn a_follower_knows_which_command_runs_as_the_task_does() {
-    let curl = r#"{"command":"curl b.org"}"#;
-    let run = |run: HookRun| Event::Hooked { point: Point::Before(0), runs: vec![run] };
-    let changed = HookRun { input: Some(r#"{"command":"curl -s b.org"}"#.into()), ..HookRun::default() };
-    let returned = Outcome::said("x");
-    let mut progress = Progress::default();
-    let mut commands = vec![];
-    let checks = Event::Sealed {
-        layer: 0,
-        snapshot: Hash::of(b"s"),
-        apart: Apart::default(),
-        checks: vec![],
-        files: None,
-    };
-    let events = [
-        Event::Opened { charter: Box::new(charter(&["make test"])), words: "x".into() },
-        reply("", &[("shell", curl)]),
-        run(changed),
-        Event::Called { call: 0 },
-        Event::Returned { call: 0, outcome: returned },
-        reply("", &[]),
-        checks,
-        Event::Checked { check: 0, proof: Proof::unable(Hash::of(b"s"), String::new()) },
-    ];
-    for (seq, event) in (1..).zip(events) {
-        progress.apply(&Logged { seq, at_ms: 0, event });
-        commands.push(progress.command());
-    }
-    let (call, check) = (Some("curl -s b.org".to_owned()), Some("make test".to_owned()));
-    assert_eq!(commands, [None, None, None, call, None, None, check, None]);
 }
 
 #[test]

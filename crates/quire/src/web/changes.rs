@@ -3,6 +3,7 @@
 
 use crate::error::{Exit, Failure};
 use crate::terminal::clean;
+use crate::web::around::Around;
 use crate::web::door::{Fields, Session};
 use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{self, Drawing, Layout, Row};
@@ -14,7 +15,6 @@ use maud::{Markup, html};
 use quire_core::view::{self, Fate, FileChange, Review, Shape, Taken};
 use quire_core::{Hash, RelPath, Task};
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 /// Lines of a chunk; the style reserves the height of a whole one.
@@ -94,7 +94,7 @@ pub fn is_choosable(task: &Task, review: &Review) -> bool {
 pub fn drawing(task: &Task, review: &Review, asked: &HashMap<String, String>) -> Drawing<'static> {
     let layout = if asked.contains_key("split") { Layout::Split } else { Layout::Unified };
     let choosable = is_choosable(task, review);
-    Drawing { layout, choosable, since: review.since, name: "", noted: None }
+    Drawing { layout, choosable, since: review.since, name: "", noted: None, around: None }
 }
 
 /// Returns files with all their lines, up to what a first page holds; `more` is the command that shows the rest.
@@ -139,17 +139,24 @@ fn unread(file: &FileChange, diff: &str) -> Markup {
 }
 
 /// Returns the article of each file, with as many lines as a first page holds. Those that the person has seen are folded.
-pub fn files(review: &Review, folders: usize, drawing: Drawing<'_>, seen: &BTreeSet<Hash>) -> Markup {
+pub fn files(
+    page: &Page,
+    review: &Review,
+    folders: usize,
+    drawing: Drawing<'_>,
+    seen: &BTreeSet<Hash>,
+) -> Result<Markup, Failure> {
     let mut left = FIRST_OF_ALL;
     let mut articles = vec![];
     for (number, file) in review.files.iter().enumerate() {
         let first = left.min(FIRST_OF_FILE);
         let is_seen = seen.contains(&file.identity);
-        let (article, shown) = article(review, number, file, folders, (first, drawing, is_seen));
+        let file = page.widened(review, file, drawing.around)?;
+        let (article, shown) = article(review, number, &file, folders, (first, drawing, is_seen));
         left = left.saturating_sub(shown);
         articles.push(article);
     }
-    html! { @for article in articles { (article) } }
+    Ok(html! { @for article in articles { (article) } })
 }
 
 pub fn name(file: &FileChange, folders: usize) -> String {
@@ -176,7 +183,7 @@ fn article(
     let at = format!("/tasks/{}/files/{number}", review.task);
     let body = html! {
         (unread(file, &format!("quire review {} --diff", review.task)))
-        div.code tabindex="-1" { (chunks(&rows[..first], number, Some(&at), drawing)) (rest(number, &at, first..rows.len(), drawing)) }
+        div.code tabindex="-1" { (chunks(&rows[..first], number, Some(&at), drawing)) (rest(number, &at, first, &rows, drawing)) }
         @if first < rows.len() { p.quiet { a.txt href=(match drawing.since { Some(since) => format!("{at}?since={since}"), None => at.clone() }) { "Show all " (view::thousands(rows.len() as u64)) " lines on a page of their own" } } }
     };
     let article = html! {
@@ -219,14 +226,22 @@ pub async fn see(page: &Arc<Page>, id: u64, fields: &Fields) -> Result<String, F
 
 /// Returns places for the chunks that are not there yet, in runs: what a browser does for each place, it does only for those of the
 /// runs near the window.
-fn rest(file: usize, at: &str, rows: Range<usize>, drawing: Drawing<'_>) -> Markup {
+fn rest(file: usize, at: &str, first: usize, drawn: &[Row<'_>], drawing: Drawing<'_>) -> Markup {
     const WHOLE: usize = RUN * CHUNK;
+    let rows = first..drawn.len();
     html! {
         @for begin in rows.clone().step_by(WHOLE) {
             div.run[rows.end - begin >= WHOLE] {
                 @for begin in (begin..rows.end.min(begin + WHOLE)).step_by(CHUNK) {
                     div.chunk.wait.whole[rows.end - begin >= CHUNK].split[drawing.layout == Layout::Split]
-                        id=(place(file, begin)) data-src=(source(at, begin, drawing)) {}
+                        id=(place(file, begin)) data-src=(source(at, begin, drawing)) {
+                        // What the address leads to is there before its lines are.
+                        @for row in &drawn[begin..rows.end.min(begin + CHUNK)] {
+                            @if let (Row::Hunk(hunk, _), Some(around)) = (row, drawing.around) {
+                                @if around.is_wide(hunk) { span id=(format!("h{}", hunk.id)) {} }
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -265,7 +280,8 @@ fn chunks(rows: &[Row<'_>], file: usize, at: Option<&str>, drawing: Drawing<'_>)
 fn source(at: &str, from: usize, drawing: Drawing<'_>) -> String {
     let split = if drawing.layout == Layout::Split { "&split" } else { "" };
     let since = drawing.since.map_or_else(String::new, |since| format!("&since={since}"));
-    format!("{at}?from={from}{split}{since}")
+    let wide = drawing.around.map_or_else(String::new, Around::query);
+    format!("{at}?from={from}{split}{since}{wide}")
 }
 
 fn chunk_id(file: usize, chunk: usize) -> String {
@@ -294,6 +310,10 @@ pub async fn file(
         let folders = task.charter.folders.len();
         let name = name(file, folders);
         let drawing = Drawing { name: &name, noted: Some((&review, number)), ..drawing(&task, &review, &asked) };
+        let is_chunk = asked.contains_key("from");
+        let around = Around::of(&review, (!is_chunk).then_some(number), drawing.layout, &asked);
+        let drawing = Drawing { around: Some(&around), ..drawing };
+        let file = &*page.widened(&review, file, drawing.around)?;
         let rows = lines::rows(file, drawing.layout);
         if let Some(from) = asked.get("from").and_then(|from| from.parse::<usize>().ok()) {
             let rows = rows.get(from..).unwrap_or_default();

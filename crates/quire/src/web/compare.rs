@@ -397,7 +397,14 @@ fn against(page: &Page, from: &One, to: &One, left: &[One]) -> Result<Markup, Fa
     let folders = from.task.charter.folders.len();
     let ready: Vec<&One> = left.iter().filter(|one| one.review.is_some()).collect();
     let compared = Comparison { attempts: vec![], files: vec![], same: 0, bases_differ: false };
-    let drawing = Drawing { layout: Layout::Unified, choosable: false, since: None, name: "", noted: None };
+    let drawing = Drawing {
+        layout: Layout::Unified,
+        choosable: false,
+        since: None,
+        name: "",
+        noted: None,
+        around: None,
+    };
     Ok(html! {
         main.cmp id="main" {
             (head(&from.task))

@@ -35,7 +35,7 @@ fn found<'r>(review: &'r Review, words: &str, layout: Layout) -> Vec<Found<'r>> 
     for (file, change) in review.files.iter().enumerate() {
         for (row, drawn) in lines::rows(change, layout).into_iter().enumerate() {
             let lines = match drawn {
-                Row::Hunk(_) => [None, None],
+                Row::Hunk(..) => [None, None],
                 Row::Same { now, line, .. } => [Some((now, line)), None],
                 Row::Removed(at) | Row::Added(at) => [Some(at), None],
                 Row::Beside(went, came) => [went, came],

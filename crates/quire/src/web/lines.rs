@@ -2,6 +2,7 @@
 //! numbers in attributes, which are no text and so are not copied with it: what a browser lays out is a twentieth of a grid
 //! with three elements a line.
 
+use crate::web::around::{self, Around, Room};
 use crate::web::code;
 use crate::web::notes;
 use crate::web::text::marked;
@@ -33,6 +34,8 @@ pub struct Drawing<'n> {
     pub name: &'n str,
     /// Whose notes stand among the lines, and of which of its files these are.
     pub noted: Option<(&'n Review, usize)>,
+    /// More can be shown around hunks.
+    pub around: Option<&'n Around>,
 }
 
 /// A line with its number.
@@ -40,7 +43,7 @@ type At<'r> = (usize, &'r Line);
 
 /// A row as it is drawn.
 pub enum Row<'r> {
-    Hunk(&'r Hunk),
+    Hunk(&'r Hunk, Room),
     Same {
         was: usize,
         now: usize,
@@ -55,8 +58,8 @@ pub enum Row<'r> {
 /// Returns the rows of a file's changes.
 pub fn rows(file: &FileChange, layout: Layout) -> Vec<Row<'_>> {
     let mut rows = vec![];
-    for hunk in &file.hunks {
-        rows.push(Row::Hunk(hunk));
+    for (number, hunk) in file.hunks.iter().enumerate() {
+        rows.push(Row::Hunk(hunk, around::room(file, number)));
         let (mut was, mut now) = (hunk.was_start, hunk.now_start);
         let (mut went, mut came) = (vec![], vec![]);
         for line in &hunk.lines {
@@ -106,7 +109,7 @@ pub fn row(row: &Row<'_>, drawing: Drawing<'_>) -> Markup {
 fn line(row: &Row<'_>, drawing: Drawing<'_>) -> Markup {
     let code = |line| code(drawing.name, line);
     match row {
-        Row::Hunk(hunk) => head(hunk, drawing),
+        Row::Hunk(hunk, room) => head(hunk, *room, drawing),
         Row::Same { was, now, line } => match drawing.layout {
             Layout::Unified => {
                 html! { span.l data-o=(was) data-n=(now) data-h=[code(line)] { (text(line)) } }
@@ -132,11 +135,12 @@ fn code(name: &str, line: &Line) -> Option<String> {
     if is_plain { code::places(name, &text) } else { None }
 }
 
-fn head(hunk: &Hunk, drawing: Drawing<'_>) -> Markup {
+fn head(hunk: &Hunk, room: Room, drawing: Drawing<'_>) -> Markup {
     let (added, removed) = diff::counts(std::slice::from_ref(hunk));
     html! {
-        div.hunk-h {
+        div.hunk-h id=[drawing.around.map(|_| format!("h{}", hunk.id))] {
             h4 { "Line " (hunk.now_start.max(1)) span.vh { ", " (added) " added, " (removed) " removed" } }
+            @if let Some(around) = drawing.around { (around.ways(hunk, room)) }
             @match (drawing.noted, drawing.since) {
                 (Some((review, _)), None) => (notes::way(review.task, &[("hunk", &hunk.id)])),
                 // A change since a version has no name in the whole one; its line has.
@@ -228,7 +232,7 @@ mod tests {
             let entry = quire_core::change::Entry { folder: 0, path, was: None, now: None };
             let file = FileChange { hunks: vec![hunk], ..FileChange::of(&entry, None, None) };
             let told = |row: &Row<'_>| match row {
-                Row::Hunk(_) => "@".to_owned(),
+                Row::Hunk(..) => "@".to_owned(),
                 Row::Same { was, now, .. } => format!("{was}={now}"),
                 Row::Removed((was, _)) => format!("-{was}"),
                 Row::Added((now, _)) => format!("+{now}"),

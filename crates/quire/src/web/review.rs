@@ -3,7 +3,9 @@
 
 use crate::error::Failure;
 use crate::terminal::{clean, took};
+use crate::web::around::Around;
 use crate::web::frame::Frame;
+use crate::web::lines::Drawing;
 use crate::web::standing::{head, open, questions, say};
 use crate::web::text::{markdown, marked, prose, quoting};
 use crate::web::{Page, answer, bars, changes, edit, icons, lock, notes, points, result, story};
@@ -46,6 +48,8 @@ pub fn main(
     let folders = task.charter.folders.len();
     let shown = result::result(page, frame, &review);
     let drawing = changes::drawing(task, files, asked);
+    let around = Around::of(files, None, drawing.layout, asked);
+    let drawing = Drawing { around: Some(&around), ..drawing };
     let seen = page.quire.seen(task.id)?;
     let (added, removed) = files.lines();
     let passed = review.checks.iter().filter(|check| check.passed == Some(true) && !check.doubted).count();
@@ -119,7 +123,7 @@ pub fn main(
                         }
                         div.diffwrap {
                             (list(task, files, &since))
-                            div { div id="found" {} (changes::files(files, folders, drawing, &seen)) }
+                            div { div id="found" {} (changes::files(page, files, folders, drawing, &seen)?) }
                         }
                         (since.marks(frame, task.id))
                         (notes::dropping(frame, task.id))

@@ -799,3 +799,60 @@ fn a_lock_that_never_comes_free_holds_up_neither_a_look_nor_the_hosts_end() {
     drop((sent, lock));
     stage.quire(&["accept", "1"]).exits(0);
 }
+
+/// Returns where the link leads that says `text`.
+fn way(page: &str, text: &str) -> String {
+    let before = page.split(&format!(">{text}</a>")).next().filter(|before| before.len() < page.len());
+    let address = before.and_then(|before| before.rsplit("href=\"").next()?.split('"').next());
+    address.unwrap_or_else(|| panic!("no {text} in {page}")).replace("&amp;", "&")
+}
+
+#[test]
+fn more_of_a_file_is_shown_around_a_change_and_the_change_keeps_its_name() {
+    let stage = Stage::set();
+    let lines: Vec<String> = (1..=100).map(|n| format!("line {n}\n")).collect();
+    let model = Model::saying(vec![shell("sed -i 's/^line 50$/fifty/' a.txt"), say("Changed it.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", &lines.concat());
+    stage.quire(&["run", "change it", "--check", "none"]).exits(0);
+    let browser = Browser::open(&stage);
+    let shows = |page: &str, line: usize| page.contains(&format!("data-n=\"{line}\""));
+    let name = |page: &str| {
+        let box_of = page.split("name=\"leave\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        box_of.unwrap_or_else(|| panic!("no box in {page}")).to_owned()
+    };
+    for at in ["/tasks/1", "/tasks/1?split"] {
+        let page = browser.get(at).body;
+        let id = name(&page);
+        assert!(shows(&page, 47) && !shows(&page, 46) && shows(&page, 53) && !shows(&page, 54), "{at}");
+        let above = way(&page, "Show 20 lines above");
+        assert!(above.ends_with(&format!("#h{id}")) && page.contains(&format!("id=\"h{id}\"")), "{above}");
+        let page = browser.get(above.split('#').next().expect("an address")).body;
+        assert!(shows(&page, 27) && !shows(&page, 26) && !shows(&page, 54), "{at}");
+        assert_eq!(page.contains("class=\"chunk split\""), at.ends_with("split"), "{at}");
+        assert_eq!(name(&page), id);
+        // What was asked for stays, and it goes on up to the file's ends.
+        let mut page = page;
+        for text in
+            ["Show 20 lines below", "Show 20 lines below", "Show 7 lines below", "Show 20 lines above"]
+        {
+            let next = way(&page, text);
+            page = browser.get(next.split('#').next().expect("an address")).body;
+        }
+        assert!(shows(&page, 7) && !shows(&page, 6) && shows(&page, 100), "{at}");
+        assert!(page.contains("Show 6 lines above") && !page.contains("lines below"), "{at}");
+        // What is chosen is chosen as before.
+        assert_eq!(name(&page), id);
+    }
+    // A chunk and the page of a file are widened too.
+    let id = name(&browser.get("/tasks/1").body);
+    for at in ["/tasks/1/files/0?from=0&", "/tasks/1/files/0?"] {
+        let page = browser.get(&format!("{at}wide={id}.20.0")).body;
+        assert!(shows(&page, 27) && !shows(&page, 26), "{page}");
+    }
+    let own = way(&browser.get("/tasks/1/files/0").body, "Show 20 lines above");
+    assert!(own.starts_with("/tasks/1/files/0?wide="), "{own}");
+    // What names no hunk shows no more.
+    let page = browser.get("/tasks/1?wide=0123456789ab.20.20,x,..,").body;
+    assert!(shows(&page, 47) && !shows(&page, 46));
+}
