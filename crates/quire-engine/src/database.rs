@@ -147,13 +147,16 @@ impl DiskError {
     }
 }
 
-/// Something stands on the disk that quire did not write so. It is left as it is.
+/// Something stands on the disk that this quire did not write so. It is left as it is.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Damaged {
     #[error("{} is damaged: {what}. It was left as it is. Restore it from a backup, or move it away to start anew", path.display())]
     Database { path: PathBuf, what: String },
     #[error("Event {seq} of task {task} cannot be read: {what}. The database was left as it is")]
     Event { task: u64, seq: u64, what: String },
+    /// It is what was written, and this quire knows no such event.
+    #[error("Event {seq} of task {task} was written by a newer quire; it was left as it is")]
+    Newer { task: u64, seq: u64 },
 }
 
 /// Why a statement could not be carried out.

@@ -9,13 +9,11 @@ use crate::masked;
 use crate::quire::{CLEARED, EngineError, Quire, WRITTEN, is_own};
 use crate::settings::Surroundings;
 use crate::versions::prefix;
-use crate::work::{hidden, load_snapshot};
+use crate::work::load_snapshot;
 use quire_core::event::Part;
 use quire_core::{Entry, Event, Hash, Node, Phase, Task, diff};
 use quire_sandbox::FolderView;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::OsString;
 
 /// Longest file that is edited, in bytes.
 pub const EDITED_BYTES_MAX: u64 = 1 << 20;
@@ -32,6 +30,14 @@ pub struct Editable {
     pub version: u32,
     /// Names the version's files, for [`Quire::edit`].
     pub seen: Hash,
+}
+
+/// An edit that is in the log.
+#[derive(Debug)]
+pub struct Saved {
+    pub task: Task,
+    /// Why no host could be had for its checks; they run once there is one.
+    pub no_host: Option<EngineError>,
 }
 
 impl Quire {
@@ -64,7 +70,7 @@ impl Quire {
     }
 
     /// Makes `content` of a file the next version, where the last one is still what was `seen`, and has the host check it. Returns
-    /// the number of the version to come, or `None` where nothing would change. Without content the file is deleted.
+    /// the task as it then is, or `None` where nothing would change. Without content the file is deleted.
     pub async fn edit(
         &self,
         id: u64,
@@ -72,13 +78,42 @@ impl Quire {
         content: Option<&[u8]>,
         keys: &Keys,
         here: &Surroundings,
-    ) -> Result<Option<Task>, EngineError> {
+    ) -> Result<Option<Saved>, EngineError> {
         let Some(task) = tokio::task::block_in_place(|| self.edited(id, editable, content, keys, here))?
         else {
             return Ok(None);
         };
-        self.hand_over(id, &quire_core::view::Uses::of(&task), keys, here).await?;
-        Ok(Some(task))
+        // What is in the log is saved, whatever becomes of its checks.
+        let no_host = self.hand_over(id, &quire_core::view::Uses::of(&task), keys, here).await.err();
+        Ok(Some(Saved { task, no_host }))
+    }
+
+    /// Returns whether the task's files are what this very edit of what was `seen` made of them: a form may be sent twice.
+    pub fn is_saved(&self, id: u64, file: &Part, seen: &Hash, content: &[u8]) -> Result<bool, EngineError> {
+        let task = self.task(id)?;
+        let last = self.events(id, 0)?.into_iter().rev().find_map(|one| match one.event {
+            Event::Edited { version, snapshot, files, .. } => Some((version, snapshot, files)),
+            _ => None,
+        });
+        let Some((version, snapshot, files)) = last else { return Ok(false) };
+        let was_seen = task.versions.iter().any(|one| one.number == version && one.snapshot == *seen);
+        if !was_seen || task.snapshot != Some(snapshot) || files != [file.clone()] || task.cleared {
+            return Ok(false);
+        }
+        let frozen = self.frozen(&task)?;
+        let entry_in = |snapshot: &Hash| -> Result<Option<Entry>, EngineError> {
+            let entries = load_snapshot(self.store(), snapshot)?.entries;
+            Ok(entries.into_iter().find(|entry| is_it(entry, file)))
+        };
+        let is = match entry_in(&snapshot)? {
+            Some(entry) => self.contents(&frozen, &entry, EDITED_BYTES_MAX)?.1,
+            // It is as in the base again.
+            None => match entry_in(seen)? {
+                Some(entry) => self.contents(&frozen, &entry, EDITED_BYTES_MAX)?.0,
+                None => None,
+            },
+        };
+        Ok(is.as_deref() == Some(content))
     }
 
     fn edited(
@@ -149,12 +184,8 @@ impl Quire {
 
     /// Returns why a path of a version is not edited.
     fn may_be_edited(&self, task: &Task, entry: &Entry) -> Result<(), &'static str> {
-        let hide = hidden(&task.charter.sandbox.hide, self.home());
-        let home = task.charter.env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
-        let folder = &task.charter.folders[entry.folder as usize];
-        let at = folder.join(OsStr::from_bytes(entry.path.as_bytes()));
         match &entry.now {
-            _ if quire_sandbox::hides(&at, folder, &hide, home) => Err("is hidden from tasks"),
+            _ if self.hides(task, entry.folder, &entry.path) => Err("is hidden from tasks"),
             Some(Node::File { bytes, .. }) if *bytes > EDITED_BYTES_MAX => {
                 Err("is longer than 1 MiB; ask the agent, or edit it after Accept")
             }
@@ -240,6 +271,7 @@ mod tests {
     use crate::testing;
     use quire_core::event::Seq;
     use quire_core::{RelPath, Snapshot};
+    use std::path::Path;
 
     fn path(name: &str) -> RelPath {
         RelPath::new(name.as_bytes()).unwrap()
@@ -329,10 +361,28 @@ mod tests {
         );
         // It is at work on that one now.
         assert!(matches!(edit(&a, Some(b"d\n")), Err(EngineError::Not { .. })));
+        let is_saved =
+            |file: &Part, seen: &Hash, content: &[u8]| quire.is_saved(id, file, seen, content).unwrap();
+        assert!(is_saved(&a.file, &a.seen, b"c\n"));
+        assert!(!is_saved(&a.file, &a.seen, b"d\n") && !is_saved(&left.file, &a.seen, b"c\n"));
+        assert!(!is_saved(&a.file, &task.snapshot.unwrap(), b"c\n"), "of another version");
         let events: Seq = quire.task(id).unwrap().seq;
         let last = quire.events(id, events - 1).unwrap().pop().unwrap().event;
         let Event::Edited { told, .. } = last else { panic!() };
         assert!(told.contains("-b\n+c"), "{told}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_hidden_from_a_task_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let (quire, id, _) = presented(dir.path()).await;
+        std::fs::write(dir.path().join("folder/.env"), "TOKEN=abcdefgh1234").unwrap();
+        let shown = |version, name: &str| quire.file_of(id, version, 0, &path(name), 99).unwrap();
+        assert_eq!(shown(Some(1), "a").as_deref(), Some(&b"b\n"[..]));
+        assert!(shown(None, "left").is_some());
+        let task = quire.task(id).unwrap();
+        let hidden = |name: &str| quire.hides(&task, 0, &path(name));
+        assert!(hidden(".env") && !hidden("a") && quire.hides(&task, 7, &path("a")), "no such folder");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ use quire_sandbox::{rooted, stack};
 
 pub use attempts::{Comparison, spread};
 pub use decide::{Choice, Takeable};
-pub use edit::{EDITED_BYTES_MAX, Editable};
+pub use edit::{EDITED_BYTES_MAX, Editable, Saved};
 pub use git::GitError;
 pub use glimpse::Glimpse;
 pub use host::{OpenPage, PageAt};

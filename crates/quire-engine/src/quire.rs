@@ -4,7 +4,7 @@
 use crate::accept::{self, AcceptError, Outcome};
 use crate::attached::{self, AttachError};
 use crate::blob::BlobError;
-use crate::database::{DiskError, DiskKind, OpenError};
+use crate::database::{Damaged, DiskError, DiskKind, OpenError};
 use crate::decide::Choice;
 use crate::freeze::{self, FreezeError, Frozen};
 use crate::host::OpenPage;
@@ -144,6 +144,18 @@ impl EngineError {
     /// Says whose accept or undo it was that could not be.
     pub(crate) fn accept(task: u64) -> impl Fn(AcceptError) -> EngineError {
         move |error| EngineError::Accept { task, error }
+    }
+
+    /// Returns whether the reason is that a newer quire wrote what was to be read.
+    pub fn is_of_a_newer_quire(&self) -> bool {
+        let newer = |damaged: &Damaged| matches!(damaged, Damaged::Newer { .. });
+        match self {
+            EngineError::Open(OpenError::Damaged(damaged))
+            | EngineError::Read(ReadError::Damaged(damaged))
+            | EngineError::Append(AppendError::Damaged(damaged)) => newer(damaged),
+            EngineError::Open(OpenError::Newer { .. }) => true,
+            _ => false,
+        }
     }
 
     /// Returns whether the reason is that the disk which holds quire's data is full.

@@ -3,13 +3,16 @@
 
 use crate::quire::{EngineError, Quire};
 use crate::snapshot::{self, SnapshotError};
-use crate::work::load_snapshot;
-use quire_core::{Node, RelPath};
+use crate::work::{hidden, load_snapshot};
+use quire_core::{Node, RelPath, Task};
+use std::ffi::OsStr;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 impl Quire {
     /// Returns a file of one of the task's folders as the version of that number has it; without a number, as it was when the
-    /// task began. `None` where there is no such file, or it is longer than `most` bytes.
+    /// task began. `None` where there is no such file, it is hidden from tasks, or it is longer than `most` bytes.
     pub fn file_of(
         &self,
         id: u64,
@@ -19,7 +22,7 @@ impl Quire {
         most: u64,
     ) -> Result<Option<Vec<u8>>, EngineError> {
         let task = self.task(id)?;
-        if task.cleared {
+        if task.cleared || self.hides(&task, folder, path) {
             return Ok(None);
         }
         if let Some(number) = version {
@@ -49,5 +52,14 @@ impl Quire {
         let mut content = vec![];
         file.take(most + 1).read_to_end(&mut content).map_err(SnapshotError::Layer)?;
         Ok((content.len() as u64 <= most).then_some(content))
+    }
+
+    /// Returns whether a path of one of the task's folders is hidden from it: nothing shows it either.
+    pub(crate) fn hides(&self, task: &Task, folder: u32, path: &RelPath) -> bool {
+        let Some(folder) = task.charter.folders.get(folder as usize) else { return true };
+        let hide = hidden(&task.charter.sandbox.hide, self.home());
+        let home = task.charter.env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+        let at = folder.join(OsStr::from_bytes(path.as_bytes()));
+        quire_sandbox::hides(&at, folder, &hide, home)
     }
 }

@@ -83,29 +83,48 @@ fn begins_in(
     let row = conn
         .prepare_cached("SELECT seq, at_ms, event, sum FROM event WHERE task = ? AND seq = ?")
         .and_then(|mut row| row.query_row(params![task, after + 1], |row| Ok(proved(task, row))).optional());
+    let seq = after + 1;
     let why = match database.by(row)? {
         Some(Ok(Logged { event: Event::Forked { from, .. }, .. }))
             if from == origin as u64 && origin < task =>
         {
             return Ok(());
         }
-        Some(Err(why)) => why,
+        Some(Err(unread)) => return Err(unread.of(task, seq).into()),
         Some(Ok(_)) => "it does not begin the task where that is said to have begun".to_owned(),
         None => "it is not there, and the task began with it".to_owned(),
     };
-    Err(Damaged::Event { task: task as u64, seq: after + 1, what: why }.into())
+    Err(Damaged::Event { task: task as u64, seq, what: why }.into())
+}
+
+/// Why a row is no event.
+enum Unread {
+    Damaged(String),
+    /// It is as it was written; a quire reads what it writes itself.
+    Newer,
+}
+
+impl Unread {
+    fn of(self, task: i64, seq: u64) -> Damaged {
+        let task = task as u64;
+        match self {
+            Unread::Damaged(what) => Damaged::Event { task, seq, what },
+            Unread::Newer => Damaged::Newer { task, seq },
+        }
+    }
 }
 
 /// Returns the event of a row, or why it is not the one that was written.
-fn proved(task: i64, row: &Row<'_>) -> Result<Logged, String> {
-    let seq: u64 = row.get(0).map_err(|e| e.to_string())?;
-    let at_ms: u64 = row.get(1).map_err(|e| e.to_string())?;
-    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(|e| e.to_string())?;
-    let written = row.get_ref(3).and_then(|sum| Ok(sum.as_blob()?)).map_err(|e| e.to_string())?;
+fn proved(task: i64, row: &Row<'_>) -> Result<Logged, Unread> {
+    let damaged = |why: rusqlite::Error| Unread::Damaged(why.to_string());
+    let seq: u64 = row.get(0).map_err(damaged)?;
+    let at_ms: u64 = row.get(1).map_err(damaged)?;
+    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(damaged)?;
+    let written = row.get_ref(3).and_then(|sum| Ok(sum.as_blob()?)).map_err(damaged)?;
     if written != sum(task, seq, at_ms, text) {
-        return Err("it is not what was written".to_owned());
+        return Err(Unread::Damaged("it is not what was written".to_owned()));
     }
-    let event = Event::parse(text).map_err(|e| e.to_string())?;
+    let event = Event::parse(text).map_err(|_| Unread::Newer)?;
     Ok(Logged { seq, at_ms, event })
 }
 
@@ -161,7 +180,7 @@ pub(super) fn read(
             }
             // SQLite does not even read the text of a row unless it is asked for.
             if due != after {
-                let logged = proved(part.task, row).map_err(|what| damaged(due, what))?;
+                let logged = proved(part.task, row).map_err(|unread| unread.of(part.task, due))?;
                 if let ControlFlow::Break(what) = each(logged) {
                     return Err(damaged(due, what).into());
                 }

@@ -223,3 +223,21 @@ fn a_log_that_became_shorter_under_a_running_process_is_noticed() {
     let append = here.append(1, 1, Writer::Person, vec![said("c")]).wait();
     assert!(matches!(append, Err(AppendError::Damaged(_))), "{append:?}");
 }
+
+#[test]
+fn an_event_that_a_newer_quire_wrote_is_told_from_damage() {
+    let home = home();
+    let here = store(home.path());
+    here.create(vec![opened(), said("a")]).wait().unwrap();
+    drop(here);
+    // As the log writes it, with its sum.
+    let text = r#"{"foretold":{"by":"stars"}}"#;
+    let row = [&1u64.to_le_bytes()[..], &2u64.to_le_bytes(), &7u64.to_le_bytes(), text.as_bytes()].concat();
+    let sum = blake3::hash(&row).to_hex();
+    let change =
+        format!("UPDATE event SET event = '{text}', at_ms = 7, sum = x'{}' WHERE seq = 2", &sum[..32]);
+    sql(&home.path().join("quire.db"), &change);
+    let here = store(home.path());
+    let newer = here.events(1, 0);
+    assert!(matches!(newer, Err(ReadError::Damaged(Damaged::Newer { task: 1, seq: 2 }))), "{newer:?}");
+}

@@ -7,7 +7,7 @@ use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use quire_core::Hash;
 use quire_engine::keys::Keys;
-use quire_engine::{EDITED_BYTES_MAX, Editable, Quire};
+use quire_engine::{EDITED_BYTES_MAX, Editable, EngineError, Quire, Saved};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io::{self, IsTerminal, Read};
@@ -30,23 +30,29 @@ pub fn edit(args: &EditArgs, face: &Face) -> Result<Exit, Failure> {
         None => Some(from_stdin(args.stdin.is_some())?),
     };
     let edited = wait(quire.edit(id, &editable, content.as_deref(), &keys, &here))?;
-    let edited = edited.map_err(Failure::from).map_err(|failure| match &copy {
-        Some(copy) => Failure { safe: copy.kept(), ..failure },
-        None => failure,
+    let edited = edited.map_err(|error| match &copy {
+        Some(copy) => Failure { safe: copy.kept_for(&error), ..Failure::from(error) },
+        None => error.into(),
     })?;
-    copy.iter().for_each(Copied::remove);
     let name = one_line(&editable.name);
-    match edited {
-        None => print_state(&quire.task(id)?, &format!("{name} is as it was; nothing was changed."), face)?,
-        Some(task) => {
-            let next = task.versions.len() + 1;
-            let text = format!(
-                "{name} is as you made it, which becomes version {next} once the checks ran. Follow them: quire watch {id}. Then \
-                 look at it: quire review {id}"
-            );
-            print_state(&task, &text, face)?;
+    let Some(Saved { task, no_host }) = edited else {
+        let mut text = format!("{name} is as it was; nothing was changed.");
+        // An editor that does not wait has the copy open still: what it saves later is not lost.
+        text.extend(copy.iter().map(|copy| format!("\n{}", copy.open_still())));
+        print_state(&quire.task(id)?, &text, face)?;
+        return Ok(Exit::Done);
+    };
+    copy.iter().for_each(Copied::remove);
+    let next = task.versions.len() + 1;
+    let then = match no_host {
+        None => format!("Follow them: quire watch {id}. Then look at it: quire review {id}"),
+        Some(error) => {
+            let Failure { what, next, .. } = error.into();
+            format!("They do not run yet: {what} {next}. Then have them run: quire watch {id}")
         }
-    }
+    };
+    let text = format!("{name} is as you made it, which becomes version {next} once the checks ran. {then}");
+    print_state(&task, &text, face)?;
     Ok(Exit::Done)
 }
 
@@ -55,6 +61,8 @@ struct Copied {
     id: u64,
     dir: PathBuf,
     path: PathBuf,
+    /// What it is a copy of.
+    was: Vec<u8>,
 }
 
 impl Copied {
@@ -65,16 +73,19 @@ impl Copied {
         let dir =
             quire.home().join("tasks").join(id.to_string()).join(format!("edit-{}", Hash::of(&of).short()));
         let path = dir.join(OsStr::from_bytes(editable.file.path.name()));
-        let copied = Copied { id, dir, path };
+        let copied = Copied { id, dir, path, was: editable.content.clone() };
         if !copied.path.exists() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&copied.dir)
-                .map_err(|e| copied.failed(&e))?;
-            fs::write(&copied.path, &editable.content).map_err(|e| copied.failed(&e))?;
+            copied.write().map_err(|e| copied.failed(&e))?;
         }
         Ok(copied)
+    }
+
+    /// Writes the copy as a whole or not at all: what stands there is gone on with.
+    fn write(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let part = self.dir.with_extension("part");
+        fs::write(&part, &self.was)?;
+        fs::rename(&part, &self.path)
     }
 
     /// Lets the person edit it, and returns what they left.
@@ -87,14 +98,46 @@ impl Copied {
                 format!("Edit it again: quire edit {} FILE", self.id),
             ));
         }
+        self.content().map_err(|e| self.failed(&e))
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
         let mut content = vec![];
-        let file = fs::File::open(&self.path).map_err(|e| self.failed(&e))?;
-        file.take(EDITED_BYTES_MAX + 1).read_to_end(&mut content).map_err(|e| self.failed(&e))?;
+        fs::File::open(&self.path)?.take(EDITED_BYTES_MAX + 1).read_to_end(&mut content)?;
         Ok(content)
     }
 
+    /// Returns what became of what the person wrote.
     fn kept(&self) -> String {
-        format!("Your edits are in {}; editing it again goes on from there.", self.path.display())
+        match self.is_edited() {
+            true => {
+                format!("Your edits are in {}; editing it again goes on from there.", self.path.display())
+            }
+            false => "Nothing was changed.".to_owned(),
+        }
+    }
+
+    fn is_edited(&self) -> bool {
+        self.content().is_ok_and(|content| content != self.was)
+    }
+
+    /// The same where they were not taken. Of another version there is another copy.
+    fn kept_for(&self, error: &EngineError) -> String {
+        match error {
+            EngineError::Seen { .. } | EngineError::Not { .. } if self.is_edited() => format!(
+                "Your edits are in {}, made of the version as you saw it; put them into the one that is there now.",
+                self.path.display()
+            ),
+            _ => self.kept(),
+        }
+    }
+
+    fn open_still(&self) -> String {
+        format!(
+            "If your editor has it open still, save it there and edit it again: that goes on from {}. quire waits for an editor \
+             that waits itself: VISUAL='code --wait'",
+            self.path.display()
+        )
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

@@ -118,6 +118,11 @@ impl From<EngineError> for Failure {
                 "Your folders are as they were.",
                 "Make room on the disk, then try again; what quire itself keeps: quire du".to_owned(),
             ),
+            ref newer if newer.is_of_a_newer_quire() => (
+                Exit::Trouble,
+                "Your folders are as they were.",
+                "Install the newer quire; this one cannot read what that one wrote.".to_owned(),
+            ),
             EngineError::Sandbox(_) | EngineError::Egress(_) => (
                 Exit::NoSandbox,
                 "Nothing was run; your folder is as it was.",

@@ -206,3 +206,19 @@ fn copies(data: &Path) -> Vec<PathBuf> {
     assert_eq!(found.len(), 3);
     found
 }
+
+#[test]
+fn rows_of_a_file_that_is_hidden_from_tasks_are_not_shown() {
+    let stage = Stage::set();
+    let model =
+        Model::saying(vec![say("The pay is in row 2 of `pay.csv`. The price is in row 2 of `open.csv`.")]);
+    stage.configure(&model, Wire::Chat, "[sandbox]\nhide = [\"pay.csv\"]\n");
+    stage.file("pay.csv", "name,pay\nann,90000\n");
+    stage.file("open.csv", "name,price\nbun,17\n");
+    stage.quire(&["run", "What does ann have?"]).exits(0);
+    let page = Browser::open(&stage).get("/tasks/1").body;
+    let report = stage.quire(&["review", "1", "--report", "-"]).exits(0).out;
+    for shown in [&page, &report] {
+        assert!(shown.contains(">17</td>") && !shown.contains("90000"), "{shown}");
+    }
+}

@@ -172,8 +172,19 @@ fn the_persons_editor_has_a_copy_of_the_file() {
     };
     stage.env.push(("VISUAL".into(), format!("'{}' -w", editor.display())));
     let log = stage.log(1).len();
-    script("exit 0");
-    assert!(stage.at_a_terminal("edit 1 a.txt", "").contains("nothing was changed"));
+    script("exit 1");
+    let failed = stage.at_a_terminal("edit 1 a.txt", "");
+    assert!(failed.contains("did not end well") && failed.contains("Nothing was changed."), "{failed}");
+    // One that does not wait has the copy open still, and what it saves late is gone on with.
+    script("echo \"$2\" > \"$0.path\"");
+    let nothing = stage.at_a_terminal("edit 1 a.txt", "");
+    assert!(nothing.contains("nothing was changed") && nothing.contains("code --wait"), "{nothing}");
+    let copy = fs::read_to_string(stage.base().join("my editor.path")).unwrap();
+    assert_eq!(fs::read_to_string(copy.trim_end()).unwrap(), "wrong\n");
+    fs::write(copy.trim_end(), "late\n").unwrap();
+    script("grep -qx late \"$2\" && exit 1; echo lost; exit 1");
+    let failed = stage.at_a_terminal("edit 1 a.txt", "");
+    assert!(failed.contains("goes on from there") && !failed.contains("lost"), "{failed}");
     script("echo half > \"$2\"; exit 1");
     let failed = stage.at_a_terminal("edit 1 a.txt", "");
     assert!(failed.contains("did not end well") && failed.contains("Your edits are in"), "{failed}");
@@ -197,6 +208,38 @@ fn the_persons_editor_has_a_copy_of_the_file() {
         .map(|file| file["path"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(paths, ["a.txt", "link"]);
+}
+
+/// What was made of a version that is no longer the last one is not taken, and the copy is not gone on with.
+#[test]
+fn an_edit_of_what_went_on_meanwhile_is_kept_beside() {
+    let (mut stage, _model) = failing(Wire::Chat);
+    run(&stage);
+    let editor = stage.base().join("editor");
+    let quire = env!("CARGO_BIN_EXE_quire");
+    let script = format!("#!/bin/sh\necho right | '{quire}' edit 1 a.txt - || exit 1\necho mine > \"$1\"\n");
+    fs::write(&editor, script).unwrap();
+    fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+    stage.env.push(("VISUAL".into(), editor.display().to_string()));
+    let kept = stage.at_a_terminal("edit 1 a.txt", "");
+    assert!(kept.contains("made of the version as you saw it") && !kept.contains("goes on"), "{kept}");
+    stage.quire(&["watch", "1"]).exits(0);
+    assert_eq!(stage.state(1), "ready");
+}
+
+/// Where no host can be had, what was edited is saved all the same, and its checks run with the next one.
+#[test]
+fn an_edit_is_saved_where_no_host_can_be_had() {
+    let (stage, _model) = failing(Wire::Chat);
+    run(&stage);
+    stage.quire(&["host", "--stop"]).exits(0);
+    let lock = fs::File::options().write(true).open(stage.data().join("host.lock")).unwrap();
+    lock.lock().unwrap();
+    let saved = stage.quire_with(&["edit", "1", "a.txt"], b"right\n").exits(0).out;
+    assert!(saved.contains("becomes version 2") && saved.contains("They do not run yet"), "{saved}");
+    drop(lock);
+    stage.quire(&["watch", "1"]).exits(0);
+    assert_eq!(stage.state(1), "ready");
 }
 
 /// Killed while the layer of an edit is laid out: it is made anew, and the version is what was typed.
@@ -263,17 +306,50 @@ fn a_version_is_taken_over_on_the_page() {
     );
     assert_eq!(model.asked().len(), asked, "no model was asked");
 
-    // Another version meanwhile: what was typed is on the page, and can be saved over that one.
+    // Sent twice, it is saved once.
+    let twice = save(&seen, "a.txt", "right\r\n");
+    assert_eq!(twice.status, 303, "{twice:?}");
+
+    // Another version meanwhile, in the same lines: both are on the page, and the person's can be saved in its place.
     let late = save(&seen, "a.txt", "mine\r\nright");
     assert_eq!(late.status, 409, "{late:?}");
-    assert!(
-        late.body.contains(">\nmine\nright</textarea>") && late.body.contains("Save as version 3"),
-        "{}",
-        late.body
-    );
-    let again = save(&late.field("seen"), "a.txt", "mine\r\nright");
-    assert_eq!(again.status, 303, "{again:?}");
-    let review = until(&browser, "/tasks/1", "Version 3");
+    let both = [
+        ">\nmine\nright</textarea>",
+        ">\nright\n</textarea>",
+        "version 2, as it is now",
+        "Save mine as version 3",
+    ];
+    assert!(both.iter().all(|part| late.body.contains(part)), "{}", late.body);
+    assert!(!late.body.contains("btn pri"), "{}", late.body);
+    // In other lines: it is one text, to be looked at and saved.
+    let lines = "mine\n2\n3\n4\nright";
+    assert_eq!(save(&late.field("seen"), "a.txt", lines).status, 303);
+    until(&browser, "/tasks/1", "Version 3");
+    let seen = browser.get("/tasks/1/edit?folder=0&file=a.txt").field("seen");
+    assert_eq!(save(&seen, "a.txt", &lines.replace("mine", "first")).status, 303);
+    until(&browser, "/tasks/1", "Version 4");
+    let late = save(&seen, "a.txt", &lines.replace("4", "four"));
+    let merged = ">\nfirst\n2\n3\nfour\nright</textarea>";
+    assert!(late.status == 409 && late.body.contains(merged), "{}", late.body);
+    assert!(late.body.contains("Save as version 5"), "{}", late.body);
+
+    // At work: what was typed can be saved from there later.
+    let answered = model.asked().last().unwrap().answered + 1;
+    model.hold_from(answered);
+    let running = stage.start(&["revise", "1", "go on"]);
+    model.wait_for(answered, 1);
+    let busy = save(&late.field("seen"), "a.txt", "first\nright");
+    assert!(busy.status == 400 && busy.body.contains(">\nfirst\nright</textarea>"), "{}", busy.body);
+    assert!(busy.body.contains("Save then") && busy.field("seen") == late.field("seen"), "{}", busy.body);
+    model.let_go();
+    running.end();
+    // A form without a text is no empty one.
+    let none = browser.post("/tasks/1/edit", &[("seen", &seen), ("folder", "0"), ("file", "a.txt")]);
+    assert!(none.status == 400 && !none.body.contains("textarea"), "{}", none.body);
+
+    let seen = browser.get("/tasks/1/edit?folder=0&file=a.txt").field("seen");
+    assert_eq!(save(&seen, "a.txt", "mine\r\nright").status, 303);
+    let review = until(&browser, "/tasks/1", "Version 6");
     let accepted = browser.post("/tasks/1/accept", &[("seen", &review.field("seen")), ("all", "3")]);
     assert_eq!(accepted.status, 303, "{}", accepted.body);
     assert_eq!(fs::read(stage.folder.join("a.txt")).unwrap(), b"mine\nright");
