@@ -190,3 +190,38 @@ fn git_lfs_finds_its_files_as_it_would_have_made_them() {
     let anew = "rm -f a.bin b.bin; git checkout -q .; cat a.bin b.bin; git status --porcelain";
     assert_eq!(git(&stage, anew), "two\nb");
 }
+
+/// What the person has staged and what they edit since, beside a commit of the same file.
+#[test]
+fn a_commit_beside_the_persons_own_edits_keeps_both_and_says_so() {
+    let stage = Stage::set();
+    let model = Model::new(|asked| match asked.answered {
+        0 => shell("sed -i 's/^15$/AGENT/' a.txt"),
+        _ => say("One line."),
+    });
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", &(1..=20).map(|n| format!("{n}\n")).collect::<String>());
+    git(
+        &stage,
+        "git init -qb main .; git config user.name Ada; git config user.email ada@example.org; git add .; git commit -qm first; \
+         sed -i 's/^2$/MINE/' a.txt; git add a.txt",
+    );
+    stage.quire(&["change one line"]).exits(0);
+    let said = stage.quire(&["accept", "1", "--commit"]).exits(0).out;
+    assert!(said.contains("With it go your own edits in a.txt."), "{said}");
+    git(&stage, "echo x > x; git add x; git commit -qm next");
+    assert_eq!(git(&stage, "git show --format= --name-only HEAD; sed -n '2p;15p' a.txt"), "x\nMINE\nAGENT");
+    let said = stage.quire(&["undo", "1"]).exits(0).out;
+    assert!(said.contains("would take your own edits in a.txt back as well"), "{said}");
+
+    // Accepted first, edited, and committed only then: the commit does not have it, and nothing says that it has.
+    git(&stage, "git checkout -q -f HEAD~2; git checkout -qb again; git status --porcelain");
+    stage.quire(&["change one line"]).exits(0);
+    stage.quire(&["accept", "2"]).exits(0);
+    git(&stage, "echo more >> a.txt");
+    let said = stage.quire(&["accept", "2", "--commit"]).exits(0).out;
+    assert!(
+        said.contains("is not as it was accepted any more: a.txt") && !said.contains("HEAD has all"),
+        "{said}"
+    );
+}
