@@ -1,3 +1,5 @@
+//! What an undo takes back and what it leaves, where the person went on: deleted, put back by hand, edited again, while another is at it.
+
 use super::*;
 use crate::decide::Choice;
 use crate::settings::Surroundings;
