@@ -44,6 +44,8 @@ pub struct Choice {
     pub unchecked: bool,
     /// Commit it on HEAD's branch too.
     pub commit: bool,
+    /// The branch on which [`Quire::branch`] commits it, so that whoever is refused is told how to do the same again.
+    pub branch: Option<String>,
 }
 
 /// Where the task's side can be taken of what both changed.

@@ -30,6 +30,7 @@ impl Quire {
     /// Commits what was chosen on a new branch of the folder's repository, on top of HEAD, where it passes as what is accepted has to;
     /// the folder stays as it is. Blocks as [`Quire::accept`] does.
     pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Branched, EngineError> {
+        let choice = &Choice { branch: Some(name.to_owned()), ..choice.clone() };
         let proposal = self.propose(id, choice)?;
         let Proved { plan, built, proofs } = self.proved(&proposal, choice)?;
         let merged = merged_in(&plan).into_iter().map(|(_, path)| path).collect();

@@ -33,6 +33,7 @@ mod preview;
 pub mod report;
 mod result;
 mod review;
+mod said;
 mod served;
 mod settings;
 mod standing;

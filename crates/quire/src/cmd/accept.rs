@@ -21,6 +21,7 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         programs: args.with_programs,
         unchecked: args.unchecked,
         commit: args.commit,
+        branch: None,
     };
     if let Some(name) = &args.branch {
         let branched = match quire.branch(id, name, &choice) {

@@ -306,6 +306,7 @@ fn again(task: u64, choice: &Choice) -> String {
     let mut command = format!("quire accept {task}{paths}");
     command.push_str(&list("--only", choice.hunks.clone()));
     command.push_str(&list("--over", choice.over.iter().map(word).collect()));
+    command.push_str(&list("--branch", choice.branch.iter().cloned().collect()));
     for (said, option) in [
         (choice.programs, " --with-programs"),
         (choice.unchecked, " --unchecked"),

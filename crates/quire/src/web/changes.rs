@@ -7,7 +7,8 @@ use crate::web::around::Around;
 use crate::web::door::{Fields, Session};
 use crate::web::frame::{self, Frame, Place};
 use crate::web::lines::{self, Drawing, Layout, Row};
-use crate::web::text::marked;
+use crate::web::said::Said;
+use crate::web::text::{marked, quoting};
 use crate::web::{Page, edit, lock};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -148,11 +149,18 @@ pub fn files(
 ) -> Result<Markup, Failure> {
     let mut left = FIRST_OF_ALL;
     let mut articles = vec![];
+    let (look, said) = (review.look().into_iter().collect::<HashMap<_, _>>(), Said::of(review));
     for (number, file) in review.files.iter().enumerate() {
         let first = left.min(FIRST_OF_FILE);
         let is_seen = seen.contains(&file.identity);
+        let why = match look.get(&review.named(file.folder, &file.path)) {
+            Some(why) => html! { span.why { span.tag.amber { "look here" } " " (clean(why)) } },
+            None => {
+                html! { @if let Some(words) = said.about(file) { span.why { q { (quoting(&clean(words))) } } } }
+            }
+        };
         let file = page.widened(review, file, drawing.around)?;
-        let (article, shown) = article(review, number, &file, folders, (first, drawing, is_seen));
+        let (article, shown) = article(review, number, &file, folders, (first, drawing, is_seen, why));
         left = left.saturating_sub(shown);
         articles.push(article);
     }
@@ -168,7 +176,7 @@ fn article(
     number: usize,
     file: &FileChange,
     folders: usize,
-    (first, drawing, is_seen): (usize, Drawing<'_>, bool),
+    (first, drawing, is_seen, why): (usize, Drawing<'_>, bool, Markup),
 ) -> (Markup, usize) {
     let name = name(file, folders);
     let drawing = Drawing { name: &name, noted: Some((review, number)), ..drawing };
@@ -197,6 +205,7 @@ fn article(
                     @if review.since.is_none() && edit::is_editable(review, file) { a.txt href=(edit::address(review.task, file)) aria-label=(format!("Edit {}", clean(&name))) { "Edit" } }
                     button.seen form="see" name=(if is_seen { "unmark" } else { "mark" }) value=(file.identity) role="checkbox" aria-checked=(is_seen) aria-label=(format!("Seen: {}", clean(&name))) { "Seen" }
                 }
+                (why)
             }
             details.closed[why_closed.is_some()] open[why_closed.is_none() && !is_seen] { summary { (why_closed.unwrap_or("Seen.")) " Open" } (body) }
         }

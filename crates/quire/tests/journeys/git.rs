@@ -122,6 +122,9 @@ fn a_branch_is_checked_as_an_accept_is() {
     assert!(told.out.contains("Merged with your edits: a.txt."), "{}", told.out);
     assert_eq!(git(&stage, "git show merged:a.txt | grep -e = -e mine"), "a=2\nmine\nz=2");
     assert_eq!(std::fs::read_to_string(stage.folder.join("a.txt")).unwrap(), mine);
+    let version = stage.json(&["review", "1"])["review"]["seen"].as_str().unwrap().to_owned();
+    let asked = stage.quire(&["accept", "1", "--branch", "again", "--seen", &version]).exits(7);
+    assert!(asked.err.contains("quire accept 1 --branch again --seen "), "{}", asked.err);
     let told = stage.json(&["accept", "1", "--branch", "again"]);
     assert_eq!((&told["merged"][0], &told["checks"][0]["passed"]), (&"a.txt".into(), &true.into()), "{told}");
 }

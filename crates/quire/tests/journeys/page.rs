@@ -856,3 +856,18 @@ fn more_of_a_file_is_shown_around_a_change_and_the_change_keeps_its_name() {
     let page = browser.get("/tasks/1?wide=0123456789ab.20.20,x,..,").body;
     assert!(shows(&page, 47) && !shows(&page, 46));
 }
+
+#[test]
+fn a_files_head_says_why_to_look_there_or_what_the_agent_says_of_it() {
+    let stage = Stage::set();
+    let made = "echo x > new.txt; printf '#!/bin/sh\\n' > run.sh; chmod 755 run.sh";
+    let model = Model::saying(vec![shell(made), say("Wrote `new.txt` & no more. run.sh runs it.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.quire(&["make it"]).exits(0);
+    let review = Browser::open(&stage).get("/tasks/1").body;
+    assert!(
+        review.contains("<span class=\"why\"><q>Wrote <code>new.txt</code> &amp; no more.</q></span>"),
+        "{review}"
+    );
+    assert!(review.contains("<span class=\"why\"><span class=\"tag amber\">look here</span> "), "{review}");
+}
