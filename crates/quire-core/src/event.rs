@@ -362,9 +362,15 @@ pub enum Event {
         commit: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         branch: Option<String>,
-        /// The agent's own last commit, at `refs/quire/TASK`.
+        /// The agent's own last commit, at `refs/quire/TASK`, or of a branch of its, at `refs/quire/branches/TASK/NAME`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         brought: Option<String>,
+        /// The branch that was brought; absent: what HEAD was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Where in the folder the repository's files are; absent: at its top.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<RelPath>,
         /// Files in which edits of the person's went with it that were in no commit.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         with: Vec<RelPath>,

@@ -24,7 +24,7 @@ pub use claims::{Brief, ClaimRow};
 pub use compare::{AttemptRow, FileRow, differing, letter, together};
 pub use cost::{Cost, budget_to_add, unpriced_text};
 pub use drift::{DriftRow, Fit};
-pub use in_git::{GitRow, WithoutGit};
+pub use in_git::{GitRow, WithoutGit, repositories};
 pub use later::LaterEdits;
 pub use looked::LookRow;
 pub use notes::{Contents, LedTo, NoteRow, Standing};

@@ -2,9 +2,10 @@
 //! which runs git so that nothing the repository or its settings name is started: no hook, no filter, no monitor, no signer,
 //! no transport but that of files. git's own refusal of other people's repositories stands.
 
-mod bring;
+pub mod bring;
 mod commit;
 mod index;
+pub mod inside;
 mod large;
 pub mod named;
 mod object;
@@ -37,10 +38,12 @@ pub enum GitError {
     BranchIsThere(String),
     #[error("there is a branch `{1}` already, beside which there can be no `{0}`")]
     BranchBeside(String, String),
-    #[error(
-        "the agent's commits are not brought: they name a commit of the submodule {0} that is nowhere else"
-    )]
+    #[error("they name a commit of the submodule {0} that is nowhere else")]
     NotWhole(String),
+    #[error("quire does not read repositories in this format ({0})")]
+    Format(String),
+    #[error("there are {0} more branches than quire looks at")]
+    Branches(usize),
     #[error("`{0}` cannot be a branch's name")]
     BranchName(String),
     #[error("git does not know who you are: user.name and user.email are not set")]

@@ -2,19 +2,23 @@
 
 use crate::decide::{Choice, Proposal, Proved, merged_in};
 use crate::freeze::Frozen;
+use crate::git::bring::{Brought, Tip, reference};
+use crate::git::inside::{Inside, View};
 use crate::git::{self, GitError, Left, Mode, Outside, Repo, Wanted};
 use crate::quire::{EngineError, Quire};
 use crate::snapshot::{SnapshotError, old_content};
 use crate::store::Writer;
 use crate::work::load_snapshot;
-use quire_core::task::{AcceptState, Version};
-use quire_core::view::{CheckRow, GitRow, WithoutGit};
+use quire_core::bytes::unescape;
+use quire_core::event::Listing;
+use quire_core::task::{AcceptState, InRepository, Version};
+use quire_core::view::{self, CheckRow, GitRow, WithoutGit};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was committed on a branch.
 #[derive(Debug)]
@@ -195,10 +199,12 @@ impl Quire {
                 commit: Some(commit.clone()),
                 branch: Some(branch.clone()),
                 brought: None,
+                name: None,
+                within: None,
                 with: with.clone(),
                 staged,
             };
-            self.record(task.id, event)?;
+            self.record(task.id, vec![event])?;
             rows.push(GitRow::Committed { commit, branch });
             rows.extend((!with.is_empty()).then_some(GitRow::With(with)));
             rows.extend((!stays.is_empty()).then_some(GitRow::StagedStays(stays)));
@@ -218,6 +224,8 @@ impl Quire {
         Ok(rows)
     }
 
+    /// Brings what the agent committed, into the folder's own repository and those within it. What fails is told; what accept `accept`
+    /// brought before its process died is not brought again.
     pub(crate) fn bring(
         &self,
         task: &Task,
@@ -228,29 +236,48 @@ impl Quire {
             return Ok(vec![]);
         }
         let layers = self.place(task.id).layers(&version.line);
+        let known = task.accepts.get(accept as usize).map_or(&[][..], |accept| &accept.git);
         let mut rows = vec![];
-        for (index, base) in self.frozen(task)?.iter().enumerate() {
-            let repo = match Repo::around(&task.charter.folders[index]) {
-                // It made one of its own, which is no business of the person's repository.
-                Err(GitError::NoRepository(_) | GitError::NoGit) => continue,
-                repo => repo?,
-            };
-            let Some((commit, commits)) =
-                repo.bring(base, &layers, index, task.id, &self.scratch(task, "bring"))?
-            else {
-                continue;
-            };
-            let event = Event::Committed {
-                accept: Some(accept),
-                folder: index as u32,
-                commit: None,
-                branch: None,
-                brought: Some(commit),
-                with: vec![],
-                staged: vec![],
-            };
-            self.record(task.id, event)?;
-            rows.push(GitRow::Brought { reference: format!("refs/quire/{}", task.id), commits });
+        for (index, base) in (0u32..).zip(self.frozen(task)?.iter()) {
+            let view = View::of(base, &layers, index as usize).map_err(SnapshotError::Layer)?;
+            for (within, repo, inside) in beside(&task.charter.folders[index as usize], &view, &mut rows)? {
+                let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
+                    Ok(Brought { commits, .. }) => {
+                        let reference = reference(task.id, branch.as_deref());
+                        GitRow::Brought { reference, commits, branch, within: within.clone() }
+                    }
+                    Err(why) => GitRow::NotBrought { branch, within: within.clone(), why: why.to_string() },
+                };
+                let is_done = |name: Option<&str>| {
+                    known.iter().any(|one| {
+                        (one.folder, &one.within, one.name.as_deref()) == (index, &within, name)
+                            && one.brought.is_some()
+                    })
+                };
+                let tips = match repo.bring(&inside, task.id, &is_done, &self.scratch(task, "bring")) {
+                    Ok(tips) => tips,
+                    Err(why) => {
+                        rows.push(row(None, Err(why)));
+                        continue;
+                    }
+                };
+                let mut events = vec![];
+                for Tip { name, brought } in tips {
+                    events.extend(brought.as_ref().ok().map(|brought| Event::Committed {
+                        accept: Some(accept),
+                        folder: index,
+                        commit: None,
+                        branch: None,
+                        brought: Some(brought.commit.clone()),
+                        name: name.clone(),
+                        within: within.clone(),
+                        with: vec![],
+                        staged: vec![],
+                    }));
+                    rows.push(row(name, brought));
+                }
+                self.record(task.id, events)?;
+            }
         }
         Ok(rows)
     }
@@ -265,12 +292,22 @@ impl Quire {
             // The commits that an accept before it brought, which is still done, are there again.
             let earlier =
                 accepts[..accept as usize].iter().rev().filter(|one| one.state == AcceptState::Done);
-            let mut earlier = earlier.flat_map(|one| &one.git).filter(|one| one.folder == left.folder);
+            let is_same = |one: &&InRepository| {
+                (one.folder, &one.within, &one.name) == (left.folder, &left.within, &left.name)
+            };
+            let mut earlier = earlier.flat_map(|one| &one.git).filter(is_same);
             let earlier = earlier.find_map(|one| one.brought.as_deref());
             let Some(folder) = task.charter.folders.get(left.folder as usize) else { continue };
-            let undone = Repo::around(folder).and_then(|repo| {
+            let repo = match &left.within {
+                None => Repo::around(folder),
+                Some(within) => Repo::at(folder, Some(within)).and_then(|repo| {
+                    let at = folder.join(OsStr::from_bytes(within.as_bytes()));
+                    repo.ok_or(GitError::NoRepository(at))
+                }),
+            };
+            let undone = repo.and_then(|repo| {
                 if let Some(brought) = &left.brought {
-                    repo.forget(task.id, brought, earlier)?;
+                    repo.forget(task.id, left.name.as_deref(), brought, earlier)?;
                 }
                 let Some(commit) = &left.commit else { return Ok(None) };
                 let commit = commit.clone();
@@ -301,9 +338,12 @@ impl Quire {
         (rows, is_settled)
     }
 
-    fn record(&self, id: u64, event: Event) -> Result<(), EngineError> {
+    fn record(&self, id: u64, events: Vec<Event>) -> Result<(), EngineError> {
+        if events.is_empty() {
+            return Ok(());
+        }
         let task = self.store().task(id)?;
-        self.store().append(id, task.seq, Writer::Person, vec![event]).wait()?;
+        self.store().append(id, task.seq, Writer::Person, events).wait()?;
         Ok(())
     }
 
@@ -322,6 +362,33 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
     built.entries.iter().filter(move |entry| entry.folder == folder)
 }
 
+/// Returns the repositories of a folder that the agent changed and that its person has, each with where its files are, the innermost
+/// first: what an outer one has of an inner one is looked for there. What keeps quire from one is told.
+fn beside<'v>(
+    folder: &Path,
+    view: &'v View,
+    rows: &mut Vec<GitRow>,
+) -> Result<Vec<(Option<RelPath>, Repo, Inside<'v>)>, EngineError> {
+    let mut all = vec![];
+    for inside in view.repositories().map_err(SnapshotError::Layer)? {
+        let Some(dir) = &inside.dir else { continue };
+        match Repo::beside(folder, dir) {
+            Ok(Some((within, repo))) => all.push((within, repo, inside)),
+            // Only the agent has it.
+            Ok(None) | Err(GitError::NoGit) => {}
+            Err(why) => {
+                let within = if dir.name() == b".git" { dir.parent() } else { Some(dir.clone()) };
+                rows.push(GitRow::NotBrought { branch: None, within, why: why.to_string() });
+            }
+        }
+    }
+    let depth = |within: &Option<RelPath>| {
+        within.as_ref().map_or(0, |within| within.as_bytes().split(|byte| *byte == b'/').count())
+    };
+    all.sort_by_key(|(within, _, _)| std::cmp::Reverse(depth(within)));
+    Ok(all)
+}
+
 /// Returns the folders whose repository lies elsewhere, where the agent does not see it.
 pub(crate) fn without_git(folders: &[PathBuf]) -> Vec<WithoutGit> {
     let one = |(folder, at): (u32, &PathBuf)| {
@@ -333,6 +400,15 @@ pub(crate) fn without_git(folders: &[PathBuf]) -> Vec<WithoutGit> {
         Some(WithoutGit { folder, why })
     };
     (0u32..).zip(folders).filter_map(one).collect()
+}
+
+/// Returns the git directories among what changed that are not in their folder, so that what was committed there comes nowhere.
+pub(crate) fn only_agents(folders: &[PathBuf], changed: &Listing) -> Vec<(u32, String)> {
+    let is_there = |(folder, dir): &(u32, String)| {
+        let at = folders.get(*folder as usize).zip(unescape(dir));
+        at.is_some_and(|(folder, dir)| folder.join(OsStr::from_bytes(&dir)).join("HEAD").is_file())
+    };
+    view::repositories(changed).into_iter().filter(|one| !is_there(one)).collect()
 }
 
 /// Returns the agent's summary as a commit's message, with a line that says where it is from.

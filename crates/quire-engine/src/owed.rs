@@ -225,10 +225,8 @@ impl Quire {
             is_settled &= paid.is_ok();
             rows.extend(paid.unwrap_or_else(|error| vec![missing(task.id, error.to_string())]));
         }
-        if accept.git.iter().all(|one| one.brought.is_none()) {
-            let brought = self.bring(task, version, number);
-            rows.extend(brought.unwrap_or_else(|error| vec![GitRow::Failed(error.to_string())]));
-        }
+        let brought = self.bring(task, version, number);
+        rows.extend(brought.unwrap_or_else(|error| vec![GitRow::Failed(error.to_string())]));
         (rows, is_settled)
     }
 

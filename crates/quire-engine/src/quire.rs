@@ -625,6 +625,7 @@ impl Quire {
             });
         let in_git = in_git.collect();
         let without_git = crate::in_git::without_git(&task.charter.folders);
+        let only_agents = crate::in_git::only_agents(&task.charter.folders, &version.apart.git);
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
             let mut folders = (0u32..).zip(&task.charter.folders);
@@ -642,6 +643,7 @@ impl Quire {
             left_out,
             in_git,
             without_git,
+            only_agents,
             moved,
             drift,
             notes,

@@ -29,6 +29,10 @@ pub struct InRepository {
     pub folder: u32,
     pub commit: Option<String>,
     pub brought: Option<String>,
+    /// The agent's branch that was brought; absent: what its HEAD was.
+    pub name: Option<String>,
+    /// Where in the folder the repository's files are; absent: at its top.
+    pub within: Option<RelPath>,
     /// Files in which edits of the person's went with it.
     pub with: Vec<RelPath>,
     pub staged: Vec<Staged>,
@@ -144,12 +148,14 @@ impl Task {
                 undoing: vec![],
                 state: AcceptState::Begun,
             }),
-            Event::Committed { accept, folder, commit, brought, with, staged, .. } => {
+            Event::Committed { accept, folder, commit, brought, name, within, with, staged, .. } => {
                 if let Some(accept) = accept.and_then(|accept| self.accepts.get_mut(accept as usize)) {
                     accept.git.push(InRepository {
                         folder: *folder,
                         commit: commit.clone(),
                         brought: brought.clone(),
+                        name: name.clone(),
+                        within: within.clone(),
                         with: with.clone(),
                         staged: staged.clone(),
                     });

@@ -5,6 +5,7 @@ use crate::bytes::RelPath;
 use crate::event::Listing;
 use crate::view;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What was done in git.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +45,20 @@ pub enum GitRow {
     Brought {
         reference: String,
         commits: u64,
+        /// The branch of its that they are on, where HEAD is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        branch: Option<String>,
+        /// Where in the folder their repository is, where it is not the folder's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        within: Option<RelPath>,
+    },
+    /// Commits of the agent's that did not come over.
+    NotBrought {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        branch: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        within: Option<RelPath>,
+        why: String,
     },
     TakenBack(String),
     /// Others came after it, or HEAD is elsewhere. With it go edits of the person's in these files.
@@ -80,6 +95,22 @@ pub struct WithoutGit {
     /// Index into the task's folders.
     pub folder: u32,
     pub why: &'static str,
+}
+
+/// Says on which branch something is, and in which repository within the folder.
+fn place(branch: Option<&str>, within: Option<&RelPath>) -> String {
+    let branch = branch.map_or_else(String::new, |branch| format!(" on the branch {branch}"));
+    branch + &within.map_or_else(String::new, |within| format!(" in {within}"))
+}
+
+/// Returns a word as a shell reads it back: git lets the name of a branch hold what would be a command of its own.
+fn word(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/+@".contains(&byte));
+    if is_plain && !text.starts_with('-') {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// Names the first paths, and says how many there are more.
@@ -129,11 +160,18 @@ impl GitRow {
             GitRow::InSubmodule { submodule, paths } => {
                 format!("Not committed, because it lies in the submodule {submodule}: {}.", few(paths))
             }
-            GitRow::Brought { reference, commits: 0 } => {
-                format!("The agent went to another commit and made none: git log {reference}.")
+            GitRow::Brought { reference, commits, branch, within } => {
+                let did = match commits {
+                    0 => "went to another commit and made none".to_owned(),
+                    commits => format!("made {}", view::count(*commits, "commit")),
+                };
+                let at = within.as_ref().map_or_else(String::new, |at| format!("-C {} ", word(&at.to_string())));
+                let place = place(branch.as_deref(), within.as_ref());
+                format!("The agent {did}{place}: git {at}log {}.", word(reference))
             }
-            GitRow::Brought { reference, commits } => {
-                format!("The agent made {}: git log {reference}.", view::count(*commits, "commit"))
+            GitRow::NotBrought { branch, within, why } => {
+                let place = place(branch.as_deref(), within.as_ref());
+                format!("The agent's commits{place} are not brought: {}.", why.trim_end_matches('.'))
             }
             GitRow::TakenBack(commit) => format!("The commit {} is taken back.", short(commit)),
             GitRow::Stays { commit, with } if with.is_empty() => format!(
@@ -176,35 +214,50 @@ impl GitRow {
     }
 }
 
-/// Returns what a review says of the paths that changed below `.git`: of all, and of each repository within the folder.
-pub(super) fn stays_behind(changed: &Listing) -> Vec<Deserving> {
+/// Returns the git directories that changed besides the folders' own, each with its folder's number: those of repositories within them,
+/// and of submodules.
+pub fn repositories(changed: &Listing) -> BTreeSet<(u32, String)> {
+    let one = |path: &String| {
+        // After the folder's number.
+        let (folder, path) = path.split_once('/')?;
+        let folder = folder.parse().ok()?;
+        if let Some(at) = path.find("/.git/") {
+            return Some((folder, path[..at].to_owned() + "/.git"));
+        }
+        let module = path.strip_prefix(".git/modules/")?;
+        let end =
+            ["/objects/", "/refs/", "/logs/", "/HEAD"].iter().filter_map(|part| module.find(part)).min()?;
+        Some((folder, format!(".git/modules/{}", &module[..end])))
+    };
+    changed.paths.iter().filter_map(one).collect()
+}
+
+/// Returns what a review says of the paths that changed below `.git`: of all, and of each repository within the folder. `news` are those
+/// of them that only the agent has.
+pub(super) fn stays_behind(changed: &Listing, news: &[(u32, String)]) -> Vec<Deserving> {
     if changed.total == 0 {
         return vec![];
     }
-    let (mut has_branch, mut within) = (false, std::collections::BTreeSet::new());
-    for path in &changed.paths {
-        // After the folder's number.
-        let Some((_, path)) = path.split_once('/') else { continue };
-        if let Some(at) = path.find("/.git/") {
-            within.insert(path[..at].to_owned() + "/.git");
-        } else if let Some(module) = path.strip_prefix(".git/modules/") {
-            let end =
-                ["/objects/", "/refs/", "/logs/", "/HEAD"].iter().filter_map(|part| module.find(part)).min();
-            within.extend(end.map(|end| format!(".git/modules/{}", &module[..end])));
-        } else {
-            has_branch |= [".git/refs/heads/", ".git/logs/refs/heads/"].iter().any(|at| path.starts_with(at));
-        }
-    }
+    let has_commits = changed.paths.iter().any(|path| {
+        let own = path.split_once("/.git/").filter(|(folder, _)| folder.parse::<u32>().is_ok());
+        own.is_some_and(|(_, path)| ["refs/heads/", "logs/"].iter().any(|at| path.starts_with(at)))
+    });
     let row = |path: String, why: String| Deserving { folder: None, path, why, waits: false };
-    let commits = if has_branch { "; of branches only the one that the agent is on comes over" } else { "" };
-    let all = format!("{} changed, which Accept does not take{commits}", view::count(changed.total, "path"));
-    let one = |path| {
-        row(
-            path,
-            "a repository within the folder: what the agent committed there does not come over".to_owned(),
-        )
+    let what = match has_commits {
+        true => "; Accept brings the commits and branches among them, and nothing else",
+        false => ", which Accept does not take",
     };
-    std::iter::once(row(".git".to_owned(), all)).chain(within.into_iter().map(one)).collect()
+    let all = row(".git".to_owned(), format!("{} changed{what}", view::count(changed.total, "path")));
+    let one = |repository: (u32, String)| {
+        let why = match news.contains(&repository) {
+            true => "a repository that only the agent has: what was committed there does not come over",
+            false => {
+                "a repository within the folder: Accept brings the commits and branches that the agent made there"
+            }
+        };
+        row(repository.1, why.to_owned())
+    };
+    std::iter::once(all).chain(repositories(changed).into_iter().map(one)).collect()
 }
 
 #[cfg(test)]
@@ -212,30 +265,63 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_review_names_each_repository_whose_commits_do_not_come_over() {
+    fn a_review_names_each_repository_and_whether_its_commits_come_over() {
         let listing = |paths: &[&str]| Listing {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             total: paths.len() as u64,
         };
-        let named = |paths: &[&str]| -> Vec<(String, bool)> {
-            let rows = stays_behind(&listing(paths));
-            rows.into_iter()
-                .map(|row| (row.path, row.why.contains("come over") || row.why.contains("comes over")))
-                .collect()
+        let named = |paths: &[&str], news: &[(u32, String)]| -> Vec<(String, bool)> {
+            let rows = stays_behind(&listing(paths), news);
+            rows.into_iter().map(|row| (row.path, row.why.contains("Accept brings"))).collect()
         };
-        let row = |path: &str, says| (path.to_owned(), says);
-        assert_eq!(named(&[]), []);
-        assert_eq!(named(&["0/.git/index"]), [row(".git", false)]);
-        assert_eq!(named(&["0/.git/logs/refs/heads/mine"]), [row(".git", true)]);
-        assert_eq!(
-            named(&[
-                "0/.git/index",
-                "0/.git/modules/a/b/objects/00/1",
-                "0/.git/modules/a/b/refs/heads/x",
-                "0/deps/x/.git/HEAD"
-            ]),
-            [row(".git", false), row(".git/modules/a/b", true), row("deps/x/.git", true)]
-        );
+        let row = |path: &str, comes| (path.to_owned(), comes);
+        assert_eq!(named(&[], &[]), []);
+        assert_eq!(named(&["0/.git/index"], &[]), [row(".git", false)]);
+        assert_eq!(named(&["0/.git/logs/refs/heads/mine"], &[]), [row(".git", true)]);
+        let paths = [
+            "0/.git/index",
+            "0/.git/modules/a/b/objects/00/1",
+            "0/.git/modules/a/b/refs/heads/x",
+            "0/deps/x/.git/logs/HEAD",
+            "1/deps/x/.git/HEAD",
+        ];
+        let rows = |second| {
+            [
+                row(".git", false),
+                row(".git/modules/a/b", true),
+                row("deps/x/.git", true),
+                row("deps/x/.git", second),
+            ]
+        };
+        assert_eq!(named(&paths, &[]), rows(true));
+        assert_eq!(named(&paths, &[(1, "deps/x/.git".to_owned())]), rows(false));
+    }
+
+    #[test]
+    fn what_the_agent_committed_is_told_with_where_it_is() {
+        let within = RelPath::new("deps/x");
+        let brought = |reference: &str, commits, branch: Option<&str>, within: &Option<RelPath>| {
+            let branch = branch.map(str::to_owned);
+            GitRow::Brought { reference: reference.to_owned(), commits, branch, within: within.clone() }
+                .text()
+        };
+        for (told, expected) in [
+            (brought("refs/quire/3", 2, None, &None), "The agent made 2 commits: git log refs/quire/3."),
+            (
+                brought("refs/quire/3", 0, None, &within),
+                "The agent went to another commit and made none in deps/x: git -C deps/x log refs/quire/3.",
+            ),
+            (
+                brought("refs/quire/branches/3/a;b", 1, Some("a;b"), &None),
+                "The agent made 1 commit on the branch a;b: git log 'refs/quire/branches/3/a;b'.",
+            ),
+            (
+                GitRow::NotBrought { branch: Some("a".to_owned()), within, why: "why.".to_owned() }.text(),
+                "The agent's commits on the branch a in deps/x are not brought: why.",
+            ),
+        ] {
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

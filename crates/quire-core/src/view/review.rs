@@ -72,6 +72,9 @@ pub struct Review {
     /// Folders in which git did not work for the agent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without_git: Vec<WithoutGit>,
+    /// Git directories that only the agent has, each with its folder's number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only_agents: Vec<(u32, String)>,
     /// What the task saw live and is not as it was when the task began.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<Moved>,
@@ -179,6 +182,7 @@ impl Review {
             left_out: vec![],
             in_git: vec![],
             without_git: vec![],
+            only_agents: vec![],
             moved: vec![],
             imported: task.imported_from().is_some(),
             gone: vec![],

@@ -1,63 +1,184 @@
 //! What an agent committed comes over by fetch, never as files of `.git`: of those only new objects are looked at, and git itself proves
 //! each before it takes it.
+//!
+//! `refs/quire/N` is where the HEAD of task N's agent was, and `refs/quire/branches/N/NAME` where its branch was, in the person's repository
+//! that the agent's began as.
 
-use super::{GitError, Repo, git_in};
-use crate::freeze::Frozen;
-use crate::snapshot::git_changes;
-use crate::stack::Stack;
+use super::inside::{Inside, Moved};
+use super::{GitError, Repo, git_in, line};
 use quire_core::RelPath;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 
-/// Longest reference or list of references that is read, in bytes.
-const REFERENCE_MAX: u64 = 16 << 20;
 /// Most objects and packs that are taken, and their bytes.
 const OBJECTS_MAX: usize = 200_000;
 const BYTES_MAX: u64 = 4 << 30;
+/// Most branches that are looked at.
+const BRANCHES_MAX: usize = 100;
+/// Most places where commits of the agent's begin that are compared with their end.
+const BEGINNINGS_MAX: usize = 64;
+
+/// Extensions of the format with which its objects and references are still found where they are looked for.
+const EXTENSIONS: &[&str] =
+    &["noop", "preciousobjects", "partialclone", "worktreeconfig", "relativeworktrees"];
+
+/// Commits that came over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    pub commit: String,
+    /// How many of them are the agent's own.
+    pub commits: u64,
+}
+
+/// A branch of the agent's, or with no name what its HEAD was, and what became of it.
+#[derive(Debug)]
+pub struct Tip {
+    pub name: Option<String>,
+    pub brought: Result<Brought, GitError>,
+}
+
+/// Returns where a branch of the agent's comes to, or what its HEAD was.
+pub fn reference(task: u64, name: Option<&str>) -> String {
+    match name {
+        None => format!("refs/quire/{task}"),
+        Some(name) => format!("refs/quire/branches/{task}/{name}"),
+    }
+}
 
 impl Repo {
-    /// Fetches what the layers have committed in the folder's own repository into `refs/quire/TASK`, if that is another commit than
-    /// the base's. Returns the commit, and how many of them are the agent's own.
-    pub fn bring(
-        &self,
-        base: &Frozen,
-        layers: &[PathBuf],
-        index: usize,
-        task: u64,
-        scratch: &Path,
-    ) -> Result<Option<(String, u64)>, GitError> {
-        // Of a repository around the folder the agent has nothing.
-        if !self.prefix.is_empty() {
+    /// Opens the person's repository that lies where one of the agent's does, in `dir` of a task's folder. Returns it with where its
+    /// files are in the folder, `None` for the folder itself; nothing where there is none in just that place.
+    pub fn beside(folder: &Path, dir: &RelPath) -> Result<Option<(Option<RelPath>, Repo)>, GitError> {
+        let Some(folder) = fs::canonicalize(folder).ok() else { return Ok(None) };
+        let at = folder.join(OsStr::from_bytes(dir.as_bytes()));
+        let files = match dir.name() {
+            b".git" => dir.parent(),
+            // That of a submodule says where its files are.
+            _ => {
+                let config = at.join("config");
+                let config = config.to_string_lossy();
+                let asked = ["config", "--file", &config, "--no-includes", "--get", "core.worktree"];
+                let Ok(said) = git_in(&folder, &asked, &[], b"") else { return Ok(None) };
+                let files = led_to(&at, Path::new(OsStr::from_bytes(&line(said))));
+                let files =
+                    files.strip_prefix(&folder).map(|files| RelPath::new(files.as_os_str().as_bytes()));
+                let Ok(Some(files)) = files else { return Ok(None) };
+                Some(files)
+            }
+        };
+        let Some(repo) = Repo::at(&folder, files.as_ref())? else { return Ok(None) };
+        Ok((fs::canonicalize(&repo.dir).ok() == Some(at)).then_some((files, repo)))
+    }
+
+    /// Opens the repository whose files are at `files` in a folder, if there is one, and no link leads there.
+    pub fn at(folder: &Path, files: Option<&RelPath>) -> Result<Option<Repo>, GitError> {
+        let Some(folder) = fs::canonicalize(folder).ok() else { return Ok(None) };
+        let at = files.map_or(folder.clone(), |files| folder.join(OsStr::from_bytes(files.as_bytes())));
+        if fs::canonicalize(&at).ok().as_ref() != Some(&at) {
             return Ok(None);
         }
-        let (whole, changes) = git_changes(base, layers, index)?;
-        let was = head(&base.stack()?)?;
-        let Some(commit) = head(&whole)?.filter(|now| was.as_ref() != Some(now)) else {
-            return Ok(None);
-        };
+        match Repo::around(&at) {
+            Err(GitError::NoRepository(_)) => Ok(None),
+            repo => Ok(Some(repo?).filter(|repo| repo.prefix.is_empty())),
+        }
+    }
+
+    /// Fetches what the agent committed where this repository is the person's: what HEAD is, if that is another commit than it was, and
+    /// each branch that is new or has moved, with commits that neither the person nor HEAD has. What `is_done` says was brought is not
+    /// brought again.
+    pub fn bring(
+        &self,
+        inside: &Inside<'_>,
+        task: u64,
+        is_done: &dyn Fn(Option<&str>) -> bool,
+        scratch: &Path,
+    ) -> Result<Vec<Tip>, GitError> {
+        if !inside.has_moved() {
+            return Ok(vec![]);
+        }
+        self.is_readable(inside)?;
+        let (was, now) = inside.heads()?;
+        let head = now.filter(|now| was.as_ref() != Some(now));
+        let mut branches = inside.branches()?;
+        // Told of as what HEAD is.
+        branches.retain(|branch| head.as_ref() != Some(&branch.now));
+        if head.is_none() && branches.is_empty() {
+            return Ok(vec![]);
+        }
+        self.copy(inside, scratch)?;
+        let mut known: Vec<String> = was.into_iter().collect();
+        let mut tips = vec![];
+        if let Some(commit) = head {
+            let brought = (!is_done(None)).then(|| {
+                let own = self.own(&commit, &known, scratch)?;
+                self.fetch(None, &commit, own, task, scratch)
+            });
+            if brought.as_ref().is_none_or(Result::is_ok) {
+                known.push(commit);
+            }
+            tips.extend(brought.map(|brought| Tip { name: None, brought }));
+        }
+        let more = branches.split_off(branches.len().min(BRANCHES_MAX)).len();
+        for Moved { name, was, now } in branches {
+            // git takes it for no branch: what a process that died left there.
+            if is_done(Some(&name))
+                || self.git(&["check-ref-format", &reference(task, Some(&name))], &[], b"").is_err()
+            {
+                continue;
+            }
+            let known: Vec<String> = known.iter().cloned().chain(was).collect();
+            let brought = match self.own(&now, &known, scratch) {
+                Ok(own) if own.commits == 0 => continue,
+                own => own.and_then(|own| self.fetch(Some(&name), &now, own, task, scratch)),
+            };
+            tips.push(Tip { name: Some(name), brought });
+        }
+        let _ = fs::remove_dir_all(scratch);
+        tips.extend((more > 0).then_some(Tip { name: None, brought: Err(GitError::Branches(more)) }));
+        Ok(tips)
+    }
+
+    /// Fails where the agent's is in a format in which its objects and references lie elsewhere.
+    fn is_readable(&self, inside: &Inside<'_>) -> Result<(), GitError> {
+        if inside.has_tables()? {
+            return Err(GitError::Format("reftable".to_owned()));
+        }
+        let ours = if self.zeros.len() == 64 { "sha256" } else { "sha1" };
+        let command = ["config", "--file", "-", "--no-includes", "--get-regexp", "^extensions\\."];
+        let (mut theirs, said) = ("sha1".to_owned(), self.list(&command, &[], &inside.settings()?)?);
+        for row in String::from_utf8_lossy(&said).lines() {
+            match row.strip_prefix("extensions.").unwrap_or(row).split_once(' ') {
+                Some(("objectformat", value)) => theirs = value.to_lowercase(),
+                Some(("refstorage", "files")) => {}
+                Some((name, _)) if EXTENSIONS.contains(&name) => {}
+                _ => return Err(GitError::Format(row.to_owned())),
+            }
+        }
+        if theirs == ours { Ok(()) } else { Err(GitError::Format(theirs)) }
+    }
+
+    /// Makes a repository of quire's own that has the agent's new objects on top of the person's.
+    fn copy(&self, inside: &Inside<'_>, scratch: &Path) -> Result<(), GitError> {
         let _ = fs::remove_dir_all(scratch);
         fs::create_dir_all(scratch.join("objects/info"))?;
         fs::create_dir_all(scratch.join("objects/pack"))?;
         fs::create_dir_all(scratch.join("refs/heads"))?;
-        let format = self.say(&["rev-parse", "--show-object-format"], &[], b"")?;
-        let extension = match format.as_str() {
-            "sha1" => "repositoryformatversion = 0\n\tbare = true\n".to_owned(),
-            other => format!(
-                "repositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = {other}\n"
-            ),
+        let extension = match self.zeros.len() {
+            40 => "repositoryformatversion = 0\n\tbare = true\n",
+            _ => "repositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n",
         };
         fs::write(scratch.join("config"), format!("[core]\n\t{extension}"))?;
         fs::write(scratch.join("HEAD"), "ref: refs/heads/agent\n")?;
-        fs::write(scratch.join("refs/heads/agent"), format!("{commit}\n"))?;
         let objects = self.say(&["rev-parse", "--git-path", "objects"], &[], b"")?;
         let objects = fs::canonicalize(self.folder.join(objects))?;
         fs::write(scratch.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
         let mut bytes = 0;
-        for found in changes.iter().filter(|found| is_object(&found.path)).take(OBJECTS_MAX) {
-            let inner = &found.path.as_bytes()[b".git/".len()..];
-            let at = scratch.join(std::ffi::OsStr::from_bytes(inner));
+        for (found, inner) in inside.objects().take(OBJECTS_MAX) {
+            let at = scratch.join(OsStr::from_bytes(inner));
             if let Some(dir) = at.parent() {
                 fs::create_dir_all(dir)?;
             }
@@ -65,50 +186,83 @@ impl Repo {
             if bytes > BYTES_MAX {
                 return Err(io::Error::other("the agent's commits are larger than 4 GiB").into());
             }
-            io::copy(&mut whole.content(found)?.take(found.print.bytes), &mut fs::File::create(at)?)?;
+            let content = inside.view.whole.content(found)?;
+            io::copy(&mut content.take(found.print.bytes), &mut fs::File::create(at)?)?;
         }
-        // A commit that is not whole is none; git says which part is missing.
-        git_in(scratch, &["cat-file", "-e", &commit], &[("GIT_DIR", scratch.as_os_str())], b"")?;
-        self.is_whole(was.as_deref(), &commit, scratch)?;
-        let from = scratch.to_string_lossy().into_owned();
-        let to = format!("+refs/heads/agent:refs/quire/{task}");
-        self.git(
-            &[
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-auto-gc",
-                "--end-of-options",
-                &from,
-                &to,
-            ],
-            &[],
-            b"",
-        )?;
-        let _ = fs::remove_dir_all(scratch);
-        // What the person has on any branch is none of the agent's, nor what it began with.
-        let mut count = vec!["rev-list", "--count", &commit, "--not", "--exclude=refs/quire/*", "--all"];
-        count.extend(was.as_deref().filter(|was| self.commit_of(was).is_some()));
-        let count = self.say(&count, &[], b"")?;
-        Ok(Some((commit, count.parse().unwrap_or(0))))
+        Ok(())
     }
 
-    /// Fails where a commit names one of a submodule that the person's does not have.
-    fn is_whole(&self, was: Option<&str>, commit: &str, scratch: &Path) -> Result<(), GitError> {
+    /// Returns what of a commit's history is the agent's: nothing that the person has at any reference of theirs, nor what is `known`.
+    fn own(&self, commit: &str, known: &[String], scratch: &Path) -> Result<Own, GitError> {
+        // A commit that is not whole is none; git says which part is missing.
+        git_in(
+            scratch,
+            &["cat-file", "-e", &format!("{commit}^{{commit}}")],
+            &[("GIT_DIR", scratch.as_os_str())],
+            b"",
+        )?;
+        let objects = listed(&scratch.join("objects"));
+        let env = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects.as_os_str())];
+        let mut asked = vec!["rev-list", "--boundary", commit, "--not", "--exclude=refs/quire/*", "--all"];
+        asked.extend(known.iter().map(String::as_str).filter(|known| self.commit_of(known).is_some()));
+        let said = String::from_utf8_lossy(&self.git(&asked, &env, b"")?).into_owned();
+        let (begun, own): (Vec<&str>, Vec<&str>) = said.lines().partition(|row| row.starts_with('-'));
+        let begun = begun.into_iter().filter_map(|row| row.strip_prefix('-')).map(str::to_owned).collect();
+        Ok(Own { begun, commits: own.len() as u64 })
+    }
+
+    /// Fetches a commit, which is all there then.
+    fn fetch(
+        &self,
+        name: Option<&str>,
+        commit: &str,
+        own: Own,
+        task: u64,
+        scratch: &Path,
+    ) -> Result<Brought, GitError> {
+        self.is_whole(&own, commit, scratch)?;
+        fs::write(scratch.join("refs/heads/agent"), format!("{commit}\n"))?;
+        let from = scratch.to_string_lossy().into_owned();
+        let to = format!("+refs/heads/agent:{}", reference(task, name));
+        let how =
+            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options"];
+        self.git(&[&how[..], &[&from, &to]].concat(), &[], b"")?;
+        Ok(Brought { commit: commit.to_owned(), commits: own.commits })
+    }
+
+    /// Fails where a commit names one of a submodule that none of those names which it began with, and that the person's does not have.
+    fn is_whole(&self, own: &Own, commit: &str, scratch: &Path) -> Result<(), GitError> {
         let env = [("GIT_DIR", scratch.as_os_str())];
-        let is_here = |was: &&str| git_in(scratch, &["cat-file", "-e", was], &env, b"").is_ok();
-        let Some(was) = was.filter(is_here) else { return Ok(()) };
-        let command = ["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", was, commit];
-        let raw = git_in(scratch, &command, &env, b"")?;
-        let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
-        for pair in fields.chunks_exact(2) {
-            let row = String::from_utf8_lossy(pair[0]).into_owned();
-            let words: Vec<&str> = row.split(' ').collect();
-            let [_, "160000", _, object, _] = words[..] else { continue };
-            let at = self.folder.join(std::ffi::OsStr::from_bytes(pair[1]));
-            if !at.is_dir() || git_in(&at, &["cat-file", "-e", object], &[], b"").is_err() {
-                return Err(GitError::NotWhole(String::from_utf8_lossy(pair[1]).into_owned()));
+        let mut named: Option<BTreeSet<(Vec<u8>, String)>> = None;
+        for begun in own.begun.iter().take(BEGINNINGS_MAX).filter(|_| own.commits > 0) {
+            let command = [
+                "diff-tree",
+                "-r",
+                "-z",
+                "--no-renames",
+                "--no-ext-diff",
+                "--ignore-submodules=none",
+                begun,
+                commit,
+            ];
+            let raw = git_in(scratch, &command, &env, b"")?;
+            let fields: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
+            let new = fields.chunks_exact(2).filter_map(|pair| {
+                let row = String::from_utf8_lossy(pair[0]).into_owned();
+                let words: Vec<&str> = row.split(' ').collect();
+                let [_, "160000", _, object, _] = words[..] else { return None };
+                Some((pair[1].to_vec(), object.to_owned()))
+            });
+            let new: BTreeSet<_> = new.collect();
+            named = Some(match named {
+                Some(named) => named.intersection(&new).cloned().collect(),
+                None => new,
+            });
+        }
+        for (path, object) in named.unwrap_or_default() {
+            let at = self.folder.join(OsStr::from_bytes(&path));
+            if !at.is_dir() || git_in(&at, &["cat-file", "-e", &object], &[], b"").is_err() {
+                return Err(GitError::NotWhole(String::from_utf8_lossy(&path).into_owned()));
             }
         }
         Ok(())
@@ -116,8 +270,14 @@ impl Repo {
 
     /// Takes the reference to an agent's commits away, if it is still the one that was brought; where an earlier accept brought
     /// some, it is at those again.
-    pub fn forget(&self, task: u64, commit: &str, earlier: Option<&str>) -> Result<(), GitError> {
-        let reference = format!("refs/quire/{task}");
+    pub fn forget(
+        &self,
+        task: u64,
+        name: Option<&str>,
+        commit: &str,
+        earlier: Option<&str>,
+    ) -> Result<(), GitError> {
+        let reference = reference(task, name);
         if self.commit_of(&reference).as_deref() != Some(commit) {
             return Ok(());
         }
@@ -129,48 +289,35 @@ impl Repo {
     }
 }
 
-/// Returns the commit that HEAD is in a folder's `.git`.
-fn head(whole: &Stack) -> io::Result<Option<String>> {
-    let Some(text) = text(whole, b".git/HEAD")? else { return Ok(None) };
-    let Some(reference) = text.trim().strip_prefix("ref: ") else { return Ok(hash(text.trim())) };
-    if let Some(text) = self::text(whole, format!(".git/{reference}").as_bytes())? {
-        return Ok(hash(text.trim()));
-    }
-    let packed = self::text(whole, b".git/packed-refs")?.unwrap_or_default();
-    let one = |line: &str| {
-        let (commit, name) = line.split_once(' ')?;
-        (name == reference).then(|| hash(commit)).flatten()
-    };
-    Ok(packed.lines().find_map(one))
+/// What of a commit's history is the agent's.
+struct Own {
+    commits: u64,
+    /// The commits that it began with.
+    begun: Vec<String>,
 }
 
-fn hash(text: &str) -> Option<String> {
-    let is_hash = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then(|| text.to_owned())
-}
-
-fn text(whole: &Stack, path: &[u8]) -> io::Result<Option<String>> {
-    let Some(path) = RelPath::new(path) else { return Ok(None) };
-    let Some(found) = whole.find(&path)? else { return Ok(None) };
-    if found.print.kind != crate::rooted::Kind::File {
-        return Ok(None);
-    }
-    let mut content = vec![];
-    whole.content(&found)?.take(REFERENCE_MAX).read_to_end(&mut content)?;
-    Ok(String::from_utf8(content).ok())
-}
-
-/// Whether a path is that of a loose object, or of a pack or its index.
-fn is_object(path: &RelPath) -> bool {
-    let Some(inner) = path.as_bytes().strip_prefix(b".git/objects/") else { return false };
-    let hex = |bytes: &[u8]| bytes.iter().all(|byte| byte.is_ascii_hexdigit());
-    match inner.iter().position(|byte| *byte == b'/') {
-        Some(2) => hex(&inner[..2]) && matches!(inner.len(), 41 | 65) && hex(&inner[3..]),
-        Some(4) if inner.starts_with(b"pack/pack-") => {
-            let name = &inner[b"pack/pack-".len()..];
-            let stem = name.strip_suffix(b".pack").or(name.strip_suffix(b".idx"));
-            stem.is_some_and(|stem| matches!(stem.len(), 40 | 64) && hex(stem))
+/// Returns a directory as git reads it in a list of several.
+fn listed(dir: &Path) -> OsString {
+    let mut quoted = b"\"".to_vec();
+    for byte in dir.as_os_str().as_bytes() {
+        match byte {
+            b'\n' => quoted.extend_from_slice(b"\\n"),
+            b'"' | b'\\' => quoted.extend_from_slice(&[b'\\', *byte]),
+            byte => quoted.push(*byte),
         }
-        _ => false,
     }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
+}
+
+/// Returns where a path leads from `dir`, as it is written.
+fn led_to(dir: &Path, path: &Path) -> PathBuf {
+    let mut led = PathBuf::new();
+    for part in dir.join(path).components() {
+        match part {
+            Component::ParentDir => drop(led.pop()),
+            part => led.push(part),
+        }
+    }
+    led
 }

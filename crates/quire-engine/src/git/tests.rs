@@ -5,6 +5,7 @@ use crate::git::commit::{File, Mode};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+mod bring;
 mod persons;
 
 pub(crate) struct Case {

@@ -248,12 +248,15 @@ fn told(event: &Event, calls: &[Call]) -> String {
             let part = if only.is_empty() { "all".to_owned() } else { count(only.len() as u64, "path") };
             format!("accept {accept} begun: {part} of {}", snapshot.short())
         }
-        Event::Committed { commit, branch, brought, .. } => {
+        Event::Committed { commit, branch, brought, name, within, .. } => {
             let commit = commit
                 .as_deref()
                 .map(|commit| format!("committed as {commit} on {}", branch.as_deref().unwrap_or("HEAD")));
-            let brought =
-                brought.as_deref().map(|brought| format!("its own commits brought, up to {brought}"));
+            let brought = brought.as_deref().map(|brought| {
+                let on = name.as_deref().map_or_else(String::new, |name| format!(" on {}", words(name)));
+                let within = within.as_ref().map_or_else(String::new, |within| format!(" in {within}"));
+                format!("its own commits{on}{within} brought, up to {brought}")
+            });
             commit.into_iter().chain(brought).collect::<Vec<_>>().join("; ")
         }
         Event::Accepted { accept } => format!("accept {accept} done"),

@@ -596,6 +596,7 @@ pub mod tests {
             left_out: vec![],
             in_git: vec![],
             without_git: vec![],
+            only_agents: vec![],
             moved: vec![],
             imported: false,
             gone: vec![],

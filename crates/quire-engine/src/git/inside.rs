@@ -1,0 +1,236 @@
+//! A repository as an agent left it: read from layers, where its files are whatever the agent made them, and never by git in place.
+
+use super::GitError;
+use crate::freeze::Frozen;
+use crate::rooted::{Kind, below};
+use crate::snapshot::git_changes;
+use crate::stack::{Found, Stack};
+use quire_core::RelPath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// Longest reference, list of references or settings that is read, in bytes.
+const READ_MAX: u64 = 16 << 20;
+
+/// What lies in a directory, and what of it changed.
+pub struct View {
+    /// With the task's layers.
+    pub whole: Stack,
+    /// As the task began.
+    pub base: Stack,
+    /// Files that may differ.
+    pub changes: Vec<Found>,
+}
+
+/// A repository whose git directory lies in a view.
+pub struct Inside<'v> {
+    pub view: &'v View,
+    /// Where its git directory lies; `None`: the view is that directory.
+    pub dir: Option<RelPath>,
+    /// The file that says where its HEAD is.
+    pub head: RelPath,
+}
+
+/// A branch that is not where it was, by its name without `refs/heads/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub name: String,
+    /// `None`: it is new.
+    pub was: Option<String>,
+    pub now: String,
+}
+
+impl View {
+    /// Returns the view of a task's folder; what changed in it is what lies below a `.git`.
+    pub fn of(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<View> {
+        let (whole, changes) = git_changes(base, layers, index)?;
+        Ok(View { whole, base: base.stack()?, changes })
+    }
+
+    /// Returns the repositories that changed, and that the task began with, the innermost first: the folder's own, those of
+    /// submodules, which lie in another's git directory, and others within the folder.
+    pub fn repositories(&self) -> io::Result<Vec<Inside<'_>>> {
+        let (mut known, mut dirs) = (BTreeMap::new(), BTreeSet::new());
+        for found in &self.changes {
+            let Some(own) = own_dir(&found.path) else { continue };
+            let mut dir = found.path.parent();
+            // The deepest that is one; what lies between is none.
+            while let Some(at) = dir.filter(|at| at.is_within(&own)) {
+                let is_one = match known.get(&at) {
+                    Some(is_one) => *is_one,
+                    None => {
+                        let may_be =
+                            at == own || at.as_bytes()[own.as_bytes().len()..].starts_with(b"/modules/");
+                        let is_one = may_be && is_git_dir(&self.base, &at)?;
+                        known.insert(at.clone(), is_one);
+                        is_one
+                    }
+                };
+                if is_one {
+                    dirs.insert(at);
+                    break;
+                }
+                dir = at.parent();
+            }
+        }
+        let one = |dir: RelPath| Ok(Inside { view: self, head: below(Some(&dir), b"HEAD")?, dir: Some(dir) });
+        // A submodule's lies below that of the repository which it is a part of.
+        dirs.into_iter().rev().map(one).collect()
+    }
+}
+
+/// Returns the outermost `.git` that a path lies in.
+fn own_dir(path: &RelPath) -> Option<RelPath> {
+    let bytes = path.as_bytes();
+    let mut end = 0;
+    for name in bytes.split(|byte| *byte == b'/') {
+        end += name.len();
+        if name == b".git" && end < bytes.len() {
+            return RelPath::new(&bytes[..end]);
+        }
+        end += 1;
+    }
+    None
+}
+
+/// Returns whether a directory has the parts by which git knows one of its own.
+fn is_git_dir(stack: &Stack, dir: &RelPath) -> io::Result<bool> {
+    for (name, kind) in [(&b"HEAD"[..], Kind::File), (b"objects", Kind::Dir), (b"refs", Kind::Dir)] {
+        if stack.find(&below(Some(dir), name)?)?.is_none_or(|found| found.print.kind != kind) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Inside<'_> {
+    fn at(&self, name: &str) -> io::Result<RelPath> {
+        below(self.dir.as_ref(), name.as_bytes())
+    }
+
+    /// Returns a path as it is from the git directory on.
+    fn inner<'p>(&self, path: &'p RelPath) -> Option<&'p [u8]> {
+        match &self.dir {
+            None => Some(path.as_bytes()),
+            Some(dir) => path.as_bytes().strip_prefix(dir.as_bytes())?.strip_prefix(b"/"),
+        }
+    }
+
+    /// Returns the files that changed, each with where it lies in the git directory.
+    fn changed(&self) -> impl Iterator<Item = (&Found, &[u8])> {
+        self.view.changes.iter().filter_map(|found| Some((found, self.inner(&found.path)?)))
+    }
+
+    /// Returns the changed files that are loose objects, or packs or their indices.
+    pub fn objects(&self) -> impl Iterator<Item = (&Found, &[u8])> {
+        self.changed().filter(|(_, inner)| is_object(inner))
+    }
+
+    /// Returns whether commits or references changed, or may have.
+    pub fn has_moved(&self) -> bool {
+        self.changed().any(|(found, inner)| {
+            let is_reference = [&b"refs/"[..], b"reftable/"].iter().any(|dir| inner.starts_with(dir));
+            is_reference || inner == b"packed-refs" || found.path == self.head || is_object(inner)
+        })
+    }
+
+    /// Returns whether its references lie in tables, which only git reads.
+    pub fn has_tables(&self) -> io::Result<bool> {
+        Ok(self.view.whole.find(&self.at("reftable")?)?.is_some())
+    }
+
+    /// Returns its settings.
+    pub fn settings(&self) -> io::Result<Vec<u8>> {
+        Ok(read(&self.view.whole, &self.at("config")?)?.unwrap_or_default())
+    }
+
+    /// Returns the commit that HEAD was, and the one that it is.
+    pub fn heads(&self) -> io::Result<(Option<String>, Option<String>)> {
+        Ok((self.head_in(&self.view.base)?, self.head_in(&self.view.whole)?))
+    }
+
+    fn head_in(&self, stack: &Stack) -> io::Result<Option<String>> {
+        let Some(text) = text(stack, &self.head)? else { return Ok(None) };
+        match text.trim().strip_prefix("ref: ") {
+            None => Ok(hash(text.trim())),
+            Some(name) if name.starts_with("refs/") => {
+                let loose = self.loose(stack, name)?;
+                Ok(if loose.is_some() { loose } else { self.packed(stack)?.remove(name) })
+            }
+            Some(_) => Ok(None),
+        }
+    }
+
+    /// Returns the branches that are new, or not where they were. Fails where one's name is no text.
+    pub fn branches(&self) -> Result<Vec<Moved>, GitError> {
+        let (was, now) = (self.packed(&self.view.base)?, self.packed(&self.view.whole)?);
+        let mut names: BTreeSet<String> =
+            now.keys().filter(|name| was.get(*name) != now.get(*name)).cloned().collect();
+        for (_, inner) in self.changed().filter(|(_, inner)| inner.starts_with(b"refs/heads/")) {
+            match std::str::from_utf8(inner) {
+                Ok(name) => drop(names.insert(name.to_owned())),
+                Err(_) => return Err(GitError::BranchName(String::from_utf8_lossy(inner).into_owned())),
+            }
+        }
+        let mut moved = vec![];
+        for reference in names {
+            let Some(name) = reference.strip_prefix("refs/heads/") else { continue };
+            let at = |stack: &Stack, packed: &BTreeMap<String, String>| -> io::Result<Option<String>> {
+                Ok(self.loose(stack, &reference)?.or_else(|| packed.get(&reference).cloned()))
+            };
+            let was = at(&self.view.base, &was)?;
+            if let Some(now) = at(&self.view.whole, &now)?.filter(|now| was.as_ref() != Some(now)) {
+                moved.push(Moved { name: name.to_owned(), was, now });
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Returns what a reference is that has a file of its own and leads to no other.
+    fn loose(&self, stack: &Stack, name: &str) -> io::Result<Option<String>> {
+        let Some(path) = self.at(name).ok() else { return Ok(None) };
+        Ok(text(stack, &path)?.and_then(|text| hash(text.trim())))
+    }
+
+    fn packed(&self, stack: &Stack) -> io::Result<BTreeMap<String, String>> {
+        let packed = text(stack, &self.at("packed-refs")?)?.unwrap_or_default();
+        let one = |line: &str| {
+            let (commit, name) = line.split_once(' ')?;
+            Some((name.to_owned(), hash(commit)?))
+        };
+        Ok(packed.lines().filter_map(one).collect())
+    }
+}
+
+fn hash(text: &str) -> Option<String> {
+    let is_hash = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then(|| text.to_owned())
+}
+
+fn text(stack: &Stack, path: &RelPath) -> io::Result<Option<String>> {
+    Ok(read(stack, path)?.and_then(|content| String::from_utf8(content).ok()))
+}
+
+fn read(stack: &Stack, path: &RelPath) -> io::Result<Option<Vec<u8>>> {
+    let found = stack.find(path)?.filter(|found| found.print.kind == Kind::File);
+    let Some(found) = found else { return Ok(None) };
+    let mut content = vec![];
+    stack.content(&found)?.take(READ_MAX).read_to_end(&mut content)?;
+    Ok(Some(content))
+}
+
+/// Whether a path in a git directory is that of a loose object, or of a pack or its index.
+fn is_object(inner: &[u8]) -> bool {
+    let Some(inner) = inner.strip_prefix(b"objects/") else { return false };
+    let hex = |bytes: &[u8]| bytes.iter().all(|byte| byte.is_ascii_hexdigit());
+    match inner.iter().position(|byte| *byte == b'/') {
+        Some(2) => hex(&inner[..2]) && matches!(inner.len(), 41 | 65) && hex(&inner[3..]),
+        Some(4) if inner.starts_with(b"pack/pack-") => {
+            let name = &inner[b"pack/pack-".len()..];
+            let stem = name.strip_suffix(b".pack").or(name.strip_suffix(b".idx"));
+            stem.is_some_and(|stem| matches!(stem.len(), 40 | 64) && hex(stem))
+        }
+        _ => false,
+    }
+}
