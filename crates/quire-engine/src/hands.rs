@@ -117,8 +117,9 @@ impl Hands {
     /// Starts a sandbox; blocks until it takes calls. The machine's skeleton is kept below the data directory `home`;
     /// where it has to be made, `progress` is told entries made and entries to make.
     pub fn start(mut spec: Spec, home: &Path, progress: &dyn Fn(u64, u64)) -> Result<Hands, StartError> {
+        let system = home.join("system");
         let skeleton = match spec.rung.has_tree() {
-            true => skeleton(&home.join("system"), progress).map_err(StartError::directories)?,
+            true => skeleton(&system, progress).map_err(StartError::at(&system))?,
             false => Skeleton::default(),
         };
         spec.skeleton.clone_from(&skeleton.layers);

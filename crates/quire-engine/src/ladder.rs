@@ -72,7 +72,7 @@ fn prove_over(home: &Path, binary: &Path, key: String, old: Option<Note>) -> Res
     let (scratch, folder) = (home.join(&name), std::env::temp_dir().join(name));
     // Of a process that was killed, and had the same number.
     for left in [&scratch, &folder] {
-        remove_tree(left).map_err(StartError::directories)?;
+        remove_tree(left).map_err(StartError::at(left))?;
     }
     let proof = quire_sandbox::prove(&scratch, &folder, binary)?;
     let before = old.and_then(|old| if old.key == key { old.before } else { Some(old.proof.rung) });

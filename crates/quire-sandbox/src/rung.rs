@@ -7,7 +7,6 @@ use crate::{FolderView, Spec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -142,10 +141,16 @@ pub fn prove(scratch: &Path, folder: &Path, binary: &Path) -> Result<Proof, Star
     let maps_to_root = map.split_whitespace().take(2).eq(["0", "0"]);
     let mut refused = Vec::new();
     for rung in Rung::for_user(root, root && maps_to_root) {
-        match try_one(rung, scratch, folder, binary) {
+        let once = || try_one(rung, scratch, folder, binary);
+        let tried = match once() {
+            // What else goes on at that moment, such as a disk that is being unmounted, is no word of the machine's.
+            Err(StartError::Refused(_) | StartError::Ended | StartError::Directory { .. }) => once(),
+            tried => tried,
+        };
+        match tried {
             Ok(ports_taken) => return Ok(Proof { rung, refused, ports_taken }),
             // It is the same for every rung.
-            Err(error @ (StartError::Directories(_) | StartError::Full | StartError::Spawner(_))) => {
+            Err(error @ (StartError::Directory { .. } | StartError::Full | StartError::Spawner(_))) => {
                 return Err(error);
             }
             Err(error) => {
@@ -167,14 +172,15 @@ fn none(refused: &[Refused]) -> String {
 }
 
 fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Option<String>, StartError> {
+    // A try before may have left something, where it had no sandbox to end.
     for made in [scratch, folder] {
-        fs::DirBuilder::new().mode(0o700).create(made).map_err(StartError::directories)?;
+        crate::tidy::empty(made).map_err(StartError::at(made))?;
     }
     let found = probe(rung, scratch, folder, binary);
     // Why there is no sandbox says more than what is left of one.
     let removed = [scratch, folder].map(|made| {
         let removed = crate::tidy::empty(made).and_then(|()| fs::remove_dir(made));
-        removed.map_err(StartError::directories)
+        removed.map_err(StartError::at(made))
     });
     let ports_taken = found?;
     removed.into_iter().collect::<Result<(), _>>()?;
@@ -183,11 +189,11 @@ fn try_one(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<O
 
 /// Returns why ports are taken inside, where they are.
 fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Option<String>, StartError> {
-    let scratch = fs::canonicalize(scratch).map_err(StartError::directories)?;
-    let folder = fs::canonicalize(folder).map_err(StartError::directories)?;
+    let scratch = fs::canonicalize(scratch).map_err(StartError::at(scratch))?;
+    let folder = fs::canonicalize(folder).map_err(StartError::at(folder))?;
     let frozen = scratch.join("frozen");
-    fs::create_dir(&frozen).map_err(StartError::directories)?;
-    fs::write(frozen.join("file"), "as it was\n").map_err(StartError::directories)?;
+    fs::create_dir(&frozen).map_err(StartError::at(&frozen))?;
+    fs::write(frozen.join("file"), "as it was\n").map_err(StartError::at(&frozen))?;
     let spec = Spec {
         rung,
         state: scratch.join("state"),
@@ -210,7 +216,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
     let sandbox = start(&spec, move |words| drop(say.send(words)))?;
     // What lies beside the state is nobody's business inside: there it cannot be written, or is a copy's.
     let outside = scratch.join("outside");
-    fs::write(&outside, "as it was\n").map_err(StartError::directories)?;
+    fs::write(&outside, "as it was\n").map_err(StartError::at(&outside))?;
     let input = serde_json::json!({
         "command": format!(
             "cat file && echo written > file && rm file && echo made > made && (echo out > '{}' || true) 2>&1",
@@ -228,7 +234,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
         }
     });
     let ports_taken = sandbox.gate().and_then(|gate| gate.shared);
-    let ended = sandbox.end().map_err(StartError::directories);
+    let ended = sandbox.end().map_err(StartError::at(&spec.state));
     let said = said?;
     ended?;
     if said.exit != Some(0) {
@@ -237,7 +243,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
     let is_as_it_was = |path: &Path| fs::read(path).is_ok_and(|content| content == b"as it was\n");
     if !is_as_it_was(&spec.folders[0].frozen[0].join("file"))
         || !is_as_it_was(&outside)
-        || fs::read_dir(&spec.folders[0].at).map_err(StartError::directories)?.next().is_some()
+        || fs::read_dir(&spec.folders[0].at).map_err(StartError::at(&spec.folders[0].at))?.next().is_some()
     {
         return Err(StartError::Refused("what a command wrote inside came out".to_owned()));
     }

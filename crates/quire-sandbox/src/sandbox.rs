@@ -26,8 +26,8 @@ use std::time::Duration;
 pub enum StartError {
     #[error("the sandbox was not started, because {path} {why}; nothing was run or changed")]
     Spec { path: PathBuf, why: &'static str },
-    #[error("the sandbox's directories could not be made: {0}; nothing was run or changed")]
-    Directories(io::Error),
+    #[error("the sandbox's directory {} could not be made: {why}; nothing was run or changed", at.display())]
+    Directory { at: PathBuf, why: io::Error },
     #[error("the disk that holds quire's data is full, so no sandbox was made; nothing was run or changed")]
     Full,
     #[error("the process that makes sandboxes could not be started: {0}; nothing was run or changed")]
@@ -41,11 +41,11 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Says why something of the sandbox's could not be written.
-    pub fn directories(error: io::Error) -> StartError {
-        match error.kind() {
+    /// Says why something of the sandbox's at this path could not be written, or removed.
+    pub fn at(path: &Path) -> impl Fn(io::Error) -> StartError + '_ {
+        |why| match why.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StartError::Full,
-            _ => StartError::Directories(error),
+            _ => StartError::Directory { at: path.to_owned(), why },
         }
     }
 
@@ -82,11 +82,12 @@ pub fn start(spec: &Spec, heard: impl Fn(FromHand) + Send + 'static) -> Result<S
     check(spec)?;
     for directory in [&spec.state, &spec.layer] {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-        made.map_err(StartError::directories)?;
+        made.map_err(StartError::at(directory))?;
     }
-    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(StartError::directories)?;
+    let at_layer = StartError::at(&spec.layer);
+    layer::note_marks(&spec.layer, spec.rung.marks()).map_err(&at_layer)?;
     let copies = (spec.rung == Rung::Copy).then(|| Copies::make(spec)).transpose();
-    let copies = copies.map_err(StartError::directories)?;
+    let copies = copies.map_err(&at_layer)?;
     let (ours, theirs) = UnixStream::pair().map_err(StartError::Spawner)?;
     ours.set_write_timeout(Some(SEND_TIME)).map_err(StartError::Spawner)?;
     let ear = ours.try_clone().map_err(StartError::Spawner)?;

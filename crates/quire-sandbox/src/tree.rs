@@ -684,16 +684,7 @@ impl<'a> Tree<'a> {
             lowers.push(machine);
         }
         if !upper.exists() {
-            fs::create_dir_all(upper).during("making the layer")?;
-            // The top of an overlay shows the owner and mode of its upper directory.
-            if let Some(lower) = lowers.first() {
-                let like = rustix::fs::fstat(lower).during("looking at a lower layer")?;
-                fs::set_permissions(upper, fs::Permissions::from_mode(like.st_mode & 0o7777))
-                    .during("making the layer")?;
-                if self.real_root {
-                    chown(upper, Some(like.st_uid), Some(like.st_gid)).during("making the layer")?;
-                }
-            }
+            self.begin(upper, lowers.first())?;
         }
         // Never one that was used before: it would carry the mark of a volatile mount that was not ended in order.
         let name = format!("{}-{}", std::process::id(), self.works);
@@ -707,6 +698,25 @@ impl<'a> Tree<'a> {
         let mount = Overlay { lowers: &lowers, writable: Some((&upper, &work)), user_marks }.mount(&spare)?;
         mounts::attach(&mount, target).during("attaching")?;
         Ok(mount)
+    }
+
+    /// Makes the upper directory of an overlay, whose top shows the owner and mode of it: aside, because whoever dies in the midst must
+    /// leave none. The next sandbox of the layer would take it as it is.
+    fn begin(&self, upper: &Path, lower: Option<&OwnedFd>) -> Result<(), Broken> {
+        let aside = self.spec.state.join(format!("upper-{}-{}", std::process::id(), self.works));
+        fs::create_dir(&aside).during("making the layer")?;
+        if let Some(lower) = lower {
+            let like = rustix::fs::fstat(lower).during("looking at a lower layer")?;
+            fs::set_permissions(&aside, fs::Permissions::from_mode(like.st_mode & 0o7777))
+                .during("making the layer")?;
+            if self.real_root {
+                chown(&aside, Some(like.st_uid), Some(like.st_gid)).during("making the layer")?;
+            }
+        }
+        if let Some(parent) = upper.parent() {
+            fs::create_dir_all(parent).during("making the layer")?;
+        }
+        fs::rename(&aside, upper).during("making the layer")
     }
 
     /// Opens the directory to mount on, which may have to be made.

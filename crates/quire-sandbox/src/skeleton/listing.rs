@@ -227,6 +227,8 @@ impl List {
         // A key is made of what is listed, and the order in which a directory is read says nothing.
         let mut listed: Vec<_> = listed.flatten().collect();
         listed.sort_by_key(fs::DirEntry::file_name);
+        // One that changes meanwhile may give a name twice.
+        listed.dedup_by_key(|entry| entry.file_name());
         for entry in listed {
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() && depth > 0 {

@@ -10,6 +10,8 @@ use quire_core::event::Event;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const PIECES: usize = 30;
@@ -185,4 +187,38 @@ fn after_a_power_cut_the_folder_is_as_after_the_last_step() {
         assert_eq!(fs::read_to_string(stage.folder.join(name)).unwrap(), content, "{name}");
     }
     assert!(!stage.folder.join("made").exists());
+}
+
+/// The process that makes a sandbox is killed between making the top of a layer and giving it its owner and mode: the next sandbox
+/// took it as it was, and nothing could be written there any more.
+#[test]
+fn a_task_goes_on_whose_layer_was_being_made() {
+    for moment in [11, 13] {
+        let stage = Stage::set();
+        let model = Model::new(|asked| match asked.results.last() {
+            Some(last) if last.starts_with("[exit 0") => say("Done."),
+            Some(last) if last.starts_with("[exit") => say("It cannot be done."),
+            _ => shell("touch /made && mkdir new && echo one > new/a && rm a"),
+        });
+        stage.use_model(&model, Wire::Chat);
+        stage.file("a", "one");
+        // What kind of sandbox there is, is known by then.
+        stage.quire(&["doctor"]);
+        stage.quire(&["host", "--stop"]);
+        let plain = stage.command(&["web", "--print"]);
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=chmod"]);
+        traced.args(["-e", &format!("inject=chmod:signal=KILL:when={moment}")]);
+        traced.arg(plain.get_program()).args(plain.get_args()).current_dir(&stage.folder).env_clear();
+        traced.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut host = traced.stdout(Stdio::piped()).spawn().expect("strace runs");
+        let mut printed = String::new();
+        BufReader::new(host.stdout.take().expect("a pipe")).read_line(&mut printed).expect("an address");
+        stage.quire(&["write it"]).exits(5);
+        stage.quire(&["host", "--stop"]);
+        host.wait().expect("an end");
+        stage.quire(&["resume", "1"]).exits(0);
+        let ended = stage.quire(&["watch", "1"]).exits(0);
+        assert!(ended.out.contains("Done."), "{moment}: {ended:?}");
+    }
 }

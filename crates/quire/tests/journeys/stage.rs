@@ -229,7 +229,14 @@ impl Stage {
     pub fn at_a_terminal(&self, arguments: &str, typed: &str) -> String {
         let quire = self.command(&[]);
         let mut script = Command::new("script");
-        script.args(["-qec", &format!("'{}' {arguments}", quire.get_program().display()), "/dev/null"]);
+        // What is typed is there before it is asked for, and would be shown in the midst of something.
+        script.args([
+            "-E",
+            "never",
+            "-qec",
+            &format!("'{}' {arguments}", quire.get_program().display()),
+            "/dev/null",
+        ]);
         script.env_clear().current_dir(&self.folder).env("TERM", "dumb");
         script.envs(quire.get_envs().filter_map(|(key, value)| Some((key, value?))));
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
