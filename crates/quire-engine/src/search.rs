@@ -8,6 +8,7 @@ use quire_core::view::Summary;
 use quire_core::{Entry, Event, Hash, Logged, Task, diff};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,13 +19,17 @@ use std::time::Duration;
 const FILE: &str = "search.db";
 const JOURNAL: &str = "search.db-journal";
 /// Of another format, it is made anew.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 const TABLES: &str = r#"
     CREATE TABLE seen (task INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
     CREATE VIRTUAL TABLE said USING fts5(
         body, task UNINDEXED, seq UNINDEXED, kind UNINDEXED, place UNINDEXED, tokenize = "unicode61 remove_diacritics 2"
     );
 "#;
+
+/// Put around each letter of a script that is written without spaces, because the index knows words by what stands between them. It
+/// shows nowhere.
+const APART: char = '\u{200b}';
 
 /// Most bytes of a file's changed lines that are looked at, and of a version's.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -51,7 +56,7 @@ impl Quire {
     /// Returns where all of `words` stand together, best first; the last of them may be the beginning of one.
     pub fn search(&self, words: &str) -> Result<Vec<Hit>, EngineError> {
         let says = |word: &&str| word.chars().any(char::is_alphanumeric);
-        let quoted = |word: &str| format!("\"{}\"", word.replace('"', ""));
+        let quoted = |word: &str| format!("\"{}\"", apart(&word.replace('"', "")));
         let tokens: Vec<String> = words.split_whitespace().filter(says).map(quoted).collect();
         if tokens.is_empty() {
             return Ok(vec![]);
@@ -88,7 +93,7 @@ impl Quire {
                    ORDER BY rank, task DESC, seq, place LIMIT ?2";
         let mut select = conn.prepare(sql)?;
         let rows = select.query_map(params![query, HITS_MAX], |row| {
-            let text: String = row.get(3)?;
+            let text = row.get::<_, String>(3)?.replace(APART, "");
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             Ok(Hit { task: row.get(0)?, kind: row.get(1)?, place: row.get(2)?, text })
         })?;
@@ -121,7 +126,7 @@ impl Quire {
         let add = |kind: &str, place: &str, body: &str| -> Result<(), Trouble> {
             if !body.trim().is_empty() {
                 let sql = "INSERT INTO said (body, task, seq, kind, place) VALUES (?, ?, ?, ?, ?)";
-                tx.prepare_cached(sql)?.execute(params![body, task.id, logged.seq, kind, place])?;
+                tx.prepare_cached(sql)?.execute(params![apart(body), task.id, logged.seq, kind, place])?;
             }
             Ok(())
         };
@@ -168,6 +173,29 @@ impl Quire {
         }
         Ok(changes)
     }
+}
+
+/// Returns a text in which each letter of a script without spaces is a word of its own: words of such a script are found as letters
+/// that follow each other.
+fn apart(text: &str) -> Cow<'_, str> {
+    let is_alone = |letter: char| {
+        matches!(letter,
+            // Thai and Lao, Burmese, Khmer; kana; Chinese characters, also those of compatibility and of the supplementary planes; narrow kana.
+            '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}'
+            | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}' | '\u{ff66}'..='\u{ff9f}')
+    };
+    if !text.contains(is_alone) {
+        return Cow::Borrowed(text);
+    }
+    let mut made = String::with_capacity(2 * text.len());
+    for letter in text.chars() {
+        if is_alone(letter) {
+            made.extend([APART, letter, APART]);
+        } else {
+            made.push(letter);
+        }
+    }
+    Cow::Owned(made)
 }
 
 fn lines(entry: &Entry, was: &[u8], now: &[u8], room: usize) -> String {

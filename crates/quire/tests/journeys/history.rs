@@ -20,7 +20,7 @@ fn two_tasks() -> Stage {
         match (second, asked.answered) {
             (false, 0) => shell(&first),
             (false, _) => say("Wrote about an animal."),
-            (true, 0) => shell("echo zebra > b.txt"),
+            (true, 0) => shell("echo 'zebra 縞模様のある馬' > b.txt"),
             (true, _) => say("Another one."),
         }
     });
@@ -53,6 +53,9 @@ fn tasks_are_found_by_what_was_said_and_what_changed() {
         ("body:fox", &[]),
         ("\" * ( )", &[]),
         ("nowhere", &[]),
+        ("模様", &[2]),
+        ("馬 縞", &[2]),
+        ("様模", &[]),
     ];
     let all = |stage: &Stage| -> Vec<Value> {
         rows.iter()
@@ -81,6 +84,8 @@ fn tasks_are_found_by_what_was_said_and_what_changed() {
         shown.contains("FOUND\n 1  a.txt: ") && shown.contains("quick brown fox") && !shown.contains(TOKEN),
         "{shown}"
     );
+    let shown = stage.quire(&["ls", "模様"]).exits(0).out;
+    assert!(shown.contains("zebra 縞模様のある馬"), "{shown}");
     // Filters, alone and together.
     let count = |arguments: &[&str]| stage.json(arguments)["tasks"].as_array().unwrap().len();
     stage.quire(&["discard", "2"]).exits(0);
