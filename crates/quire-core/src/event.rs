@@ -1,6 +1,7 @@
 //! The facts a task's log is made of. An event is never changed and never removed; every kind has a golden file, so that a
 //! log written today can be read by every later quire.
 
+use crate::beside::Beside;
 use crate::bytes::{Hash, RelPath};
 use crate::charter::{Charter, CheckSpec, Model};
 use crate::message::{Attachment, Fault, Image, Outcome, Reply, ToolSpec, Usage};
@@ -532,6 +533,20 @@ pub struct Base {
     pub delta: u64,
     pub files: u64,
     pub bytes: u64,
+    /// Its git repository, where that lies outside of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<Beside>,
+}
+
+impl Base {
+    /// Returns the copies that it is made of, by number and delta.
+    pub fn copies(&self) -> impl Iterator<Item = (u64, u64)> {
+        let git = match &self.git {
+            Some(Beside::Shown(shown)) => Some((shown.id, shown.delta)),
+            _ => None,
+        };
+        [(self.id, self.delta)].into_iter().chain(git)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! next; [`Prompt`] is what a model is shown. All of it is a pure function of the log: there is no I/O here, no clock, no
 //! randomness, no environment and no async, so that crash, resume, replay and test are one thing.
 
+pub mod beside;
 pub mod bytes;
 pub mod change;
 pub mod charter;

@@ -47,7 +47,7 @@ fn asked() -> Task {
         conventions: Conventions::default(),
         attached: None,
     };
-    let frozen = Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] };
+    let frozen = Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] };
     [Event::Taken { epoch: 1 }, equipped, frozen].into_iter().for_each(|event| task.push(event, 0).unwrap());
     assert_eq!(settle(&mut task, 0).unwrap().1, [Want::Ask]);
     task

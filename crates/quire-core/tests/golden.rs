@@ -1,6 +1,7 @@
 //! Every kind of event has a golden file, which is never edited once released: what was written once is read for ever.
 //! `QUIRE_BLESS=1 cargo test -p quire-core --test golden` writes the file of a new kind.
 
+use quire_core::beside::{Beside, NoGit, Shown};
 use quire_core::charter::{
     CheckSpec, Edits, Hook, HookEvent, Limits, Model, Net, Purpose, Reviewer, Sandbox, SecretRule, Wire,
 };
@@ -257,7 +258,28 @@ fn samples() -> Vec<Event> {
             paths: vec!["/home/ada/site/web/AGENTS.md".into()],
             text: "Instructions from web.".into(),
         },
-        Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000 }] },
+        Event::Frozen { bases: vec![Base { id: 3, delta: 0, files: 14, bytes: 9000, git: None }] },
+        Event::Frozen {
+            bases: [
+                Beside::Shown(Shown {
+                    at: "/home/ada/site/.git".into(),
+                    id: 4,
+                    delta: 2,
+                    dir: RelPath::new("worktrees/new"),
+                    prefix: RelPath::new("web/app"),
+                }),
+                Beside::Shown(Shown {
+                    at: "/home/ada/site/.git/modules/lib".into(),
+                    id: 5,
+                    delta: 0,
+                    dir: None,
+                    prefix: None,
+                }),
+                Beside::Not(NoGit::Foreign),
+            ]
+            .map(|git| Base { id: 3, delta: 0, files: 14, bytes: 9000, git: Some(git) })
+            .into(),
+        },
         Event::Asked { heard: 4, worst: None },
         Event::Asked { heard: 4, worst: Some(worst) },
         Event::AskedAgain { worst },
@@ -445,6 +467,7 @@ fn file(event: &Event) -> &'static str {
         Event::Equipped { attached: Some(_), .. } => "equipped_attached",
         Event::Equipped { .. } => "equipped",
         Event::Instructed { .. } => "instructed",
+        Event::Frozen { bases } if bases[0].git.is_some() => "frozen_beside",
         Event::Frozen { .. } => "frozen",
         Event::Asked { worst: Some(_), .. } => "asked_reserved",
         Event::Asked { .. } => "asked",

@@ -302,7 +302,9 @@ impl World {
                 };
                 Event::Hooked { point: *point, runs: vec![run] }
             }
-            Want::Freeze => Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
+            Want::Freeze => {
+                Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] }
+            }
             Want::Ask => {
                 let prompt = task.prompt();
                 assert!(prompt.items.len() >= self.last_prompt.len(), "a prompt lost items");

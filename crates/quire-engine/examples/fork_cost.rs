@@ -34,7 +34,8 @@ fn main() -> Result<(), Failed> {
     let env = [("QUIRE_HOME".to_owned(), home.display().to_string())].into();
     let quire = Quire::open(&Surroundings { env, cwd: outer.path().to_owned() })?;
     let frozen = freeze::freeze(quire.home(), &folder, &|_, _| {})?;
-    let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
+    let base =
+        Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes, git: None };
     for steps in [50, 1_000, 5_000] {
         let id = lived(&quire, &folder, &base, steps)?;
         let (mut forks, mut folds, mut rewinds, mut commands) = (vec![], vec![], vec![], vec![]);

@@ -9,6 +9,7 @@
 //! folders/ID/base/N/      everything, as it was the first time, and again after many deltas (`squash.rs`)
 //! folders/ID/delta/N/     what changed, as an overlayfs layer
 //! folders/ID/state-N.json what the copy at N is made of; small
+//! folders/ID/part/NAME/   of a git directory: what narrows the copy at N to some folders (`beside/narrow.rs`)
 //! folders/ID/manifest     the stat of every path as last copied (`manifest.rs`); names its N
 //! folders/ID/new/         a layer being made; worthless after a crash
 //! folders/ID/missing/     empty; what a folder that is not there yet is copied from
@@ -29,10 +30,11 @@ pub use remove::remove_tree;
 pub(crate) use remove::{each, remove_below};
 pub use walk::{LeftOut, read_small};
 
+use crate::beside::Beside;
 use crate::rooted::{Kind, Print, Rooted, below, replace_file, sync_dir};
 use crate::stack::Stack;
 use compare::{Changes, compare};
-use copy::{Copied, copied_bytes, copy_all, finish_dir, make_dir};
+use copy::{Copied, What, copied_bytes, copy_all, finish_dir, make_dir};
 use manifest::{Manifest, entries};
 use quire_core::RelPath;
 use quire_core::bytes::{escape, unescape};
@@ -68,6 +70,8 @@ pub struct Frozen {
     /// Files that are one inode with the person's, with their size and mtime: an edit in place shows by these. Those that git
     /// never changes are not among them.
     linked: HashMap<RelPath, (u64, i64)>,
+    /// The folder's git repository, where that lies outside of it and is shown.
+    pub beside: Option<Box<Beside>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,17 @@ pub fn freeze_at_most(
     most: u64,
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Frozen, FreezeError> {
-    freeze_with(home, folder, most, progress, &|_| Rooted::open(folder))
+    freeze_with(home, What::Folder, folder, most, progress, &|_| Rooted::open(folder))
+}
+
+/// As [`freeze_at_most`], of a git directory.
+pub fn freeze_git(
+    home: &Path,
+    dir: &Path,
+    most: u64,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Frozen, FreezeError> {
+    freeze_with(home, What::Git, dir, most, progress, &|_| Rooted::open(dir))
 }
 
 /// Returns the copy of a folder that is not there, which is empty.
@@ -164,12 +178,13 @@ pub fn freeze_missing(home: &Path, folder: &Path) -> Result<Frozen, FreezeError>
             _ => Rooted::open(&empty),
         }
     };
-    freeze_with(home, folder, u64::MAX, &|_, _| {}, &empty)
+    freeze_with(home, What::Folder, folder, u64::MAX, &|_, _| {}, &empty)
 }
 
 /// As [`freeze_at_most`], of what `open` opens; it is given the directory of the folder's copies.
 fn freeze_with(
     home: &Path,
+    what: What,
     folder: &Path,
     most: u64,
     progress: &(dyn Fn(u64, u64) + Sync),
@@ -195,13 +210,14 @@ fn freeze_with(
     let newest = newest.map_err(folder_error)?;
     let own = own(home, folder);
     let given = Given {
+        what,
         root: &root,
         own: own.as_ref(),
         was: newest.as_ref().map(|newest| &newest.manifest),
         trusted_ns: now_ns() - RACY_NS,
     };
     let mut walk = walk(&given).map_err(folder_error)?;
-    let job = Job { dir: &dir, root: &root, most, progress };
+    let job = Job { what, dir: &dir, root: &root, most, progress };
     let delta = match newest {
         None => job.first(&mut walk),
         Some(newest) => job.later(&mut walk, newest),
@@ -224,6 +240,7 @@ fn freeze_with(
 
 /// Copying one folder.
 struct Job<'a> {
+    what: What,
     dir: &'a Path,
     root: &'a Rooted,
     /// Bytes to copy at most.
@@ -250,13 +267,13 @@ impl Job<'_> {
         }
         let here = std::fs::metadata(self.dir)?.dev();
         let taken = nodes.into_iter().filter(|(_, print)| print.kind == Kind::File);
-        let bytes = taken.map(|(path, print)| copied_bytes(self.root, path, print, here)).sum();
+        let bytes = taken.map(|(path, print)| copied_bytes(self.what, self.root, path, print, here)).sum();
         if bytes > self.most { Err(Stop::Large(bytes)) } else { Ok(()) }
     }
 
     /// Copies everything into a base.
     fn first(&self, walk: &mut Walk) -> Result<u64, Stop> {
-        let &Job { dir, root, progress, .. } = self;
+        let &Job { what, dir, root, progress, .. } = self;
         let mut nodes = vec![];
         for Listed { path: within, entries, .. } in &walk.dirs {
             for Entry { name, print } in entries {
@@ -267,7 +284,7 @@ impl Job<'_> {
         // A manifest that cannot be read leaves copies behind, on which tasks may stand.
         let base = states(dir)?.into_iter().max().map_or(0, |last| last + 1);
         let (new, to) = begin_layer(dir)?;
-        let filled = fill((root, &walk.top), &to, nodes, &[], &|_| false, progress)?;
+        let filled = fill(what, (root, &walk.top), &to, nodes, &[], &|_| false, progress)?;
         end_layer(&new, &to, &dir.join("base").join(base.to_string()))?;
         let manifest = Changes::default().manifest(base, walk, None, &filled.nodes);
         let mut left_out = std::mem::take(&mut walk.left_out);
@@ -279,7 +296,7 @@ impl Job<'_> {
 
     /// Copies what is not as in the newest copy into a delta.
     fn later(&self, walk: &mut Walk, newest: Newest) -> Result<u64, Stop> {
-        let &Job { dir, root, progress, .. } = self;
+        let &Job { what, dir, root, progress, .. } = self;
         let Newest { manifest: old, mut state } = newest;
         let frozen = lowers(dir, &state)?;
         let mut changes = compare(root, &frozen, walk, &old, &state.left_out)?;
@@ -309,7 +326,7 @@ impl Job<'_> {
         let (new, to) = begin_layer(dir)?;
         let shows = |path: &RelPath| old.find(path).is_some();
         let nodes = layer.into_iter().collect();
-        let filled = fill((root, &walk.top), &to, nodes, &changes.deleted, &shows, progress)?;
+        let filled = fill(what, (root, &walk.top), &to, nodes, &changes.deleted, &shows, progress)?;
 
         let delta = old.delta + 1;
         end_layer(&new, &to, &dir.join("delta").join(delta.to_string()))?;
@@ -351,6 +368,7 @@ pub fn open(home: &Path, id: u64, delta: u64) -> Result<Frozen, FreezeError> {
         left_out: state.left_out,
         suspects: state.suspects,
         linked: state.linked.into_iter().map(|(path, bytes, mtime)| (path, (bytes, mtime))).collect(),
+        beside: None,
     })
 }
 
@@ -362,6 +380,7 @@ impl Frozen {
             frozen: self.lowers.clone(),
             ignored: self.ignored.clone(),
             suspects: self.suspects.clone(),
+            git_of: None,
         }
     }
 
@@ -482,6 +501,7 @@ struct Filled {
 /// Copies `nodes` into the layer `to` and deletes `deleted`. `shows` says whether older layers have a path, which must be
 /// deleted too where it could not be copied. Directories get their modes at the end.
 fn fill(
+    what: What,
     (from, top): (&Rooted, &Print),
     to: &Rooted,
     nodes: Vec<(RelPath, Print)>,
@@ -499,7 +519,7 @@ fn fill(
         layer::delete(to, name)
     };
     deleted.iter().try_for_each(whiteout)?;
-    let outcomes = copy_all(from, to, &files, progress)?;
+    let outcomes = copy_all(what, from, to, &files, progress)?;
     for ((path, walked), outcome) in files.into_iter().zip(outcomes) {
         match outcome {
             Copied::Whole(print) => {
@@ -510,7 +530,7 @@ fn fill(
             }
             Copied::Linked(print) => {
                 // Git's objects are as many as a folder has files, or more.
-                if !copy::is_object(&path) {
+                if !copy::is_object(what, &path) {
                     filled.linked.push((path.clone(), print.bytes, print.mtime_ns));
                 }
                 filled.nodes.push((path, print));

@@ -162,7 +162,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn git_in(dir: &Path, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {
+/// Runs git in a directory and returns its stdout.
+pub(crate) fn git_in(
+    dir: &Path,
+    arguments: &[&str],
+    env: &[(&str, &OsStr)],
+    input: &[u8],
+) -> Result<Vec<u8>, GitError> {
     let mut command = Command::new("git");
     for (name, _) in std::env::vars_os() {
         if name.as_bytes().starts_with(b"GIT_") {

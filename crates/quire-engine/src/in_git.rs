@@ -1,5 +1,6 @@
 //! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
 
+use crate::beside;
 use crate::decide::{Choice, Proposal, Proved, merged_in};
 use crate::freeze::Frozen;
 use crate::git::bring::{Brought, Tip, reference};
@@ -9,11 +10,13 @@ use crate::quire::{EngineError, Quire};
 use crate::snapshot::{SnapshotError, old_content};
 use crate::store::Writer;
 use crate::work::load_snapshot;
+use quire_core::beside::{Beside, NoGit, Shown};
 use quire_core::bytes::unescape;
-use quire_core::event::Listing;
+use quire_core::event::{Base, Listing};
 use quire_core::task::{AcceptState, InRepository, Version};
 use quire_core::view::{self, CheckRow, GitRow, WithoutGit};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
+use quire_sandbox::Rung;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Read;
@@ -238,9 +241,18 @@ impl Quire {
         let layers = self.place(task.id).layers(&version.line);
         let known = task.accepts.get(accept as usize).map_or(&[][..], |accept| &accept.git);
         let mut rows = vec![];
-        for (index, base) in (0u32..).zip(self.frozen(task)?.iter()) {
+        let frozen = self.frozen(task)?;
+        for (index, (base, folder)) in (0u32..).zip(frozen.iter().zip(&task.charter.folders)) {
             let view = View::of(base, &layers, index as usize).map_err(SnapshotError::Layer)?;
-            for (within, repo, inside) in beside(&task.charter.folders[index as usize], &view, &mut rows)? {
+            let mut all = repositories(folder, &view, &mut rows)?;
+            let number = beside::number(&frozen, index as usize);
+            let git = base.beside.as_ref().filter(|_| number == index as usize);
+            let view = git.map(|git| View::beside(git, &layers, number)).transpose();
+            let view = view.map_err(SnapshotError::Layer)?;
+            all.extend(
+                git.zip(view.as_ref()).and_then(|(git, view)| own(folder, &git.shown, view, &mut rows)),
+            );
+            for (within, repo, inside) in all {
                 let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
                     Ok(Brought { commits, .. }) => {
                         let reference = reference(task.id, branch.as_deref());
@@ -364,7 +376,7 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
 
 /// Returns the repositories of a folder that the agent changed and that its person has, each with where its files are, the innermost
 /// first: what an outer one has of an inner one is looked for there. What keeps quire from one is told.
-fn beside<'v>(
+fn repositories<'v>(
     folder: &Path,
     view: &'v View,
     rows: &mut Vec<GitRow>,
@@ -389,17 +401,42 @@ fn beside<'v>(
     Ok(all)
 }
 
-/// Returns the folders whose repository lies elsewhere, where the agent does not see it.
-pub(crate) fn without_git(folders: &[PathBuf]) -> Vec<WithoutGit> {
-    let one = |(folder, at): (u32, &PathBuf)| {
-        let leads = at.join(".git");
-        let is_short = |there: &std::fs::Metadata| there.is_file() && there.len() < 4096;
-        std::fs::symlink_metadata(&leads).ok().filter(is_short)?;
-        std::fs::read(&leads).ok().filter(|held| held.starts_with(b"gitdir:"))?;
-        let why = "leads to a repository outside the copy, as in a worktree or submodule: git did not work for the agent";
+/// Returns the repository of a folder that lies outside of it, as [`repositories`] those within.
+fn own<'v>(
+    folder: &Path,
+    shown: &Shown,
+    view: &'v View,
+    rows: &mut Vec<GitRow>,
+) -> Option<(Option<RelPath>, Repo, Inside<'v>)> {
+    let inside = Inside::beside(view, shown.dir.as_ref()).map_err(GitError::Io);
+    match inside.and_then(|inside| Ok(Repo::beside_folder(folder, shown)?.map(|repo| (None, repo, inside)))) {
+        Ok(own) => own,
+        Err(GitError::NoGit) => None,
+        Err(why) => {
+            rows.push(GitRow::NotBrought { branch: None, within: None, why: why.to_string() });
+            None
+        }
+    }
+}
+
+/// Returns the folders in which the agent had no git, though their person has.
+pub(crate) fn without_git(task: &Task) -> Vec<WithoutGit> {
+    let folders = &task.charter.folders;
+    let shows = task.rung != Rung::Copy.to_string();
+    let one = |(folder, base): (u32, &Base)| {
+        let why = match &base.git {
+            Some(Beside::Not(why)) => why.text(),
+            Some(Beside::Shown(_)) if !shows => NoGit::Place.text(),
+            Some(Beside::Shown(_)) => return None,
+            // Before quire showed them it said nothing of them in the log.
+            None => {
+                let leads = folders.get(folder as usize)?.join(".git");
+                beside::leads_within(&leads, folders).filter(|within| !within).map(|_| NoGit::Place.text())?
+            }
+        };
         Some(WithoutGit { folder, why })
     };
-    (0u32..).zip(folders).filter_map(one).collect()
+    (0u32..).zip(task.bases.as_deref().unwrap_or_default()).filter_map(one).collect()
 }
 
 /// Returns the git directories among what changed that are not in their folder, so that what was committed there comes nowhere.
@@ -451,18 +488,5 @@ mod tests {
         assert_eq!(words(&long) + words(&more), 20);
         let (long, more) = title(&"é".repeat(100));
         assert_eq!((long.chars().count(), more.chars().count()), (72, 30));
-    }
-
-    #[test]
-    fn a_folder_whose_git_lies_elsewhere_is_named() {
-        let temp = tempfile::tempdir().unwrap();
-        let at = |name: &str| temp.path().join(name);
-        std::fs::create_dir_all(at("plain/.git")).unwrap();
-        std::fs::create_dir_all(at("tree")).unwrap();
-        std::fs::create_dir_all(at("none")).unwrap();
-        std::fs::write(at("tree/.git"), "gitdir: /elsewhere/.git/worktrees/tree\n").unwrap();
-        let folders: Vec<u32> =
-            without_git(&[at("plain"), at("tree"), at("none")]).iter().map(|one| one.folder).collect();
-        assert_eq!(folders, [1]);
     }
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod attached;
 mod attempts;
+mod beside;
 pub mod blob;
 mod check;
 pub mod conventions;

@@ -178,6 +178,7 @@ mod tests {
             frozen: vec![dir.path().to_owned()],
             ignored: vec![],
             suspects: None,
+            git_of: None,
         };
         let masks = masks(&[view], &[], &[]);
         assert_eq!(masks.mask("k=hunter2hunter2").as_deref(), Some("k=[quire hid a secret: known value]"));

@@ -1,5 +1,6 @@
 //! One command in a fresh sandbox, and what it would change: `quire sandbox`, and the proof that `quire doctor` asks for.
 
+use crate::beside::{self, Whose};
 use crate::freeze;
 use crate::hands::Hands;
 use crate::keys::Secret;
@@ -160,12 +161,16 @@ impl Quire {
             frozen.push(freeze::freeze_at_most(self.home(), folder, most, &|_, _| {})?);
         }
         let limits = &resolved.settings.sandbox;
+        let whose = Whose::new(self.home(), &resolved.folders, &limits.hide, &resolved.env);
+        whose.freeze(&mut frozen, None, most, &|_, _| {})?;
         let layer = scratch.join("layer");
         let binary = std::env::current_exe().map_err(failed)?;
         let reach = Reach::default();
         let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
+        let rung = ladder::standing(self.home(), &binary)?.rung;
+        let shown = beside::Given::of(rung, &resolved.folders, &frozen);
         let spec = Spec {
-            rung: ladder::standing(self.home(), &binary)?.rung,
+            rung,
             state: scratch.join("run"),
             layer: layer.clone(),
             layers: vec![],
@@ -173,10 +178,16 @@ impl Quire {
             out: scratch.join("out"),
             given: None,
             binary,
-            folders: resolved.folders.iter().zip(&frozen).map(|(at, frozen)| frozen.view(at)).collect(),
+            folders: shown.folders,
             hide: hidden(&limits.hide, self.home()),
-            show: limits.show.clone(),
-            env: resolved.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
+            show: limits.show.iter().cloned().chain(shown.leads).collect(),
+            env: resolved
+                .env
+                .iter()
+                .chain(way.iter().flat_map(|way| &way.env))
+                .chain(&shown.env)
+                .cloned()
+                .collect(),
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,

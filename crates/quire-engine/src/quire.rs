@@ -3,10 +3,11 @@
 
 use crate::accept::{self, AcceptError, Outcome};
 use crate::attached::{self, AttachError};
+use crate::beside;
 use crate::blob::BlobError;
 use crate::database::{Damaged, DiskError, DiskKind, OpenError};
 use crate::decide::Choice;
-use crate::freeze::{self, FreezeError, Frozen};
+use crate::freeze::{FreezeError, Frozen};
 use crate::host::OpenPage;
 use crate::link::{Link, LinkError};
 use crate::models::NoModel;
@@ -624,7 +625,7 @@ impl Quire {
                 kept.into_iter().map(move |path| InGit { folder, path })
             });
         let in_git = in_git.collect();
-        let without_git = crate::in_git::without_git(&task.charter.folders);
+        let without_git = crate::in_git::without_git(&task);
         let only_agents = crate::in_git::only_agents(&task.charter.folders, &version.apart.git);
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
@@ -761,9 +762,8 @@ impl Quire {
 
     pub(crate) fn frozen(&self, task: &Task) -> Result<Vec<Frozen>, EngineError> {
         // What another place's task stood on did not come with it.
-        let own = task.bases.iter().filter(|_| task.imported_from().is_none());
-        let bases = own.flat_map(|bases| bases.iter());
-        Ok(bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect::<Result<_, _>>()?)
+        let own = task.bases.as_deref().filter(|_| task.imported_from().is_none());
+        Ok(beside::open(&self.home, own.unwrap_or_default())?)
     }
 
     /// Returns what a file held and holds; `None` where that is no file, or longer than `most`.

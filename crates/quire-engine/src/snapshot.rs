@@ -13,6 +13,7 @@ mod restore;
 
 pub use restore::{lay, restore, upon};
 
+use crate::beside::{self, Beside};
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;
 use crate::holes::Sparse;
@@ -112,12 +113,31 @@ fn folder_stack(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(
     Ok((uppers.upon(base.stack()?), count))
 }
 
+/// Returns the layers' view of a repository beside a folder, as [`folder_stack`]; `number` is that of its changes.
+fn beside_stack(beside: &Beside, layers: &[PathBuf], number: usize) -> io::Result<(Stack, usize)> {
+    let uppers: Vec<PathBuf> = layers.iter().map(|l| layer::git(l, number)).collect();
+    let uppers = Stack::open(&uppers)?;
+    let count = uppers.height();
+    Ok((uppers.upon(beside.frozen.stack()?), count))
+}
+
 /// Returns the layers' view of a folder, and the files below its `.git` that they have otherwise than the base.
 pub fn git_changes(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<(Stack, Vec<Found>)> {
     let (whole, uppers) = folder_stack(base, layers, index)?;
     let lower = base.stack()?;
     let mut changes = vec![];
     Differ::new(base, &whole, uppers, &lower).run(&[Class::Git], &mut |difference| {
+        changes.extend(difference.now.filter(|now| now.print.kind == Kind::File));
+    })?;
+    Ok((whole, changes))
+}
+
+/// The same of a repository beside a folder; `number` is that of its changes.
+pub fn beside_changes(beside: &Beside, layers: &[PathBuf], number: usize) -> io::Result<(Stack, Vec<Found>)> {
+    let (whole, uppers) = beside_stack(beside, layers, number)?;
+    let lower = beside.frozen.stack()?;
+    let mut changes = vec![];
+    Differ::plain(&whole, uppers, &lower).run(&Class::ALL, &mut |difference| {
         changes.extend(difference.now.filter(|now| now.print.kind == Kind::File));
     })?;
     Ok((whole, changes))
@@ -172,8 +192,7 @@ pub fn ignored(
             let count = uppers.height();
             let (lower, whole) = (live()?, uppers.upon(live()?));
             let mut differences = vec![];
-            let all = [Class::Folder, Class::Git, Class::Ignored];
-            Differ::plain(&whole, count, &lower).run(&all, &mut |d| differences.push(d))?;
+            Differ::plain(&whole, count, &lower).run(&Class::ALL, &mut |d| differences.push(d))?;
             let mut reading = Reading { base: None, whole: &whole, lower: &lower, seen, pack: &mut pack };
             for difference in differences {
                 if named(&below(Some(&within), difference.path.as_bytes())?) {
@@ -352,6 +371,16 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
                 Class::Folder => {}
             }
         })?;
+        if let Some(beside) = base.beside.as_ref().filter(|_| beside::number(frozen, index) == index) {
+            let (whole, uppers) = beside_stack(beside, layers, index)?;
+            let lower = beside.frozen.stack()?;
+            Differ::plain(&whole, uppers, &lower).run(&Class::ALL, &mut |d| {
+                let both_dirs = |f: &Option<Found>| f.as_ref().is_none_or(|f| f.print.kind == Kind::Dir);
+                if !both_dirs(&d.was) || !both_dirs(&d.now) {
+                    git.add(format!("{index}/.git/{}", d.path));
+                }
+            })?;
+        }
         each_upper(layers, &format!("ignored-{index}"), &mut |dir, path, _| {
             ignored.add(format!("{index}/{}/{path}", escape(dir.as_os_str().as_bytes())));
         })?;

@@ -50,7 +50,8 @@ pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
     let folder = folder.canonicalize().expect("a folder");
     let charter = Charter { folders: vec![folder.clone()], ..charter() };
     let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
-    let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes };
+    let base =
+        Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes, git: None };
     let first = vec![
         Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
         Event::Equipped {

@@ -1,6 +1,7 @@
 //! Doing what a task wants: each want outside the fold, from the fold's facts to the event that answers it. Deciding what is
 //! wanted is the fold's part, and when it is written the driver's (`driver.rs`).
 
+use crate::beside::{self, Whose};
 use crate::blob::BlobError;
 use crate::check::find;
 use crate::freeze::{self, FreezeError, Frozen};
@@ -19,6 +20,7 @@ use crate::snapshot::{self, Seen, SnapshotError};
 use crate::stack::Stack;
 use crate::store::Store;
 use crate::{check, conventions, instructions, live};
+use quire_core::beside::Beside;
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, CheckSpec, Model};
 use quire_core::event::{Apart, Base, HookRun, Point, Proof, Trouble, Why};
@@ -195,8 +197,15 @@ impl Work {
             let frozen = new_folder::freeze(&self.home, &task.charter, number, most, &progress);
             all.push(frozen.map_err(freeze_trouble)?);
         }
-        let bases =
-            all.iter().map(|f| Base { id: f.id, delta: f.delta, files: f.files, bytes: f.bytes }).collect();
+        let (show, before) = (self.show.clone(), task.bases.as_deref());
+        let progress = move |done, total| show(Glimpse::Copying { done, total });
+        let whose = Whose::of(&self.home, &task.charter);
+        let git = whose.freeze(&mut all, before, most, &progress).map_err(freeze_trouble)?;
+        let base = |(f, git): (&Frozen, Option<Beside>)| {
+            let Frozen { id, delta, files, bytes, .. } = *f;
+            Base { id, delta, files, bytes, git }
+        };
+        let bases = all.iter().zip(git).map(base).collect();
         let at = |(folder, frozen): (&PathBuf, &Frozen)| -> Vec<PathBuf> {
             frozen.ignored.iter().map(|ignored| folder.join(ignored)).collect()
         };
@@ -212,9 +221,7 @@ impl Work {
         if let Some(frozen) = &*frozen {
             return Ok(frozen.clone());
         }
-        let bases = task.bases.iter().flat_map(|bases| bases.iter());
-        let opened: Result<Vec<Frozen>, FreezeError> =
-            bases.map(|base| freeze::open(&self.home, base.id, base.delta)).collect();
+        let opened = beside::open(&self.home, task.bases.as_deref().unwrap_or_default());
         let opened = Arc::new(opened.map_err(freeze_trouble)?);
         *frozen = Some(opened.clone());
         Ok(opened)
@@ -353,8 +360,10 @@ impl Work {
         let charter = &task.charter;
         let given = Place::of(&self.home, task.first()).given();
         self.hand_over_anew(task, &given);
+        let rung = self.standing()?.rung;
+        let shown = beside::Given::of(rung, &charter.folders, &frozen);
         Ok(Spec {
-            rung: self.standing()?.rung,
+            rung,
             state,
             layer,
             layers,
@@ -362,10 +371,16 @@ impl Work {
             out: self.place.out(),
             given: Some(given).filter(|given| given.is_dir()),
             binary: self.binary.clone(),
-            folders: charter.folders.iter().zip(frozen.iter()).map(|(at, frozen)| frozen.view(at)).collect(),
+            folders: shown.folders,
             hide: hidden(&charter.sandbox.hide, &self.home),
-            show: charter.sandbox.show.clone(),
-            env: charter.env.iter().chain(way.iter().flat_map(|way| &way.env)).cloned().collect(),
+            show: charter.sandbox.show.iter().cloned().chain(shown.leads).collect(),
+            env: charter
+                .env
+                .iter()
+                .chain(way.iter().flat_map(|way| &way.env))
+                .chain(&shown.env)
+                .cloned()
+                .collect(),
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,
@@ -568,11 +583,14 @@ impl Work {
         let (work, charter, built, sealed) =
             (self.clone(), task.charter.clone(), built.clone(), layers.clone());
         let (laid, made) = (scratch.join("laid"), scratch.join("built"));
-        let shown = made.clone();
+        let (shown, bases) = (made.clone(), task.bases.clone());
         let snapshot = blocking(move || {
             let one = |number| new_folder::freeze(&work.home, &charter, number, u64::MAX, &|_, _| {});
             let frozen = (0..charter.folders.len()).map(|number| one(number).map_err(freeze_trouble));
-            let frozen = frozen.collect::<Result<Vec<Frozen>, Undone>>()?;
+            let mut frozen = frozen.collect::<Result<Vec<Frozen>, Undone>>()?;
+            let only = Some(bases.as_deref().unwrap_or_default());
+            let git = Whose::of(&work.home, &charter).freeze(&mut frozen, only, u64::MAX, &|_, _| {});
+            git.map_err(freeze_trouble)?;
             // From the folders as they are now, and not from the base that the task began with.
             work.lay(&built, &frozen, &laid)?;
             let seen = &mut Seen::default();
@@ -651,6 +669,9 @@ fn under(part: &Path, frozen: &[Frozen], folders: &[PathBuf]) -> io::Result<Stac
     let index = |prefix: &str| kind.strip_prefix(prefix).and_then(|index| index.parse::<usize>().ok());
     if let Some(base) = index("folder-").and_then(|index| frozen.get(index)) {
         return base.stack();
+    }
+    if let Some(beside) = index("git-").and_then(|index| frozen.get(index)?.beside.as_ref()) {
+        return beside.frozen.stack();
     }
     let inner = inner.unwrap_or_default();
     match index("ignored-").and_then(|index| folders.get(index)) {

@@ -311,7 +311,7 @@ async fn what_begins_in_an_attempt_shares_its_budget() {
         let opened =
             Event::Opened { charter: Box::new(charter("http://127.0.0.1:9/v1", most)), words: "x".into() };
         let attempt = Event::Attempt { first: 1, number: 1, of: 2, shared };
-        let base = Base { id: 1, delta: 0, files: 0, bytes: 0 };
+        let base = Base { id: 1, delta: 0, files: 0, bytes: 0, git: None };
         let frozen = Event::Frozen { bases: vec![base] };
         let created =
             store.create(vec![opened, attempt, Event::Taken { epoch: 1 }, equipped(), frozen]).await.unwrap();

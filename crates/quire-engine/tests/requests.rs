@@ -56,7 +56,8 @@ fn opened(model: Model) -> Task {
         attached: None,
     };
     task.push(equipped, 0).unwrap();
-    task.push(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 1, bytes: 1 }] }, 0).unwrap();
+    task.push(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 1, bytes: 1, git: None }] }, 0)
+        .unwrap();
     task
 }
 

@@ -156,7 +156,7 @@ fn asking(model: Model) -> Task {
             conventions: Conventions::default(),
             attached: None,
         },
-        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
+        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] },
     ];
     first.into_iter().for_each(|event| task.push(event, 0).expect("it follows"));
     assert_eq!(settle(&mut task, 0).expect("it follows").1, [Want::Ask]);

@@ -39,6 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             frozen: vec![scratch.join("base")],
             ignored: Vec::new(),
             suspects: None,
+            git_of: None,
         }],
         hide: Vec::new(),
         show: Vec::new(),

@@ -218,6 +218,17 @@ pub fn hides(path: &Path, folder: &Path, hide: &[String], home: Option<&Path>) -
     of_machine || by_pattern || is_secret(name.as_bytes(), || path.to_owned())
 }
 
+/// Returns whether a sandbox hides the directory at `path`, absolute and without links, with what it lies in; `hide` is as in
+/// [`crate::Spec::hide`].
+pub fn hides_directory(path: &Path, hide: &[String], home: Option<&Path>) -> bool {
+    let homes = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
+    let homes = homes.chain(["/root".into()]).chain(home.map(Path::to_path_buf));
+    let in_home = |home: PathBuf| HOME_SECRETS.iter().any(|secret| path.starts_with(home.join(secret)));
+    hides(path, Path::new("/"), hide, home)
+        || MACHINE_SECRETS.iter().any(|secret| path.starts_with(secret))
+        || homes.into_iter().any(in_home)
+}
+
 /// Returns whether a file with this name may be a secret: without patterns no other is.
 pub fn may_be_secret(name: &[u8]) -> bool {
     !matches!(says(name), Says::Nothing)
@@ -248,6 +259,9 @@ impl FolderSecrets {
 
     /// Returns the paths to hide in the frozen content of a folder, relative to it.
     pub fn frozen(&self, folder: &FolderView) -> Vec<PathBuf> {
+        if folder.git_of.is_some() {
+            return Vec::new();
+        }
         let Some(suspects) = folder.suspects.as_ref().filter(|_| self.hide.is_empty()) else {
             let below = |layer: &PathBuf| self.below(layer, Path::new(""));
             return folder.frozen.iter().flat_map(below).collect();
@@ -405,6 +419,7 @@ mod tests {
             frozen: vec![dir.path().to_owned(), dir.path().join("absent")],
             ignored: vec![],
             suspects: Some(suspects.collect()),
+            git_of: None,
         };
         let mut listed = of_names.frozen(&view);
         named.sort();

@@ -1,6 +1,7 @@
 //! Where things lie in a layer. Snapshots read this, so it is a promise:
 //!
 //! - `folder-<i>/`: what changed in the i-th folder,
+//! - `git-<i>/`: what changed in the i-th folder's git directory, where that lies outside of it,
 //! - `ignored-<i>/<name>/`: what changed in one ignored directory of it,
 //! - `machine/<name>/`: what changed below one directory of the machine that was shown as a piece of its own. Which are, goes by
 //!   what is mounted at the moment (`pieces`).
@@ -13,6 +14,7 @@
 //!
 //! On the rung [`crate::Rung::Copy`] `copy/` holds the working copies while the sandbox lives.
 
+use crate::FolderView;
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -23,6 +25,19 @@ use std::path::{Path, PathBuf};
 /// Returns the directory of changes in the folder with this index in [`crate::Spec::folders`].
 pub fn folder(layer: &Path, index: usize) -> PathBuf {
     layer.join(format!("folder-{index}"))
+}
+
+/// Returns the directory of changes in the git directory of the folder with this index, where it is shown beside it.
+pub fn git(layer: &Path, index: usize) -> PathBuf {
+    layer.join(format!("git-{index}"))
+}
+
+/// Returns the directory of changes in what is shown with this index in [`crate::Spec::folders`].
+pub(crate) fn of(layer: &Path, index: usize, view: &FolderView) -> PathBuf {
+    match view.git_of {
+        Some(folder) => git(layer, folder),
+        None => folder(layer, index),
+    }
 }
 
 /// Returns the directory of changes in an ignored directory; `relative` is as in [`crate::FolderView::ignored`].

@@ -60,7 +60,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
-pub use hide::{folder_secrets, hides, may_be_secret};
+pub use hide::{folder_secrets, hides, hides_directory, may_be_secret};
 pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::{kernel, kind_at};
 pub use rung::{Proof, Refused, Rung, prove};
@@ -68,6 +68,7 @@ pub use sandbox::{Sandbox, StartError, has_left, settle_left, start};
 pub use skeleton::{Skeleton, skeleton};
 pub use spec::{Door, FolderView, Spec};
 pub use squash::squash;
+pub use tree::is_fresh;
 pub use unshared::landlock_version;
 
 /// The name by which the hand takes a hook, which no model is told: input and outcome are as in `tool/hook.rs`.

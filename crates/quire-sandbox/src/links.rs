@@ -108,7 +108,8 @@ mod tests {
         fs::write(path("project/.git/object"), "committed").unwrap();
         fs::hard_link(path("project/.git/object"), path("data/folders/1/base/.git/object")).unwrap();
         let frozen = vec![path("data/folders/1/base")];
-        let folder = FolderView { at: path("project"), frozen, ignored: vec![], suspects: None };
+        let folder =
+            FolderView { at: path("project"), frozen, ignored: vec![], suspects: None, git_of: None };
         assert!(to(&[path("data")], &[folder]).is_empty());
     }
 
@@ -130,6 +131,7 @@ mod tests {
             frozen: vec![path("frozen")],
             ignored: vec!["target".into()],
             suspects: None,
+            git_of: None,
         };
         let hidden = [path("home/.ssh"), path("home/.netrc"), path("home/.missing")];
         let mut found = to(&hidden, std::slice::from_ref(&folder));

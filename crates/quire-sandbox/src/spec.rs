@@ -76,6 +76,8 @@ pub struct FolderView {
     /// All files in `frozen` of which [`crate::may_be_secret`] says so, but for those of git; `None` where they are not known,
     /// and must be looked for.
     pub suspects: Option<Vec<RelPath>>,
+    /// It is the git directory of the folder with this index, which lies elsewhere: none of its files is hidden for its name.
+    pub git_of: Option<usize>,
 }
 
 /// Paths as text that keeps bytes which are no UTF-8.

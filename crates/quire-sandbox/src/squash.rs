@@ -60,7 +60,7 @@ fn parts(layers: &[PathBuf]) -> io::Result<BTreeSet<PathBuf>> {
             if !entry.file_type()?.is_dir() {
                 continue;
             }
-            if name.as_encoded_bytes().starts_with(b"folder-") {
+            if ["folder-", "git-"].iter().any(|kind| name.as_encoded_bytes().starts_with(kind.as_bytes())) {
                 parts.insert(name.into());
                 continue;
             }

@@ -169,8 +169,7 @@ impl<'a> Tree<'a> {
         // As finely as the layers are, whatever was mounted when they were made: what is in a piece is seen in that alone.
         let pieces = self.pieces.all();
         parts.extend(pieces.iter().filter(|piece| **piece != Path::new("/")).cloned());
-        let not_shown =
-            |part: &PathBuf| home.holds(part) || FRESH.iter().any(|fresh| part.starts_with(fresh));
+        let not_shown = |part: &PathBuf| home.holds(part) || is_fresh(part);
         parts.retain(|part| !not_shown(part));
         // Outer ones come first.
         parts.sort();
@@ -450,7 +449,7 @@ impl<'a> Tree<'a> {
             }
             below.push(open(&ways)?);
             let target = self.target(&folder.at)?;
-            self.lay(&folder.at, &target, |of| layer::folder(of, index), below)?;
+            self.lay(&folder.at, &target, |of| layer::of(of, index, folder), below)?;
             for ignored in &folder.ignored {
                 let at = folder.at.join(ignored);
                 // Where it is gone on either side there is nothing to show.
@@ -769,6 +768,11 @@ pub fn secrets_of_machine(spec: &Spec, home: &Home) -> Vec<PathBuf> {
 
 /// What is not taken from the machine but made anew.
 const FRESH: [&str; 5] = ["/dev", "/proc", "/run", "/sys", "/tmp"];
+
+/// Returns whether of what the machine has at a path nothing is there inside, unless it is shown by itself.
+pub fn is_fresh(path: &Path) -> bool {
+    FRESH.iter().any(|fresh| path.starts_with(fresh))
+}
 
 /// Adds the path to what went wrong.
 trait DuringPath<T> {

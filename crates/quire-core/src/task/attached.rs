@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_conversation_that_is_cut_short_still_knows_of_files_that_came_later() {
         let mut task = begun();
-        let base = Base { id: 1, delta: 0, files: 0, bytes: 0 };
+        let base = Base { id: 1, delta: 0, files: 0, bytes: 0, git: None };
         let call = Call { id: "c".into(), tool: "shell".into(), input: "{}".into() };
         let reply = Reply {
             wire: crate::charter::Wire::Chat,

@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn frozen(delta: u64) -> Event {
-        Event::Frozen { bases: vec![Base { id: 1, delta, files: 0, bytes: 0 }] }
+        Event::Frozen { bases: vec![Base { id: 1, delta, files: 0, bytes: 0, git: None }] }
     }
 
     /// What a turn left.

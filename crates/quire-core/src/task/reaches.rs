@@ -205,7 +205,7 @@ mod tests {
             conventions: Conventions::default(),
             attached: None,
         };
-        let bases = vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }];
+        let bases = vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }];
         say(&mut task, [Event::Taken { epoch: 1 }, told, Event::Frozen { bases }]);
         asked(&mut task);
         task

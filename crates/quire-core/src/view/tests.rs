@@ -93,7 +93,7 @@ impl Log {
     }
 
     fn started(id: u64, checks: &[&str], words: &str) -> Log {
-        let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
+        let base = Base { id: 1, delta: 0, files: 3, bytes: 90, git: None };
         Log::new(id, charter(checks), words).then([
             Event::Taken { epoch: 1 },
             Event::Equipped {
@@ -851,7 +851,7 @@ fn key_fault() -> Fault {
 }
 
 fn planned(plan: &str) -> Log {
-    let base = Base { id: 1, delta: 0, files: 3, bytes: 90 };
+    let base = Base { id: 1, delta: 0, files: 3, bytes: 90, git: None };
     let charter = Charter { purpose: Purpose::Plan, ..charter(&[]) };
     Log::new(7, charter, "a sign").then([
         Event::Taken { epoch: 1 },

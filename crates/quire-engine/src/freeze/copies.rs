@@ -77,10 +77,12 @@ impl Held {
     pub fn unused(&self, needed: &HashSet<u64>, recent: &dyn Fn(&Path) -> bool) -> io::Result<Unused> {
         let newest = Newest::read(&self.dir)?.map(|newest| newest.manifest.delta);
         let (mut unused, mut used) = (Unused::default(), HashSet::new());
+        let mut kept = HashSet::new();
         for number in states(&self.dir)? {
             let path = self.dir.join(format!("state-{number}.json"));
             if newest == Some(number) || needed.contains(&number) || recent(&path) {
                 let State { base, deltas, .. } = state(&self.dir, number)?;
+                kept.insert(number);
                 used.insert(("base", base));
                 used.extend(deltas.into_iter().map(|delta| ("delta", delta)));
             } else {
@@ -93,6 +95,12 @@ impl Held {
                 if number.is_ok_and(|number| !used.contains(&(kind, number))) {
                     unused.layers.push(self.dir.join(kind).join(name));
                 }
+            }
+        }
+        for name in names(&self.dir.join("part")).unwrap_or_default() {
+            let number = name.split('-').next().and_then(|number| number.parse().ok());
+            if number.is_none_or(|number| !kept.contains(&number)) {
+                unused.layers.push(self.dir.join("part").join(name));
             }
         }
         if self.dir.join("new").exists() {

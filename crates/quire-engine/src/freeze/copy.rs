@@ -18,6 +18,14 @@ pub const SHARE_ABOVE: u64 = 8 << 20;
 /// How often a file that keeps changing is copied before it is taken as it is.
 const TRIES: u32 = 5;
 
+/// What is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Folder,
+    /// A git directory: nothing in it is ignored.
+    Git,
+}
+
 pub enum Copied {
     /// As it was when copied.
     Whole(Print),
@@ -42,6 +50,7 @@ pub fn finish_dir(to: &Rooted, path: Option<&RelPath>, print: &Print) -> io::Res
 /// Copies all `nodes` that are files or links, on as many threads as the machine has cores, at least two. Directories stand
 /// already. Outcomes are in the order of `nodes`.
 pub fn copy_all(
+    what: What,
     from: &Rooted,
     to: &Rooted,
     nodes: &[(RelPath, Print)],
@@ -61,7 +70,7 @@ pub fn copy_all(
                 };
                 let copied = match print.kind {
                     Kind::Link => copy_link(from, to, path, print),
-                    _ => copy_file(from, to, path),
+                    _ => copy_file(what, from, to, path),
                 };
                 if copied.is_err() {
                     next.store(nodes.len(), Ordering::Relaxed); // the others need not go on
@@ -96,7 +105,7 @@ fn copy_link(from: &Rooted, to: &Rooted, path: &RelPath, print: &Print) -> io::R
     Ok(Copied::Whole(*print))
 }
 
-fn copy_file(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
+fn copy_file(what: What, from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
     for last in (0..TRIES).map(|n| n + 1 == TRIES) {
         let source = match from.file(path) {
             Ok(source) => source,
@@ -104,7 +113,7 @@ fn copy_file(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
             Err(e) => return Ok(Copied::LeftOut(format!("cannot be read: {e}"))),
         };
         let before = print_of(&source)?;
-        if shared_by_link(&before, path) && link(from, to, path, &before)? {
+        if shared_by_link(what, &before, path) && link(from, to, path, &before)? {
             return Ok(Copied::Linked(print_of(&source)?));
         }
         let made = rustix::fs::openat(
@@ -136,13 +145,20 @@ fn copy_file(from: &Rooted, to: &Rooted, path: &RelPath) -> io::Result<Copied> {
 }
 
 /// Git never changes an object once it has its name; other files are worth a link only where a copy would take long.
-fn shared_by_link(print: &Print, path: &RelPath) -> bool {
-    (is_object(path) || print.bytes > SHARE_ABOVE) && print.mode & 0o7000 == 0
+fn shared_by_link(what: What, print: &Print, path: &RelPath) -> bool {
+    (is_object(what, path) || print.bytes > SHARE_ABOVE) && print.mode & 0o7000 == 0
 }
 
 /// Returns whether a file is an object of git's.
-pub fn is_object(path: &RelPath) -> bool {
-    path.as_bytes().windows(13).any(|part| part == b".git/objects/")
+pub fn is_object(what: What, path: &RelPath) -> bool {
+    let path = path.as_bytes();
+    match what {
+        What::Folder => path.windows(13).any(|part| part == b".git/objects/"),
+        What::Git if path.starts_with(b"modules/") || path.starts_with(b"worktrees/") => {
+            path.windows(9).any(|part| part == b"/objects/")
+        }
+        What::Git => path.starts_with(b"objects/"),
+    }
 }
 
 /// Returns whether a directory is git's own, or lies in it.
@@ -151,8 +167,8 @@ pub fn is_of_git(dir: &RelPath) -> bool {
 }
 
 /// Returns how much of the disk with number `here` a copy of a file takes, in bytes.
-pub fn copied_bytes(from: &Rooted, path: &RelPath, print: &Print, here: u64) -> u64 {
-    match print.dev == here && shared_by_link(print, path) {
+pub fn copied_bytes(what: What, from: &Rooted, path: &RelPath, print: &Print, here: u64) -> u64 {
+    match print.dev == here && shared_by_link(what, print, path) {
         true => 0,
         // What a sparse file does not have is not copied.
         false if print.bytes > SHARE_ABOVE => {

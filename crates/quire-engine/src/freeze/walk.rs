@@ -4,6 +4,7 @@
 //! resolves no path for a file. A directory that is as the manifest has it is known by the same bytes, and nothing of its
 //! files is kept.
 
+use super::copy::What;
 use super::manifest::{Manifest, Stamp, push_entry};
 use crate::ignores::{Ignores, RULES_MAX};
 use crate::rooted::{Kind, PATH_MAX, Print, Rooted, below};
@@ -48,6 +49,7 @@ pub struct LeftOut {
 
 /// What a walk goes by.
 pub struct Given<'a> {
+    pub what: What,
     pub root: &'a Rooted,
     /// Where the data directory lies in it, whose files are never even opened. A process that closes a database's file loses
     /// its locks on it (POSIX), and another would then take the log away from under it.
@@ -276,7 +278,7 @@ impl<'a> Part<'a> {
             let mut print = *print;
             if print.kind == Kind::Dir {
                 let path = below(dir, name)?;
-                if name != b".git" && rules.ignores(&path, &read) {
+                if given.what == What::Folder && name != b".git" && rules.ignores(&path, &read) {
                     found.ignored.push(path);
                 } else {
                     inner.push(Pending { path, above: rules.clone() });

@@ -5,6 +5,7 @@ use crate::blob::BlobError;
 use crate::quire::EngineError;
 use crate::store::Store;
 use crate::work::load_snapshot;
+use quire_core::event::Base;
 use quire_core::{Event, Hash, Node, Task};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ impl Live {
         let own = task.imported_from().is_none();
         let before = task.checkpoints().filter_map(|checkpoint| checkpoint.bases.as_ref());
         let bases = task.bases.iter().chain(before).filter(|_| own).flat_map(|bases| bases.iter());
-        self.bases.extend(bases.map(|base| (base.id, base.delta)));
+        self.bases.extend(bases.flat_map(Base::copies));
         for logged in store.events(task.id, 0)? {
             let snapshots: Vec<Hash> = match &logged.event {
                 Event::Snapped { snapshot }

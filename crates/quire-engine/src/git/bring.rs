@@ -7,6 +7,7 @@
 use super::inside::{Inside, Moved};
 use super::{GitError, Repo, git_in, line};
 use quire_core::RelPath;
+use quire_core::beside::Shown;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -72,6 +73,19 @@ impl Repo {
         };
         let Some(repo) = Repo::at(&folder, files.as_ref())? else { return Ok(None) };
         Ok((fs::canonicalize(&repo.dir).ok() == Some(at)).then_some((files, repo)))
+    }
+
+    /// Opens the repository of a folder that lies outside of it, if it still is the one that a task was shown.
+    pub fn beside_folder(folder: &Path, shown: &Shown) -> Result<Option<Repo>, GitError> {
+        let repo = match Repo::around(folder) {
+            Err(GitError::NoRepository(_)) => return Ok(None),
+            repo => repo?,
+        };
+        let own = shown
+            .dir
+            .as_ref()
+            .map_or(shown.at.clone(), |dir| shown.at.join(OsStr::from_bytes(dir.as_bytes())));
+        Ok((fs::canonicalize(&repo.dir).ok() == Some(own)).then_some(repo))
     }
 
     /// Opens the repository whose files are at `files` in a folder, if there is one, and no link leads there.
@@ -260,7 +274,7 @@ impl Repo {
             });
         }
         for (path, object) in named.unwrap_or_default() {
-            let at = self.folder.join(OsStr::from_bytes(&path));
+            let at = self.top.join(OsStr::from_bytes(&path));
             if !at.is_dir() || git_in(&at, &["cat-file", "-e", &object], &[], b"").is_err() {
                 return Err(GitError::NotWhole(String::from_utf8_lossy(&path).into_owned()));
             }

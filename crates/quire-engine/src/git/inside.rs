@@ -1,9 +1,10 @@
 //! A repository as an agent left it: read from layers, where its files are whatever the agent made them, and never by git in place.
 
 use super::GitError;
+use crate::beside::Beside;
 use crate::freeze::Frozen;
 use crate::rooted::{Kind, below};
-use crate::snapshot::git_changes;
+use crate::snapshot::{beside_changes, git_changes};
 use crate::stack::{Found, Stack};
 use quire_core::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,12 @@ impl View {
     pub fn of(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<View> {
         let (whole, changes) = git_changes(base, layers, index)?;
         Ok(View { whole, base: base.stack()?, changes })
+    }
+
+    /// Returns the view of a repository beside a folder, whose changes have that number.
+    pub fn beside(git: &Beside, layers: &[PathBuf], number: usize) -> io::Result<View> {
+        let (whole, changes) = beside_changes(git, layers, number)?;
+        Ok(View { whole, base: git.frozen.stack()?, changes })
     }
 
     /// Returns the repositories that changed, and that the task began with, the innermost first: the folder's own, those of
@@ -102,6 +109,13 @@ fn is_git_dir(stack: &Stack, dir: &RelPath) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+impl<'v> Inside<'v> {
+    /// Returns the repository that a view is of; `dir`: what is the working tree's own there.
+    pub fn beside(view: &'v View, dir: Option<&RelPath>) -> io::Result<Inside<'v>> {
+        Ok(Inside { view, dir: None, head: below(dir, b"HEAD")? })
+    }
 }
 
 impl Inside<'_> {

@@ -20,6 +20,10 @@ pub enum Class {
     Ignored,
 }
 
+impl Class {
+    pub const ALL: [Class; 3] = [Class::Folder, Class::Git, Class::Ignored];
+}
+
 /// A path that a layer has, or hides. What it was and is may turn out to be the same.
 pub struct Difference {
     pub path: RelPath,

@@ -108,7 +108,7 @@ fn begin(store: &Store) -> u64 {
             conventions: Conventions::default(),
             attached: None,
         },
-        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
+        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] },
     ];
     store.create(first).wait().unwrap().task
 }

@@ -167,6 +167,7 @@ fn work_on(job: &str) -> Result<i32, Box<dyn Error>> {
             frozen: vec![at("frozen")],
             ignored: Vec::new(),
             suspects: None,
+            git_of: None,
         }],
         hide: Vec::new(),
         show: Vec::new(),

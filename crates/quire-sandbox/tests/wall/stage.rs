@@ -68,6 +68,7 @@ impl Stage {
                 frozen: vec![frozen],
                 ignored: Vec::new(),
                 suspects: None,
+                git_of: None,
             }],
             hide: Vec::new(),
             show: Vec::new(),

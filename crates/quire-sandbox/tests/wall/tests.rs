@@ -597,7 +597,13 @@ fn folders_can_lie_in_folders(stage: &Stage) {
     }
     fs::write(frozen.join("in.txt"), "in").unwrap();
     let mut spec = stage.spec.clone();
-    spec.folders.push(FolderView { at: inner, frozen: vec![frozen], ignored: Vec::new(), suspects: None });
+    spec.folders.push(FolderView {
+        at: inner,
+        frozen: vec![frozen],
+        ignored: Vec::new(),
+        suspects: None,
+        git_of: None,
+    });
     let live = Live::start(&spec).unwrap();
     assert_eq!(live.yes("cat vendor/inner/in.txt; echo x > vendor/inner/y"), "in");
     live.sandbox.end().unwrap();
@@ -613,7 +619,7 @@ fn a_folder_of_a_home_need_not_be_there(stage: &Stage) {
     let at = |at: &Path| {
         let mut spec = stage.spec.clone();
         let (at, frozen) = (at.to_owned(), vec![frozen.clone()]);
-        spec.folders = vec![FolderView { at, frozen, ignored: Vec::new(), suspects: None }];
+        spec.folders = vec![FolderView { at, frozen, ignored: Vec::new(), suspects: None, git_of: None }];
         spec
     };
     for wrong in [stage.base.join("apart"), stage.home.join("link/page"), stage.home.join("dangling")] {

@@ -9,6 +9,7 @@ mod attempts;
 mod background;
 mod bad_input;
 mod bare;
+mod beside;
 mod browser;
 mod checks;
 mod conventions;

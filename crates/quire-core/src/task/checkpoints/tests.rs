@@ -40,7 +40,7 @@ impl Life {
             conventions: Conventions::default(),
             attached: None,
         });
-        life.say(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] });
+        life.say(Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] });
         life
     }
 

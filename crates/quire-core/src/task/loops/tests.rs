@@ -39,7 +39,7 @@ fn begun() -> Task {
             conventions: Conventions::default(),
             attached: None,
         },
-        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0 }] },
+        Event::Frozen { bases: vec![Base { id: 1, delta: 0, files: 0, bytes: 0, git: None }] },
     ] {
         task.push(event, 0).unwrap();
     }

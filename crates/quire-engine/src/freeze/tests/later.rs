@@ -21,7 +21,13 @@ fn path(path: &str) -> RelPath {
 fn looked_at(case: &Case) -> (Vec<String>, usize) {
     let manifest = Manifest::read(&case.home.join("folders/1")).unwrap().unwrap();
     let root = Rooted::open(&case.folder).unwrap();
-    let given = Given { root: &root, own: None, was: Some(&manifest), trusted_ns: now_ns() - RACY_NS };
+    let given = Given {
+        what: What::Folder,
+        root: &root,
+        own: None,
+        was: Some(&manifest),
+        trusted_ns: now_ns() - RACY_NS,
+    };
     let walk = walk(&given).unwrap();
     let names = |listed: &Listed| listed.path.as_ref().map_or(".".into(), RelPath::to_string);
     let changed = walk.dirs.iter().filter(|listed| !listed.same).map(names).collect();

@@ -1,0 +1,192 @@
+//! A folder's git repository, where that lies outside of the folder: in a linked worktree, in a submodule, and in a folder within a
+//! working tree. What git needs of it is copied as a folder is, and shown at its own place, so that git works inside as anywhere else;
+//! nothing of it is written but by a fetch at accept.
+//!
+//! A `.git` file can lead anywhere in a home, so only a repository that names the folder as its own is shown (`beside/find.rs`). Of one
+//! around the folder the index is narrowed to the folder, because nothing else of its working tree is there (`beside/narrow.rs`).
+
+mod find;
+mod narrow;
+
+use crate::freeze::{self, FreezeError, Frozen};
+use crate::work::hidden;
+use find::Found;
+pub use find::leads_within;
+use quire_core::beside::{Beside as Told, NoGit, Shown};
+use quire_core::event::Base;
+use quire_core::{Charter, RelPath};
+use quire_sandbox::{FolderView, Rung};
+use std::path::{Path, PathBuf};
+
+/// The copy of a repository.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    pub shown: Shown,
+    pub frozen: Frozen,
+}
+
+/// Whose repositories are asked for.
+pub struct Whose<'a> {
+    /// quire's data directory.
+    home: &'a Path,
+    folders: &'a [PathBuf],
+    hide: Vec<String>,
+    /// The person's home.
+    person: Option<&'a Path>,
+}
+
+impl<'a> Whose<'a> {
+    pub fn of(home: &'a Path, charter: &'a Charter) -> Whose<'a> {
+        Whose::new(home, &charter.folders, &charter.sandbox.hide, &charter.env)
+    }
+
+    pub fn new(
+        home: &'a Path,
+        folders: &'a [PathBuf],
+        hide: &[String],
+        env: &'a [(String, String)],
+    ) -> Whose<'a> {
+        let person = env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+        Whose { home, folders, hide: hidden(hide, home), person }
+    }
+
+    /// Copies the repositories of the folders that `frozen` are the copies of, and gives them to those. Of a task that was copied before,
+    /// `only` the same ones. Returns what of each is told in the log.
+    pub fn freeze(
+        &self,
+        frozen: &mut [Frozen],
+        only: Option<&[Base]>,
+        most: u64,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Vec<Option<Told>>, FreezeError> {
+        let mut all: Vec<Option<Told>> = vec![];
+        for (index, folder) in self.folders.iter().enumerate() {
+            let found = match only.and_then(|only| only.get(index)).map(|base| &base.git) {
+                None => find::find(self, folder),
+                Some(Some(Told::Shown(was))) => match find::find(self, folder) {
+                    Some(Ok(found)) if found.is(was) => Some(Ok(found)),
+                    _ => Some(Err(NoGit::Foreign)),
+                },
+                Some(Some(Told::Not(why))) => Some(Err(*why)),
+                Some(None) => None,
+            };
+            let told = match found {
+                Some(Ok(found)) => Some(self.copy(found, &all, most, progress)?),
+                Some(Err(why)) => Some(Told::Not(why)),
+                None => None,
+            };
+            all.push(told);
+        }
+        let narrowed: Vec<Option<Shown>> = all.iter().map(|told| shown(told.as_ref()).cloned()).collect();
+        for index in attach(self.home, frozen, &narrowed)? {
+            all[index] = Some(Told::Not(NoGit::Index));
+        }
+        Ok(all)
+    }
+
+    fn copy(
+        &self,
+        found: Found,
+        earlier: &[Option<Told>],
+        most: u64,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Told, FreezeError> {
+        let Found { at, dir, prefix } = found;
+        let known = earlier.iter().filter_map(|told| shown(told.as_ref())).find(|known| known.at == at);
+        let (id, delta) = match known {
+            Some(known) => (known.id, known.delta),
+            None => match freeze::freeze_git(self.home, &at, most, progress) {
+                Ok(copy) => (copy.id, copy.delta),
+                Err(FreezeError::Large { .. }) => return Ok(Told::Not(NoGit::Large)),
+                Err(FreezeError::Folder { .. }) => return Ok(Told::Not(NoGit::Closed)),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Told::Shown(Shown { at, id, delta, dir, prefix }))
+    }
+}
+
+fn shown(told: Option<&Told>) -> Option<&Shown> {
+    match told {
+        Some(Told::Shown(shown)) => Some(shown),
+        _ => None,
+    }
+}
+
+/// Opens the copies that a task stands on.
+pub fn open(home: &Path, bases: &[Base]) -> Result<Vec<Frozen>, FreezeError> {
+    let frozen = bases.iter().map(|base| freeze::open(home, base.id, base.delta));
+    let mut frozen = frozen.collect::<Result<Vec<_>, _>>()?;
+    let all: Vec<Option<Shown>> = bases.iter().map(|base| shown(base.git.as_ref()).cloned()).collect();
+    attach(home, &mut frozen, &all)?;
+    Ok(frozen)
+}
+
+/// Gives each copy that of its repository. Returns those whose repository could not be narrowed, which have none.
+fn attach(home: &Path, frozen: &mut [Frozen], all: &[Option<Shown>]) -> Result<Vec<usize>, FreezeError> {
+    let mut without = vec![];
+    for (index, (copy, one)) in frozen.iter_mut().zip(all).enumerate() {
+        let Some(shown) = one else { continue };
+        let mut git = freeze::open(home, shown.id, shown.delta)?;
+        // Several folders may lie in one repository, which is shown once.
+        let parts: Vec<(Option<RelPath>, RelPath)> = all
+            .iter()
+            .flatten()
+            .filter(|other| other.at == shown.at)
+            .filter_map(|other| Some((other.dir.clone(), other.prefix.clone()?)))
+            .collect();
+        if !parts.is_empty() {
+            match narrow::narrow(home, &git, &parts) {
+                Ok(layer) => git.lowers.insert(0, layer),
+                Err(error) => {
+                    tracing::warn!(at = %shown.at.display(), %error, "a repository cannot be narrowed to its folder");
+                    without.push(index);
+                    continue;
+                }
+            }
+        }
+        copy.beside = Some(Box::new(Beside { shown: shown.clone(), frozen: git }));
+    }
+    Ok(without)
+}
+
+/// Returns the first folder of which the repository of folder `index` is one, by whose number its changes are found in layers.
+pub fn number(frozen: &[Frozen], index: usize) -> usize {
+    let at = |copy: &Frozen| copy.beside.as_ref().map(|beside| beside.shown.at.clone());
+    let wanted = frozen.get(index).and_then(at);
+    frozen.iter().position(|copy| wanted.is_some() && at(copy) == wanted).unwrap_or(index)
+}
+
+/// What a sandbox is given of folders with their repositories.
+#[derive(Default)]
+pub struct Given {
+    pub folders: Vec<FolderView>,
+    /// Files that lead to repositories, to be shown.
+    pub leads: Vec<PathBuf>,
+    pub env: Vec<(String, String)>,
+}
+
+impl Given {
+    pub fn of(rung: Rung, folders: &[PathBuf], frozen: &[Frozen]) -> Given {
+        let mut given = Given::default();
+        given.folders.extend(folders.iter().zip(frozen).map(|(at, copy)| copy.view(at)));
+        // Without a tree of its own a sandbox shows folders elsewhere than where they are.
+        for (index, copy) in frozen.iter().enumerate().filter(|_| rung.has_tree()) {
+            let Some(beside) = &copy.beside else { continue };
+            if number(frozen, index) == index {
+                given
+                    .folders
+                    .push(FolderView { git_of: Some(index), ..beside.frozen.view(&beside.shown.at) });
+            }
+            given.leads.extend(folders.get(index).and_then(|folder| beside.shown.leads(folder)));
+            // A folder is mounted, and git does not look for a repository above a mount.
+            if beside.shown.prefix.is_some() && given.env.is_empty() {
+                given.env.push(("GIT_DISCOVERY_ACROSS_FILESYSTEM".into(), "1".into()));
+            }
+        }
+        given
+    }
+}
+
+#[cfg(test)]
+mod tests;
