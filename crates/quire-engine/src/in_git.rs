@@ -350,7 +350,7 @@ impl Quire {
         (rows, is_settled)
     }
 
-    fn record(&self, id: u64, events: Vec<Event>) -> Result<(), EngineError> {
+    pub(crate) fn record(&self, id: u64, events: Vec<Event>) -> Result<(), EngineError> {
         if events.is_empty() {
             return Ok(());
         }

@@ -75,6 +75,11 @@ pub async fn tell(store: &Store, task: u64, events: Vec<Event>) {
 
 /// Ends the task's turn with a version that is `snapshot`.
 pub async fn present(store: &Store, task: u64, snapshot: Hash) {
+    present_with(store, task, snapshot, Apart::default()).await;
+}
+
+/// As [`present`], where the version changed what is apart too.
+pub async fn present_with(store: &Store, task: u64, snapshot: Hash, apart: Apart) {
     let now = store.task(task).expect("a task");
     let reply = Reply {
         wire: Wire::Tape,
@@ -88,10 +93,31 @@ pub async fn present(store: &Store, task: u64, snapshot: Hash) {
     let ended = vec![
         Event::Asked { heard: now.seq, worst: None },
         Event::Replied { reply },
-        Event::Sealed { layer: now.layer, snapshot, apart: Apart::default(), checks: vec![], files: None },
+        Event::Sealed { layer: now.layer, snapshot, apart, checks: vec![], files: None },
         Event::Presented { version: now.versions.len() as u32 + 1, snapshot },
     ];
     tell(store, task, ended).await;
+}
+
+/// Makes `upper` the layer by which `now` differs from `was`, with a whiteout for what is gone.
+pub fn differ(was: &Path, now: &Path, upper: &Path) {
+    let names = |dir: &Path| -> Vec<std::ffi::OsString> {
+        fs::read_dir(dir)
+            .map_or(vec![], |names| names.map(|name| name.expect("a name").file_name()).collect())
+    };
+    fs::create_dir_all(upper).expect("a layer");
+    for name in names(now) {
+        let (was, now, upper) = (was.join(&name), now.join(&name), upper.join(&name));
+        if now.is_dir() && !now.is_symlink() {
+            differ(&was, &now, &upper);
+        } else if now.is_symlink() || fs::read(&was).ok() != fs::read(&now).ok() {
+            fs::copy(&now, &upper).expect("a file");
+        }
+    }
+    for name in names(was).into_iter().filter(|name| now.join(name).symlink_metadata().is_err()) {
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty());
+        rustix::fs::mknodat(rustix::fs::CWD, upper.join(name), kind, mode, 0).expect("a whiteout");
+    }
 }
 
 /// Returns everything in a folder: path, kind, mode, and content or target.

@@ -3,11 +3,14 @@
 use super::*;
 use crate::decide::Choice;
 use crate::settings::Surroundings;
-use crate::testing::{begun, present};
+use crate::testing::{begun, differ, present_with};
 use crate::undo::Undo;
+use quire_core::event::Apart;
 use quire_core::{Event, Node, RelPath};
 use std::path::Path;
 use std::process::Command;
+
+mod brought;
 
 struct Case {
     temp: tempfile::TempDir,
@@ -23,19 +26,32 @@ fn open(temp: &Path) -> Quire {
 impl Case {
     /// A task whose version changes `a.txt` of a repository and makes `b.txt`.
     async fn ready() -> (Case, Quire) {
+        Case::with("true", None).await
+    }
+
+    /// As [`Case::ready`], in a folder in which the first script was run, and where the agent ran the second in its copy.
+    async fn with(persons: &str, agents: Option<&str>) -> (Case, Quire) {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().join("folder");
         fs::create_dir(&folder).unwrap();
         let quire = open(temp.path());
         let case = Case { temp, folder, id: 1 };
         case.git("git init -qb main; git config user.name Ada; git config user.email ada@example.org; echo a > a.txt; git add .; git commit -qm first");
+        case.git(persons);
         assert_eq!(begun(quire.store(), quire.home(), &case.folder).await, case.id);
         let blobs = quire.store().blobs().put(&[b"a\n", b"A\n", b"B\n"]).unwrap();
         let node = |n: usize| Some(Node::File { blob: blobs[n], bytes: 2, mode: 0o644 });
         let entry = |path: &str, was, now| Entry { folder: 0, path: RelPath::new(path).unwrap(), was, now };
         let entries = vec![entry("a.txt", node(0), node(1)), entry("b.txt", None, node(2))];
         let snapshot = quire.store().blobs().put(&[&Snapshot { entries }.to_blob()]).unwrap()[0];
-        present(quire.store(), case.id, snapshot).await;
+        let mut apart = Apart::default();
+        if let Some(agents) = agents {
+            let copy = case.temp.path().join("agent");
+            case.git(&format!("cp -a . {0}; cd {0}; {agents}", copy.display()));
+            differ(&case.folder, &copy, &quire.place(case.id).layer(0).join("folder-0"));
+            apart.git.total = 1;
+        }
+        present_with(quire.store(), case.id, snapshot, apart).await;
         (case, quire)
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::freeze::{Frozen, freeze};
 use crate::git::bring::{Tip, reference};
 use crate::git::inside::View;
-use rustix::fs::{CWD, FileType, Mode as Bits, mknodat};
+use crate::testing::differ;
 
 /// An agent that works on a copy of a case's folder.
 struct Agent {
@@ -28,10 +28,7 @@ impl Agent {
     fn goes_on(&self, case: &Case, script: &str) {
         case.sh_in(&self.at, script);
         let _ = fs::remove_dir_all(&self.layer);
-        fs::create_dir(&self.layer).unwrap();
-        let upper = self.layer.join("folder-0");
-        fs::create_dir(&upper).unwrap();
-        differ(&case.folder, &self.at, &upper);
+        differ(&case.folder, &self.at, &self.layer.join("folder-0"));
     }
 
     /// Brings what it did into each repository of the folder that it changed, the innermost first.
@@ -62,26 +59,10 @@ impl Agent {
     }
 }
 
-/// Makes `upper` the layer by which `now` differs from `was`, with a whiteout for what is gone.
-fn differ(was: &Path, now: &Path, upper: &Path) {
-    let names = |dir: &Path| -> Vec<std::ffi::OsString> {
-        fs::read_dir(dir).map_or(vec![], |names| names.map(|name| name.unwrap().file_name()).collect())
-    };
-    for name in names(now) {
-        let (was, now, upper) = (was.join(&name), now.join(&name), upper.join(&name));
-        if now.is_dir() && !now.is_symlink() {
-            fs::create_dir(&upper).unwrap();
-            differ(&was, &now, &upper);
-        } else if now.is_symlink() || fs::read(&was).ok() != fs::read(&now).ok() {
-            fs::copy(&now, &upper).unwrap();
-        }
-    }
-    for name in names(was).into_iter().filter(|name| !now.join(name).exists()) {
-        mknodat(CWD, upper.join(name), FileType::CharacterDevice, Bits::empty(), 0).unwrap();
-    }
-}
-
 const COMMIT: &str = "commit() { git commit -q --allow-empty -m \"$1\"; }";
+
+const TWO: &str =
+    "echo t > t.txt; git checkout -qb topic; git add .; commit one; git checkout -q main; commit two";
 
 /// What the person has, what the agent does, and what comes over.
 #[test]
@@ -141,6 +122,31 @@ fn branches_come_over_that_have_what_nobody_else_has() {
             "git checkout -qb topic; commit one; git checkout -q main; git gc -q",
             &[":topic 1"],
         ),
+        (
+            "named by SHA-256",
+            "rm -rf .git; git init -q --object-format=sha256 -b main; git add .; commit first",
+            TWO,
+            &[": 1", ":topic 1"],
+        ),
+        (
+            "a history that is cut short",
+            "commit two; git clone -q --depth 1 file://$PWD ../other; rm -rf .git; mv ../other/.git .",
+            TWO,
+            &[": 1", ":topic 1"],
+        ),
+        (
+            "without the old contents",
+            "echo A > a.txt; git commit -qam two; git config uploadpack.allowFilter true; \
+             git clone -q --filter=blob:none file://$PWD ../other; rm -rf .git; mv ../other/.git .",
+            TWO,
+            &[": 1", ":topic 1"],
+        ),
+        (
+            "with its objects elsewhere",
+            "cp -a . ../origin; git clone -q -s ../origin ../other; rm -rf .git; mv ../other/.git .",
+            TWO,
+            &[": 1", ":topic 1"],
+        ),
     ];
     for (name, persons, agents, expected) in rows {
         let case = Case::made(&format!("{COMMIT}; {BEGUN}; {persons}"));
@@ -185,4 +191,112 @@ fn an_undo_takes_back_what_was_brought_and_no_more() {
     case.sh("git update-ref refs/quire/branches/3/topic main");
     repo.forget(3, Some("topic"), &first, None).unwrap();
     assert_eq!(at(), main);
+}
+
+/// A folder with a submodule at `deps/sub`, in which is another, and a repository of its own at `tools/kit`.
+fn with_inner() -> Case {
+    let made = "made() { git init -qb main $1; cd $1; echo $1 > $1.txt; git add .; git commit -qm $1; }";
+    let add = "git -c protocol.file.allow=always submodule -q add";
+    Case::made(&format!(
+        "{made}; (cd ..; (made inner); (made sub; {add} ../inner inner; git commit -qm inner)); {BEGUN}; {add} ../sub deps/sub; \
+         git -c protocol.file.allow=always submodule -q update --init --recursive; git commit -qm sub; mkdir tools; (cd tools; made kit)"
+    ))
+}
+
+/// Each repository of the person's gets what was committed in the one of the agent's that began as it.
+#[test]
+fn what_is_committed_within_comes_into_the_repository_that_it_is_of() {
+    let case = with_inner();
+    let refs = "git for-each-ref; git submodule -q foreach --recursive git for-each-ref; git -C tools/kit for-each-ref";
+    let before = case.sh(refs);
+    let agent = Agent::works(
+        &case,
+        &format!(
+            "{COMMIT}; (cd tools/kit; git checkout -qb topic; commit kit; git checkout -q main); \
+             (cd deps/sub/inner; commit deep); (cd deps/sub; git checkout -qb fix; commit aside; git checkout -q -; git add inner; commit sub); \
+             git add deps/sub; commit bump; git init -q mine; (cd mine; commit mine)"
+        ),
+    );
+    let told = agent.told(&case);
+    assert_eq!(told, ["tools/kit:topic 1", "deps/sub/inner: 1", "deps/sub: 1", "deps/sub:fix 1", ": 1"]);
+    let log = |dir: &str, name: &str| case.sh(&format!("git -C {dir} log -1 --format=%s {name}"));
+    assert_eq!(
+        [
+            log("tools/kit", "refs/quire/branches/3/topic"),
+            log("deps/sub/inner", "refs/quire/3"),
+            log("deps/sub", "refs/quire/3"),
+            log("deps/sub", "refs/quire/branches/3/fix"),
+            log(".", "refs/quire/3"),
+        ],
+        ["kit", "deep", "sub", "aside", "bump"]
+    );
+    case.sh("git fsck --strict; git -C deps/sub fsck --strict; git status");
+    for (within, tips) in agent.brings(&case) {
+        let within = RelPath::new(within);
+        let repo = Repo::at(&case.folder, within.as_ref()).unwrap().unwrap();
+        for tip in tips {
+            repo.forget(3, tip.name.as_deref(), &tip.brought.unwrap().commit, None).unwrap();
+        }
+    }
+    assert_eq!(case.sh(refs), before);
+}
+
+/// What cannot come over is told by name, and keeps nothing else back.
+#[test]
+fn what_does_not_come_over_says_why_and_keeps_nothing_back() {
+    let new = "git init -qb main ../other; (cd ../other; commit other); git -c protocol.file.allow=always submodule -q add ../other new";
+    let whole = "they name a commit of the submodule new that is nowhere else";
+    let format = |what: &str| format!(": quire does not read repositories in this format ({what})");
+    let rows: &[(&str, String, Vec<String>)] = &[
+        (
+            "a submodule that only the agent has",
+            format!("{TWO}; {new}; commit new"),
+            vec![format!(": {whole}"), ":topic 1".to_owned()],
+        ),
+        (
+            "the same on a branch",
+            format!("commit one; git checkout -qb sub; {new}; commit new; git checkout -q main"),
+            vec![": 1".to_owned(), format!(":sub {whole}")],
+        ),
+        // As git itself hides it from who asks for changes.
+        (
+            "the same, hidden",
+            format!("{new}; git config -f .gitmodules submodule.new.ignore all; git add -A; commit new"),
+            vec![format!(": {whole}")],
+        ),
+        (
+            "tables",
+            "commit one; mkdir .git/reftable; touch .git/reftable/tables.list".to_owned(),
+            vec![format("reftable")],
+        ),
+        (
+            "what is not known",
+            "commit one; git config core.repositoryformatversion 1; git config extensions.later on"
+                .to_owned(),
+            vec![format("extensions.later on")],
+        ),
+        (
+            "other names",
+            "rm -rf .git; git init -q --object-format=sha256 -b main; git add .; commit one".to_owned(),
+            vec![format("sha256")],
+        ),
+    ];
+    for (name, agents, expected) in rows {
+        let case = Case::made(&format!("{COMMIT}; {BEGUN}"));
+        let agent = Agent::works(&case, &format!("{COMMIT}; {agents}"));
+        assert_eq!(agent.told(&case), *expected, "{name}");
+    }
+}
+
+/// A link in the place of a repository leads to another one of the person's, which has nothing to do with it.
+#[test]
+fn nothing_comes_to_where_a_link_leads() {
+    let case = with_inner();
+    let agent =
+        Agent::works(&case, &format!("{COMMIT}; (cd tools/kit; commit kit); (cd deps/sub; commit sub)"));
+    case.sh("mv tools/kit ../kit; ln -s ../../kit tools/kit; rm -rf deps/sub; ln -s ../../inner deps/sub");
+    assert_eq!(agent.told(&case), [""; 0]);
+    assert_eq!(case.sh("git -C ../kit for-each-ref refs/quire; git -C ../inner for-each-ref refs/quire"), "");
+    case.sh("rm tools/kit deps/sub");
+    assert_eq!(agent.told(&case), [""; 0], "and where nothing is");
 }
