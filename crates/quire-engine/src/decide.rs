@@ -6,6 +6,7 @@
 //! sandbox of the folder as it is now, before a byte is written; one that passed on the whole has to pass again.
 
 use crate::accept::{self, AcceptError, Desk, Did, Drift, Drifted, Gave, Outcome, Report, part};
+use crate::git::To;
 use crate::live;
 use crate::new_folder::NewFolder;
 use crate::once;
@@ -44,8 +45,17 @@ pub struct Choice {
     pub unchecked: bool,
     /// Commit it on HEAD's branch too.
     pub commit: bool,
-    /// The branch on which [`Quire::branch`] commits it, so that whoever is refused is told how to do the same again.
-    pub branch: Option<String>,
+    /// Where [`Quire::set_aside`] commits it, so that whoever is refused is told how to do the same again.
+    pub aside: Option<Aside>,
+}
+
+/// Where a version is committed instead of being written into its folder.
+#[derive(Clone, Debug)]
+pub enum Aside {
+    /// On a new branch of this name.
+    Branch(String),
+    /// Into a new file, which git reads as a repository.
+    Bundle(PathBuf),
 }
 
 /// Where the task's side can be taken of what both changed.
@@ -103,7 +113,7 @@ impl Quire {
             false => None,
         };
         if let Some(to_commit) = &to_commit {
-            self.may_commit(task, to_commit, None)?;
+            self.may_commit(task, to_commit, To::Head)?;
         }
         let owed = self.owe(&proposal, number, to_commit.as_ref())?;
         let begin = Event::Accepting {

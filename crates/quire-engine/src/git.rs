@@ -3,6 +3,7 @@
 //! no transport but that of files. git's own refusal of other people's repositories stands.
 
 pub mod bring;
+mod bundle;
 mod commit;
 mod index;
 pub mod inside;
@@ -12,11 +13,11 @@ mod object;
 mod outside;
 mod staged;
 
-pub use commit::{Commit, Committed, Left, Mode, Wanted};
+pub use commit::{Commit, Committed, Left, Mode, To, Wanted};
 pub use outside::Outside;
 
 use quire_core::RelPath;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,12 @@ pub enum GitError {
     Format(String),
     #[error("there are {0} more branches than quire looks at")]
     Branches(usize),
+    #[error("{} is there already", .0.display())]
+    FileIsThere(PathBuf),
+    #[error("{} cannot be written: {why}", file.display())]
+    Unwritten { file: PathBuf, why: std::io::Error },
+    #[error("a bundle is of one repository, and what is taken lies in several folders")]
+    SeveralFolders,
     #[error("`{0}` cannot be a branch's name")]
     BranchName(String),
     #[error("git does not know who you are: user.name and user.email are not set")]
@@ -84,13 +91,16 @@ pub struct Repo {
     dir: PathBuf,
     /// As many zeros as the name of an object has signs.
     zeros: String,
+    /// Where new objects go, and where the others are, if that is not the repository itself.
+    apart: Option<(OsString, OsString)>,
 }
 
 impl Repo {
     /// Opens the repository that a folder lies in.
     pub fn around(folder: &Path) -> Result<Repo, GitError> {
         let (top, dir) = (PathBuf::new(), PathBuf::new());
-        let mut repo = Repo { folder: folder.to_owned(), top, prefix: vec![], dir, zeros: "0".repeat(40) };
+        let zeros = "0".repeat(40);
+        let mut repo = Repo { folder: folder.to_owned(), top, prefix: vec![], dir, zeros, apart: None };
         let none = |error| match error {
             GitError::Failed { said, .. } if said.contains("not a git repository") => {
                 GitError::NoRepository(folder.to_owned())
@@ -109,7 +119,11 @@ impl Repo {
 
     /// Runs git and returns its stdout.
     fn git(&self, arguments: &[&str], env: &[(&str, &OsStr)], input: &[u8]) -> Result<Vec<u8>, GitError> {
-        git_in(&self.folder, arguments, env, input)
+        let Some((new, others)) = &self.apart else { return git_in(&self.folder, arguments, env, input) };
+        let mut env = env.to_vec();
+        env.push(("GIT_OBJECT_DIRECTORY", new));
+        env.push(("GIT_ALTERNATE_OBJECT_DIRECTORIES", others));
+        git_in(&self.folder, arguments, &env, input)
     }
 
     /// Returns the one line that git says, as text.

@@ -1,11 +1,11 @@
 //! What an accept and an undo mean for git, where a folder is in a repository and its person wants it, or the agent committed.
 
 use crate::beside;
-use crate::decide::{Choice, Proposal, Proved, merged_in};
+use crate::decide::{Aside, Choice, Proposal, Proved, merged_in};
 use crate::freeze::Frozen;
 use crate::git::bring::{Brought, Tip, reference};
 use crate::git::inside::{Inside, View};
-use crate::git::{self, GitError, Left, Mode, Outside, Repo, Wanted};
+use crate::git::{self, GitError, Left, Mode, Outside, Repo, To, Wanted};
 use crate::quire::{EngineError, Quire};
 use crate::snapshot::{SnapshotError, old_content};
 use crate::store::Writer;
@@ -23,9 +23,9 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What was committed on a branch.
+/// What was committed on a branch of its own, or in a file.
 #[derive(Debug)]
-pub struct Branched {
+pub struct SetAside {
     pub git: Vec<GitRow>,
     /// Files in which the person's own edits went into it.
     pub merged: Vec<RelPath>,
@@ -34,32 +34,42 @@ pub struct Branched {
 }
 
 impl Quire {
-    /// Commits what was chosen on a new branch of the folder's repository, on top of HEAD, where it passes as what is accepted has to;
-    /// the folder stays as it is. Blocks as [`Quire::accept`] does.
-    pub fn branch(&self, id: u64, name: &str, choice: &Choice) -> Result<Branched, EngineError> {
-        let choice = &Choice { branch: Some(name.to_owned()), ..choice.clone() };
+    /// Commits what was chosen on top of HEAD of the folder's repository, on a new branch or in a file, where it passes as what is
+    /// accepted has to; the folder stays as it is. Blocks as [`Quire::accept`] does.
+    pub fn set_aside(&self, id: u64, aside: &Aside, choice: &Choice) -> Result<SetAside, EngineError> {
+        let choice = &Choice { aside: Some(aside.clone()), ..choice.clone() };
+        let name = format!("quire-{id}");
+        let to = match aside {
+            Aside::Branch(name) => To::Branch(name),
+            Aside::Bundle(file) => To::Bundle { file, name: &name },
+        };
+        if let To::Bundle { file, .. } = to {
+            Repo::may_bundle(file)?;
+        }
         let proposal = self.propose(id, choice)?;
         let Proved { plan, built, proofs } = self.proved(&proposal, choice)?;
         let merged = merged_in(&plan).into_iter().map(|(_, path)| path).collect();
         drop(plan);
         let Proposal { task, version, .. } = &proposal;
-        self.may_commit(task, &built, Some(name))?;
+        self.may_commit(task, &built, to)?;
         let mut git = vec![];
         for folder in folders_of(&built) {
-            git.extend(self.commit_in(task, version, None, folder, &built, Some(name))?);
+            git.extend(self.commit_in(task, version, None, folder, &built, to)?);
+        }
+        if git.is_empty() {
+            git.push(GitRow::Nothing);
         }
         let checks = proofs.iter().map(|(spec, proof)| CheckRow::of(spec, Some(proof))).collect();
-        Ok(Branched { git, merged, checks })
+        Ok(SetAside { git, merged, checks })
     }
 
-    pub(crate) fn may_commit(
-        &self,
-        task: &Task,
-        built: &Snapshot,
-        branch: Option<&str>,
-    ) -> Result<(), EngineError> {
-        for folder in folders_of(built) {
-            Repo::around(&task.charter.folders[folder as usize])?.may_commit(branch)?;
+    pub(crate) fn may_commit(&self, task: &Task, built: &Snapshot, to: To<'_>) -> Result<(), EngineError> {
+        let folders = folders_of(built);
+        if folders.len() > 1 && matches!(to, To::Bundle { .. }) {
+            return Err(GitError::SeveralFolders.into());
+        }
+        for folder in folders {
+            Repo::around(&task.charter.folders[folder as usize])?.may_commit(to)?;
         }
         Ok(())
     }
@@ -80,7 +90,7 @@ impl Quire {
         };
         if let Some(built) = to_commit {
             for folder in folders_of(built) {
-                let done = self.commit_in(task, version, Some(accept), folder, built, None);
+                let done = self.commit_in(task, version, Some(accept), folder, built, To::Head);
                 is_committed &= done.is_ok();
                 rows.extend(done.unwrap_or_else(told));
             }
@@ -123,14 +133,25 @@ impl Quire {
         accept: Option<u32>,
         folder: u32,
         built: &Snapshot,
-        branch: Option<&str>,
+        to: To<'_>,
     ) -> Result<Vec<GitRow>, EngineError> {
         let files = self.wanted(task, accept, folder, built)?;
-        let repo = Repo::around(&task.charter.folders[folder as usize])?;
-        let made = repo.commit(&files, &message(task, version), branch, &self.scratch(task, "git"));
+        let scratch = self.scratch(task, "git");
+        let mut repo = Repo::around(&task.charter.folders[folder as usize])?;
+        if matches!(to, To::Bundle { .. }) {
+            repo = repo.apart(&scratch)?;
+        }
+        let made = repo.commit(&files, &message(task, version), to, &scratch);
         // What it needed is of no use any more.
-        let _ = std::fs::remove_dir_all(self.scratch(task, "git"));
-        self.committed(task, accept, folder, made?)
+        let _ = std::fs::remove_dir_all(&scratch);
+        match to {
+            To::Bundle { file, .. } => Ok(rows_of(made?, |made| GitRow::Bundled {
+                commit: made.commit,
+                branch: made.branch,
+                file: file.to_string_lossy().into_owned(),
+            })),
+            _ => self.committed(task, accept, folder, made?),
+        }
     }
 
     /// Returns the files of a folder that are to be committed, with what was there before.
@@ -193,9 +214,7 @@ impl Quire {
         folder: u32,
         done: git::Commit,
     ) -> Result<Vec<GitRow>, EngineError> {
-        let git::Commit { made, is_there, outside, with, staged, stays, is_unsigned } = done;
-        let mut rows = vec![];
-        if let Some(git::Committed { commit, branch }) = made {
+        if let Some(git::Committed { commit, branch }) = &done.made {
             let event = Event::Committed {
                 accept,
                 folder,
@@ -204,27 +223,12 @@ impl Quire {
                 brought: None,
                 name: None,
                 within: None,
-                with: with.clone(),
-                staged,
+                with: done.with.clone(),
+                staged: done.staged.clone(),
             };
             self.record(task.id, vec![event])?;
-            rows.push(GitRow::Committed { commit, branch });
-            rows.extend((!with.is_empty()).then_some(GitRow::With(with)));
-            rows.extend((!stays.is_empty()).then_some(GitRow::StagedStays(stays)));
-            rows.extend(is_unsigned.then_some(GitRow::Unsigned));
-        } else if is_there {
-            rows.push(GitRow::Nothing);
         }
-        let mut why: BTreeMap<Outside, Vec<RelPath>> = BTreeMap::new();
-        outside.into_iter().for_each(|(path, outside)| why.entry(outside).or_default().push(path));
-        rows.extend(why.into_iter().map(|(why, paths)| match why {
-            Outside::Ignored => GitRow::Ignored(paths),
-            Outside::Overlooked => GitRow::Overlooked(paths),
-            Outside::Unreadable => GitRow::Unreadable(paths),
-            Outside::Filter(filter) => GitRow::Filtered { filter, paths },
-            Outside::Submodule(submodule) => GitRow::InSubmodule { submodule, paths },
-        }));
-        Ok(rows)
+        Ok(rows_of(done, |made| GitRow::Committed { commit: made.commit, branch: made.branch }))
     }
 
     /// Brings what the agent committed, into the folder's own repository and those within it. What fails is told; what accept `accept`
@@ -362,6 +366,30 @@ impl Quire {
     fn scratch(&self, task: &Task, name: &str) -> PathBuf {
         self.place(task.id).dir().join(format!("{name}-{}", std::process::id()))
     }
+}
+
+/// Returns what is to be told of a commit.
+fn rows_of(done: git::Commit, row: impl Fn(git::Committed) -> GitRow) -> Vec<GitRow> {
+    let git::Commit { made, is_there, outside, with, staged: _, stays, is_unsigned } = done;
+    let mut rows = vec![];
+    if let Some(made) = made {
+        rows.push(row(made));
+        rows.extend((!with.is_empty()).then_some(GitRow::With(with)));
+        rows.extend((!stays.is_empty()).then_some(GitRow::StagedStays(stays)));
+        rows.extend(is_unsigned.then_some(GitRow::Unsigned));
+    } else if is_there {
+        rows.push(GitRow::Nothing);
+    }
+    let mut why: BTreeMap<Outside, Vec<RelPath>> = BTreeMap::new();
+    outside.into_iter().for_each(|(path, outside)| why.entry(outside).or_default().push(path));
+    rows.extend(why.into_iter().map(|(why, paths)| match why {
+        Outside::Ignored => GitRow::Ignored(paths),
+        Outside::Overlooked => GitRow::Overlooked(paths),
+        Outside::Unreadable => GitRow::Unreadable(paths),
+        Outside::Filter(filter) => GitRow::Filtered { filter, paths },
+        Outside::Submodule(submodule) => GitRow::InSubmodule { submodule, paths },
+    }));
+    rows
 }
 
 pub(crate) fn folders_of(built: &Snapshot) -> Vec<u32> {

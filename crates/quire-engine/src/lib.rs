@@ -68,12 +68,12 @@ mod work;
 use quire_sandbox::{rooted, stack};
 
 pub use attempts::{Comparison, spread};
-pub use decide::{Choice, Takeable};
+pub use decide::{Aside, Choice, Takeable};
 pub use edit::{EDITED_BYTES_MAX, Editable, Saved};
 pub use git::GitError;
 pub use glimpse::Glimpse;
 pub use host::{OpenPage, PageAt};
-pub use in_git::Branched;
+pub use in_git::SetAside;
 pub use link::{Followed, Heard, Link};
 pub use notes::On;
 pub use once::Once;

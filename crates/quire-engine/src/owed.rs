@@ -7,7 +7,7 @@
 
 use crate::accept::{is_at, locked};
 use crate::decide::Proposal;
-use crate::git::{GitError, Repo};
+use crate::git::{GitError, Repo, To};
 use crate::quire::{CLEARED, EngineError, Quire};
 use quire_core::event::Part;
 use quire_core::task::{Accept, AcceptState};
@@ -261,12 +261,12 @@ impl Quire {
         if repo.head() != *head {
             return Ok(vec![missing(task.id, "HEAD has moved since".to_owned())]);
         }
-        repo.may_commit(None)?;
+        repo.may_commit(To::Head)?;
         // What was taken back since is not in the folder any more.
         let back: Vec<&Part> = task.accepts[number as usize].taken_back().collect();
         let is_back = |entry: &Entry| back.iter().any(|p| (p.folder, &p.path) == (entry.folder, &entry.path));
         let left = built.entries.iter().filter(|entry| !is_back(entry)).cloned().collect();
-        self.commit_in(task, version, Some(number), folder, &Snapshot { entries: left }, None)
+        self.commit_in(task, version, Some(number), folder, &Snapshot { entries: left }, To::Head)
     }
 }
 

@@ -541,6 +541,9 @@ pub struct AcceptArgs {
     /// Commit it on a new branch instead of writing it into the folder
     #[arg(long, value_name = "NAME", conflicts_with = "commit")]
     pub branch: Option<String>,
+    /// Commit it into a new file instead, a git bundle: to fetch from in another clone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["commit", "branch"])]
+    pub bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -678,8 +681,9 @@ pub enum Parsed {
 }
 
 /// Options that have a value in the next argument, those of later versions too: the value is not the task.
-const WITH_VALUE: [&str; 12] = [
+const WITH_VALUE: [&str; 13] = [
     "--branch",
+    "--bundle",
     "-C",
     "-c",
     "-m",

@@ -15,6 +15,12 @@ pub enum GitRow {
         commit: String,
         branch: String,
     },
+    /// As a branch in a file for another place.
+    Bundled {
+        commit: String,
+        branch: String,
+        file: String,
+    },
     /// Nothing of it was new to HEAD.
     Nothing,
     /// In the commit are edits of the person's too, that were in none.
@@ -128,6 +134,9 @@ impl GitRow {
         let short = |commit: &str| commit.get(..10).unwrap_or(commit).to_owned();
         match self {
             GitRow::Committed { commit, branch } => format!("Committed to {branch} as {}.", short(commit)),
+            GitRow::Bundled { commit, branch, file } => {
+                format!("Bundled as {}. In another clone: git fetch {} {branch}", short(commit), word(file))
+            }
             GitRow::Nothing => "Nothing to commit: HEAD has all of it.".to_owned(),
             GitRow::With(paths) => format!("With it go your own edits in {}.", few(paths)),
             GitRow::StagedStays(paths) => format!(

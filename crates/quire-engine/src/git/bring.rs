@@ -4,15 +4,16 @@
 //! `refs/quire/N` is where the HEAD of task N's agent was, and `refs/quire/branches/N/NAME` where its branch was, in the person's repository
 //! that the agent's began as.
 
+use super::bundle::listed;
 use super::inside::{Inside, Moved};
 use super::{GitError, Repo, git_in, line};
 use quire_core::RelPath;
 use quire_core::beside::Shown;
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Most objects and packs that are taken, and their bytes.
@@ -177,19 +178,7 @@ impl Repo {
 
     /// Makes a repository of quire's own that has the agent's new objects on top of the person's.
     fn copy(&self, inside: &Inside<'_>, scratch: &Path) -> Result<(), GitError> {
-        let _ = fs::remove_dir_all(scratch);
-        fs::create_dir_all(scratch.join("objects/info"))?;
-        fs::create_dir_all(scratch.join("objects/pack"))?;
-        fs::create_dir_all(scratch.join("refs/heads"))?;
-        let extension = match self.zeros.len() {
-            40 => "repositoryformatversion = 0\n\tbare = true\n",
-            _ => "repositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n",
-        };
-        fs::write(scratch.join("config"), format!("[core]\n\t{extension}"))?;
-        fs::write(scratch.join("HEAD"), "ref: refs/heads/agent\n")?;
-        let objects = self.say(&["rev-parse", "--git-path", "objects"], &[], b"")?;
-        let objects = fs::canonicalize(self.folder.join(objects))?;
-        fs::write(scratch.join("objects/info/alternates"), [objects.as_os_str().as_bytes(), b"\n"].concat())?;
+        self.bare(scratch)?;
         let mut bytes = 0;
         for (found, inner) in inside.objects().take(OBJECTS_MAX) {
             let at = scratch.join(OsStr::from_bytes(inner));
@@ -308,20 +297,6 @@ struct Own {
     commits: u64,
     /// The commits that it began with.
     begun: Vec<String>,
-}
-
-/// Returns a directory as git reads it in a list of several.
-fn listed(dir: &Path) -> OsString {
-    let mut quoted = b"\"".to_vec();
-    for byte in dir.as_os_str().as_bytes() {
-        match byte {
-            b'\n' => quoted.extend_from_slice(b"\\n"),
-            b'"' | b'\\' => quoted.extend_from_slice(&[b'\\', *byte]),
-            byte => quoted.push(*byte),
-        }
-    }
-    quoted.push(b'"');
-    OsString::from_vec(quoted)
 }
 
 /// Returns where a path leads from `dir`, as it is written.

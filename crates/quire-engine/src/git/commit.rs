@@ -40,6 +40,17 @@ impl Mode {
     }
 }
 
+/// Where a commit goes.
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
+    /// On HEAD's branch.
+    Head,
+    /// On a new branch.
+    Branch(&'a str),
+    /// Into a new file, as a branch of this name; for a repository that is [`Repo::apart`].
+    Bundle { file: &'a Path, name: &'a str },
+}
+
 /// A commit that quire made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
@@ -100,11 +111,16 @@ const UNDER_WAY: &[(&str, &str)] = &[
 
 impl Repo {
     /// Says why nothing can be committed, before anything is written.
-    pub fn may_commit(&self, branch: Option<&str>) -> Result<(), GitError> {
-        if let Some(name) = branch {
-            self.may_be_branch(name)?;
-        } else if let Some((_, what)) = UNDER_WAY.iter().find(|(file, _)| self.dir.join(file).exists()) {
-            return Err(GitError::UnderWay(what));
+    pub fn may_commit(&self, to: To<'_>) -> Result<(), GitError> {
+        let under_way = || UNDER_WAY.iter().find(|(file, _)| self.dir.join(file).exists());
+        match to {
+            To::Branch(name) => self.may_be_branch(name)?,
+            To::Bundle { file, .. } => Repo::may_bundle(file)?,
+            To::Head => {
+                if let Some((_, what)) = under_way() {
+                    return Err(GitError::UnderWay(what));
+                }
+            }
         }
         self.git(&["var", "GIT_COMMITTER_IDENT"], &[], b"").map_err(|error| match error {
             GitError::Failed { .. } => GitError::Nobody,
@@ -161,13 +177,13 @@ impl Repo {
         Ok(kept.iter().filter(lacks).map(|one| one.file.path.clone()).collect())
     }
 
-    /// Commits `files` on top of HEAD: on its branch, or on a new one. The index follows where it can: what the person staged stays staged.
+    /// Commits `files` on top of HEAD. Where it goes on HEAD's branch, the index follows where it can: what the person staged stays staged.
     /// `scratch` is a directory of quire's own.
     pub fn commit(
         &self,
         files: &[Wanted],
         message: &str,
-        branch: Option<&str>,
+        to: To<'_>,
         scratch: &Path,
     ) -> Result<Commit, GitError> {
         std::fs::create_dir_all(scratch)?;
@@ -199,22 +215,23 @@ impl Repo {
         let mut arguments = vec!["commit-tree", "--no-gpg-sign", &tree, "-F", "-"];
         arguments.extend(head.iter().flat_map(|head| ["-p", head.as_str()]));
         let commit = self.say(&arguments, &[], message.as_bytes())?;
-        let (reference, expected) = match branch {
-            Some(name) => (format!("refs/heads/{name}"), self.zeros.as_str()),
-            None => ("HEAD".to_owned(), head.as_deref().unwrap_or(&self.zeros)),
-        };
-        let update = ["update-ref", "-m", "quire accept", &reference, &commit, expected];
-        let followed = match branch {
-            Some(_) => {
-                self.git(&update, &[], b"")?;
-                Followed::default()
+        let update = |reference, expected| ["update-ref", "-m", "quire accept", reference, &commit, expected];
+        let (on, followed) = match to {
+            To::Bundle { file, name } => {
+                self.bundle(&commit, head.as_deref(), file, name, scratch)?;
+                (name.to_owned(), Followed::default())
             }
-            None => {
+            To::Branch(name) => {
+                self.git(&update(&format!("refs/heads/{name}"), &self.zeros), &[], b"")?;
+                (name.to_owned(), Followed::default())
+            }
+            To::Head => {
+                let update = update("HEAD", head.as_deref().unwrap_or(&self.zeros));
                 let was = self.was(kept.iter().map(|(one, _)| one));
-                self.follow(&self.lock_index()?, &Before { noted: &before, was }, &after, Some(&update))?
+                let before = Before { noted: &before, was };
+                (self.branch(), self.follow(&self.lock_index()?, &before, &after, Some(&update))?)
             }
         };
-        let on = branch.map_or_else(|| self.branch(), str::to_owned);
         let with = self.with(kept.iter().map(|(one, _)| one), &before, &after);
         Ok(self.done(Committed { commit, branch: on }, outside, with, followed))
     }

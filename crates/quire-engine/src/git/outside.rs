@@ -86,7 +86,10 @@ impl Repo {
             let (is_large, why) = match filter {
                 _ if ignored.contains(&file.path) => (false, Some(Outside::Ignored)),
                 None => (false, None),
-                Some(filter) if filter == "lfs" && large::is_kept(&settings) => (true, None),
+                // What it keeps beside the repository is in no bundle.
+                Some(filter) if filter == "lfs" && large::is_kept(&settings) && self.apart.is_none() => {
+                    (true, None)
+                }
                 Some(filter) => (false, Some(Outside::Filter(filter))),
             };
             if let Some(why) = why {

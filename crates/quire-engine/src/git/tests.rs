@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 mod bring;
+mod bundle;
 mod persons;
 
 pub(crate) struct Case {
@@ -65,7 +66,8 @@ impl Case {
         };
         let files: Vec<Wanted> = files.iter().map(wanted).collect();
         let repo = Repo::around(folder)?;
-        repo.may_commit(branch)?;
+        let to = branch.map_or(To::Head, To::Branch);
+        repo.may_commit(to)?;
         for Wanted { path, now: file, .. } in &files {
             let at = folder.join(OsStr::from_bytes(path.as_bytes()));
             match file {
@@ -79,7 +81,7 @@ impl Case {
                 _ => {}
             }
         }
-        repo.commit(&files, "Change it\n\nBecause.\n", branch, &self.temp.path().join("scratch"))
+        repo.commit(&files, "Change it\n\nBecause.\n", to, &self.temp.path().join("scratch"))
     }
 }
 

@@ -125,7 +125,7 @@ fn die(quire: &Quire, id: u64, at: &str) {
         own: None,
     });
     let message = crate::in_git::message(&proposal.task, &proposal.version);
-    repo.commit(&files, &message, None, &quire.home().join("scratch")).unwrap().made.unwrap();
+    repo.commit(&files, &message, To::Head, &quire.home().join("scratch")).unwrap().made.unwrap();
     if at == "committed" {
         return;
     }

@@ -6,9 +6,10 @@ use crate::error::{Exit, Failure};
 use crate::layout::one_line;
 use crate::terminal::{clean, print};
 use quire_core::view::GitRow;
-use quire_engine::{Branched, Choice, EngineError};
+use quire_engine::{Aside, Choice, EngineError, SetAside};
 use serde_json::json;
 use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
 
 pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
     let (quire, _) = open()?;
@@ -21,17 +22,22 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
         programs: args.with_programs,
         unchecked: args.unchecked,
         commit: args.commit,
-        branch: None,
+        aside: None,
     };
-    if let Some(name) = &args.branch {
-        let branched = match quire.branch(id, name, &choice) {
+    let branch = args.branch.clone().map(Aside::Branch);
+    let aside = match &args.bundle {
+        Some(file) => Some(Aside::Bundle(in_full(file)?)),
+        None => branch,
+    };
+    if let Some(aside) = &aside {
+        let set_aside = match quire.set_aside(id, aside, &choice) {
             Err(EngineError::Programs { paths, .. }) if face.can_ask() && assents(&paths)? => {
                 choice.programs = true;
-                quire.branch(id, name, &choice)?
+                quire.set_aside(id, aside, &choice)?
             }
-            branched => branched?,
+            set_aside => set_aside?,
         };
-        let Branched { git, merged, checks } = branched;
+        let SetAside { git, merged, checks } = set_aside;
         if face.json {
             print_json(json!({"task": id, "git": git, "merged": merged, "checks": checks}))?;
             return Ok(Exit::Done);
@@ -69,6 +75,13 @@ pub fn accept(args: &AcceptArgs, face: &Face) -> Result<Exit, Failure> {
     }
     print(&text)?;
     Ok(exit)
+}
+
+/// Returns the path by which a file that need not be there is found from everywhere.
+fn in_full(file: &Path) -> std::io::Result<PathBuf> {
+    let file = std::path::absolute(file)?;
+    let dir = file.parent().and_then(|dir| dir.canonicalize().ok());
+    Ok(dir.zip(file.file_name()).map_or_else(|| file.clone(), |(dir, name)| dir.join(name)))
 }
 
 /// Returns what was done in git, a line each.

@@ -10,7 +10,7 @@ use quire_engine::accept::{AcceptError, Drifted};
 use quire_engine::attached::AttachError;
 use quire_engine::freeze::FreezeError;
 use quire_engine::store::AppendError;
-use quire_engine::{Choice, EngineError, GitError, ParcelError, ServeError};
+use quire_engine::{Aside, Choice, EngineError, GitError, ParcelError, ServeError};
 use std::ffi::OsString;
 
 /// Columns of one side's line that are shown where two do not fit.
@@ -30,8 +30,17 @@ impl From<EngineError> for Failure {
             EngineError::Not { task, .. } => {
                 (Exit::WrongUse, NOTHING, format!("See where it stands: quire ls; quire log {task}"))
             }
+            EngineError::Git(GitError::Unwritten { .. }) => (
+                Exit::Trouble,
+                "Nothing was written.",
+                "Make room, or name a file in a place where you may write".to_owned(),
+            ),
             EngineError::Git(error) => {
                 let next = match error {
+                    GitError::FileIsThere(_) => "Name a file that is not there yet",
+                    GitError::SeveralFolders => {
+                        "Name the files of one folder: quire accept N PATH --bundle FILE"
+                    }
                     GitError::NoGit => "Install git, or accept without --commit",
                     GitError::Nobody => {
                         "Say who you are: git config user.name NAME, git config user.email ADDRESS"
@@ -306,7 +315,12 @@ fn again(task: u64, choice: &Choice) -> String {
     let mut command = format!("quire accept {task}{paths}");
     command.push_str(&list("--only", choice.hunks.clone()));
     command.push_str(&list("--over", choice.over.iter().map(word).collect()));
-    command.push_str(&list("--branch", choice.branch.iter().cloned().collect()));
+    let (option, value) = match &choice.aside {
+        Some(Aside::Branch(name)) => ("--branch", vec![name.clone()]),
+        Some(Aside::Bundle(file)) => ("--bundle", vec![file.to_string_lossy().into_owned()]),
+        None => ("", vec![]),
+    };
+    command.push_str(&list(option, value));
     for (said, option) in [
         (choice.programs, " --with-programs"),
         (choice.unchecked, " --unchecked"),

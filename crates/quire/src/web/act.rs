@@ -292,7 +292,7 @@ fn chosen(review: &Review, folders: &[PathBuf], fields: &Fields) -> Result<Choic
         programs: fields.filled("programs").is_some(),
         unchecked: fields.filled("unchecked").is_some(),
         commit: false,
-        branch: None,
+        aside: None,
     })
 }
 

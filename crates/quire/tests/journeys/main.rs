@@ -10,6 +10,7 @@ mod background;
 mod bad_input;
 mod bare;
 mod beside;
+mod brought;
 mod browser;
 mod checks;
 mod conventions;
