@@ -566,6 +566,9 @@ pub struct Apart {
     pub ignored: Listing,
     /// Paths below `.git`, likewise.
     pub git: Listing,
+    /// Pipes, sockets and devices in the folders, likewise.
+    #[serde(default, skip_serializing_if = "Listing::is_empty")]
+    pub special: Listing,
     /// Commands that would install on the machine what was installed inside; read from what the package managers keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub installed: Vec<String>,
@@ -576,6 +579,12 @@ pub struct Listing {
     /// The first of them, sorted, at most 200.
     pub paths: Vec<String>,
     pub total: u64,
+}
+
+impl Listing {
+    fn is_empty(&self) -> bool {
+        self.total == 0
+    }
 }
 
 /// What a person had staged of a file, as git has it.

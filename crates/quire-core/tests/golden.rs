@@ -315,6 +315,7 @@ fn samples() -> Vec<Event> {
                 outside: listing,
                 ignored: Listing::default(),
                 git: Listing::default(),
+                special: Listing::default(),
                 installed: vec![],
             },
             checks: vec![],

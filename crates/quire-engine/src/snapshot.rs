@@ -356,15 +356,19 @@ const NOISE: &[&str] =
 /// Lists what the layers, newest first, changed besides the folders' own files.
 pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotError> {
     let (mut outside, mut ignored, mut git) = (First::default(), First::default(), First::default());
+    let mut special = First::default();
     for (index, base) in frozen.iter().enumerate() {
         let (whole, uppers) = folder_stack(base, layers, index)?;
         let lower = base.stack()?;
-        Differ::new(base, &whole, uppers, &lower).run(&[Class::Git, Class::Ignored], &mut |d| {
+        Differ::new(base, &whole, uppers, &lower).run(&Class::ALL, &mut |d| {
+            let shown = format!("{index}/{}", d.path);
+            if d.is_special && d.class == Class::Folder {
+                return special.add(shown);
+            }
             let both_dirs = |f: &Option<Found>| f.as_ref().is_none_or(|f| f.print.kind == Kind::Dir);
             if both_dirs(&d.was) && both_dirs(&d.now) {
                 return; // what is in it is listed
             }
-            let shown = format!("{index}/{}", d.path);
             match d.class {
                 Class::Git => git.add(shown),
                 Class::Ignored => ignored.add(shown),
@@ -396,7 +400,13 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
         }
     })?;
     let installed = installed.commands();
-    Ok(Apart { outside: outside.list(), ignored: ignored.list(), git: git.list(), installed })
+    Ok(Apart {
+        outside: outside.list(),
+        ignored: ignored.list(),
+        git: git.list(),
+        special: special.list(),
+        installed,
+    })
 }
 
 /// The first paths by name, and how many there are.

@@ -131,6 +131,11 @@ impl Stack {
         Ok(seen.map(|(found, _)| found).filter(shows))
     }
 
+    /// Returns whether it is a pipe, a socket or a device that has the name `name` in `place`, and so does not show.
+    pub fn is_special(&self, place: &Place, name: &[u8]) -> io::Result<bool> {
+        Ok(self.see(place, name)?.is_some_and(|(found, _)| found.print.kind == Kind::Other))
+    }
+
     /// Returns what the layers have as `name` in `place`, a deletion or a device too, and whether it hides what lies below
     /// the last of them.
     fn see(&self, place: &Place, name: &[u8]) -> io::Result<Option<(Found, bool)>> {

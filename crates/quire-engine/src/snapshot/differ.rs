@@ -30,6 +30,8 @@ pub struct Difference {
     pub class: Class,
     pub was: Option<Found>,
     pub now: Option<Found>,
+    /// A pipe, a socket or a device is there now, which is not taken for anything.
+    pub is_special: bool,
 }
 
 pub struct Differ<'a> {
@@ -108,7 +110,12 @@ impl<'a> Differ<'a> {
                     open.push(Pair { path: Some(path.clone()), class, whole: now_dir, base: was_dir });
                 }
                 if is_wanted {
-                    visit(Difference { path, class, was, now });
+                    let hides = pair.whole.as_ref().filter(|_| now.is_none());
+                    let is_special = match hides {
+                        Some(place) => self.whole.is_special(place, &name)?,
+                        None => false,
+                    };
+                    visit(Difference { path, class, was, now, is_special });
                 }
             }
         }

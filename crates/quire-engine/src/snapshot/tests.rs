@@ -197,6 +197,7 @@ fn what_is_apart_is_listed_apart() {
     let mut case = case();
     case.put("node_modules/old", "x");
     case.put(".git/HEAD", "ref");
+    case.put("kept", "a file");
     let frozen = case.freeze();
     let folder = case.layer();
     let layer = case.layers[0].clone();
@@ -208,7 +209,13 @@ fn what_is_apart_is_listed_apart() {
     put(&layer, "machine/%2f/tmp/x", "x");
     put(&layer, "machine/%2fhome%2f%2525/me/f", "x");
     whiteout(&layer.join("machine/%2f/usr/bin/gone"));
+    let pipe = |name: &str| {
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, folder.join(name), kind, 0o600.into(), 0).unwrap();
+    };
+    ["pipe", "sub/pipe", "sub/target/debug/pipe", "kept"].into_iter().for_each(pipe);
     let apart = apart(&[frozen], &case.layers).unwrap();
+    assert_eq!(apart.special.paths, ["0/kept", "0/pipe", "0/sub/pipe"]);
     assert_eq!(apart.git.paths, ["0/.git/config"]);
     assert_eq!(apart.ignored.paths, ["0/node_modules/new.js", "0/sub/target/debug/out"]);
     assert_eq!(apart.outside.paths, ["/etc/hosts", "/home/%25/me/f", "/usr/bin/gone"]);

@@ -181,8 +181,11 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
             out.push_str(&format!("          and {} more places\n", row.overlaps.len() - OVERLAPS_MAX));
         }
     }
-    let apart =
-        [("outside the folder", &review.apart.outside), ("in ignored folders", &review.apart.ignored)];
+    let apart = [
+        ("outside the folder", &review.apart.outside),
+        ("in ignored folders", &review.apart.ignored),
+        ("pipes, sockets and devices", &review.apart.special),
+    ];
     for (n, (place, listing)) in apart.iter().filter(|(_, listing)| listing.total > 0).enumerate() {
         let head = if n == 0 { "APART   " } else { "        " };
         out.push_str(&format!("{head}{}\n", cut(&apart_text(review, place, listing), width - 8)));
@@ -650,6 +653,7 @@ pub mod tests {
                 },
                 ignored: Listing { paths: vec!["0/target".into()], total: 1 },
                 git: Listing { paths: vec!["0/.git/index".into()], total: 2 },
+                special: Listing::default(),
                 installed: vec!["sudo apt install jq".into()],
             },
             seen: Hash::of(b"seen"),

@@ -64,9 +64,12 @@ fn changes(once: &Once, net: &Net) -> String {
         let folder = &once.folders[entry.folder as usize];
         text.push_str(&format!("  {:8} {}/{}\n", what(entry), folder.display(), entry.path));
     }
-    for (kind, listing) in
-        [("outside", &once.apart.outside), ("ignored", &once.apart.ignored), ("git", &once.apart.git)]
-    {
+    for (kind, listing) in [
+        ("outside", &once.apart.outside),
+        ("ignored", &once.apart.ignored),
+        ("git", &once.apart.git),
+        ("special", &once.apart.special),
+    ] {
         text.push_str(&apart(kind, listing));
     }
     if text.len() == before {

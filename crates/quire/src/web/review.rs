@@ -462,6 +462,7 @@ fn rail(review: &Review, shown: &Review, story: &story::Story) -> Markup {
     let apart = [
         ("Outside the folder, not taken", &review.apart.outside),
         ("In ignored folders, not taken", &review.apart.ignored),
+        ("Pipes, sockets and devices, not taken", &review.apart.special),
     ];
     html! {
         @if !look.is_empty() {
