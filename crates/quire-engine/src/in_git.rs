@@ -6,6 +6,7 @@ use crate::freeze::Frozen;
 use crate::git::bring::{Brought, Tip, reference};
 use crate::git::inside::{Inside, View};
 use crate::git::{self, GitError, Left, Mode, Outside, Repo, To, Wanted};
+use crate::place::Scratch;
 use crate::quire::{EngineError, Quire};
 use crate::snapshot::{SnapshotError, old_content};
 use crate::store::Writer;
@@ -136,7 +137,7 @@ impl Quire {
         to: To<'_>,
     ) -> Result<Vec<GitRow>, EngineError> {
         let files = self.wanted(task, accept, folder, built)?;
-        let scratch = self.scratch(task, "git");
+        let scratch = self.place(task.id).scratch(Scratch::Git);
         let mut repo = Repo::around(&task.charter.folders[folder as usize])?;
         if matches!(to, To::Bundle { .. }) {
             repo = repo.apart(&scratch)?;
@@ -270,7 +271,12 @@ impl Quire {
                             && one.brought.is_some()
                     })
                 };
-                let tips = match repo.bring(&inside, task.id, &is_done, &self.scratch(task, "bring")) {
+                let tips = match repo.bring(
+                    &inside,
+                    task.id,
+                    &is_done,
+                    &self.place(task.id).scratch(Scratch::Bring),
+                ) {
                     Ok(tips) => tips,
                     Err(why) => {
                         rows.push(row(None, Err(why)));
@@ -361,10 +367,6 @@ impl Quire {
         let task = self.store().task(id)?;
         self.store().append(id, task.seq, Writer::Person, events).wait()?;
         Ok(())
-    }
-
-    fn scratch(&self, task: &Task, name: &str) -> PathBuf {
-        self.place(task.id).dir().join(format!("{name}-{}", std::process::id()))
     }
 }
 

@@ -8,6 +8,7 @@
 //! tasks/N/out/           whole outputs, as the hand leaves them
 //! tasks/N/fold           the fold of a long log, to begin with (`store/kept.rs`)
 //! tasks/N/seen/        what its person has looked at (`seen.rs`)
+//! tasks/N/git-PID/       what a process needs for git's work; `bring-PID` likewise
 //! tasks/N/accept-A.*     the journal of an accept; undo-A.* and undo-A-T.* likewise
 //! ```
 
@@ -21,6 +22,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Sealed layers that a sandbox stands on at most, unless they cannot be made one.
 const LAYERS_MAX: usize = 16;
+
+/// For what a process needs a directory.
+#[derive(Clone, Copy)]
+pub enum Scratch {
+    /// A commit.
+    Git,
+    /// What an agent committed.
+    Bring,
+}
+
+impl Scratch {
+    fn name(self) -> &'static str {
+        match self {
+            Scratch::Git => "git-",
+            Scratch::Bring => "bring-",
+        }
+    }
+}
 
 /// A task's directory.
 #[derive(Clone, Debug)]
@@ -100,6 +119,26 @@ impl Place {
         Ok(runs.join(format!("{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed))))
     }
 
+    /// Returns a directory for this process alone, for some work of git's, which makes it and removes it.
+    pub fn scratch(&self, work: Scratch) -> PathBuf {
+        self.0.join(format!("{}{}", work.name(), std::process::id()))
+    }
+
+    /// Removes what processes that were killed left of such directories.
+    pub fn clear_scratch(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0).into_iter().flatten() {
+            let entry = entry?;
+            let name = entry.file_name();
+            let pid = [Scratch::Git, Scratch::Bring]
+                .iter()
+                .find_map(|work| name.to_str()?.strip_prefix(work.name())?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+                crate::freeze::remove_tree(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes sure that no sandbox of an earlier driver lives, and removes what they ran in.
     pub fn bury(&self) -> io::Result<()> {
         let runs = match fs::read_dir(self.0.join("run")) {
@@ -176,6 +215,29 @@ fn boot() -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_worked_in_goes_and_what_one_works_in_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::of(home.path(), 1);
+        place.clear_scratch().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let name = |what: &str, pid: u32| format!("{what}-{pid}");
+        let (dead, alive) = (child.id(), std::process::id());
+        let kept = ["accept-0".to_owned(), name("bring", alive), name("git", alive), "git-x".to_owned()];
+        for dir in [name("git", dead), name("bring", dead)].iter().chain(&kept) {
+            fs::create_dir_all(place.dir().join(dir).join("objects")).unwrap();
+        }
+        place.clear_scratch().unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(place.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        let mut kept = kept.map(std::ffi::OsString::from);
+        kept.sort();
+        assert_eq!(left, kept);
+        assert_eq!([Scratch::Git, Scratch::Bring].map(|work| place.scratch(work).is_dir()), [true, true]);
+    }
 
     /// What skills gave, an edited plan and the note of what moved stayed with a task that was dropped.
     #[test]

@@ -74,8 +74,11 @@ impl Clearing<'_> {
         self.remove(place.dir()).map_err(failed)
     }
 
-    /// Removes what a killed sandbox of a task that rests ran in.
+    /// Removes what a killed sandbox of a task that rests ran in, and what a process that was killed at git's work left.
     fn bury(&mut self, task: &Task, place: &Place) -> io::Result<()> {
+        if !self.only_look {
+            place.clear_scratch()?;
+        }
         let runs = place.dir().join("run");
         let rests = task.phase != Phase::Working && self.is_older(&runs, LEFT);
         if rests && !self.only_look && fs::read_dir(&runs).is_ok_and(|mut runs| runs.next().is_some()) {
