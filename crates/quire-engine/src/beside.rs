@@ -32,7 +32,7 @@ pub struct Whose<'a> {
     folders: &'a [PathBuf],
     hide: Vec<String>,
     /// The person's home.
-    person: Option<&'a Path>,
+    person: Option<PathBuf>,
 }
 
 impl<'a> Whose<'a> {
@@ -46,7 +46,8 @@ impl<'a> Whose<'a> {
         hide: &[String],
         env: &'a [(String, String)],
     ) -> Whose<'a> {
-        let person = env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| Path::new(home));
+        let person = env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
+        let person = person.map(|home| home.canonicalize().unwrap_or(home));
         Whose { home, folders, hide: hidden(hide, home), person }
     }
 

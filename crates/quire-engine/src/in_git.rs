@@ -249,14 +249,18 @@ impl Quire {
         let frozen = self.frozen(task)?;
         for (index, (base, folder)) in (0u32..).zip(frozen.iter().zip(&task.charter.folders)) {
             let view = View::of(base, &layers, index as usize).map_err(SnapshotError::Layer)?;
-            let mut all = repositories(folder, &view, &mut rows)?;
+            let found = view.repositories().map_err(SnapshotError::Layer)?;
+            let mut all = repositories(folder, folder, found, &mut rows);
             let number = beside::number(&frozen, index as usize);
-            let git = base.beside.as_ref().filter(|_| number == index as usize);
-            let view = git.map(|git| View::beside(git, &layers, number)).transpose();
+            let view = base.beside.as_ref().map(|git| View::beside(git, &layers, number)).transpose();
             let view = view.map_err(SnapshotError::Layer)?;
-            all.extend(
-                git.zip(view.as_ref()).and_then(|(git, view)| own(folder, &git.shown, view, &mut rows)),
-            );
+            if let Some((git, view)) = base.beside.as_ref().zip(view.as_ref()) {
+                let found = view.modules(git.shown.dir.as_ref()).map_err(SnapshotError::Layer)?;
+                all.extend(repositories(folder, &git.shown.at, found, &mut rows));
+                // One that several folders lie in has all of its branches brought at once.
+                let is_first = number == index as usize;
+                all.extend(is_first.then(|| own(folder, &git.shown, view, &mut rows)).flatten());
+            }
             for (within, repo, inside) in all {
                 let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
                     Ok(Brought { commits, .. }) => {
@@ -404,17 +408,18 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
     built.entries.iter().filter(move |entry| entry.folder == folder)
 }
 
-/// Returns the repositories of a folder that the agent changed and that its person has, each with where its files are, the innermost
-/// first: what an outer one has of an inner one is looked for there. What keeps quire from one is told.
+/// Returns those repositories that the person has of what was `found` in `root`, the folder or the repository beside it, each with where
+/// its files are, the innermost first: what an outer one has of an inner one is looked for there. What keeps quire from one is told.
 fn repositories<'v>(
     folder: &Path,
-    view: &'v View,
+    root: &Path,
+    found: Vec<Inside<'v>>,
     rows: &mut Vec<GitRow>,
-) -> Result<Vec<(Option<RelPath>, Repo, Inside<'v>)>, EngineError> {
+) -> Vec<(Option<RelPath>, Repo, Inside<'v>)> {
     let mut all = vec![];
-    for inside in view.repositories().map_err(SnapshotError::Layer)? {
+    for inside in found {
         let Some(dir) = &inside.dir else { continue };
-        match Repo::beside(folder, dir) {
+        match Repo::beside(folder, root, dir) {
             Ok(Some((within, repo))) => all.push((within, repo, inside)),
             // Only the agent has it.
             Ok(None) | Err(GitError::NoGit) => {}
@@ -428,7 +433,7 @@ fn repositories<'v>(
         within.as_ref().map_or(0, |within| within.as_bytes().split(|byte| *byte == b'/').count())
     };
     all.sort_by_key(|(within, _, _)| std::cmp::Reverse(depth(within)));
-    Ok(all)
+    all
 }
 
 /// Returns the repository of a folder that lies outside of it, as [`repositories`] those within.
@@ -469,11 +474,17 @@ pub(crate) fn without_git(task: &Task) -> Vec<WithoutGit> {
     (0u32..).zip(task.bases.as_deref().unwrap_or_default()).filter_map(one).collect()
 }
 
-/// Returns the git directories among what changed that are not in their folder, so that what was committed there comes nowhere.
-pub(crate) fn only_agents(folders: &[PathBuf], changed: &Listing) -> Vec<(u32, String)> {
+/// Returns the git directories among what changed that the person does not have, so that what was committed there comes nowhere.
+pub(crate) fn only_agents(task: &Task, changed: &Listing) -> Vec<(u32, String)> {
     let is_there = |(folder, dir): &(u32, String)| {
-        let at = folders.get(*folder as usize).zip(unescape(dir));
-        at.is_some_and(|(folder, dir)| folder.join(OsStr::from_bytes(&dir)).join("HEAD").is_file())
+        let folder = *folder as usize;
+        let git = task.bases.as_deref().and_then(|bases| bases.get(folder)?.git.as_ref());
+        let at = match (git, dir.strip_prefix(".git/")) {
+            (Some(Beside::Shown(shown)), Some(dir)) => Some((&shown.at, dir)),
+            _ => task.charter.folders.get(folder).map(|folder| (folder, dir.as_str())),
+        };
+        let at = at.and_then(|(root, dir)| Some(root.join(OsStr::from_bytes(&unescape(dir)?))));
+        at.is_some_and(|at| at.join("HEAD").is_file())
     };
     view::repositories(changed).into_iter().filter(|one| !is_there(one)).collect()
 }

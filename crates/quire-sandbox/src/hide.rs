@@ -218,15 +218,21 @@ pub fn hides(path: &Path, folder: &Path, hide: &[String], home: Option<&Path>) -
     of_machine || by_pattern || is_secret(name.as_bytes(), || path.to_owned())
 }
 
-/// Returns whether a sandbox hides the directory at `path`, absolute and without links, with what it lies in; `hide` is as in
+/// Returns whether a sandbox hides the directory at `path`, absolute and without links, or what it lies in; `hide` is as in
 /// [`crate::Spec::hide`].
 pub fn hides_directory(path: &Path, hide: &[String], home: Option<&Path>) -> bool {
     let homes = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
     let homes = homes.chain(["/root".into()]).chain(home.map(Path::to_path_buf));
-    let in_home = |home: PathBuf| HOME_SECRETS.iter().any(|secret| path.starts_with(home.join(secret)));
-    hides(path, Path::new("/"), hide, home)
-        || MACHINE_SECRETS.iter().any(|secret| path.starts_with(secret))
-        || homes.into_iter().any(in_home)
+    let mut names: Vec<PathBuf> = MACHINE_SECRETS.iter().map(PathBuf::from).collect();
+    names.extend(homes.flat_map(|home| HOME_SECRETS.iter().map(move |secret| home.join(secret))));
+    names.extend(patterns(hide).0.into_iter().filter_map(|entry| match entry.strip_prefix("~/") {
+        Some(below) => home.map(|home| home.join(below)),
+        None => Some(entry.into()),
+    }));
+    let is_in = |name: &PathBuf| {
+        path.starts_with(name) || fs::canonicalize(name).is_ok_and(|real| path.starts_with(real))
+    };
+    hides(path, Path::new("/"), hide, home) || names.iter().any(is_in)
 }
 
 /// Returns whether a file with this name may be a secret: without patterns no other is.

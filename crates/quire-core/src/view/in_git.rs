@@ -233,10 +233,15 @@ pub fn repositories(changed: &Listing) -> BTreeSet<(u32, String)> {
         if let Some(at) = path.find("/.git/") {
             return Some((folder, path[..at].to_owned() + "/.git"));
         }
-        let module = path.strip_prefix(".git/modules/")?;
+        let git = path.strip_prefix(".git/")?;
+        // A linked worktree has its own.
+        let tree =
+            git.strip_prefix("worktrees/").and_then(|inner| inner.split_once('/')).map(|(tree, _)| tree);
+        let modules = tree.map_or("modules/".to_owned(), |tree| format!("worktrees/{tree}/modules/"));
+        let module = git.strip_prefix(&modules)?;
         let end =
             ["/objects/", "/refs/", "/logs/", "/HEAD"].iter().filter_map(|part| module.find(part)).min()?;
-        Some((folder, format!(".git/modules/{}", &module[..end])))
+        Some((folder, format!(".git/{modules}{}", &module[..end])))
     };
     changed.paths.iter().filter_map(one).collect()
 }
@@ -293,6 +298,8 @@ mod tests {
             "0/.git/modules/a/b/refs/heads/x",
             "0/deps/x/.git/logs/HEAD",
             "1/deps/x/.git/HEAD",
+            "2/.git/worktrees/w/logs/HEAD",
+            "2/.git/worktrees/w/modules/a/HEAD",
         ];
         let rows = |second| {
             [
@@ -300,6 +307,7 @@ mod tests {
                 row(".git/modules/a/b", true),
                 row("deps/x/.git", true),
                 row("deps/x/.git", second),
+                row(".git/worktrees/w/modules/a", true),
             ]
         };
         assert_eq!(named(&paths, &[]), rows(true));

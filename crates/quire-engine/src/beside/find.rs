@@ -58,10 +58,10 @@ pub fn find(whose: &Whose<'_>, folder: &Path) -> Option<Result<Found, NoGit>> {
     if prefix.is_some() && git_in(folder, &["ls-files", "-z"], &[], b"").is_ok_and(|kept| kept.is_empty()) {
         return None;
     }
-    if quire_sandbox::hides_directory(&common, &whose.hide, whose.person) {
+    if quire_sandbox::hides_directory(&common, &whose.hide, whose.person.as_deref()) {
         return Some(Err(NoGit::Hidden));
     }
-    let is_in_home = whose.person.is_some_and(|home| top.starts_with(home));
+    let is_in_home = whose.person.as_ref().is_some_and(|home| top.starts_with(home));
     let is_gone = prefix.is_some() && !leads.is_dir() && quire_sandbox::is_fresh(top) && !is_in_home;
     // A log is text.
     if is_gone || common.to_str().is_none() {

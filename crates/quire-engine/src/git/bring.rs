@@ -52,11 +52,18 @@ pub fn reference(task: u64, name: Option<&str>) -> String {
 }
 
 impl Repo {
-    /// Opens the person's repository that lies where one of the agent's does, in `dir` of a task's folder. Returns it with where its
-    /// files are in the folder, `None` for the folder itself; nothing where there is none in just that place.
-    pub fn beside(folder: &Path, dir: &RelPath) -> Result<Option<(Option<RelPath>, Repo)>, GitError> {
-        let Some(folder) = fs::canonicalize(folder).ok() else { return Ok(None) };
-        let at = folder.join(OsStr::from_bytes(dir.as_bytes()));
+    /// Opens the person's repository that lies where one of the agent's does, in `dir` of `root`: a task's folder, or the repository
+    /// beside it. Returns it with where its files are in the folder, `None` for the folder itself; nothing where there is none in just
+    /// that place.
+    pub fn beside(
+        folder: &Path,
+        root: &Path,
+        dir: &RelPath,
+    ) -> Result<Option<(Option<RelPath>, Repo)>, GitError> {
+        let (Ok(folder), Ok(root)) = (fs::canonicalize(folder), fs::canonicalize(root)) else {
+            return Ok(None);
+        };
+        let at = root.join(OsStr::from_bytes(dir.as_bytes()));
         let files = match dir.name() {
             b".git" => dir.parent(),
             // That of a submodule says where its files are.

@@ -58,18 +58,29 @@ impl View {
     /// Returns the repositories that changed, and that the task began with, the innermost first: the folder's own, those of
     /// submodules, which lie in another's git directory, and others within the folder.
     pub fn repositories(&self) -> io::Result<Vec<Inside<'_>>> {
+        self.those(&|at| {
+            let inner = own_end(at.as_bytes()).map(|end| &at.as_bytes()[end..]);
+            inner.is_some_and(|inner| inner.is_empty() || inner.starts_with(b"/modules/"))
+        })
+    }
+
+    /// The same of the submodules of a repository beside a folder; `tree`: what is the working tree's own there.
+    pub fn modules(&self, tree: Option<&RelPath>) -> io::Result<Vec<Inside<'_>>> {
+        let modules = tree.map_or(vec![], |tree| [tree.as_bytes(), b"/"].concat());
+        let modules = [&modules, b"modules/".as_slice()].concat();
+        self.those(&|at| at.as_bytes().starts_with(&modules))
+    }
+
+    fn those(&self, may_be: &dyn Fn(&RelPath) -> bool) -> io::Result<Vec<Inside<'_>>> {
         let (mut known, mut dirs) = (BTreeMap::new(), BTreeSet::new());
         for found in &self.changes {
-            let Some(own) = own_dir(&found.path) else { continue };
             let mut dir = found.path.parent();
             // The deepest that is one; what lies between is none.
-            while let Some(at) = dir.filter(|at| at.is_within(&own)) {
+            while let Some(at) = dir {
                 let is_one = match known.get(&at) {
                     Some(is_one) => *is_one,
                     None => {
-                        let may_be =
-                            at == own || at.as_bytes()[own.as_bytes().len()..].starts_with(b"/modules/");
-                        let is_one = may_be && is_git_dir(&self.base, &at)?;
+                        let is_one = may_be(&at) && is_git_dir(&self.base, &at)?;
                         known.insert(at.clone(), is_one);
                         is_one
                     }
@@ -87,14 +98,13 @@ impl View {
     }
 }
 
-/// Returns the outermost `.git` that a path lies in.
-fn own_dir(path: &RelPath) -> Option<RelPath> {
-    let bytes = path.as_bytes();
+/// Returns where the outermost `.git` of a path ends.
+fn own_end(path: &[u8]) -> Option<usize> {
     let mut end = 0;
-    for name in bytes.split(|byte| *byte == b'/') {
+    for name in path.split(|byte| *byte == b'/') {
         end += name.len();
-        if name == b".git" && end < bytes.len() {
-            return RelPath::new(&bytes[..end]);
+        if name == b".git" {
+            return Some(end);
         }
         end += 1;
     }

@@ -45,6 +45,7 @@ pub const ALL: &[(&str, On, Test)] = &[
     ("nothing_tells_which_machine_it_is", On::Every, nothing_tells_which_machine_it_is),
     ("homes_are_empty_but_for_tools", On::Tree, homes_are_empty_but_for_tools),
     ("secrets_are_hidden", On::Tree, secrets_are_hidden),
+    ("a_git_directory_is_shown_beside_its_folder", On::Tree, a_git_directory_is_shown_beside_its_folder),
     ("quires_own_directories_are_hidden", On::Tree, quires_own_directories_are_hidden),
     ("a_folder_in_a_hidden_place_is_refused", On::Tree, a_folder_in_a_hidden_place_is_refused),
     ("there_is_no_network", On::Tree, there_is_no_network),
@@ -609,6 +610,44 @@ fn folders_can_lie_in_folders(stage: &Stage) {
     live.sandbox.end().unwrap();
     assert!(layer::folder(&spec.layer, 1).join("y").exists());
     assert_eq!(fs::read_dir(layer::folder(&spec.layer, 0)).unwrap().count(), 0);
+}
+
+fn a_git_directory_is_shown_beside_its_folder(stage: &Stage) {
+    let (at, frozen, upon) =
+        (stage.home.join("repo/.git"), stage.base.join("data/git"), stage.base.join("data/upon"));
+    for made in [&at, &frozen.join("refs"), &upon] {
+        fs::create_dir_all(made).unwrap();
+    }
+    fs::write(at.join("HEAD"), "real").unwrap();
+    for (path, content) in
+        [("HEAD", "copied"), ("index", "copied"), ("refs/a.secret", "1"), ("refs/.env", "1")]
+    {
+        fs::write(frozen.join(path), content).unwrap();
+    }
+    fs::write(upon.join("index"), "narrowed").unwrap();
+    let mut spec = Spec { hide: vec!["*.secret".to_owned()], ..stage.spec.clone() };
+    let frozen = vec![upon, frozen];
+    spec.folders.push(FolderView {
+        at: at.clone(),
+        frozen,
+        ignored: vec![],
+        suspects: None,
+        git_of: Some(0),
+    });
+    let git = quoted(&at);
+    let live = Live::start(&spec).unwrap();
+    live.yes(&format!("cd {git} && test $(cat HEAD index refs/a.secret refs/.env) = copiednarrowed11"));
+    live.yes(&format!("cd {git} && echo mine > HEAD && rm index && mkdir objects && echo x > objects/y"));
+    live.sandbox.end().unwrap();
+    assert_eq!(fs::read(layer::git(&spec.layer, 0).join("HEAD")).unwrap(), b"mine\n");
+    assert_eq!(
+        (fs::read(at.join("HEAD")).unwrap(), fs::read_dir(&at).unwrap().count()),
+        (b"real".to_vec(), 1)
+    );
+    spec.layers = vec![std::mem::replace(&mut spec.layer, stage.base.join("data/second"))];
+    let live = Live::start(&spec).unwrap();
+    live.yes(&format!("cd {git} && test \"$(cat HEAD objects/y | tr -d '\\n')\" = minex && ! test -e index"));
+    live.sandbox.end().unwrap();
 }
 
 fn a_folder_of_a_home_need_not_be_there(stage: &Stage) {

@@ -99,6 +99,33 @@ fn git_works_in_a_folder_of_a_linked_worktree() {
     stages().for_each(|stage| works(stage, "tree/in", "repo/.git"));
 }
 
+/// What is committed in a submodule within such a folder comes over into that submodule.
+#[test]
+fn a_submodule_of_a_repository_beside_its_folder_is_brought_too() {
+    for (folder, lib) in [("repo/in", "lib"), ("tree/in", "lib"), ("tree", "in/lib")] {
+        let mut stage = Stage::set();
+        laid_out(&mut stage, folder);
+        git(
+            &stage,
+            &stage.base().join("home/repo"),
+            "git submodule --quiet add ../sub in/lib; git commit -qm lib; cd ../tree; git merge -q main
+             git submodule --quiet update --init in/lib",
+        );
+        let commit = "git -c user.name=A -c user.email=a@example.org commit -qam deep";
+        let model = obeys();
+        stage.use_model(&model, Wire::Chat);
+        stage.quire(&[&format!("run: cd {lib} && git status && echo more >> a.txt && {commit}")]).exits(0);
+        let review = stage.json(&["review", "1"])["review"].clone();
+        assert_eq!(review["only_agents"], serde_json::Value::Null, "{review}");
+        let said = stage.quire(&["accept", "1"]).exits(0).out;
+        assert!(said.contains(&format!("git -C {lib} log refs/quire/1")), "{folder}: {said}");
+        let lib = stage.folder.join(lib);
+        assert_eq!(git(&stage, &lib, "git log --format=%s refs/quire/1"), "deep\nfirst", "{folder}");
+        stage.quire(&["undo", "1"]).exits(0);
+        assert_eq!(git(&stage, &lib, "git for-each-ref refs/quire"), "", "{folder}");
+    }
+}
+
 /// A model that runs what the person's words say after `run: `, once each.
 fn obeys() -> Model {
     Model::new(|asked| {

@@ -37,7 +37,9 @@ impl Agent {
         let mut all = vec![];
         for inside in view.repositories().unwrap() {
             let dir = inside.dir.clone().unwrap();
-            let Some((within, repo)) = Repo::beside(&case.folder, &dir).unwrap() else { continue };
+            let Some((within, repo)) = Repo::beside(&case.folder, &case.folder, &dir).unwrap() else {
+                continue;
+            };
             let tips = repo.bring(&inside, 3, &|_| false, &case.temp.path().join("scratch"));
             let tips = tips.unwrap_or_else(|why| vec![Tip { name: None, brought: Err(why) }]);
             all.push((within.map_or(String::new(), |within| within.to_string()), tips));

@@ -29,7 +29,8 @@ fn fetch(quire: &Quire, id: u64, told: usize) {
     let mut left = told;
     for inside in view.repositories().unwrap() {
         let dir = inside.dir.as_ref().unwrap();
-        let (within, repo) = Repo::beside(&task.charter.folders[0], dir).unwrap().unwrap();
+        let (within, repo) =
+            Repo::beside(&task.charter.folders[0], &task.charter.folders[0], dir).unwrap().unwrap();
         let tips = repo.bring(&inside, id, &|_| false, &quire.home().join("scratch")).unwrap();
         for tip in tips {
             let event = Event::Committed {
