@@ -3,6 +3,7 @@
 use crate::freeze::freeze;
 use crate::store::{Store, Writer};
 use proptest::prelude::*;
+use quire_core::beside::Beside;
 use quire_core::bytes::escape;
 use quire_core::charter::{Charter, Edits, Limits, Model, Purpose, Sandbox, Wire};
 use quire_core::event::{Apart, Base, Conventions};
@@ -47,11 +48,15 @@ pub fn charter() -> Charter {
 
 /// Opens a task on `folder`, copies that, and returns the task at the point where it asks its model.
 pub async fn begun(store: &Store, home: &Path, folder: &Path) -> u64 {
+    begun_beside(store, home, folder, None).await
+}
+
+/// The same, where the folder's repository lies outside of it.
+pub async fn begun_beside(store: &Store, home: &Path, folder: &Path, git: Option<Beside>) -> u64 {
     let folder = folder.canonicalize().expect("a folder");
     let charter = Charter { folders: vec![folder.clone()], ..charter() };
     let frozen = freeze(home, &folder, &|_, _| {}).expect("a copy");
-    let base =
-        Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes, git: None };
+    let base = Base { id: frozen.id, delta: frozen.delta, files: frozen.files, bytes: frozen.bytes, git };
     let first = vec![
         Event::Opened { charter: Box::new(charter), words: "tidy up".into() },
         Event::Equipped {

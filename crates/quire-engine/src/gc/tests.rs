@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::settings::Surroundings;
-use crate::testing::{begun, present, tell};
+use crate::testing::{begun, begun_beside, present, tell};
+use quire_core::beside::{Beside, Shown};
 use quire_core::event::{Trouble, Why};
 use quire_core::{Entry, Event, Hash, Node, Phase, RelPath, Snapshot};
 use std::collections::HashMap;
@@ -168,6 +169,24 @@ async fn a_copy_that_no_task_stands_on_goes_when_it_was_not_asked_for_in_a_while
     fs::remove_dir(&other).unwrap();
     assert_eq!(tokio::task::block_in_place(|| case.clear_in(0)).copies, 0, "a day's grace");
     assert_eq!(tokio::task::block_in_place(|| case.clear_in(2)).copies, 1);
+}
+
+/// The narrowing of a copy goes with what it is of, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copy_of_a_repository_beside_a_folder_stays_while_a_task_stands_on_it() {
+    let case = case();
+    let at = case.temp.path().join("git");
+    fs::create_dir(&at).unwrap();
+    let copy = freeze::freeze_git(case.quire.home(), &at, u64::MAX, &|_, _| {}).unwrap();
+    let parts = case.quire.home().join("folders").join(copy.id.to_string()).join("part");
+    for name in ["0-of-this", "7-of-none"] {
+        fs::create_dir_all(parts.join(name)).unwrap();
+    }
+    let shown = Shown { at, id: copy.id, delta: copy.delta, dir: None, prefix: None };
+    let shown = Some(Beside::Shown(shown));
+    begun_beside(case.quire.store(), case.quire.home(), &case.folder, shown).await;
+    tokio::task::block_in_place(|| case.clear_in(31));
+    assert!(copy.lowers[0].exists() && parts.join("0-of-this").exists() && !parts.join("7-of-none").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
