@@ -213,7 +213,7 @@ fn probe(rung: Rung, scratch: &Path, folder: &Path, binary: &Path) -> Result<Opt
         hide: Vec::new(),
         show: Vec::new(),
         env: Vec::new(),
-        memory_bytes: 64 << 20,
+        memory_bytes: 256 << 20,
         processes: 16,
         disk_bytes: 1 << 20,
         gate: Some(crate::Door::default()),
