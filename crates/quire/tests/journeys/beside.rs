@@ -147,7 +147,9 @@ fn what_was_committed_beside_a_folder_is_there_in_the_next_turn_and_in_a_fork() 
         stage.use_model(&model, Wire::Chat);
         let seen = || model.asked().last().unwrap().results.last().unwrap().clone();
         let commit = "git -c user.name=A -c user.email=a@example.org commit -qam";
-        stage.quire(&[&format!("run: echo 1 >> a.txt; {commit} one")]).exits(0);
+        // A check that runs again on what an accept would write sees the repository as well.
+        let check = ["--check", "git log -1 --format=%s"];
+        stage.quire(&[&[&*format!("run: echo 1 >> a.txt; {commit} one")], &check[..]].concat()).exits(0);
         stage.quire(&["host", "--stop"]).exits(0);
         stage.quire(&["gc"]).exits(0);
         let told = "git log --format=%s; git status --porcelain";
@@ -161,6 +163,10 @@ fn what_was_committed_beside_a_folder_is_there_in_the_next_turn_and_in_a_fork() 
         // Where the person went on, too.
         git(&stage, &stage.folder, "echo other > a.txt; git commit -qm mine a.txt");
         stage.quire(&["accept", "2"]).exits(7);
+        // On a copy of both as they are by now, below what the agent made of them.
+        stage.quire(&["revise", "2", "--fit", &format!("run: {told}; git rev-parse HEAD; exit")]).exits(0);
+        assert!(seen().starts_with("one\nfirst\n"), "{}", seen());
+        assert_eq!(stage.json(&["review", "2"])["review"]["checks"][0]["passed"], true);
         stage.quire(&["rewind", "1", "--to", "v1"]).exits(0);
         stage.quire(&["accept", "1", "--over", "a.txt"]).exits(0);
         assert_eq!(git(&stage, &stage.folder, "git log --format=%s refs/quire/1"), "one\nfirst");
