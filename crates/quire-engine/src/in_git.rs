@@ -24,6 +24,10 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// What is done with a repository of the person's; see [`Quire::in_each`].
+type Act<'a> =
+    dyn FnMut(u32, Option<RelPath>, Repo, Inside<'_>, &mut Vec<GitRow>) -> Result<(), EngineError> + 'a;
+
 /// What was committed on a branch of its own, or in a file.
 #[derive(Debug)]
 pub struct SetAside {
@@ -243,69 +247,96 @@ impl Quire {
         if version.apart.git.total == 0 {
             return Ok(vec![]);
         }
-        let layers = self.place(task.id).layers(&version.line);
         let known = task.accepts.get(accept as usize).map_or(&[][..], |accept| &accept.git);
         let mut rows = vec![];
+        self.in_each(task, version, &mut rows, &mut |index, within, repo, inside, rows| {
+            let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
+                Ok(Brought { commits, .. }) => {
+                    let reference = reference(task.id, branch.as_deref());
+                    GitRow::Brought { reference, commits, branch, within: within.clone() }
+                }
+                Err(why) => GitRow::NotBrought { branch, within: within.clone(), why: why.to_string() },
+            };
+            let is_done = |name: Option<&str>| {
+                known.iter().any(|one| {
+                    (one.folder, &one.within, one.name.as_deref()) == (index, &within, name)
+                        && one.brought.is_some()
+                })
+            };
+            let tips =
+                match repo.bring(&inside, task.id, &is_done, &self.place(task.id).scratch(Scratch::Bring)) {
+                    Ok(tips) => tips,
+                    Err(why) => {
+                        rows.push(row(None, Err(why)));
+                        return Ok(());
+                    }
+                };
+            let mut events = vec![];
+            for Tip { name, brought } in tips {
+                let commit = brought.as_ref().ok().map(|brought| brought.commit.clone());
+                events.extend(commit.map(|commit| came(accept, index, &within, name.clone(), commit)));
+                rows.push(row(name, brought));
+            }
+            self.record(task.id, events)
+        })?;
+        Ok(rows)
+    }
+
+    /// Writes into the log what accept `accept` brought before its process died, and did not say: what is where it would have come to,
+    /// and is what would have come.
+    pub(crate) fn note_brought(
+        &self,
+        task: &Task,
+        version: &Version,
+        accept: u32,
+    ) -> Result<(), EngineError> {
+        if version.apart.git.total == 0 {
+            return Ok(());
+        }
+        let known = &task.accepts[accept as usize].git;
+        // What cannot be looked at is told by who takes back what is known of it.
+        self.in_each(task, version, &mut vec![], &mut |folder, within, repo, inside, _| {
+            let there = repo.brought(&inside, task.id).unwrap_or_default();
+            let is_news = |name: &Option<String>| {
+                !known.iter().any(|one| {
+                    (one.folder, &one.within, &one.name) == (folder, &within, name) && one.brought.is_some()
+                })
+            };
+            let news = there.into_iter().filter(|(name, _)| is_news(name));
+            let events = news.map(|(name, commit)| came(accept, folder, &within, name, commit));
+            self.record(task.id, events.collect())
+        })
+    }
+
+    /// Does `act` with each of the person's repositories in which the agent's changed, told by its folder and where it is within that.
+    fn in_each(
+        &self,
+        task: &Task,
+        version: &Version,
+        rows: &mut Vec<GitRow>,
+        act: &mut Act<'_>,
+    ) -> Result<(), EngineError> {
+        let layers = self.place(task.id).layers(&version.line);
         let frozen = self.frozen(task)?;
         for (index, (base, folder)) in (0u32..).zip(frozen.iter().zip(&task.charter.folders)) {
             let view = View::of(base, &layers, index as usize).map_err(SnapshotError::Layer)?;
             let found = view.repositories().map_err(SnapshotError::Layer)?;
-            let mut all = repositories(folder, folder, found, &mut rows);
+            let mut all = repositories(folder, folder, found, rows);
             let number = beside::number(&frozen, index as usize);
             let view = base.beside.as_ref().map(|git| View::beside(git, &layers, number)).transpose();
             let view = view.map_err(SnapshotError::Layer)?;
             if let Some((git, view)) = base.beside.as_ref().zip(view.as_ref()) {
                 let found = view.modules(git.shown.dir.as_ref()).map_err(SnapshotError::Layer)?;
-                all.extend(repositories(folder, &git.shown.at, found, &mut rows));
+                all.extend(repositories(folder, &git.shown.at, found, rows));
                 // One that several folders lie in has all of its branches brought at once.
                 let is_first = number == index as usize;
-                all.extend(is_first.then(|| own(folder, &git.shown, view, &mut rows)).flatten());
+                all.extend(is_first.then(|| own(folder, &git.shown, view, rows)).flatten());
             }
             for (within, repo, inside) in all {
-                let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
-                    Ok(Brought { commits, .. }) => {
-                        let reference = reference(task.id, branch.as_deref());
-                        GitRow::Brought { reference, commits, branch, within: within.clone() }
-                    }
-                    Err(why) => GitRow::NotBrought { branch, within: within.clone(), why: why.to_string() },
-                };
-                let is_done = |name: Option<&str>| {
-                    known.iter().any(|one| {
-                        (one.folder, &one.within, one.name.as_deref()) == (index, &within, name)
-                            && one.brought.is_some()
-                    })
-                };
-                let tips = match repo.bring(
-                    &inside,
-                    task.id,
-                    &is_done,
-                    &self.place(task.id).scratch(Scratch::Bring),
-                ) {
-                    Ok(tips) => tips,
-                    Err(why) => {
-                        rows.push(row(None, Err(why)));
-                        continue;
-                    }
-                };
-                let mut events = vec![];
-                for Tip { name, brought } in tips {
-                    events.extend(brought.as_ref().ok().map(|brought| Event::Committed {
-                        accept: Some(accept),
-                        folder: index,
-                        commit: None,
-                        branch: None,
-                        brought: Some(brought.commit.clone()),
-                        name: name.clone(),
-                        within: within.clone(),
-                        with: vec![],
-                        staged: vec![],
-                    }));
-                    rows.push(row(name, brought));
-                }
-                self.record(task.id, events)?;
+                act(index, within, repo, inside, rows)?;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Takes back what an accept left in git; `again`: who died at it may have done so. Returns also whether nothing of it is left to
@@ -371,6 +402,21 @@ impl Quire {
         let task = self.store().task(id)?;
         self.store().append(id, task.seq, Writer::Person, events).wait()?;
         Ok(())
+    }
+}
+
+/// Returns the event that says what of the agent's came over: a branch, or with no name what its HEAD is.
+fn came(accept: u32, folder: u32, within: &Option<RelPath>, name: Option<String>, commit: String) -> Event {
+    Event::Committed {
+        accept: Some(accept),
+        folder,
+        commit: None,
+        branch: None,
+        brought: Some(commit),
+        name,
+        within: within.clone(),
+        with: vec![],
+        staged: vec![],
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::accept::{is_at, locked};
 use crate::decide::Proposal;
-use crate::git::{GitError, Repo, To};
+use crate::git::{Commit, Committed, GitError, Repo, To, Wanted};
 use crate::quire::{CLEARED, EngineError, Quire};
 use quire_core::event::Part;
 use quire_core::task::{Accept, AcceptState};
@@ -134,6 +134,28 @@ impl Quire {
         self.home().join(DIR).join(format!("{id}-{number}"))
     }
 
+    /// Writes into the log what was made in git for accept `number` by a process that died before it said so, so that its undo takes
+    /// that back. What cannot be looked at now is left as it is.
+    pub(crate) fn note_left(&self, id: u64, number: u32, owed: &Owed) -> Result<(), EngineError> {
+        let task = self.task(id)?;
+        let accept = &task.accepts[number as usize];
+        let version = task.versions.iter().find(|version| version.snapshot == accept.snapshot);
+        let debt = fs::read(&owed.path).ok().and_then(|debt| serde_json::from_slice::<Debt>(&debt).ok());
+        let (Some(version), Some(debt)) = (version, debt) else { return Ok(()) };
+        for (folder, head) in debt.heads {
+            let is_known = accept.git.iter().any(|one| one.folder == folder && one.commit.is_some());
+            let made = || -> Result<Option<Commit>, EngineError> {
+                let repo = Repo::around(&task.charter.folders[folder as usize])?;
+                let files = self.wanted(&task, Some(number), folder, &debt.built)?;
+                unknown(&task, &repo, &files, &crate::in_git::message(&task, version), head.1.as_deref())
+            };
+            if let Some(made) = (!is_known).then(|| made().ok().flatten()).flatten() {
+                self.committed(&task, Some(number), folder, made)?;
+            }
+        }
+        self.note_brought(&task, version, number)
+    }
+
     /// Makes the commits that dead processes owe. What another process is at is left to it.
     pub(crate) fn pay(&self) -> Result<Vec<Paid>, EngineError> {
         let dir = self.home().join(DIR);
@@ -247,15 +269,9 @@ impl Quire {
             return Ok(vec![missing(task.id, why)]);
         }
         let repo = around?;
-        // Else nobody would take it away where there is nothing to be committed any more.
-        repo.free_index()?;
-        let known: Vec<&String> =
-            task.accepts.iter().flat_map(|a| &a.git).filter_map(|g| g.commit.as_ref()).collect();
         let files = self.wanted(task, Some(number), folder, built)?;
         let message = crate::in_git::message(task, version);
-        if let Some(done) = repo.made_last(&files, &message, head.1.as_deref())?
-            && done.made.as_ref().is_some_and(|made| !known.contains(&&made.commit))
-        {
+        if let Some(done) = unknown(task, &repo, &files, &message, head.1.as_deref())? {
             return self.committed(task, Some(number), folder, done);
         }
         if repo.head() != *head {
@@ -276,6 +292,26 @@ impl Owed {
         // Where it stays, the next process sees that nothing is owed.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Returns the last commit on HEAD, where it is one that a process made for this and that the log does not know.
+fn unknown(
+    task: &Task,
+    repo: &Repo,
+    files: &[Wanted],
+    message: &str,
+    parent: Option<&str>,
+) -> Result<Option<Commit>, EngineError> {
+    // Else nobody would take it away where there is nothing to be committed any more.
+    repo.free_index()?;
+    let known = |made: &Committed| {
+        task.accepts
+            .iter()
+            .flat_map(|accept| &accept.git)
+            .any(|one| one.commit.as_ref() == Some(&made.commit))
+    };
+    let done = repo.made_last(files, message, parent)?;
+    Ok(done.filter(|done| done.made.as_ref().is_some_and(|made| !known(made))))
 }
 
 fn missing(task: u64, why: String) -> GitRow {

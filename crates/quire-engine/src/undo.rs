@@ -46,6 +46,9 @@ impl Quire {
             let number = may_undo(&self.task(id)?)?;
             // An accept that is not through with its commit would make it after its files have gone back.
             let debt = self.await_debt(id, number)?;
+            if let Some(debt) = &debt {
+                self.note_left(id, number, debt)?;
+            }
             let task = self.task(id)?;
             if may_undo(&task)? != number {
                 continue;

@@ -164,6 +164,17 @@ impl Repo {
         Ok(tips)
     }
 
+    /// Returns what [`Repo::bring`] would bring and is here in its place already, by the branch's name.
+    pub fn brought(&self, inside: &Inside<'_>, task: u64) -> Result<Vec<(Option<String>, String)>, GitError> {
+        let (was, now) = inside.heads()?;
+        let head = now.filter(|now| was.as_ref() != Some(now)).map(|now| (None, now));
+        let branches = inside.branches()?.into_iter().map(|branch| (Some(branch.name), branch.now));
+        let is_here = |(name, commit): &(Option<String>, String)| {
+            self.commit_of(&reference(task, name.as_deref())).as_ref() == Some(commit)
+        };
+        Ok(head.into_iter().chain(branches).filter(is_here).collect())
+    }
+
     /// Fails where the agent's is in a format in which its objects and references lie elsewhere.
     fn is_readable(&self, inside: &Inside<'_>) -> Result<(), GitError> {
         if inside.has_tables()? {

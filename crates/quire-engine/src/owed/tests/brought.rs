@@ -111,3 +111,22 @@ async fn a_repository_that_is_gone_keeps_no_other_from_being_taken_back() {
         assert_eq!((case.git("git for-each-ref refs/quire").as_str(), owed(&quire)), ("", 0));
     });
 }
+
+/// As where the one that would pay is at work, or another process holds the debt for the moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_takes_back_what_came_over_before_the_accept_died() {
+    for told in 0..4 {
+        let (case, quire) = ready().await;
+        tokio::task::block_in_place(|| {
+            die(&quire, case.id, "committed");
+            let parent = case.git("git rev-parse HEAD^");
+            fetch(&quire, case.id, told);
+            assert_eq!(brought(&case), ALL);
+            // What is not what was brought any more is the person's.
+            case.git("git update-ref refs/quire/branches/1/topic HEAD^");
+            quire.undo(case.id, &Undo::default()).unwrap();
+            assert_eq!(brought(&case), "refs/quire/branches/1/topic first", "{told}");
+            assert_eq!((case.head(), owed(&quire)), (parent, 0), "{told}");
+        });
+    }
+}
