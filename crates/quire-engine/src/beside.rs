@@ -61,26 +61,37 @@ impl<'a> Whose<'a> {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<Vec<Option<Told>>, FreezeError> {
         let mut all: Vec<Option<Told>> = vec![];
+        let was = |index: usize| only.and_then(|only| only.get(index)).map(|base| &base.git);
         for (index, folder) in self.folders.iter().enumerate() {
-            let found = match only.and_then(|only| only.get(index)).map(|base| &base.git) {
-                None => find::find(self, folder),
-                Some(Some(Told::Shown(was))) => match find::find(self, folder) {
-                    Some(Ok(found)) if found.is(was) => Some(Ok(found)),
-                    _ => Some(Err(NoGit::Foreign)),
+            let told = match was(index) {
+                None => match find::find(self, folder) {
+                    Some(Ok(found)) => Some(self.copy(found, &all, most, progress)?),
+                    Some(Err(why)) => Some(Told::Not(why)),
+                    None => None,
                 },
-                Some(Some(Told::Not(why))) => Some(Err(*why)),
-                Some(None) => None,
-            };
-            let told = match found {
-                Some(Ok(found)) => Some(self.copy(found, &all, most, progress)?),
-                Some(Err(why)) => Some(Told::Not(why)),
-                None => None,
+                Some(Some(Told::Shown(was))) => {
+                    let found = find::find(self, folder).and_then(Result::ok).filter(|found| found.is(was));
+                    let told = found.map(|found| self.copy(found, &all, most, progress)).transpose()?;
+                    // The agent's commits stand on the copy that there is, whatever is wrong at the moment.
+                    Some(told.filter(|told| shown(Some(told)).is_some()).unwrap_or_else(|| kept(was, &all)))
+                }
+                Some(not) => not.clone(),
             };
             all.push(told);
         }
         let narrowed: Vec<Option<Shown>> = all.iter().map(|told| shown(told.as_ref()).cloned()).collect();
-        for index in attach(self.home, frozen, &narrowed)? {
-            all[index] = Some(Told::Not(NoGit::Index));
+        let without = attach(self.home, frozen, &narrowed)?;
+        for index in &without {
+            all[*index] = match was(*index) {
+                Some(Some(was)) => Some(was.clone()),
+                _ => Some(Told::Not(NoGit::Index)),
+            };
+        }
+        if !without.is_empty() && only.is_some() {
+            let narrowed: Vec<Option<Shown>> = all.iter().map(|told| shown(told.as_ref()).cloned()).collect();
+            for index in attach(self.home, frozen, &narrowed)? {
+                all[index] = Some(Told::Not(NoGit::Index));
+            }
         }
         Ok(all)
     }
@@ -105,6 +116,17 @@ impl<'a> Whose<'a> {
         };
         Ok(Told::Shown(Shown { at, id, delta, dir, prefix }))
     }
+}
+
+/// Returns the copy that was shown before; a repository is shown once, and as new as another folder has it.
+fn kept(was: &Shown, earlier: &[Option<Told>]) -> Told {
+    let mut kept = was.clone();
+    if let Some(known) =
+        earlier.iter().filter_map(|told| shown(told.as_ref())).find(|known| known.at == was.at)
+    {
+        (kept.id, kept.delta) = (known.id, known.delta);
+    }
+    Told::Shown(kept)
 }
 
 fn shown(told: Option<&Told>) -> Option<&Shown> {

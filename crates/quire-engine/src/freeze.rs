@@ -22,6 +22,7 @@ mod compare;
 pub mod copies;
 mod copy;
 mod manifest;
+mod moved;
 mod remove;
 mod squash;
 mod walk;
@@ -205,37 +206,48 @@ fn freeze_with(
         _ => FreezeError::Folder { path: folder.to_owned(), why },
     };
     let root = open_root(&dir).map_err(folder_error)?;
-    let newest = Newest::read(&dir).map_err(home_error)?;
-    let newest = newest.map(|newest| squash::squash(&dir, newest, squash::DELTAS_MAX)).transpose();
-    let newest = newest.map_err(folder_error)?;
     let own = own(home, folder);
-    let given = Given {
-        what,
-        root: &root,
-        own: own.as_ref(),
-        was: newest.as_ref().map(|newest| &newest.manifest),
-        trusted_ns: now_ns() - RACY_NS,
-    };
-    let mut walk = walk(&given).map_err(folder_error)?;
     let job = Job { what, dir: &dir, root: &root, most, progress };
-    let delta = match newest {
-        None => job.first(&mut walk),
-        Some(newest) => job.later(&mut walk, newest),
+    let mut tries = 0;
+    let delta = loop {
+        let newest = Newest::read(&dir).map_err(home_error)?;
+        let newest = newest.map(|newest| squash::squash(&dir, newest, squash::DELTAS_MAX)).transpose();
+        let newest = newest.map_err(folder_error)?;
+        let given = Given {
+            what,
+            root: &root,
+            own: own.as_ref(),
+            was: newest.as_ref().map(|newest| &newest.manifest),
+            trusted_ns: now_ns() - RACY_NS,
+        };
+        let mut walk = walk(&given).map_err(folder_error)?;
+        let delta = match newest {
+            None => job.first(&mut walk),
+            Some(newest) => job.later(&mut walk, newest),
+        };
+        let delta = match delta {
+            Ok(delta) => delta,
+            Err(Stop::Large(bytes)) => return Err(FreezeError::Large { bytes }),
+            Err(Stop::Io(why)) => {
+                // What was copied so far would go on filling the disk; where it cannot be removed the next copy does it.
+                let _ = remove_tree(&dir.join("new"));
+                return Err(folder_error(why));
+            }
+        };
+        let moved = moved::moved(what, &root, &walk).map_err(folder_error)?;
+        if moved.is_some() && tries < moved::AGAIN {
+            // What is copied already stays: only what git changed meanwhile is copied upon it.
+            std::thread::sleep(moved::pause(tries));
+            tries += 1;
+            continue;
+        }
+        moved::note(&dir, delta, moved).map_err(home_error)?;
+        break delta;
     };
-    match delta {
-        Ok(delta) => {
-            // No task says yet that it stands on it; its time does.
-            let state = File::options().write(true).open(dir.join(format!("state-{delta}.json")));
-            state.and_then(|state| state.set_modified(SystemTime::now())).map_err(home_error)?;
-            open(home, id, delta)
-        }
-        Err(Stop::Large(bytes)) => Err(FreezeError::Large { bytes }),
-        Err(Stop::Io(why)) => {
-            // What was copied so far would go on filling the disk; where it cannot be removed the next copy does it.
-            let _ = remove_tree(&dir.join("new"));
-            Err(folder_error(why))
-        }
-    }
+    // No task says yet that it stands on it; its time does.
+    let state = File::options().write(true).open(dir.join(format!("state-{delta}.json")));
+    state.and_then(|state| state.set_modified(SystemTime::now())).map_err(home_error)?;
+    open(home, id, delta)
 }
 
 /// Copying one folder.

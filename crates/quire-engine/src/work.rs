@@ -42,6 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+mod anew;
 mod handed;
 mod lay;
 mod pictures;
@@ -201,6 +202,10 @@ impl Work {
         let progress = move |done, total| show(Glimpse::Copying { done, total });
         let whose = Whose::of(&self.home, &task.charter);
         let git = whose.freeze(&mut all, before, most, &progress).map_err(freeze_trouble)?;
+        if task.bases.is_some() {
+            let (old, rung) = (self.frozen(task)?, self.standing()?.rung);
+            self.renew_indexes(task, &old, &all, rung).map_err(disk)?;
+        }
         let base = |(f, git): (&Frozen, Option<Beside>)| {
             let Frozen { id, delta, files, bytes, .. } = *f;
             Base { id, delta, files, bytes, git }

@@ -7,8 +7,9 @@
 use crate::freeze::{self, Frozen};
 use crate::git::{GitError, git_in};
 use crate::rooted::{Kind, sync_dir};
-use crate::stack::Stack;
+use crate::stack::{Found, Stack};
 use quire_core::{Hash, RelPath};
+use quire_sandbox::layer;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -21,6 +22,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What git is told of a checkout that is not whole. What it finds outside of it is not looked at either: of some machines that is there.
 const SPARSE: &[u8] =
     b"\n[core]\n\tsparseCheckout = true\n\tsparseCheckoutCone = false\n[sparse]\n\texpectFilesOutsideOfPatterns = true\n[index]\n\tsparse = false\n";
+
+/// What git keeps of a merge and the like that is under way. Of the folder alone it cannot be ended: the next commit would be one of a
+/// merge that has nothing of what lies outside.
+const UNDER_WAY: &[&str] = &[
+    "AUTO_MERGE",
+    "CHERRY_PICK_HEAD",
+    "MERGE_HEAD",
+    "MERGE_MODE",
+    "MERGE_MSG",
+    "REVERT_HEAD",
+    "SQUASH_MSG",
+    "rebase-apply",
+    "rebase-merge",
+    "sequencer",
+];
 
 /// Returns the layer that narrows the copy of a repository to folders: each by the directory of its working tree in the repository, and
 /// its place in that tree.
@@ -73,6 +89,12 @@ fn make(
         let index = index(git, &stack, *dir, &settings, scratch)?;
         skip(&index, prefixes).map_err(io::Error::other)?;
         fs::copy(index.join("index"), to(b"index"))?;
+        let own = fs::File::open(dir.map_or(new.to_owned(), |_| to(b"index").with_file_name("")))?;
+        for name in UNDER_WAY {
+            if find(&stack, &within(name.as_bytes()))?.is_some() {
+                layer::delete(&own, OsStr::new(name))?;
+            }
+        }
     }
     let mut open = vec![(new.to_owned(), stack.top_print()?.mode)];
     while let Some((path, mode)) = open.pop() {
@@ -168,8 +190,16 @@ fn skip(dir: &Path, prefixes: &[&RelPath]) -> Result<(), GitError> {
     };
     let listed = git_in(&tree, &["ls-files", "--stage", "-z"], &env, b"")?;
     let staged: BTreeMap<&[u8], &[u8]> = rows(&listed).filter(|(path, _)| !is_shown(path)).collect();
-    // Before the first commit there is none to go by.
-    let kept = git_in(&tree, &["ls-tree", "-r", "-z", "HEAD"], &env, b"").ok();
+    let kept = match git_in(&tree, &["ls-tree", "-r", "-z", "HEAD"], &env, b"") {
+        Ok(kept) => Some(kept),
+        Err(error) => match git_in(&tree, &["symbolic-ref", "HEAD"], &env, b"")?.trim_ascii() {
+            // References in tables, which are not here.
+            b"refs/heads/.invalid" => None,
+            // Before the first commit there is none to go by.
+            name if is_unborn(dir, name, &env) => Some(vec![]),
+            _ => return Err(error),
+        },
+    };
     let (mut skipped, mut other) = (vec![], vec![]);
     match &kept {
         None => {
@@ -178,7 +208,8 @@ fn skip(dir: &Path, prefixes: &[&RelPath]) -> Result<(), GitError> {
         Some(kept) => {
             let kept: BTreeMap<&[u8], &[u8]> = rows(kept).filter(|(path, _)| !is_shown(path)).collect();
             for path in staged.keys().filter(|path| !kept.contains_key(*path)) {
-                other.extend([b"0 0000000000000000000000000000000000000000\t", *path, b"\0"].concat());
+                let name = staged[path].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+                other.extend([b"0 ", vec![b'0'; name.len()].as_slice(), b"\t", *path, b"\0"].concat());
             }
             for (path, head) in kept {
                 // MODE TYPE NAME here, and MODE NAME STAGE there.
@@ -197,6 +228,12 @@ fn skip(dir: &Path, prefixes: &[&RelPath]) -> Result<(), GitError> {
     let mark =
         ["update-index", "--no-split-index", "--force-write-index", "--skip-worktree", "-z", "--stdin"];
     git_in(&tree, &mark, &env, &skipped).map(drop)
+}
+
+/// Returns whether the branch that HEAD names has no commit, in a repository that was laid out for its index.
+fn is_unborn(dir: &Path, name: &[u8], env: &[(&str, &OsStr)]) -> bool {
+    let may_be = name.starts_with(b"refs/heads/") && !dir.join(OsStr::from_bytes(name)).exists();
+    may_be && git_in(&dir.join("tree"), &["rev-parse", "--quiet", "--verify", "HEAD"], env, b"").is_err()
 }
 
 /// Returns the paths of a listing of git's, each with what is said of it. Of several rows of one path the last counts: of one in conflict
@@ -222,9 +259,13 @@ fn pattern(prefix: &RelPath) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
+fn find(stack: &Stack, path: &[u8]) -> io::Result<Option<Found>> {
+    Ok(RelPath::new(path).map(|path| stack.find(&path)).transpose()?.flatten())
+}
+
 fn content(stack: &Stack, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
-    let found = RelPath::new(path).map(|path| stack.find(&path)).transpose()?.flatten();
-    let Some(found) = found.filter(|found| found.print.kind == Kind::File) else { return Ok(None) };
+    let found = find(stack, path)?.filter(|found| found.print.kind == Kind::File);
+    let Some(found) = found else { return Ok(None) };
     let mut content = vec![];
     stack.content(&found)?.read_to_end(&mut content)?;
     Ok(Some(content))

@@ -168,6 +168,8 @@ fn laid_out(case: &Case, found: &Found) -> Result<PathBuf, io::Error> {
     for lower in git.lowers.iter().rev().chain([&layer]) {
         sh(&inside, &format!("mkdir -p .git; cp -a '{}/.' .git/", lower.display()));
     }
+    // What a layer deletes, in either way.
+    sh(&inside, "find .git -type c -delete; find .git -maxdepth 1 -type f -empty -name '*MERGE*' -delete");
     Ok(inside)
 }
 
@@ -214,6 +216,88 @@ fn what_is_around_a_folder_does_not_count_as_deleted() {
     fs::remove_file(case.at.join("r/.git/index")).unwrap();
     let found = Found { at: case.at.join("r/.git"), dir: None, prefix: RelPath::new("a") };
     laid_out(&case, &found).unwrap_err();
+}
+
+/// A commit would be one of a merge, without what the other side changed outside.
+#[test]
+fn what_is_under_way_in_a_working_tree_does_not_show_in_a_folder_of_it() {
+    let ways = [
+        ("git merge -q one", "MERGE_HEAD"),
+        ("git cherry-pick one", "CHERRY_PICK_HEAD"),
+        ("git rebase -q one", "rebase-merge"),
+        ("git rebase -q --apply one", "rebase-apply"),
+        ("git revert --no-edit HEAD~1", "REVERT_HEAD"),
+    ];
+    for (way, holds) in ways {
+        for tree in ["r", "w"] {
+            let case = Case::new();
+            sh(
+                &case.at.join(tree),
+                &format!(
+                    "git checkout -qb one; echo 1 > a/x; echo 1 > b/new; git add .; git commit -qm 1; git checkout -qb two HEAD~1; \
+                     echo 2 > a/x; git commit -qam 2; echo 3 > a/x; git commit -qam 3; ! {way} >/dev/null 2>&1; \
+                     test -e \"$(git rev-parse --git-path {holds})\"; test -n \"$(git ls-files -u a/x)\""
+                ),
+            );
+            let Some(Ok(found)) = case.find(&format!("{tree}/a"), &[], &[]) else { panic!("{way}") };
+            let git = freeze::freeze_git(&case.at.join("data"), &found.at, u64::MAX, &|_, _| {}).unwrap();
+            let parts = [(found.dir.clone(), found.prefix.clone().unwrap())];
+            let layer = narrow::narrow(&case.at.join("data"), &git, &parts).unwrap();
+            let narrowed = crate::stack::Stack::open(&[&[layer], &git.lowers[..]].concat()).unwrap();
+            let has = |stack: &crate::stack::Stack| {
+                let path = quire_core::bytes::RelPath::new(match &found.dir {
+                    Some(dir) => format!("{dir}/{holds}"),
+                    None => holds.to_owned(),
+                });
+                stack.find(&path.unwrap()).unwrap().is_some()
+            };
+            assert_eq!((has(&git.stack().unwrap()), has(&narrowed)), (true, false), "{way}, {tree}");
+        }
+    }
+}
+
+#[test]
+fn before_the_first_commit_what_is_staged_elsewhere_is_not_the_agents() {
+    let case = Case::new();
+    sh(&case.at, "git init -qb main n; cd n; mkdir in; echo y > y; echo x > in/x; git add .");
+    let found = case.find("n/in", &[], &[]).unwrap().unwrap();
+    let inside = laid_out(&case, &found).unwrap();
+    sh(&inside, "echo x > in/x; echo z > in/z; git add in/z; git commit -qm first");
+    assert_eq!(sh(&inside, "git ls-tree -r --name-only HEAD; git status --porcelain"), "in/x\nin/z\n");
+}
+
+/// What cannot be read at the moment is still the folder's own, and commits stand on it.
+#[test]
+fn a_repository_that_was_shown_is_kept_where_another_copy_fails() {
+    let troubles = [
+        "cp .git/config config; echo '[' > .git/config",
+        "cp .git/index index; rm .git/index",
+        "mv ../w ../gone; git worktree prune",
+    ];
+    for (folder, trouble) in ["w", "r/a"].into_iter().flat_map(|folder| troubles.map(|one| (folder, one))) {
+        let case = Case::new();
+        let (data, folders) = (case.at.join("data"), [case.at.join(folder)]);
+        let whose = Whose::new(&data, &folders, &[], &[]);
+        let freeze = |only: Option<&[Base]>| {
+            fs::create_dir_all(&folders[0]).unwrap();
+            let mut frozen = vec![freeze::freeze(&data, &folders[0], &|_, _| {}).unwrap()];
+            let git = whose.freeze(&mut frozen, only, u64::MAX, &|_, _| {}).unwrap().remove(0);
+            let Frozen { id, delta, files, bytes, .. } = frozen[0];
+            assert!(frozen[0].beside.is_some(), "{folder}, {trouble}");
+            Base { id, delta, files, bytes, git }
+        };
+        fs::create_dir_all(&data).unwrap();
+        let first = freeze(None);
+        sh(&case.at.join("r"), trouble);
+        let second = freeze(Some(std::slice::from_ref(&first)));
+        assert!(matches!(&second.git, Some(Told::Shown(_))), "{folder}, {trouble}");
+        sh(&case.at.join("r"), "[ ! -e config ] || mv config .git/config; echo more > .git/description");
+        let third = freeze(Some(&[second]));
+        let delta = |base: &Base| shown(base.git.as_ref()).unwrap().delta;
+        assert!(
+            delta(&third) > delta(&first) || trouble.contains(" .git/index") || trouble.contains("prune")
+        );
+    }
 }
 
 /// Many turns make many layers, of which one is made.

@@ -154,10 +154,15 @@ pub fn is_object(what: What, path: &RelPath) -> bool {
     let path = path.as_bytes();
     match what {
         What::Folder => path.windows(13).any(|part| part == b".git/objects/"),
-        What::Git if path.starts_with(b"modules/") || path.starts_with(b"worktrees/") => {
-            path.windows(9).any(|part| part == b"/objects/")
+        // A submodule, whose git directory lies below this one, may have any name.
+        What::Git => {
+            let mut parts = path.rsplit(|byte| *byte == b'/');
+            let (name, dir, objects) = (parts.next(), parts.next(), parts.next());
+            let (Some(name), Some(dir), Some(b"objects")) = (name, dir, objects) else { return false };
+            let is_hex = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_hexdigit);
+            let is_loose = dir.len() == 2 && is_hex(dir) && matches!(name.len(), 38 | 62) && is_hex(name);
+            is_loose || dir == b"pack" && name.starts_with(b"pack-")
         }
-        What::Git => path.starts_with(b"objects/"),
     }
 }
 
@@ -269,4 +274,32 @@ pub fn times(print: &Print) -> Timestamps {
 
 fn os(path: &RelPath) -> &OsStr {
     OsStr::from_bytes(path.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_git_never_changes_is_an_object() {
+        let (loose, pack) = ("0123456789abcdef0123456789abcdef012345", "objects/pack/pack-1.pack");
+        let rows = [
+            (format!("objects/ab/{loose}"), true),
+            (pack.into(), true),
+            (format!("modules/objects/objects/ab/{loose}"), true),
+            (format!("modules/a/modules/b/{pack}"), true),
+            (format!("worktrees/w/modules/b/{pack}"), true),
+            ("modules/objects/config".into(), false),
+            ("modules/objects/logs/HEAD".into(), false),
+            ("modules/objects/pack/HEAD".into(), false),
+            ("objects/info/alternates".into(), false),
+            ("objects".into(), false),
+        ];
+        for (path, expected) in rows {
+            let path = RelPath::new(path.as_bytes()).unwrap();
+            assert_eq!(is_object(What::Git, &path), expected, "{path}");
+        }
+        let path = RelPath::new(format!("deps/x/.git/objects/ab/{loose}").as_bytes()).unwrap();
+        assert!(is_object(What::Folder, &path));
+    }
 }

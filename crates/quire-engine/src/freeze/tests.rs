@@ -1,6 +1,7 @@
 //! Freezing real folders: what is copied, what later changes become, and death at every copied file.
 
 mod later;
+mod moved;
 mod odd;
 
 use super::*;

@@ -175,6 +175,32 @@ fn what_was_committed_beside_a_folder_is_there_in_the_next_turn_and_in_a_fork() 
     }
 }
 
+/// The index that the agent's git wrote goes by the person's HEAD of before.
+#[test]
+fn what_the_person_committed_meanwhile_is_not_taken_back_by_the_agents_commit() {
+    for (folder, top) in [("repo", "repo"), ("repo/in", "repo"), ("tree", "tree"), ("tree/in", "tree")] {
+        for mut stage in stages() {
+            laid_out(&mut stage, folder);
+            let begin = "git status --porcelain; echo agent >> a.txt; git add a.txt; git status --porcelain";
+            let commit = "git -c user.name=A -c user.email=a@example.org commit -qam agent; \
+                          git diff --name-status HEAD~1 HEAD; git log --format=%s";
+            let model = Model::saying(vec![shell(begin), say("Done."), shell(commit), say("Both.")]);
+            stage.use_model(&model, Wire::Chat);
+            stage.quire(&["go on"]).exits(0);
+            let top = stage.base().join("home").join(top);
+            let theirs = "echo n > other/new; git add other/new; git commit -qm theirs other/new";
+            git(&stage, &top, theirs);
+            git(&stage, &stage.folder, "echo mine > a.txt");
+            stage.own(&stage.base().join("home"));
+            stage.quire(&["revise", "1", "--fit"]).exits(0);
+            let seen = model.asked().last().unwrap().results.last().unwrap().clone();
+            assert!(seen.contains("a.txt\n"), "{folder}: {seen}");
+            assert!(seen.contains("agent\ntheirs\nfirst"), "{folder}: {seen}");
+            assert!(!seen.contains("other/new"), "{folder}: {seen}");
+        }
+    }
+}
+
 /// A `.git` that came with a folder shows nothing of what it leads to.
 #[test]
 fn a_repository_that_does_not_name_the_folder_is_not_shown() {
