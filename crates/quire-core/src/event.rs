@@ -566,12 +566,25 @@ pub struct Apart {
     pub ignored: Listing,
     /// Paths below `.git`, likewise.
     pub git: Listing,
+    /// Git directories that those are in; not there in logs from before they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
     /// Pipes, sockets and devices in the folders, likewise.
     #[serde(default, skip_serializing_if = "Listing::is_empty")]
     pub special: Listing,
     /// Commands that would install on the machine what was installed inside; read from what the package managers keep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub installed: Vec<String>,
+}
+
+/// A git directory in which something changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Repository {
+    /// `FOLDER-INDEX/path`, escaped.
+    pub path: String,
+    /// Whether what accept brings of it is another commit than it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub committed: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

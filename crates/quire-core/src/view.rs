@@ -24,7 +24,7 @@ pub use claims::{Brief, ClaimRow};
 pub use compare::{AttemptRow, FileRow, differing, letter, together};
 pub use cost::{Cost, budget_to_add, unpriced_text};
 pub use drift::{DriftRow, Fit};
-pub use in_git::{GitRow, WithoutGit, repositories};
+pub use in_git::{GitRow, WithoutGit, git_dir, has_committed, inner_repositories};
 pub use later::LaterEdits;
 pub use looked::LookRow;
 pub use notes::{Contents, LedTo, NoteRow, Standing};
@@ -139,6 +139,9 @@ pub struct TaskRow {
     /// Of its last version, how many files changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u32>,
+    /// Whether its agent committed in git what accept brings.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub committed: bool,
     /// What that made and what of it was not checked, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made: Option<String>,
@@ -160,7 +163,7 @@ impl TaskRow {
 
     /// Returns whether there is something to be read, and nothing to be accepted.
     pub fn is_answer(&self) -> bool {
-        self.mark == Mark::Ready && self.files == Some(0)
+        self.mark == Mark::Ready && self.files == Some(0) && !self.committed
     }
 
     /// Returns its folder as a person calls it; see [`short_folder`].

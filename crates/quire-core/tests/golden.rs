@@ -312,6 +312,7 @@ fn samples() -> Vec<Event> {
             layer: 0,
             snapshot: hash,
             apart: Apart {
+                repositories: vec![],
                 outside: listing,
                 ignored: Listing::default(),
                 git: Listing::default(),

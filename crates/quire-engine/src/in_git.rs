@@ -13,7 +13,7 @@ use crate::store::Writer;
 use crate::work::load_snapshot;
 use quire_core::beside::{Beside, NoGit, Shown};
 use quire_core::bytes::unescape;
-use quire_core::event::{Base, Listing};
+use quire_core::event::{Apart, Base};
 use quire_core::task::{AcceptState, InRepository, Version};
 use quire_core::view::{self, CheckRow, GitRow, WithoutGit};
 use quire_core::{Entry, Event, Node, RelPath, Snapshot, Task};
@@ -521,7 +521,7 @@ pub(crate) fn without_git(task: &Task) -> Vec<WithoutGit> {
 }
 
 /// Returns the git directories among what changed that the person does not have, so that what was committed there comes nowhere.
-pub(crate) fn only_agents(task: &Task, changed: &Listing) -> Vec<(u32, String)> {
+pub(crate) fn only_agents(task: &Task, apart: &Apart) -> Vec<(u32, String)> {
     let is_there = |(folder, dir): &(u32, String)| {
         let folder = *folder as usize;
         let git = task.bases.as_deref().and_then(|bases| bases.get(folder)?.git.as_ref());
@@ -532,7 +532,7 @@ pub(crate) fn only_agents(task: &Task, changed: &Listing) -> Vec<(u32, String)> 
         let at = at.and_then(|(root, dir)| Some(root.join(OsStr::from_bytes(&unescape(dir)?))));
         at.is_some_and(|at| at.join("HEAD").is_file())
     };
-    view::repositories(changed).into_iter().filter(|one| !is_there(one)).collect()
+    view::inner_repositories(apart).into_iter().filter(|one| !is_there(one)).collect()
 }
 
 /// Returns the agent's summary as a commit's message, with a line that says where it is from.

@@ -626,7 +626,7 @@ impl Quire {
             });
         let in_git = in_git.collect();
         let without_git = crate::in_git::without_git(&task);
-        let only_agents = crate::in_git::only_agents(&task, &version.apart.git);
+        let only_agents = crate::in_git::only_agents(&task, &version.apart);
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;
         let shown = |path: &PathBuf| {
             let mut folders = (0u32..).zip(&task.charter.folders);

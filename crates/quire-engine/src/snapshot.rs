@@ -16,6 +16,7 @@ pub use restore::{lay, restore, upon};
 use crate::beside::{self, Beside};
 use crate::blob::{BlobError, Blobs, PackWriter};
 use crate::freeze::Frozen;
+use crate::git::inside::{Inside, View};
 use crate::holes::Sparse;
 use crate::rooted::{Kind, Print, below};
 use crate::stack::{Found, Stack};
@@ -23,7 +24,8 @@ use differ::{Class, Differ, Difference};
 use installed::Installed;
 use quire_core::bytes::escape;
 use quire_core::change::LinkTarget;
-use quire_core::event::{Apart, Listing, Part};
+use quire_core::event::{Apart, Listing, Part, Repository};
+use quire_core::view::git_dir;
 use quire_core::{Entry, Hash, Node, RelPath, Snapshot};
 use quire_sandbox::layer;
 use std::collections::{BTreeSet, HashMap};
@@ -346,6 +348,30 @@ pub fn hash_of(mut from: impl Read) -> io::Result<Hash> {
     }
 }
 
+/// Returns the git directories in which the agent committed something, as [`Apart`] names them.
+fn committed(frozen: &[Frozen], layers: &[PathBuf]) -> io::Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for (index, base) in frozen.iter().enumerate() {
+        let view = View::of(base, layers, index)?;
+        let mut add = |within: &str, found: Vec<Inside<'_>>| {
+            for inside in found {
+                // What cannot be read now may be read at accept, which tells why else.
+                if inside.has_committed().unwrap_or(true) {
+                    let dir = inside.dir.map_or(String::new(), |dir| format!("/{dir}"));
+                    all.insert(format!("{index}{within}{dir}"));
+                }
+            }
+        };
+        add("", view.repositories()?);
+        if let Some(git) = base.beside.as_ref().filter(|_| beside::number(frozen, index) == index) {
+            let (view, dir) = (View::beside(git, layers, index)?, git.shown.dir.as_ref());
+            add("/.git", view.modules(dir)?);
+            add("/.git", vec![Inside::beside(&view, dir)?]);
+        }
+    }
+    Ok(all)
+}
+
 /// Longest list that is shown of what is apart.
 const LISTED_MAX: usize = 200;
 
@@ -356,7 +382,11 @@ const NOISE: &[&str] =
 /// Lists what the layers, newest first, changed besides the folders' own files.
 pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotError> {
     let (mut outside, mut ignored, mut git) = (First::default(), First::default(), First::default());
-    let mut special = First::default();
+    let (mut special, mut dirs) = (First::default(), BTreeSet::new());
+    let mut in_git = |path: String| {
+        dirs.extend(git_dir(&path));
+        git.add(path);
+    };
     for (index, base) in frozen.iter().enumerate() {
         let (whole, uppers) = folder_stack(base, layers, index)?;
         let lower = base.stack()?;
@@ -370,7 +400,7 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
                 return; // what is in it is listed
             }
             match d.class {
-                Class::Git => git.add(shown),
+                Class::Git => in_git(shown),
                 Class::Ignored => ignored.add(shown),
                 Class::Folder => {}
             }
@@ -381,7 +411,7 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
             Differ::plain(&whole, uppers, &lower).run(&Class::ALL, &mut |d| {
                 let both_dirs = |f: &Option<Found>| f.as_ref().is_none_or(|f| f.print.kind == Kind::Dir);
                 if !both_dirs(&d.was) || !both_dirs(&d.now) {
-                    git.add(format!("{index}/.git/{}", d.path));
+                    in_git(format!("{index}/.git/{}", d.path));
                 }
             })?;
         }
@@ -400,10 +430,16 @@ pub fn apart(frozen: &[Frozen], layers: &[PathBuf]) -> Result<Apart, SnapshotErr
         }
     })?;
     let installed = installed.commands();
+    let committed = if dirs.is_empty() { Ok(BTreeSet::new()) } else { committed(frozen, layers) };
+    let committed = committed.map_err(SnapshotError::Layer)?;
+    dirs.extend(committed.iter().cloned());
+    let repositories = dirs.into_iter().take(LISTED_MAX);
+    let repositories = repositories.map(|path| Repository { committed: committed.contains(&path), path });
     Ok(Apart {
         outside: outside.list(),
         ignored: ignored.list(),
         git: git.list(),
+        repositories: repositories.collect(),
         special: special.list(),
         installed,
     })

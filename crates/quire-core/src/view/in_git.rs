@@ -2,10 +2,13 @@
 
 use super::deserves::Deserving;
 use crate::bytes::RelPath;
-use crate::event::Listing;
+use crate::event::{Apart, Repository};
 use crate::view;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// How much a version changed of which no file changed, and whose agent committed.
+pub(super) const ONLY_COMMITTED: &str = "No file changed; it committed in git";
 
 /// What was done in git.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -223,45 +226,68 @@ impl GitRow {
     }
 }
 
-/// Returns the git directories that changed besides the folders' own, each with its folder's number: those of repositories within them,
-/// and of submodules.
-pub fn repositories(changed: &Listing) -> BTreeSet<(u32, String)> {
-    let one = |path: &String| {
-        // After the folder's number.
-        let (folder, path) = path.split_once('/')?;
-        let folder = folder.parse().ok()?;
-        if let Some(at) = path.find("/.git/") {
-            return Some((folder, path[..at].to_owned() + "/.git"));
-        }
-        let git = path.strip_prefix(".git/")?;
-        // A linked worktree has its own.
-        let tree =
-            git.strip_prefix("worktrees/").and_then(|inner| inner.split_once('/')).map(|(tree, _)| tree);
-        let modules = tree.map_or("modules/".to_owned(), |tree| format!("worktrees/{tree}/modules/"));
-        let module = git.strip_prefix(&modules)?;
+/// Returns the git directory that a changed path lies in, with the folder's number before both; of submodules' only what is surely theirs.
+pub fn git_dir(path: &str) -> Option<String> {
+    let (folder, inner) = path.split_once('/')?;
+    if let Some(at) = inner.find("/.git/") {
+        return Some(format!("{folder}/{}/.git", &inner[..at]));
+    }
+    let git = inner.strip_prefix(".git/")?;
+    // A linked worktree has its own.
+    let tree = git.strip_prefix("worktrees/").and_then(|inner| inner.split_once('/')).map(|(tree, _)| tree);
+    let modules = tree.map_or("modules/".to_owned(), |tree| format!("worktrees/{tree}/modules/"));
+    let module = git.strip_prefix(&modules).and_then(|module| {
         let end =
             ["/objects/", "/refs/", "/logs/", "/HEAD"].iter().filter_map(|part| module.find(part)).min()?;
-        Some((folder, format!(".git/{modules}{}", &module[..end])))
+        Some(format!("{folder}/.git/{modules}{}", &module[..end]))
+    });
+    Some(module.unwrap_or_else(|| format!("{folder}/.git")))
+}
+
+/// Returns the git directories that changed. Where the log says nothing of them, the paths that it names do.
+fn repositories(apart: &Apart) -> Vec<Repository> {
+    if !apart.repositories.is_empty() {
+        return apart.repositories.clone();
+    }
+    let mut all: BTreeMap<String, bool> = BTreeMap::new();
+    for (path, dir) in apart.git.paths.iter().filter_map(|path| Some((path, git_dir(path)?))) {
+        let inner = path[dir.len()..].trim_start_matches('/');
+        let inner =
+            inner.strip_prefix("worktrees/").and_then(|inner| inner.split_once('/')).map_or(inner, |at| at.1);
+        let committed = inner.starts_with("refs/heads/") || inner.starts_with("logs/");
+        *all.entry(dir).or_default() |= committed;
+    }
+    all.into_iter().map(|(path, committed)| Repository { path, committed }).collect()
+}
+
+/// Returns the git directories that changed besides the folders' own, each with its folder's number: those of repositories within them,
+/// and of submodules.
+pub fn inner_repositories(apart: &Apart) -> Vec<(u32, String)> {
+    let one = |repository: Repository| {
+        let (folder, path) = repository.path.split_once('/')?;
+        (path != ".git").then(|| Some((folder.parse().ok()?, path.to_owned()))).flatten()
     };
-    changed.paths.iter().filter_map(one).collect()
+    repositories(apart).into_iter().filter_map(one).collect()
+}
+
+/// Returns whether the agent committed something that accept brings.
+pub fn has_committed(apart: &Apart) -> bool {
+    repositories(apart).iter().any(|one| one.committed)
 }
 
 /// Returns what a review says of the paths that changed below `.git`: of all, and of each repository within the folder. `news` are those
 /// of them that only the agent has.
-pub(super) fn stays_behind(changed: &Listing, news: &[(u32, String)]) -> Vec<Deserving> {
-    if changed.total == 0 {
+pub(super) fn stays_behind(apart: &Apart, news: &[(u32, String)]) -> Vec<Deserving> {
+    if apart.git.total == 0 {
         return vec![];
     }
-    let has_commits = changed.paths.iter().any(|path| {
-        let own = path.split_once("/.git/").filter(|(folder, _)| folder.parse::<u32>().is_ok());
-        own.is_some_and(|(_, path)| ["refs/heads/", "logs/"].iter().any(|at| path.starts_with(at)))
-    });
     let row = |path: String, why: String| Deserving { folder: None, path, why, waits: false };
-    let what = match has_commits {
+    let is_own = |one: &Repository| one.path.split_once('/').is_some_and(|(_, path)| path == ".git");
+    let what = match repositories(apart).iter().any(|one| one.committed && is_own(one)) {
         true => "; Accept brings the commits and branches among them, and nothing else",
         false => ", which Accept does not take",
     };
-    let all = row(".git".to_owned(), format!("{} changed{what}", view::count(changed.total, "path")));
+    let all = row(".git".to_owned(), format!("{} changed{what}", view::count(apart.git.total, "path")));
     let one = |repository: (u32, String)| {
         let why = match news.contains(&repository) {
             true => "a repository that only the agent has: what was committed there does not come over",
@@ -271,18 +297,19 @@ pub(super) fn stays_behind(changed: &Listing, news: &[(u32, String)]) -> Vec<Des
         };
         row(repository.1, why.to_owned())
     };
-    std::iter::once(all).chain(repositories(changed).into_iter().map(one)).collect()
+    std::iter::once(all).chain(inner_repositories(apart).into_iter().map(one)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Listing;
 
     #[test]
     fn a_review_names_each_repository_and_whether_its_commits_come_over() {
-        let listing = |paths: &[&str]| Listing {
-            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
-            total: paths.len() as u64,
+        let listing = |paths: &[&str]| {
+            let named = paths.iter().map(|path| (*path).to_owned()).collect();
+            Apart { git: Listing { paths: named, total: paths.len() as u64 }, ..Apart::default() }
         };
         let named = |paths: &[&str], news: &[(u32, String)]| -> Vec<(String, bool)> {
             let rows = stays_behind(&listing(paths), news);
@@ -292,6 +319,7 @@ mod tests {
         assert_eq!(named(&[], &[]), []);
         assert_eq!(named(&["0/.git/index"], &[]), [row(".git", false)]);
         assert_eq!(named(&["0/.git/logs/refs/heads/mine"], &[]), [row(".git", true)]);
+        assert_eq!(named(&["0/.git/worktrees/w/logs/HEAD"], &[]), [row(".git", true)]);
         let paths = [
             "0/.git/index",
             "0/.git/modules/a/b/objects/00/1",
@@ -303,7 +331,7 @@ mod tests {
         ];
         let rows = |second| {
             [
-                row(".git", false),
+                row(".git", true),
                 row(".git/modules/a/b", true),
                 row("deps/x/.git", true),
                 row("deps/x/.git", second),
@@ -312,6 +340,18 @@ mod tests {
         };
         assert_eq!(named(&paths, &[]), rows(true));
         assert_eq!(named(&paths, &[(1, "deps/x/.git".to_owned())]), rows(false));
+        // What the log says of them is more than the paths that it has room for.
+        let repository = |path: &str, committed| Repository { path: path.to_owned(), committed };
+        let repositories = vec![repository("0/.git", false), repository("0/nest/.git", true)];
+        let apart = Apart { repositories, ..listing(&["0/.git/logs/HEAD"]) };
+        assert!(has_committed(&apart));
+        let rows: Vec<String> =
+            stays_behind(&apart, &[]).into_iter().map(|row| row.path + ": " + &row.why).collect();
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert!(
+            rows[0] == ".git: 1 path changed, which Accept does not take"
+                && rows[1].starts_with("nest/.git: ")
+        );
     }
 
     #[test]

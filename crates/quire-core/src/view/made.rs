@@ -1,6 +1,6 @@
 //! What a version made and what of it was not checked, in a few words: a row tells it, so that one knows before one looks.
 
-use super::{Brief, CheckRow, count};
+use super::{Brief, CheckRow, count, has_committed};
 use crate::event::Shot;
 use crate::task::{Phase, Task, Version};
 
@@ -12,6 +12,7 @@ const PHONE_MAX: u32 = 480;
 pub(super) fn made(task: &Task) -> Option<String> {
     let version = task.version().filter(|_| task.imported_from().is_none())?;
     let files = version.files.map(|files| match files {
+        0 if has_committed(&version.apart) => "no file changed; it committed in git".to_owned(),
         0 => "no files changed".to_owned(),
         files => count(files.into(), "file"),
     });

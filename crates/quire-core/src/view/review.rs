@@ -9,6 +9,7 @@ use crate::diff::{self, Hunk};
 use crate::event::{Apart, Before, Connection, Conventions, Proof, Shot, Why};
 use crate::secret;
 use crate::task::{AcceptState, Needed, Phase, Reviewed, Serving, StandIn, Task, Version};
+use crate::view::in_git::{ONLY_COMMITTED, has_committed};
 use crate::view::looked::{LookRow, not_looked};
 use crate::view::{self, AgentQuestion, Brief, Cost, DriftRow, Fit, GitRow, Mark, NoteRow, WithoutGit};
 use serde::Serialize;
@@ -248,8 +249,21 @@ impl Review {
         ))
     }
 
+    /// Returns whether there is something to be read, and nothing to be accepted.
+    pub fn is_answer(&self) -> bool {
+        self.files.is_empty() && !self.has_only_committed()
+    }
+
+    /// Returns whether its agent changed no file, and committed in git what accept brings.
+    pub fn has_only_committed(&self) -> bool {
+        self.files.is_empty() && self.since.is_none() && !self.imported && has_committed(&self.apart)
+    }
+
     /// Returns how much changed: `2 files, +9 -4`, or `Nothing changed`.
     pub fn extent(&self) -> String {
+        if self.has_only_committed() {
+            return ONLY_COMMITTED.to_owned();
+        }
         if self.files.is_empty() {
             return "Nothing changed".to_owned();
         }

@@ -1,6 +1,7 @@
 //! What is known of a task at a glance: all that lists show, and all that is decided over all tasks at once. It is small however long the
 //! task's log is, so that it can be kept beside the log, and many tasks be listed without folding any.
 
+use super::in_git::has_committed;
 use super::made::made;
 use super::{AgentQuestion, Cost, Mark, Question, TaskRow, agent_questions, folder, mark, questions, state};
 use crate::event::Seq;
@@ -37,6 +38,8 @@ pub struct Summary {
     pub done: (usize, usize),
     pub needed: Needed,
     pub files: Option<u32>,
+    #[serde(default)]
+    pub committed: bool,
     pub made: Option<String>,
     pub cleared: bool,
     pub is_being_written: bool,
@@ -90,6 +93,7 @@ impl Summary {
             done: (task.plan.iter().filter(|step| step.status == "done").count(), task.plan.len()),
             needed: task.needed,
             files: task.version().and_then(|version| version.files),
+            committed: task.version().is_some_and(|version| has_committed(&version.apart)),
             made: made(task),
             cleared: task.cleared,
             is_being_written: task.is_being_written(),
@@ -121,6 +125,7 @@ impl Summary {
             plan: self.plan.clone(),
             needed_you: self.needed,
             files: self.files,
+            committed: self.committed,
             made: self.made.clone(),
         }
     }

@@ -159,6 +159,20 @@ impl Inside<'_> {
         })
     }
 
+    /// Returns whether HEAD is at another commit than it was, or a branch at a new one; where only git can read that, that it may be.
+    pub fn has_committed(&self) -> Result<bool, GitError> {
+        if !self.has_moved() || self.has_tables()? {
+            return Ok(self.has_moved());
+        }
+        let (was, now) = self.heads()?;
+        if now.is_some() && now != was {
+            return Ok(true);
+        }
+        // A new name for what was there is no commit.
+        let has_new = self.objects().next().is_some();
+        Ok(has_new && self.branches()?.iter().any(|branch| was.as_ref() != Some(&branch.now)))
+    }
+
     /// Returns whether its references lie in tables, which only git reads.
     pub fn has_tables(&self) -> io::Result<bool> {
         Ok(self.view.whole.find(&self.at("reftable")?)?.is_some())

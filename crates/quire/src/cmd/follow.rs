@@ -316,7 +316,7 @@ fn ended(review: &Review, look: &Look) -> String {
     let mut next = vec![format!("Review   quire review {id}")];
     match review.mark {
         view::Mark::Accepted => next.push(format!("Undo   quire undo {id}")),
-        _ if review.files.is_empty() => next = vec![format!("Ask for more   quire revise {id} \"...\"")],
+        _ if review.is_answer() => next = vec![format!("Ask for more   quire revise {id} \"...\"")],
         _ => next.push(format!("Accept   quire accept {id}")),
     }
     out.push_str(&format!("\n  {}\n", next.join("        ")));

@@ -212,6 +212,7 @@ mod tests {
 
     fn row(task: u64, mark: Mark, state: &str, title: &str, age_ms: u64) -> TaskRow {
         TaskRow {
+            committed: false,
             task,
             mark,
             state: state.into(),

@@ -226,6 +226,7 @@ pub fn text(review: &Review, folders: &[PathBuf], look: &Look) -> String {
     if review.files.is_empty() {
         out.push_str(match review.since {
             Some(_) => "\nNothing.\n",
+            None if review.has_only_committed() => "\nNo file changed; it committed in git.\n",
             None => "\nNothing in the folder changed.\n",
         });
     }
@@ -380,6 +381,9 @@ fn foot(review: &Review) -> String {
     }
     match review.taken {
         Taken::Whole => rows.push((format!("quire undo {id}"), "take it back".to_owned())),
+        _ if review.has_only_committed() => {
+            rows.push((format!("quire accept {id}"), "bring the commits".to_owned()));
+        }
         _ if review.files.is_empty() => {}
         _ => {
             rows.push((format!("quire accept {id}"), "take all".to_owned()));
@@ -647,6 +651,7 @@ pub mod tests {
                 ..Conventions::default()
             },
             apart: Apart {
+                repositories: vec![],
                 outside: Listing {
                     paths: vec!["/etc/a".into(), "/usr/b".into(), "/usr/c".into()],
                     total: 1204,

@@ -162,7 +162,7 @@ enum Accepted {
 
 fn accept_if_proved(quire: &Quire, id: u64) -> Result<Accepted, Failure> {
     let review = quire.review(id)?;
-    if review.files.is_empty() {
+    if review.is_answer() {
         return Ok(Accepted::Nothing);
     }
     if let Some(why) = review.needs_a_look() {

@@ -195,7 +195,7 @@ async fn accept(page: &Arc<Page>, id: u64, fields: Fields) -> Response {
     let form = fields.clone();
     let accepted = page.blocking(move |page| {
         let review = page.review(id, None)?;
-        let nothing = review.files.is_empty();
+        let nothing = review.is_answer();
         let choice = chosen(&review, &page.quire.task(id)?.charter.folders, &form)?;
         Ok(match page.quire.accept(id, &choice) {
             Ok(written) => {

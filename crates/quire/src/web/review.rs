@@ -62,7 +62,7 @@ pub fn main(
     };
     let mark = match review.mark {
         Mark::Ready if review.fails() => html! { span.tag.red { (clean(&view::capital(&review.state))) } },
-        Mark::Ready if review.files.is_empty() => html! { span.tag.green { "No files changed" } },
+        Mark::Ready if review.is_answer() => html! { span.tag.green { "No files changed" } },
         Mark::Ready => html! { span.tag.amber { "Ready for you" } },
         Mark::Accepted => html! { span.tag.green { "Accepted" } },
         Mark::Answered => html! { span.tag.green { (clean(&view::capital(&review.state))) } },
@@ -559,7 +559,8 @@ fn bar(
                 p { b { (review.folder_text()) } }
                 (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[]))
             } @else if review.files.is_empty() {
-                p { b { "Nothing to accept." } span { "Your folder was only read." } }
+                @if review.has_only_committed() { p { b { (review.extent()) "." } span { "Accept brings the commits into your repository." } } }
+                @else { p { b { "Nothing to accept." } span { "Your folder was only read." } } }
                 @if review.taken == Taken::No { (frame.button(&format!("{at}/discard"), "ghost big", &html! { "Discard" }, &[])) }
                 (answer::report(task, "btn ghost big"))
                 a.btn.pen.big href="#say" { (answer::FOLLOW_UP) " " kbd { "⇧R" } }
@@ -569,7 +570,7 @@ fn bar(
                         (frame.key())
                         input type="hidden" name="seen" value=(review.seen);
                         input type="hidden" name="all" value="0";
-                        button.btn.pri.big id="accept-button" { "Done " kbd { "⇧A" } }
+                        button.btn.pri.big id="accept-button" { (if review.has_only_committed() { "Accept " } else { "Done " }) kbd { "⇧A" } }
                     }
                 } @else { a.btn.pri.big href="/" { "Done" } }
             } @else {

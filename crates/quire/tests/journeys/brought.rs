@@ -1,5 +1,6 @@
 //! What an agent committed comes into the repositories that it is of, and is taken back; and a version as a git bundle for elsewhere.
 
+use crate::browser::Browser;
 use crate::model::{Model, Wire, say, shell};
 use crate::stage::{Stage, can_make_users};
 use crate::tree::Tree;
@@ -115,6 +116,36 @@ fn what_the_agent_committed_comes_to_an_ordinary_user_too() {
     if can_make_users() {
         commits_in_every_repository(&Stage::for_user());
     }
+}
+
+/// What the person had not committed is, and no file is otherwise.
+#[test]
+fn a_turn_that_only_commits_is_accepted() {
+    let stage = Stage::set();
+    let commit = "git -c user.name=Agent -c user.email=agent@example.org commit -qam mine";
+    let model = Model::saying(vec![shell(commit), say("I committed it.")]);
+    stage.use_model(&model, Wire::Chat);
+    stage.file("a.txt", "a\n");
+    git(&stage, &stage.folder, &format!("git init -qb main; {WHO}; git add .; git commit -qm first"));
+    stage.file("a.txt", "edited\n");
+    let run = stage.quire(&["commit what I edited"]).exits(0).out;
+    assert!(run.contains("Task 1 is ready. No file changed; it committed in git.\n"), "{run}");
+    assert!(run.contains("Accept   quire accept 1\n"), "{run}");
+    let listed = stage.quire(&["ls"]).exits(0).out;
+    assert!(listed.contains(" no file changed; it committed in git\n"), "{listed}");
+    let review = stage.quire(&["review", "1"]).exits(0).out;
+    assert!(review.contains("No file changed; it committed in git"), "{review}");
+    assert!(review.contains("quire accept 1") && review.contains("bring the commits"), "{review}");
+    let browser = Browser::open(&stage);
+    let page = browser.get("/tasks/1").body;
+    assert!(
+        page.contains("No file changed; it committed in git.") && page.contains("Accept <kbd>"),
+        "{page}"
+    );
+    assert!(!page.contains("Nothing to accept"), "{page}");
+    let told = stage.quire(&["accept", "1"]).exits(0).out;
+    assert!(told.contains("The agent made 1 commit: git log refs/quire/1.\n"), "{told}");
+    assert_eq!(git(&stage, &stage.folder, "git show --format=%s refs/quire/1:a.txt"), "edited");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a row tells of a version: how much it changed, how its page does on phones where that was seen, and what nobody saw.
 
 use super::*;
-use crate::event::Shot;
+use crate::event::{Listing, Repository, Shot};
 use crate::message::Image;
 
 const SAYS: &str = "It is done.\n\nClaim: Orders arrive by e-mail.\nClaim: It opens. [pages]";
@@ -47,6 +47,28 @@ fn a_row_tells_what_was_made_and_what_nobody_saw() {
         let row = row(files, says, &proofs);
         assert_eq!(row.told(), told);
         assert_eq!(row.is_answer(), files == Some(0), "{told}");
+    }
+}
+
+/// There is something to accept, though no file changed.
+#[test]
+fn a_row_says_that_its_agent_only_committed() {
+    for (dir, committed, told) in [
+        ("0/.git", true, "Ready. No file changed; it committed in git."),
+        ("0/deps/x/.git", true, "Ready. No file changed; it committed in git."),
+        ("0/.git", false, "Ready. No files changed."),
+    ] {
+        let repositories = vec![Repository { path: dir.to_owned(), committed }];
+        let apart = Apart { git: Listing { paths: vec![], total: 1 }, repositories, ..Apart::default() };
+        let log = Log::started(1, &[], "commit").then([reply("Done.", &[])]);
+        let seal =
+            Event::Sealed { layer: 0, snapshot: Hash::of(b"v"), apart, checks: vec![], files: Some(0) };
+        let task = log.then([seal, Event::Presented { version: 1, snapshot: Hash::of(b"v") }]).task;
+        let row = TaskRow::of(&task, 0);
+        assert_eq!((row.told().as_str(), row.is_answer(), row.committed), (told, !committed, committed));
+        let review = Review::of(&task, task.version().unwrap(), vec![]);
+        assert_eq!(review.is_answer(), !committed);
+        assert_eq!(review.extent() == "No file changed; it committed in git", committed);
     }
 }
 

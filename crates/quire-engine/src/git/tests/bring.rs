@@ -302,3 +302,28 @@ fn nothing_comes_to_where_a_link_leads() {
     case.sh("rm tools/kit deps/sub");
     assert_eq!(agent.told(&case), [""; 0], "and where nothing is");
 }
+
+/// What a version says of them before any is brought.
+#[test]
+fn a_version_names_each_repository_and_whether_its_agent_committed() {
+    let many = "for n in $(seq 300); do : > .git/many-$n; done";
+    for (agents, expected) in [
+        ("git config a.b c", &[("0/.git", false)][..]),
+        ("commit one", &[("0/.git", true)]),
+        ("git gc -q; git branch other", &[("0/.git", false)]),
+        ("git checkout -qb topic; commit one; git checkout -q main", &[("0/.git", true)]),
+        ("commit one; git gc -q", &[("0/.git", true)]),
+        (
+            &format!("{many}; (cd zest; commit one); git init -q zoo; (cd zoo; commit one)"),
+            &[("0/.git", false), ("0/zest/.git", true), ("0/zoo/.git", false)],
+        ),
+    ] {
+        let zest = "git init -qb main zest; cd zest; git commit -q --allow-empty -m zest";
+        let case = Case::made(&format!("{BEGUN}; {zest}"));
+        let agent = Agent::works(&case, &format!("{COMMIT}; {agents}"));
+        let apart = crate::snapshot::apart(&[agent.frozen], std::slice::from_ref(&agent.layer)).unwrap();
+        let named: Vec<_> = apart.repositories.iter().map(|one| (one.path.as_str(), one.committed)).collect();
+        assert_eq!(named, expected, "{agents}");
+        assert!(apart.git.paths.len() <= 200 && apart.git.total > 0, "{agents}");
+    }
+}
