@@ -43,6 +43,16 @@ pub enum GitError {
     NotWhole(String),
     #[error("quire does not read repositories in this format ({0})")]
     Format(String),
+    #[error("its name is no text in UTF-8")]
+    NoText,
+    #[error("{0} is larger than quire reads")]
+    TooLarge(String),
+    #[error("your repository is not in its place any more")]
+    Elsewhere,
+    #[error("{0} is there already, and it is not from this task")]
+    Taken(String),
+    #[error("{} is there, and git has no {reference} beside it", others.join(", "))]
+    Beside { reference: String, others: Vec<String> },
     #[error("there are {0} more branches than quire looks at")]
     Branches(usize),
     #[error("{} is there already", .0.display())]
@@ -59,6 +69,23 @@ pub enum GitError {
     Failed { command: String, said: String, code: Option<i32> },
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl GitError {
+    /// Returns the references that have to go before what failed can be done.
+    pub fn in_the_way(&self) -> &[String] {
+        match self {
+            GitError::Taken(reference) => std::slice::from_ref(reference),
+            GitError::Beside { others, .. } => others,
+            _ => &[],
+        }
+    }
+
+    /// Returns whether the same can be done once something has changed at the person's.
+    pub fn may_pass(&self) -> bool {
+        let is_git = matches!(self, GitError::NoGit | GitError::Failed { .. } | GitError::Io(_));
+        is_git || !self.in_the_way().is_empty()
+    }
 }
 
 /// Given to git with each command, so that it starts no program but its own.
@@ -78,6 +105,7 @@ const NOTHING_ELSE: &[&str] = &[
     "fetch.recurseSubmodules=false",
     "fetch.fsckObjects=true",
     "fetch.writeCommitGraph=false",
+    "fetch.bundleURI=",
     "protocol.allow=never",
     "protocol.file.allow=always",
 ];

@@ -3,7 +3,7 @@
 use crate::beside;
 use crate::decide::{Aside, Choice, Proposal, Proved, merged_in};
 use crate::freeze::Frozen;
-use crate::git::bring::{Brought, Tip, reference};
+use crate::git::bring::{Brought, Known, Tip, reference};
 use crate::git::inside::{Inside, View};
 use crate::git::{self, GitError, Left, Mode, Outside, Repo, To, Wanted};
 use crate::place::Scratch;
@@ -247,7 +247,7 @@ impl Quire {
         if version.apart.git.total == 0 {
             return Ok(vec![]);
         }
-        let known = task.accepts.get(accept as usize).map_or(&[][..], |accept| &accept.git);
+        let done = task.accepts.get(accept as usize).map_or(&[][..], |accept| &accept.git);
         let mut rows = vec![];
         self.in_each(task, version, &mut rows, &mut |index, within, repo, inside, rows| {
             let row = |branch: Option<String>, brought: Result<Brought, GitError>| match brought {
@@ -255,22 +255,26 @@ impl Quire {
                     let reference = reference(task.id, branch.as_deref());
                     GitRow::Brought { reference, commits, branch, within: within.clone() }
                 }
-                Err(why) => GitRow::NotBrought { branch, within: within.clone(), why: why.to_string() },
+                Err(why) => not_brought(task.id, branch, within.clone(), &why),
             };
-            let is_done = |name: Option<&str>| {
-                known.iter().any(|one| {
-                    (one.folder, &one.within, one.name.as_deref()) == (index, &within, name)
-                        && one.brought.is_some()
-                })
+            let is_of = |one: &InRepository, name: Option<&str>| {
+                (one.folder, &one.within, one.name.as_deref()) == (index, &within, name)
             };
-            let tips =
-                match repo.bring(&inside, task.id, &is_done, &self.place(task.id).scratch(Scratch::Bring)) {
-                    Ok(tips) => tips,
-                    Err(why) => {
-                        rows.push(row(None, Err(why)));
-                        return Ok(());
-                    }
-                };
+            let is_done =
+                |name: Option<&str>| done.iter().any(|one| is_of(one, name) && one.brought.is_some());
+            let is_ours = |name: Option<&str>, commit: &str| {
+                let mut all = task.accepts.iter().flat_map(|accept| &accept.git);
+                all.any(|one| is_of(one, name) && one.brought.as_deref() == Some(commit))
+            };
+            let known = Known { is_done: &is_done, is_ours: &is_ours };
+            let scratch = self.place(task.id).scratch(Scratch::Bring);
+            let tips = match repo.bring(&inside, task.id, &known, &scratch) {
+                Ok(tips) => tips,
+                Err(why) => {
+                    rows.push(row(None, Err(why)));
+                    return Ok(());
+                }
+            };
             let mut events = vec![];
             for Tip { name, brought } in tips {
                 let commit = brought.as_ref().ok().map(|brought| brought.commit.clone());
@@ -321,16 +325,16 @@ impl Quire {
         for (index, (base, folder)) in (0u32..).zip(frozen.iter().zip(&task.charter.folders)) {
             let view = View::of(base, &layers, index as usize).map_err(SnapshotError::Layer)?;
             let found = view.repositories().map_err(SnapshotError::Layer)?;
-            let mut all = repositories(folder, folder, found, rows);
+            let mut all = repositories(task.id, folder, folder, found, rows);
             let number = beside::number(&frozen, index as usize);
             let view = base.beside.as_ref().map(|git| View::beside(git, &layers, number)).transpose();
             let view = view.map_err(SnapshotError::Layer)?;
             if let Some((git, view)) = base.beside.as_ref().zip(view.as_ref()) {
                 let found = view.modules(git.shown.dir.as_ref()).map_err(SnapshotError::Layer)?;
-                all.extend(repositories(folder, &git.shown.at, found, rows));
+                all.extend(repositories(task.id, folder, &git.shown.at, found, rows));
                 // One that several folders lie in has all of its branches brought at once.
                 let is_first = number == index as usize;
-                all.extend(is_first.then(|| own(folder, &git.shown, view, rows)).flatten());
+                all.extend(is_first.then(|| own(task.id, folder, &git.shown, view, rows)).flatten());
             }
             for (within, repo, inside) in all {
                 act(index, within, repo, inside, rows)?;
@@ -457,6 +461,7 @@ fn of(built: &Snapshot, folder: u32) -> impl Iterator<Item = &Entry> {
 /// Returns those repositories that the person has of what was `found` in `root`, the folder or the repository beside it, each with where
 /// its files are, the innermost first: what an outer one has of an inner one is looked for there. What keeps quire from one is told.
 fn repositories<'v>(
+    task: u64,
     folder: &Path,
     root: &Path,
     found: Vec<Inside<'v>>,
@@ -467,11 +472,9 @@ fn repositories<'v>(
         let Some(dir) = &inside.dir else { continue };
         match Repo::beside(folder, root, dir) {
             Ok(Some((within, repo))) => all.push((within, repo, inside)),
-            // Only the agent has it.
-            Ok(None) | Err(GitError::NoGit) => {}
-            Err(why) => {
+            none => {
                 let within = if dir.name() == b".git" { dir.parent() } else { Some(dir.clone()) };
-                rows.push(GitRow::NotBrought { branch: None, within, why: why.to_string() });
+                rows.extend(left(task, within, &inside, none.err()));
             }
         }
     }
@@ -484,20 +487,43 @@ fn repositories<'v>(
 
 /// Returns the repository of a folder that lies outside of it, as [`repositories`] those within.
 fn own<'v>(
+    task: u64,
     folder: &Path,
     shown: &Shown,
     view: &'v View,
     rows: &mut Vec<GitRow>,
 ) -> Option<(Option<RelPath>, Repo, Inside<'v>)> {
-    let inside = Inside::beside(view, shown.dir.as_ref()).map_err(GitError::Io);
-    match inside.and_then(|inside| Ok(Repo::beside_folder(folder, shown)?.map(|repo| (None, repo, inside)))) {
-        Ok(own) => own,
-        Err(GitError::NoGit) => None,
+    let inside = match Inside::beside(view, shown.dir.as_ref()) {
+        Ok(inside) => inside,
         Err(why) => {
-            rows.push(GitRow::NotBrought { branch: None, within: None, why: why.to_string() });
+            rows.push(not_brought(task, None, None, &why.into()));
+            return None;
+        }
+    };
+    match Repo::beside_folder(folder, shown) {
+        Ok(Some(repo)) => Some((None, repo, inside)),
+        none => {
+            rows.extend(left(task, None, &inside, none.err()));
             None
         }
     }
+}
+
+/// Returns what is to be told of a repository that the person has not any more where it was, or that cannot be opened there: nothing
+/// where the agent committed nothing in its own.
+fn left(task: u64, within: Option<RelPath>, inside: &Inside<'_>, why: Option<GitError>) -> Option<GitRow> {
+    let why = why.unwrap_or(GitError::Elsewhere);
+    match inside.has_committed() {
+        Ok(false) => None,
+        Ok(true) => Some(not_brought(task, None, within, &why)),
+        Err(why) => Some(not_brought(task, None, within, &why)),
+    }
+}
+
+fn not_brought(task: u64, branch: Option<String>, within: Option<RelPath>, why: &GitError) -> GitRow {
+    let in_the_way = why.in_the_way().to_vec();
+    let again = why.may_pass().then_some(task);
+    GitRow::NotBrought { branch, within, why: why.to_string(), in_the_way, again }
 }
 
 /// Returns the folders in which the agent had no git, though their person has.

@@ -68,6 +68,12 @@ pub enum GitRow {
         #[serde(skip_serializing_if = "Option::is_none")]
         within: Option<RelPath>,
         why: String,
+        /// References that have to go first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        in_the_way: Vec<String>,
+        /// The task of which an accept brings them once that is possible.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        again: Option<u64>,
     },
     TakenBack(String),
     /// Others came after it, or HEAD is elsewhere. With it go edits of the person's in these files.
@@ -110,6 +116,11 @@ pub struct WithoutGit {
 fn place(branch: Option<&str>, within: Option<&RelPath>) -> String {
     let branch = branch.map_or_else(String::new, |branch| format!(" on the branch {branch}"));
     branch + &within.map_or_else(String::new, |within| format!(" in {within}"))
+}
+
+/// Returns git as it is called for a repository within the folder.
+fn git_of(within: Option<&RelPath>) -> String {
+    within.map_or("git".to_owned(), |within| format!("git -C {}", word(&within.to_string())))
 }
 
 /// Returns a word as a shell reads it back: git lets the name of a branch hold what would be a command of its own.
@@ -177,13 +188,20 @@ impl GitRow {
                     0 => "went to another commit and made none".to_owned(),
                     commits => format!("made {}", view::count(*commits, "commit")),
                 };
-                let at = within.as_ref().map_or_else(String::new, |at| format!("-C {} ", word(&at.to_string())));
-                let place = place(branch.as_deref(), within.as_ref());
-                format!("The agent {did}{place}: git {at}log {}.", word(reference))
+                let (git, place) = (git_of(within.as_ref()), place(branch.as_deref(), within.as_ref()));
+                format!("The agent {did}{place}: {git} log {}.", word(reference))
             }
-            GitRow::NotBrought { branch, within, why } => {
-                let place = place(branch.as_deref(), within.as_ref());
-                format!("The agent's commits{place} are not brought: {}.", why.trim_end_matches('.'))
+            GitRow::NotBrought { branch, within, why, in_the_way, again } => {
+                let (git, place) = (git_of(within.as_ref()), place(branch.as_deref(), within.as_ref()));
+                let free: Vec<String> =
+                    in_the_way.iter().map(|other| format!("{git} update-ref -d {}", word(other))).collect();
+                let free = match free.is_empty() {
+                    true => String::new(),
+                    false => format!(" To free it: {}.", free.join("; ")),
+                };
+                let what = if in_the_way.is_empty() { "try again" } else { "bring them then" };
+                let again = again.map_or_else(String::new, |task| format!(" To {what}: quire accept {task}"));
+                format!("The agent's commits{place} are not brought: {}.{free}{again}", why.trim_end_matches('.'))
             }
             GitRow::TakenBack(commit) => format!("The commit {} is taken back.", short(commit)),
             GitRow::Stays { commit, with } if with.is_empty() => format!(
@@ -362,6 +380,11 @@ mod tests {
             GitRow::Brought { reference: reference.to_owned(), commits, branch, within: within.clone() }
                 .text()
         };
+        let not_brought = |why: &str, in_the_way: &[&str], again| {
+            let (branch, within) = (Some("a".to_owned()), within.clone());
+            let in_the_way = in_the_way.iter().map(|name| (*name).to_owned()).collect();
+            GitRow::NotBrought { branch, within, why: why.to_owned(), in_the_way, again }.text()
+        };
         for (told, expected) in [
             (brought("refs/quire/3", 2, None, &None), "The agent made 2 commits: git log refs/quire/3."),
             (
@@ -373,8 +396,17 @@ mod tests {
                 "The agent made 1 commit on the branch a;b: git log 'refs/quire/branches/3/a;b'.",
             ),
             (
-                GitRow::NotBrought { branch: Some("a".to_owned()), within, why: "why.".to_owned() }.text(),
+                not_brought("why.", &[], None),
                 "The agent's commits on the branch a in deps/x are not brought: why.",
+            ),
+            (
+                not_brought("why", &[], Some(3)),
+                "The agent's commits on the branch a in deps/x are not brought: why. To try again: quire accept 3",
+            ),
+            (
+                not_brought("why", &["refs/quire/3", "a;b"], Some(3)),
+                "The agent's commits on the branch a in deps/x are not brought: why. To free it: git -C deps/x update-ref -d \
+                 refs/quire/3; git -C deps/x update-ref -d 'a;b'. To bring them then: quire accept 3",
             ),
         ] {
             assert_eq!(told, expected);

@@ -9,10 +9,11 @@ use super::inside::{Inside, Moved};
 use super::{GitError, Repo, git_in, line};
 use quire_core::RelPath;
 use quire_core::beside::Shown;
+use quire_core::bytes::escape;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -43,6 +44,14 @@ pub struct Tip {
     pub brought: Result<Brought, GitError>,
 }
 
+/// What the log says of a branch of the agent's, or with no name of what HEAD was.
+pub struct Known<'k> {
+    /// This accept brought it before its process died.
+    pub is_done: &'k dyn Fn(Option<&str>) -> bool,
+    /// An accept of the task brought this commit of it.
+    pub is_ours: &'k dyn Fn(Option<&str>, &str) -> bool,
+}
+
 /// Returns where a branch of the agent's comes to, or what its HEAD was.
 pub fn reference(task: u64, name: Option<&str>) -> String {
     match name {
@@ -71,7 +80,10 @@ impl Repo {
                 let config = at.join("config");
                 let config = config.to_string_lossy();
                 let asked = ["config", "--file", &config, "--no-includes", "--get", "core.worktree"];
-                let Ok(said) = git_in(&folder, &asked, &[], b"") else { return Ok(None) };
+                let said = match git_in(&folder, &asked, &[], b"") {
+                    Err(GitError::Failed { .. }) => return Ok(None),
+                    said => said?,
+                };
                 let files = led_to(&at, Path::new(OsStr::from_bytes(&line(said))));
                 let files =
                     files.strip_prefix(&folder).map(|files| RelPath::new(files.as_os_str().as_bytes()));
@@ -110,13 +122,26 @@ impl Repo {
     }
 
     /// Fetches what the agent committed where this repository is the person's: what HEAD is, if that is another commit than it was, and
-    /// each branch that is new or has moved, with commits that neither the person nor HEAD has. What `is_done` says was brought is not
-    /// brought again.
+    /// each branch that is new or has moved, with commits that neither the person nor HEAD has. What is done is not brought again, and a
+    /// reference that is not of the task's stays.
     pub fn bring(
         &self,
         inside: &Inside<'_>,
         task: u64,
-        is_done: &dyn Fn(Option<&str>) -> bool,
+        known: &Known<'_>,
+        scratch: &Path,
+    ) -> Result<Vec<Tip>, GitError> {
+        let tips = self.bring_through(inside, task, known, scratch);
+        // What it needed is of no use any more, also where it failed.
+        let _ = fs::remove_dir_all(scratch);
+        tips
+    }
+
+    fn bring_through(
+        &self,
+        inside: &Inside<'_>,
+        task: u64,
+        Known { is_done, is_ours }: &Known<'_>,
         scratch: &Path,
     ) -> Result<Vec<Tip>, GitError> {
         if !inside.has_moved() {
@@ -137,7 +162,7 @@ impl Repo {
         if let Some(commit) = head {
             let brought = (!is_done(None)).then(|| {
                 let own = self.own(&commit, &known, scratch)?;
-                self.fetch(None, &commit, own, task, scratch)
+                self.fetch(&reference(task, None), &commit, own, &|at| is_ours(None, at), scratch)
             });
             if brought.as_ref().is_none_or(Result::is_ok) {
                 known.push(commit);
@@ -146,20 +171,29 @@ impl Repo {
         }
         let more = branches.split_off(branches.len().min(BRANCHES_MAX)).len();
         for Moved { name, was, now } in branches {
-            // git takes it for no branch: what a process that died left there.
-            if is_done(Some(&name))
-                || self.git(&["check-ref-format", &reference(task, Some(&name))], &[], b"").is_err()
-            {
-                continue;
+            let text = String::from_utf8(name);
+            if let Ok(name) = &text {
+                // git takes it for no branch: what a process that died left there.
+                let is_none =
+                    || self.git(&["check-ref-format", &reference(task, Some(name))], &[], b"").is_err();
+                if is_done(Some(name)) || is_none() {
+                    continue;
+                }
             }
             let known: Vec<String> = known.iter().cloned().chain(was).collect();
-            let brought = match self.own(&now, &known, scratch) {
+            let own = match self.own(&now, &known, scratch) {
                 Ok(own) if own.commits == 0 => continue,
-                own => own.and_then(|own| self.fetch(Some(&name), &now, own, task, scratch)),
+                own => own,
             };
-            tips.push(Tip { name: Some(name), brought });
+            tips.push(match text {
+                Ok(name) => {
+                    let (to, ours) = (reference(task, Some(&name)), |at: &str| is_ours(Some(&name), at));
+                    let brought = own.and_then(|own| self.fetch(&to, &now, own, &ours, scratch));
+                    Tip { name: Some(name), brought }
+                }
+                Err(name) => Tip { name: Some(escape(name.as_bytes())), brought: Err(GitError::NoText) },
+            });
         }
-        let _ = fs::remove_dir_all(scratch);
         tips.extend((more > 0).then_some(Tip { name: None, brought: Err(GitError::Branches(more)) }));
         Ok(tips)
     }
@@ -168,7 +202,8 @@ impl Repo {
     pub fn brought(&self, inside: &Inside<'_>, task: u64) -> Result<Vec<(Option<String>, String)>, GitError> {
         let (was, now) = inside.heads()?;
         let head = now.filter(|now| was.as_ref() != Some(now)).map(|now| (None, now));
-        let branches = inside.branches()?.into_iter().map(|branch| (Some(branch.name), branch.now));
+        let branches = inside.branches()?.into_iter();
+        let branches = branches.filter_map(|b| Some((Some(String::from_utf8(b.name).ok()?), b.now)));
         let is_here = |(name, commit): &(Option<String>, String)| {
             self.commit_of(&reference(task, name.as_deref())).as_ref() == Some(commit)
         };
@@ -194,11 +229,19 @@ impl Repo {
         if theirs == ours { Ok(()) } else { Err(GitError::Format(theirs)) }
     }
 
-    /// Makes a repository of quire's own that has the agent's new objects on top of the person's.
+    /// Makes a repository of quire's own that has the agent's new objects on top of the person's, and of those that the agent's began
+    /// with: the person may have cleared some of them away since.
     fn copy(&self, inside: &Inside<'_>, scratch: &Path) -> Result<(), GitError> {
         self.bare(scratch)?;
+        let mut others = fs::OpenOptions::new().append(true).open(scratch.join("objects/info/alternates"))?;
+        for dir in inside.begun_objects()? {
+            others.write_all(&[listed(&dir).as_bytes(), b"\n"].concat())?;
+        }
         let mut bytes = 0;
         for (found, inner) in inside.objects().take(OBJECTS_MAX) {
+            if inside.has_begun_with(inner)? {
+                continue;
+            }
             let at = scratch.join(OsStr::from_bytes(inner));
             if let Some(dir) = at.parent() {
                 fs::create_dir_all(dir)?;
@@ -225,30 +268,65 @@ impl Repo {
         let objects = listed(&scratch.join("objects"));
         let env = [("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects.as_os_str())];
         let mut asked = vec!["rev-list", "--boundary", commit, "--not", "--exclude=refs/quire/*", "--all"];
-        asked.extend(known.iter().map(String::as_str).filter(|known| self.commit_of(known).is_some()));
+        let is_there =
+            |known: &&str| self.git(&["cat-file", "-e", &format!("{known}^{{commit}}")], &env, b"").is_ok();
+        asked.extend(known.iter().map(String::as_str).filter(is_there));
         let said = String::from_utf8_lossy(&self.git(&asked, &env, b"")?).into_owned();
         let (begun, own): (Vec<&str>, Vec<&str>) = said.lines().partition(|row| row.starts_with('-'));
         let begun = begun.into_iter().filter_map(|row| row.strip_prefix('-')).map(str::to_owned).collect();
         Ok(Own { begun, commits: own.len() as u64 })
     }
 
-    /// Fetches a commit, which is all there then.
+    /// Fetches a commit, which is all there then, and puts the reference at it, where that is free or at what is `ours`.
     fn fetch(
         &self,
-        name: Option<&str>,
+        reference: &str,
         commit: &str,
         own: Own,
-        task: u64,
+        is_ours: &dyn Fn(&str) -> bool,
         scratch: &Path,
     ) -> Result<Brought, GitError> {
         self.is_whole(&own, commit, scratch)?;
+        let at = self.may_be_at(reference, commit, is_ours)?;
         fs::write(scratch.join("refs/heads/agent"), format!("{commit}\n"))?;
         let from = scratch.to_string_lossy().into_owned();
-        let to = format!("+refs/heads/agent:{}", reference(task, name));
         let how =
             ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--end-of-options"];
-        self.git(&[&how[..], &[&from, &to]].concat(), &[], b"")?;
+        self.git(&[&how[..], &[&from, "refs/heads/agent"]].concat(), &[], b"")?;
+        // Only if it still is what was looked at.
+        let was = at.as_ref().unwrap_or(&self.zeros);
+        self.git(&["update-ref", "--no-deref", reference, commit, was], &[], b"")?;
         Ok(Brought { commit: commit.to_owned(), commits: own.commits })
+    }
+
+    /// Returns what a reference is at that is to be at a commit. Fails where something is there that the task did not bring.
+    fn may_be_at(
+        &self,
+        reference: &str,
+        commit: &str,
+        is_ours: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<String>, GitError> {
+        let said =
+            self.git(&["for-each-ref", "--format=%(objectname) %(refname)", "refs/quire"], &[], b"")?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let mut others = vec![];
+        for (at, other) in said.lines().filter_map(|row| row.split_once(' ')) {
+            let is_below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+            if other == reference {
+                // What a process that died had brought is at the commit already.
+                return match at == commit || is_ours(at) {
+                    true => Ok(Some(at.to_owned())),
+                    false => Err(GitError::Taken(reference.to_owned())),
+                };
+            }
+            if is_below(other, reference) || is_below(reference, other) {
+                others.push(other.to_owned());
+            }
+        }
+        match others.is_empty() {
+            true => Ok(None),
+            false => Err(GitError::Beside { reference: reference.to_owned(), others }),
+        }
     }
 
     /// Fails where a commit names one of a submodule that none of those names which it began with, and that the person's does not have.
@@ -303,8 +381,10 @@ impl Repo {
             return Ok(());
         }
         match earlier.filter(|earlier| self.commit_of(earlier).is_some()) {
-            Some(earlier) => self.git(&["update-ref", &reference, earlier, commit], &[], b"")?,
-            None => self.git(&["update-ref", "-d", &reference, commit], &[], b"")?,
+            Some(earlier) => {
+                self.git(&["update-ref", "--no-deref", &reference, earlier, commit], &[], b"")?
+            }
+            None => self.git(&["update-ref", "--no-deref", "-d", &reference, commit], &[], b"")?,
         };
         Ok(())
     }

@@ -8,7 +8,9 @@ use crate::snapshot::{beside_changes, git_changes};
 use crate::stack::{Found, Stack};
 use quire_core::RelPath;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Longest reference, list of references or settings that is read, in bytes.
@@ -22,6 +24,8 @@ pub struct View {
     pub base: Stack,
     /// Files that may differ.
     pub changes: Vec<Found>,
+    /// The directories of the base, newest first.
+    copies: Vec<PathBuf>,
 }
 
 /// A repository whose git directory lies in a view.
@@ -33,10 +37,10 @@ pub struct Inside<'v> {
     pub head: RelPath,
 }
 
-/// A branch that is not where it was, by its name without `refs/heads/`.
+/// A branch that is not where it was, by its name without `refs/heads/`, which may be no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    pub name: String,
+    pub name: Vec<u8>,
     /// `None`: it is new.
     pub was: Option<String>,
     pub now: String,
@@ -46,13 +50,13 @@ impl View {
     /// Returns the view of a task's folder; what changed in it is what lies below a `.git`.
     pub fn of(base: &Frozen, layers: &[PathBuf], index: usize) -> io::Result<View> {
         let (whole, changes) = git_changes(base, layers, index)?;
-        Ok(View { whole, base: base.stack()?, changes })
+        Ok(View { whole, base: base.stack()?, changes, copies: base.lowers.clone() })
     }
 
     /// Returns the view of a repository beside a folder, whose changes have that number.
     pub fn beside(git: &Beside, layers: &[PathBuf], number: usize) -> io::Result<View> {
         let (whole, changes) = beside_changes(git, layers, number)?;
-        Ok(View { whole, base: git.frozen.stack()?, changes })
+        Ok(View { whole, base: git.frozen.stack()?, changes, copies: git.frozen.lowers.clone() })
     }
 
     /// Returns the repositories that changed, and that the task began with, the innermost first: the folder's own, those of
@@ -129,8 +133,8 @@ impl<'v> Inside<'v> {
 }
 
 impl Inside<'_> {
-    fn at(&self, name: &str) -> io::Result<RelPath> {
-        below(self.dir.as_ref(), name.as_bytes())
+    fn at(&self, name: impl AsRef<[u8]>) -> io::Result<RelPath> {
+        below(self.dir.as_ref(), name.as_ref())
     }
 
     /// Returns a path as it is from the git directory on.
@@ -149,6 +153,26 @@ impl Inside<'_> {
     /// Returns the changed files that are loose objects, or packs or their indices.
     pub fn objects(&self) -> impl Iterator<Item = (&Found, &[u8])> {
         self.changed().filter(|(_, inner)| is_object(inner))
+    }
+
+    /// Returns the directories that have the objects which it began with.
+    pub fn begun_objects(&self) -> io::Result<Vec<PathBuf>> {
+        let objects = self.at("objects")?;
+        let all = self.view.copies.iter().map(|copy| copy.join(OsStr::from_bytes(objects.as_bytes())));
+        Ok(all.filter(|dir| dir.is_dir()).collect())
+    }
+
+    /// Returns whether one of its objects, packs or indices is what it began with: of a pack git changes the time.
+    pub fn has_begun_with(&self, inner: &[u8]) -> io::Result<bool> {
+        let is_there = |inner: &[u8]| -> io::Result<bool> {
+            let found = self.view.base.find(&self.at(inner)?)?;
+            Ok(found.is_some_and(|found| found.print.kind == Kind::File))
+        };
+        // A pack without its index is none.
+        match inner.strip_suffix(b".pack").or(inner.strip_suffix(b".idx")) {
+            Some(stem) => Ok(is_there(&[stem, b".pack"].concat())? && is_there(&[stem, b".idx"].concat())?),
+            None => is_there(inner),
+        }
     }
 
     /// Returns whether commits or references changed, or may have.
@@ -179,20 +203,20 @@ impl Inside<'_> {
     }
 
     /// Returns its settings.
-    pub fn settings(&self) -> io::Result<Vec<u8>> {
+    pub fn settings(&self) -> Result<Vec<u8>, GitError> {
         Ok(read(&self.view.whole, &self.at("config")?)?.unwrap_or_default())
     }
 
     /// Returns the commit that HEAD was, and the one that it is.
-    pub fn heads(&self) -> io::Result<(Option<String>, Option<String>)> {
+    pub fn heads(&self) -> Result<(Option<String>, Option<String>), GitError> {
         Ok((self.head_in(&self.view.base)?, self.head_in(&self.view.whole)?))
     }
 
-    fn head_in(&self, stack: &Stack) -> io::Result<Option<String>> {
-        let Some(text) = text(stack, &self.head)? else { return Ok(None) };
-        match text.trim().strip_prefix("ref: ") {
-            None => Ok(hash(text.trim())),
-            Some(name) if name.starts_with("refs/") => {
+    fn head_in(&self, stack: &Stack) -> Result<Option<String>, GitError> {
+        let Some(head) = read(stack, &self.head)? else { return Ok(None) };
+        match head.trim_ascii().strip_prefix(b"ref: ") {
+            None => Ok(hash(head.trim_ascii())),
+            Some(name) if name.starts_with(b"refs/") => {
                 let loose = self.loose(stack, name)?;
                 Ok(if loose.is_some() { loose } else { self.packed(stack)?.remove(name) })
             }
@@ -200,21 +224,18 @@ impl Inside<'_> {
         }
     }
 
-    /// Returns the branches that are new, or not where they were. Fails where one's name is no text.
+    /// Returns the branches that are new, or not where they were.
     pub fn branches(&self) -> Result<Vec<Moved>, GitError> {
         let (was, now) = (self.packed(&self.view.base)?, self.packed(&self.view.whole)?);
-        let mut names: BTreeSet<String> =
+        let mut names: BTreeSet<Vec<u8>> =
             now.keys().filter(|name| was.get(*name) != now.get(*name)).cloned().collect();
         for (_, inner) in self.changed().filter(|(_, inner)| inner.starts_with(b"refs/heads/")) {
-            match std::str::from_utf8(inner) {
-                Ok(name) => drop(names.insert(name.to_owned())),
-                Err(_) => return Err(GitError::BranchName(String::from_utf8_lossy(inner).into_owned())),
-            }
+            names.insert(inner.to_owned());
         }
         let mut moved = vec![];
         for reference in names {
-            let Some(name) = reference.strip_prefix("refs/heads/") else { continue };
-            let at = |stack: &Stack, packed: &BTreeMap<String, String>| -> io::Result<Option<String>> {
+            let Some(name) = reference.strip_prefix(b"refs/heads/") else { continue };
+            let at = |stack: &Stack, packed: &Packed| -> Result<Option<String>, GitError> {
                 Ok(self.loose(stack, &reference)?.or_else(|| packed.get(&reference).cloned()))
             };
             let was = at(&self.view.base, &was)?;
@@ -226,33 +247,40 @@ impl Inside<'_> {
     }
 
     /// Returns what a reference is that has a file of its own and leads to no other.
-    fn loose(&self, stack: &Stack, name: &str) -> io::Result<Option<String>> {
+    fn loose(&self, stack: &Stack, name: &[u8]) -> Result<Option<String>, GitError> {
         let Some(path) = self.at(name).ok() else { return Ok(None) };
-        Ok(text(stack, &path)?.and_then(|text| hash(text.trim())))
+        match read(stack, &path) {
+            // None of git's making.
+            Err(GitError::TooLarge(_)) => Ok(None),
+            content => Ok(content?.and_then(|content| hash(content.trim_ascii()))),
+        }
     }
 
-    fn packed(&self, stack: &Stack) -> io::Result<BTreeMap<String, String>> {
-        let packed = text(stack, &self.at("packed-refs")?)?.unwrap_or_default();
-        let one = |line: &str| {
-            let (commit, name) = line.split_once(' ')?;
-            Some((name.to_owned(), hash(commit)?))
+    fn packed(&self, stack: &Stack) -> Result<Packed, GitError> {
+        let packed = read(stack, &self.at("packed-refs")?)?.unwrap_or_default();
+        let one = |line: &[u8]| {
+            let end = line.iter().position(|byte| *byte == b' ')?;
+            Some((line[end + 1..].trim_ascii_end().to_owned(), hash(&line[..end])?))
         };
-        Ok(packed.lines().filter_map(one).collect())
+        Ok(packed.split(|byte| *byte == b'\n').filter_map(one).collect())
     }
 }
 
-fn hash(text: &str) -> Option<String> {
-    let is_hash = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_hash.then(|| text.to_owned())
+/// References by name, which may be no text, that lie in one file.
+type Packed = BTreeMap<Vec<u8>, String>;
+
+fn hash(text: &[u8]) -> Option<String> {
+    let is_hash = matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit);
+    is_hash.then(|| String::from_utf8_lossy(text).into_owned())
 }
 
-fn text(stack: &Stack, path: &RelPath) -> io::Result<Option<String>> {
-    Ok(read(stack, path)?.and_then(|content| String::from_utf8(content).ok()))
-}
-
-fn read(stack: &Stack, path: &RelPath) -> io::Result<Option<Vec<u8>>> {
+/// Returns the content of a file, if there is one. Fails where it is longer than is read.
+fn read(stack: &Stack, path: &RelPath) -> Result<Option<Vec<u8>>, GitError> {
     let found = stack.find(path)?.filter(|found| found.print.kind == Kind::File);
     let Some(found) = found else { return Ok(None) };
+    if found.print.bytes > READ_MAX {
+        return Err(GitError::TooLarge(path.to_string()));
+    }
     let mut content = vec![];
     stack.content(&found)?.take(READ_MAX).read_to_end(&mut content)?;
     Ok(Some(content))

@@ -5,6 +5,7 @@
 use super::Work;
 use crate::beside;
 use crate::freeze::Frozen;
+use crate::git::GitError;
 use crate::git::inside::{Inside, View};
 use crate::stack::Stack;
 use quire_core::{RelPath, Task};
@@ -79,7 +80,12 @@ fn heads(view: &View, index: &RelPath) -> io::Result<Option<(Option<String>, Opt
         Some(above) if above.name() == b"worktrees" => above.parent(),
         _ => own,
     };
-    Inside { view, dir, head }.heads().map(Some)
+    match (Inside { view, dir, head }).heads() {
+        Ok(heads) => Ok(Some(heads)),
+        Err(GitError::Io(why)) => Err(why),
+        // It has more references than are read.
+        Err(_) => Ok(None),
+    }
 }
 
 /// Writes a file over what the layers have at its path.

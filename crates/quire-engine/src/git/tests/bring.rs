@@ -2,15 +2,18 @@
 
 use super::*;
 use crate::freeze::{Frozen, freeze};
-use crate::git::bring::{Tip, reference};
+use crate::git::bring::{Known, Tip, reference};
 use crate::git::inside::View;
 use crate::testing::differ;
+use std::cell::RefCell;
 
 /// An agent that works on a copy of a case's folder.
 struct Agent {
     frozen: Frozen,
     layer: PathBuf,
     at: PathBuf,
+    /// Commits that came over.
+    came: RefCell<Vec<String>>,
 }
 
 impl Agent {
@@ -19,7 +22,8 @@ impl Agent {
         let temp = case.temp.path();
         fs::create_dir_all(temp.join("home")).unwrap();
         let frozen = freeze(&temp.join("home"), &case.folder, &|_, _| {}).unwrap();
-        let agent = Agent { frozen, layer: temp.join("layer"), at: temp.join("agent") };
+        let agent =
+            Agent { frozen, layer: temp.join("layer"), at: temp.join("agent"), came: RefCell::default() };
         case.sh(&format!("cp -a . {}", agent.at.display()));
         agent.goes_on(case, script);
         agent
@@ -31,17 +35,27 @@ impl Agent {
         differ(&case.folder, &self.at, &self.layer.join("folder-0"));
     }
 
+    fn view(&self) -> View {
+        View::of(&self.frozen, std::slice::from_ref(&self.layer), 0).unwrap()
+    }
+
     /// Brings what it did into each repository of the folder that it changed, the innermost first.
     fn brings(&self, case: &Case) -> Vec<(String, Vec<Tip>)> {
-        let view = View::of(&self.frozen, std::slice::from_ref(&self.layer), 0).unwrap();
+        let view = self.view();
         let mut all = vec![];
+        let is_ours = |_: Option<&str>, commit: &str| self.came.borrow().iter().any(|came| came == commit);
+        let known = Known { is_done: &|_| false, is_ours: &is_ours };
         for inside in view.repositories().unwrap() {
             let dir = inside.dir.clone().unwrap();
             let Some((within, repo)) = Repo::beside(&case.folder, &case.folder, &dir).unwrap() else {
                 continue;
             };
-            let tips = repo.bring(&inside, 3, &|_| false, &case.temp.path().join("scratch"));
+            let scratch = case.temp.path().join("scratch");
+            let tips = repo.bring(&inside, 3, &known, &scratch);
+            assert!(!scratch.exists());
             let tips = tips.unwrap_or_else(|why| vec![Tip { name: None, brought: Err(why) }]);
+            let came = tips.iter().filter_map(|tip| Some(tip.brought.as_ref().ok()?.commit.clone()));
+            self.came.borrow_mut().extend(came);
             all.push((within.map_or(String::new(), |within| within.to_string()), tips));
         }
         all
@@ -98,6 +112,18 @@ fn branches_come_over_that_have_what_nobody_else_has() {
         ),
         ("one that is gone", "git branch theirs; git pack-refs --all", "git branch -qD theirs", &[]),
         ("HEAD elsewhere", "git branch theirs; commit two", "git checkout -q theirs", &[": 0"]),
+        (
+            "HEAD on one whose name is no text, packed",
+            "git tag \"$(printf 'caf\\351')\"",
+            "git checkout -qb \"$(printf '\\377')\"; commit one; git gc -q",
+            &[": 1"],
+        ),
+        (
+            "a bundle in the settings",
+            "git bundle create -q ../bundle main; git config fetch.bundleURI $(realpath ../bundle)",
+            TWO,
+            &[": 1", ":topic 1"],
+        ),
         ("detached", "true", "git checkout -q --detach; commit one", &[": 1"]),
         ("a stash and a tag", "true", "echo x > x; git add x; git stash -q; git tag t; git status", &[]),
         (
@@ -152,7 +178,8 @@ fn branches_come_over_that_have_what_nobody_else_has() {
     ];
     for (name, persons, agents, expected) in rows {
         let case = Case::made(&format!("{COMMIT}; {BEGUN}; {persons}"));
-        let before = case.sh("git for-each-ref; git status --porcelain; git reflog");
+        let all = "git for-each-ref | cat -v; git status --porcelain; git reflog";
+        let before = case.sh(all);
         let agent = Agent::works(&case, &format!("{COMMIT}; {agents}"));
         assert_eq!(agent.told(&case), *expected, "{name}");
         let brought = agent.brings(&case);
@@ -167,7 +194,7 @@ fn branches_come_over_that_have_what_nobody_else_has() {
             let commit = &tip.brought.as_ref().unwrap().commit;
             repo.forget(3, tip.name.as_deref(), commit, None).unwrap();
         }
-        assert_eq!(case.sh("git for-each-ref; git status --porcelain; git reflog"), before, "{name}");
+        assert_eq!(case.sh(all), before, "{name}");
     }
 }
 
@@ -193,6 +220,82 @@ fn an_undo_takes_back_what_was_brought_and_no_more() {
     case.sh("git update-ref refs/quire/branches/3/topic main");
     repo.forget(3, Some("topic"), &first, None).unwrap();
     assert_eq!(at(), main);
+    // Nor does what it leads to go with it.
+    case.sh("git branch kept; git symbolic-ref refs/quire/branches/3/topic refs/heads/kept");
+    repo.forget(3, Some("topic"), &main, None).unwrap();
+    assert_eq!([at(), case.sh("git rev-parse kept")], [String::new(), main]);
+}
+
+/// What stands where it comes to is of another home's, or of the person's.
+#[test]
+fn what_a_task_did_not_bring_stays_where_its_commits_would_come_to() {
+    let case = Case::made(&format!("{COMMIT}; {BEGUN}"));
+    let agent = Agent::works(
+        &case,
+        &format!("{COMMIT}; {TWO}; git checkout -qb deep/a; commit deep; git checkout -q main"),
+    );
+    case.sh("for at in 3 branches/3/topic branches/3/deep; do git update-ref refs/quire/$at main; done");
+    let before = case.sh("git for-each-ref");
+    let taken = "is there already, and it is not from this task";
+    let expected = [
+        format!(": refs/quire/3 {taken}"),
+        ":deep/a refs/quire/branches/3/deep is there, and git has no refs/quire/branches/3/deep/a beside it"
+            .to_owned(),
+        format!(":topic refs/quire/branches/3/topic {taken}"),
+    ];
+    assert_eq!(agent.told(&case), expected);
+    assert_eq!(case.sh("git for-each-ref"), before);
+    let free: Vec<String> = agent
+        .brings(&case)
+        .iter()
+        .flat_map(|(_, tips)| tips)
+        .flat_map(|tip| tip.brought.as_ref().unwrap_err().in_the_way().to_vec())
+        .collect();
+    assert_eq!(free, ["refs/quire/3", "refs/quire/branches/3/deep", "refs/quire/branches/3/topic"]);
+    free.iter().for_each(|reference| drop(case.sh(&format!("git update-ref -d {reference}"))));
+    assert_eq!(agent.told(&case), [": 1", ":deep/a 1", ":topic 1"]);
+    // Of a name that is a directory of others now.
+    agent.goes_on(
+        &case,
+        &format!("{COMMIT}; git branch -D deep/a; git checkout -qb deep; commit deep; git checkout -q main"),
+    );
+    let told = agent.told(&case);
+    assert!(told[1].starts_with(":deep refs/quire/branches/3/deep/a is there"), "{told:?}");
+}
+
+/// The task's copy has what the person cleared away, and a pack of it that git touched is no news.
+#[test]
+fn commits_come_over_whose_beginning_the_person_has_no_more() {
+    let case = Case::made(&format!("{COMMIT}; {BEGUN}; commit two; git gc -q"));
+    let agent = Agent::works(
+        &case,
+        &format!("{COMMIT}; commit one; git checkout -qb topic; commit more; git checkout -q main"),
+    );
+    let pack = "for at in .git/objects/pack/pack-*.pack; do cp $at";
+    case.sh(&format!("{pack} {}/folder-0/$at; done", agent.layer.display()));
+    let view = agent.view();
+    let inside = &view.repositories().unwrap()[0];
+    let (packs, new): (Vec<_>, Vec<_>) =
+        inside.objects().map(|(_, inner)| inner).partition(|inner| inner.ends_with(b".pack"));
+    assert!(!packs.is_empty() && packs.iter().all(|inner| inside.has_begun_with(inner).unwrap()));
+    assert!(!new.is_empty() && new.iter().all(|inner| !inside.has_begun_with(inner).unwrap()));
+    case.sh("git commit -q --amend --allow-empty -m amended; git reflog expire --expire=now --all; git gc -q --prune=now");
+    assert_eq!(agent.told(&case), [": 1", ":topic 1"]);
+    assert_eq!(case.sh("git log --format=%s refs/quire/branches/3/topic"), "more\none\ntwo\nfirst");
+    case.sh("git fsck --strict");
+}
+
+/// A layer that cannot be read leaves nothing of the work begun.
+#[test]
+fn what_is_needed_goes_also_where_it_fails() {
+    let case = Case::made(&format!("{COMMIT}; {BEGUN}"));
+    let agent = Agent::works(&case, &format!("{COMMIT}; commit one"));
+    let view = agent.view();
+    case.sh(&format!("rm -r {}/folder-0/.git/objects", agent.layer.display()));
+    let (repo, scratch) = (Repo::around(&case.folder).unwrap(), case.temp.path().join("scratch"));
+    let known = Known { is_done: &|_| false, is_ours: &|_, _| false };
+    let failed = repo.bring(&view.repositories().unwrap()[0], 3, &known, &scratch);
+    assert!(matches!(failed, Err(GitError::Io(_))) && !scratch.exists(), "{failed:?}");
 }
 
 /// A folder with a submodule at `deps/sub`, in which is another, and a repository of its own at `tools/kit`.
@@ -265,6 +368,16 @@ fn what_does_not_come_over_says_why_and_keeps_nothing_back() {
             "the same, hidden",
             format!("{new}; git config -f .gitmodules submodule.new.ignore all; git add -A; commit new"),
             vec![format!(": {whole}")],
+        ),
+        (
+            "a name that is no text",
+            "git checkout -qb \"$(printf '\\377bad')\"; commit bad; git checkout -qb u main; commit one; git checkout -q main".to_owned(),
+            vec![":u 1".to_owned(), ":\\xffbad its name is no text in UTF-8".to_owned()],
+        ),
+        (
+            "more references than are read",
+            "commit one; git pack-refs --all; yes '# x' | head -c 17000000 >> .git/packed-refs".to_owned(),
+            vec![": .git/packed-refs is larger than quire reads".to_owned()],
         ),
         (
             "tables",

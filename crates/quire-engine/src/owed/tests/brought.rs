@@ -1,7 +1,7 @@
 //! What an agent committed, in several repositories, and a process that died between one and the next.
 
 use super::*;
-use crate::git::bring::reference;
+use crate::git::bring::{Known, reference};
 use crate::git::inside::View;
 
 /// The agent's commits: on a branch in the repository `kit`, and on a branch and what HEAD is in the folder's own.
@@ -31,7 +31,14 @@ fn fetch(quire: &Quire, id: u64, told: usize) {
         let dir = inside.dir.as_ref().unwrap();
         let (within, repo) =
             Repo::beside(&task.charter.folders[0], &task.charter.folders[0], dir).unwrap().unwrap();
-        let tips = repo.bring(&inside, id, &|_| false, &quire.home().join("scratch")).unwrap();
+        let tips = repo
+            .bring(
+                &inside,
+                id,
+                &Known { is_done: &|_| false, is_ours: &|_, _| false },
+                &quire.home().join("scratch"),
+            )
+            .unwrap();
         for tip in tips {
             let event = Event::Committed {
                 accept: Some(0),
@@ -129,4 +136,38 @@ async fn an_undo_takes_back_what_came_over_before_the_accept_died() {
             assert_eq!((case.head(), owed(&quire)), (parent, 0), "{told}");
         });
     }
+}
+
+/// What is not there any more is told, and what stands in the way only for now comes with the next accept.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_come_over_is_told_with_how_it_does() {
+    let (case, quire) = ready().await;
+    tokio::task::block_in_place(|| {
+        case.git("mv kit ../kit; mkdir .git/refs/quire; touch .git/refs/quire/1.lock");
+        case.git("git update-ref refs/quire/branches/1/topic main");
+        let rows = quire.accept(case.id, &Choice::default()).unwrap().git;
+        let one = |row: &GitRow| match row {
+            GitRow::NotBrought { branch, within, in_the_way, again, .. } => {
+                (branch.clone(), within.as_ref().map(RelPath::to_string), in_the_way.clone(), *again)
+            }
+            row => panic!("{row:?}"),
+        };
+        let (kit, topic, taken) = ("kit".to_owned(), "topic".to_owned(), reference(1, Some("topic")));
+        let expected = [
+            (None, Some(kit), vec![], None),
+            (None, None, vec![], Some(1)),
+            (Some(topic), None, vec![taken], Some(1)),
+        ];
+        assert_eq!(rows.iter().map(one).collect::<Vec<_>>(), expected, "{rows:?}");
+        assert!(rows[0].text().contains("not in its place any more"), "{rows:?}");
+
+        case.git("rm .git/refs/quire/1.lock");
+        let GitRow::NotBrought { in_the_way, .. } = &rows[2] else { panic!("{rows:?}") };
+        case.git(&format!("git update-ref -d {}", in_the_way[0]));
+        let rows = quire.accept(case.id, &Choice::default()).unwrap().git;
+        assert!(
+            matches!(rows[..], [GitRow::NotBrought { .. }, GitRow::Brought { .. }, GitRow::Brought { .. }]),
+            "{rows:?}"
+        );
+    });
 }
