@@ -152,13 +152,13 @@ fn attach(home: &Path, frozen: &mut [Frozen], all: &[Option<Shown>]) -> Result<V
         let Some(shown) = one else { continue };
         let mut git = freeze::open(home, shown.id, shown.delta)?;
         // Several folders may lie in one repository, which is shown once.
-        let parts: Vec<(Option<RelPath>, RelPath)> = all
+        let parts: Vec<narrow::Part> = all
             .iter()
             .flatten()
             .filter(|other| other.at == shown.at)
-            .filter_map(|other| Some((other.dir.clone(), other.prefix.clone()?)))
+            .map(|other| (other.dir.clone(), other.prefix.clone()))
             .collect();
-        if !parts.is_empty() {
+        if parts.iter().any(|part| *part != (None, None)) {
             match narrow::narrow(home, &git, &parts) {
                 Ok(layer) => git.lowers.insert(0, layer),
                 Err(error) => {
@@ -178,6 +178,29 @@ pub fn number(frozen: &[Frozen], index: usize) -> usize {
     let at = |copy: &Frozen| copy.beside.as_ref().map(|beside| beside.shown.at.clone());
     let wanted = frozen.get(index).and_then(at);
     frozen.iter().position(|copy| wanted.is_some() && at(copy) == wanted).unwrap_or(index)
+}
+
+/// What is hidden by name in the rest of a working tree, of which git shows what was committed.
+pub struct Around {
+    /// Index into the task's folders.
+    pub folder: usize,
+    pub top: PathBuf,
+    /// Relative to `top`.
+    pub secrets: Vec<RelPath>,
+    /// How many directories `top` lies above the folder.
+    pub up: u32,
+}
+
+/// Returns the secrets around the folders whose repository is shown; `hide` is as in [`quire_sandbox::Spec::hide`].
+pub fn around(folders: &[PathBuf], frozen: &[Frozen], hide: &[String]) -> Vec<Around> {
+    let one = |(index, (folder, copy)): (usize, (&PathBuf, &Frozen))| {
+        let prefix = copy.beside.as_ref()?.shown.prefix.as_ref()?;
+        let (top, kept) = crate::tracked::around(folder)?;
+        let secrets = quire_sandbox::secrets_among(&top, kept, hide);
+        let up = prefix.as_bytes().split(|byte| *byte == b'/').count() as u32;
+        Some(Around { folder: index, top, secrets, up })
+    };
+    folders.iter().zip(frozen).enumerate().filter_map(one).collect()
 }
 
 /// What a sandbox is given of folders with their repositories.

@@ -2,6 +2,7 @@
 //! files that the version itself changes are to be had here, so that nothing that the task hides, and nothing beside it, is shown
 //! or written by that name.
 
+use crate::beside;
 use crate::decide::path_of;
 use crate::freeze::Frozen;
 use crate::keys::Keys;
@@ -262,7 +263,9 @@ fn masks_of(
     let folders: Vec<FolderView> = folders.map(|(at, frozen)| frozen.view(at)).collect();
     let given = task.charter.secrets.iter().filter_map(|rule| keys.secret(&rule.name, here));
     let given: Vec<String> = given.map(|secret| secret.expose().to_owned()).collect();
-    Ok(masked::masks(&folders, &task.charter.sandbox.hide, &given))
+    let hide = &task.charter.sandbox.hide;
+    let around = beside::around(&task.charter.folders, &frozen, hide);
+    Ok(masked::masks(&folders, &around, hide, &given))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The files that hold them are hidden inside, but git's history has copies, and a test may print what it was given. So the
 //! values in the folder's hidden files are looked for too: quire reads these files for nothing else.
 
+use crate::beside::Around;
 use crate::rooted::Rooted;
 use quire_core::RelPath;
 use quire_core::secret::{self, Masks};
@@ -23,9 +24,13 @@ const CHUNK: usize = 256 << 10;
 const KEPT_BACK: usize = 40 << 10;
 
 /// Returns what to look for in the outputs of a task on `folders`: the values that were `given` to it, and what stands in the
-/// hidden files, which are read for that.
-pub fn masks(folders: &[FolderView], hide: &[String], given: &[String]) -> Masks {
+/// hidden files, which are read for that. Those `around` a folder are read where the person has them.
+pub fn masks(folders: &[FolderView], around: &[Around], hide: &[String], given: &[String]) -> Masks {
     let mut values = vec![];
+    for Around { top, secrets, .. } in around {
+        let texts = secrets.iter().filter_map(|secret| settings(top, secret));
+        texts.for_each(|text| values.extend(values_in(&text)));
+    }
     for folder in folders {
         for secret in folder_secrets(folder, hide) {
             let Some(secret) = RelPath::new(secret.as_os_str().as_bytes()) else { continue };
@@ -180,7 +185,7 @@ mod tests {
             suspects: None,
             git_of: None,
         };
-        let masks = masks(&[view], &[], &[]);
+        let masks = masks(&[view], &[], &[], &[]);
         assert_eq!(masks.mask("k=hunter2hunter2").as_deref(), Some("k=[quire hid a secret: known value]"));
         assert_eq!(masks.mask("not-in-a-hidden-file"), None);
     }

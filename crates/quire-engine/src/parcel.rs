@@ -12,6 +12,7 @@
 //! A file that is read back is hostile until all of it was: nothing of it counts before its end is seen to be right, its log folds,
 //! and every content is what its name says. It gets a number of its own, so that nothing is ever overwritten.
 
+use crate::beside;
 use crate::masked;
 use crate::quire::{EngineError, Quire};
 use crate::work::{hidden, load_snapshot};
@@ -116,7 +117,9 @@ impl Quire {
         let frozen = self.frozen(task)?;
         let views: Vec<_> =
             task.charter.folders.iter().zip(&frozen).map(|(at, base)| base.view(at)).collect();
-        Ok(masked::masks(&views, &hidden(&task.charter.sandbox.hide, self.home()), &[]))
+        let hide = hidden(&task.charter.sandbox.hide, self.home());
+        let around = beside::around(&task.charter.folders, &frozen, &hide);
+        Ok(masked::masks(&views, &around, &hide, &[]))
     }
 
     /// Reads a task back as a record, under a new number.

@@ -622,9 +622,13 @@ impl Quire {
         let in_git =
             (0u32..).zip(task.charter.folders.iter().zip(&frozen)).flat_map(|(folder, (at, frozen))| {
                 let kept = tracked::among(at, &folder_secrets(&frozen.view(at), &hide));
-                kept.into_iter().map(move |path| InGit { folder, path })
+                kept.into_iter().map(move |path| InGit { folder, path, up: 0 })
             });
-        let in_git = in_git.collect();
+        let around = beside::around(&task.charter.folders, &frozen, &hide).into_iter().flat_map(|around| {
+            let (folder, up) = (around.folder as u32, around.up);
+            around.secrets.into_iter().map(move |path| InGit { folder, path, up })
+        });
+        let in_git = in_git.chain(around).collect();
         let without_git = crate::in_git::without_git(&task);
         let only_agents = crate::in_git::only_agents(&task, &version.apart);
         let moved = live::moved(self.place(id).dir()).map_err(SnapshotError::Layer)?;

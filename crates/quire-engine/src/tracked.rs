@@ -4,7 +4,7 @@
 //! without a rewrite of its history, so the person is told.
 
 use quire_core::RelPath;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,18 @@ pub fn among(folder: &Path, paths: &[PathBuf]) -> Vec<RelPath> {
     }
     let kept = paths.iter().filter(|path| !missing.contains(&wanted(path)));
     kept.filter_map(|path| RelPath::new(path.as_os_str().as_bytes())).collect()
+}
+
+/// Returns what the repository around `folder` keeps that lies outside of it, from the top of the working tree, which is returned too.
+pub fn around(folder: &Path) -> Option<(PathBuf, Vec<RelPath>)> {
+    let (top, git) = folder.ancestors().find_map(|dir| Some((dir, git_of(dir)?)))?;
+    let within = RelPath::new(folder.strip_prefix(top).ok()?.as_os_str().as_bytes())?;
+    let mut kept = BTreeSet::new();
+    for index in indexes(&git) {
+        let Some(bytes) = read(&index, INDEX_MAX) else { continue };
+        each(&bytes, &mut |name| kept.extend(RelPath::new(name).filter(|path| !path.is_within(&within))));
+    }
+    Some((top.to_owned(), kept.into_iter().collect()))
 }
 
 /// Returns the directory of the repository whose working tree begins at `dir`.

@@ -460,8 +460,12 @@ impl Work {
         let secrets = task.charter.secrets.iter().filter_map(|rule| (self.secret)(&task.charter, &rule.name));
         // A server may send back what it was sent.
         let secrets: Vec<String> = secrets.map(|secret| secret.expose().to_owned()).collect();
-        let masks =
-            move || work.masks.get_or_init(|| Arc::new(masked::masks(&folders, &hide, &secrets))).clone();
+        let at = task.charter.folders.clone();
+        let made = move || {
+            let around = beside::around(&at, &frozen, &hide);
+            Arc::new(masked::masks(&folders, &around, &hide, &secrets))
+        };
+        let masks = move || work.masks.get_or_init(made).clone();
         blocking(move || Ok(masks())).await
     }
 

@@ -6,6 +6,7 @@
 use crate::FolderView;
 use crate::rooted::{Kind, Rooted};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use quire_core::RelPath;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -201,6 +202,19 @@ pub fn folder_secrets(folder: &FolderView, hide: &[String]) -> Vec<PathBuf> {
     // A pattern that is none stops the sandbox, with its reason.
     let secrets = FolderSecrets::new(&patterns(hide).1).or_else(|_| FolderSecrets::new(&[]));
     secrets.map_or_else(|_| Vec::new(), |secrets| secrets.frozen(folder))
+}
+
+/// Returns those of `paths`, relative to `root`, that a sandbox of the folder `root` would hide; `hide` is as in [`crate::Spec::hide`].
+pub fn secrets_among(root: &Path, paths: Vec<RelPath>, hide: &[String]) -> Vec<RelPath> {
+    let Ok(secrets) = FolderSecrets::new(&patterns(hide).1).or_else(|_| FolderSecrets::new(&[])) else {
+        return Vec::new();
+    };
+    let is_one = |path: &RelPath| {
+        let relative = Path::new(OsStr::from_bytes(path.as_bytes()));
+        let by_pattern = || relative.ancestors().any(|part| secrets.hide.is_match(part));
+        !secrets.hide.is_empty() && by_pattern() || is_secret(path.name(), || root.join(relative))
+    };
+    paths.into_iter().filter(is_one).collect()
 }
 
 /// Returns whether a sandbox of `folder` hides the file at `path`, absolute and without links; `hide` is as in

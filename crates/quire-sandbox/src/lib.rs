@@ -60,7 +60,7 @@ use std::ffi::OsString;
 pub use bury::bury;
 pub use delegate::delegate;
 pub use gate::{Gate, PROXY, TRANSPARENT};
-pub use hide::{folder_secrets, hides, hides_directory, may_be_secret};
+pub use hide::{folder_secrets, hides, hides_directory, may_be_secret, secrets_among};
 pub use limits::{Breach, limits_told, sweep_limits};
 pub use machine::{kernel, kind_at};
 pub use rung::{Proof, Refused, Rung, prove};

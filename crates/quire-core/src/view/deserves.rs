@@ -74,7 +74,7 @@ impl Review {
         }));
         all.extend(self.in_git.iter().map(|kept| Deserving {
             folder: Some(kept.folder),
-            path: kept.path.to_string(),
+            path: format!("{}{}", "../".repeat(kept.up as usize), kept.path),
             why: "was hidden, but git keeps it: what was committed could be read".to_owned(),
             waits: false,
         }));

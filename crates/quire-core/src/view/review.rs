@@ -125,6 +125,13 @@ pub struct InGit {
     /// Index into the task's folders.
     pub folder: u32,
     pub path: RelPath,
+    /// How many directories above the folder the path begins: of the rest of a working tree only git shows something.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub up: u32,
+}
+
+fn is_zero(up: &u32) -> bool {
+    *up == 0
 }
 
 /// Something of the machine that a task sees as it is.

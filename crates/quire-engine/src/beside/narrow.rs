@@ -38,12 +38,20 @@ const UNDER_WAY: &[&str] = &[
     "sequencer",
 ];
 
-/// Returns the layer that narrows the copy of a repository to folders: each by the directory of its working tree in the repository, and
-/// its place in that tree.
-pub fn narrow(home: &Path, git: &Frozen, parts: &[(Option<RelPath>, RelPath)]) -> io::Result<PathBuf> {
+/// A folder as a part of a repository: the directory of its working tree there, and its place in that tree, `None` for all of it.
+pub type Part = (Option<RelPath>, Option<RelPath>);
+
+/// The places of folders, by the directories of their working trees.
+type Trees<'p> = BTreeMap<Option<&'p RelPath>, Vec<&'p RelPath>>;
+
+/// Returns the layer that narrows the copy of a repository to folders.
+pub fn narrow(home: &Path, git: &Frozen, parts: &[Part]) -> io::Result<PathBuf> {
     static MADE: AtomicU32 = AtomicU32::new(0);
-    let mut trees: BTreeMap<Option<&RelPath>, Vec<&RelPath>> = BTreeMap::new();
-    parts.iter().for_each(|(dir, prefix)| trees.entry(dir.as_ref()).or_default().push(prefix));
+    let mut trees = Trees::new();
+    parts.iter().for_each(|(dir, prefix)| trees.entry(dir.as_ref()).or_default().extend(prefix));
+    // Where all of a tree is shown nothing of it is narrowed.
+    let whole = parts.iter().filter(|(_, prefix)| prefix.is_none()).map(|(dir, _)| dir.as_ref());
+    whole.for_each(|dir| trees.entry(dir).or_default().clear());
     let all = home.join("folders").join(git.id.to_string()).join("part");
     let named = serde_json::to_vec(&trees.iter().collect::<Vec<_>>())?;
     let layer = all.join(format!("{}-{}", git.delta, Hash::of(&named).short()));
@@ -66,17 +74,15 @@ pub fn narrow(home: &Path, git: &Frozen, parts: &[(Option<RelPath>, RelPath)]) -
     done.map(|()| layer)
 }
 
-fn make(
-    git: &Frozen,
-    trees: &BTreeMap<Option<&RelPath>, Vec<&RelPath>>,
-    new: &Path,
-    scratch: &Path,
-) -> io::Result<()> {
+fn make(git: &Frozen, trees: &Trees<'_>, new: &Path, scratch: &Path) -> io::Result<()> {
     let stack = git.stack()?;
     fs::create_dir_all(new)?;
     let settings = content(&stack, b"config")?.ok_or(io::ErrorKind::NotFound)?;
-    fs::write(new.join("config"), [&settings, SPARSE].concat())?;
-    for (dir, prefixes) in trees {
+    if trees.values().any(|prefixes| !prefixes.is_empty()) {
+        fs::write(new.join("config"), [&settings, SPARSE].concat())?;
+    }
+    hide_others(&stack, trees, new)?;
+    for (dir, prefixes) in trees.iter().filter(|(_, prefixes)| !prefixes.is_empty()) {
         let within = |name: &[u8]| dir.map_or(name.to_vec(), |dir| [dir.as_bytes(), b"/", name].concat());
         let to = |name: &[u8]| new.join(OsStr::from_bytes(&within(name)));
         fs::create_dir_all(to(b"info"))?;
@@ -89,12 +95,8 @@ fn make(
         let index = index(git, &stack, *dir, &settings, scratch)?;
         skip(&index, prefixes).map_err(io::Error::other)?;
         fs::copy(index.join("index"), to(b"index"))?;
-        let own = fs::File::open(dir.map_or(new.to_owned(), |_| to(b"index").with_file_name("")))?;
-        for name in UNDER_WAY {
-            if find(&stack, &within(name.as_bytes()))?.is_some() {
-                layer::delete(&own, OsStr::new(name))?;
-            }
-        }
+        hide_modules(&stack, *dir, prefixes, new, &index)?;
+        UNDER_WAY.iter().try_for_each(|name| hide(&stack, &within(name.as_bytes()), new))?;
     }
     let mut open = vec![(new.to_owned(), stack.top_print()?.mode)];
     while let Some((path, mode)) = open.pop() {
@@ -228,6 +230,86 @@ fn skip(dir: &Path, prefixes: &[&RelPath]) -> Result<(), GitError> {
     let mark =
         ["update-index", "--no-split-index", "--force-write-index", "--skip-worktree", "-z", "--stdin"];
     git_in(&tree, &mark, &env, &skipped).map(drop)
+}
+
+/// Hides the submodules of working trees that are not shown.
+fn hide_others(stack: &Stack, trees: &Trees<'_>, new: &Path) -> io::Result<()> {
+    if !trees.contains_key(&None) {
+        hide(stack, b"modules", new)?;
+    }
+    for tree in dirs_in(stack, b"worktrees")? {
+        if !trees.contains_key(&Some(&tree)) {
+            hide(stack, &[tree.as_bytes(), b"/modules"].concat(), new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Hides the submodules of a working tree that lie in none of `prefixes`: private ones may be among them. `index` is where git reads
+/// what the tree has.
+fn hide_modules(
+    stack: &Stack,
+    dir: Option<&RelPath>,
+    prefixes: &[&RelPath],
+    new: &Path,
+    index: &Path,
+) -> io::Result<()> {
+    let env = [("GIT_DIR", index.as_os_str()), ("GIT_WORK_TREE", index.as_os_str())];
+    let listed = git_in(index, &["ls-files", "--stage", "-z"], &env, b"").map_err(io::Error::other)?;
+    let links: Vec<&[u8]> =
+        rows(&listed).filter(|(_, head)| head.starts_with(b"160000 ")).map(|(path, _)| path).collect();
+    let top = dir.map_or(b"modules".to_vec(), |dir| [dir.as_bytes(), b"/modules"].concat());
+    let mut open = dirs_in(stack, &top)?;
+    while let Some(at) = open.pop() {
+        let within = |name: &[u8]| [at.as_bytes(), b"/", name].concat();
+        if find(stack, &within(b"HEAD"))?.is_none() {
+            // A part of a name.
+            open.extend(dirs_in(stack, at.as_bytes())?);
+            continue;
+        }
+        fs::write(index.join("module"), content(stack, &within(b"config"))?.unwrap_or_default())?;
+        let ask = ["config", "--no-includes", "--file", "module", "--get", "core.worktree"];
+        let tree = git_in(index, &ask, &[], b"").unwrap_or_default();
+        let mut tree = tree.strip_suffix(b"\n").unwrap_or(&tree);
+        while let Some(inner) = tree.strip_prefix(b"../") {
+            tree = inner;
+        }
+        // It leads from the repository to the tree, which may have a way before it; the longest that fits is the one.
+        let fits = |link: &&&[u8]| {
+            tree.strip_suffix(**link).is_some_and(|way| way.is_empty() || way.ends_with(b"/"))
+        };
+        let own = links.iter().filter(fits).max_by_key(|link| link.len());
+        let own = own.and_then(|link| RelPath::new(*link));
+        if !own.is_some_and(|own| prefixes.iter().any(|prefix| own.is_within(prefix))) {
+            hide(stack, at.as_bytes(), new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Hides what lies at a path of the copy, if anything does.
+fn hide(stack: &Stack, path: &[u8], new: &Path) -> io::Result<()> {
+    if find(stack, path)?.is_none() {
+        return Ok(());
+    }
+    let at = new.join(OsStr::from_bytes(path));
+    let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
+    fs::create_dir_all(parent)?;
+    layer::delete(fs::File::open(parent)?, name)
+}
+
+/// Returns the directories that lie in one of the copy.
+fn dirs_in(stack: &Stack, path: &[u8]) -> io::Result<Vec<RelPath>> {
+    let Some(dir) = find(stack, path)?.filter(|found| found.print.kind == Kind::Dir) else {
+        return Ok(vec![]);
+    };
+    let place = dir.place();
+    let mut dirs = vec![];
+    for name in stack.names(&place, stack.height())? {
+        let found = stack.enter(&place, &name)?.filter(|found| found.print.kind == Kind::Dir);
+        dirs.extend(found.map(|found| found.path));
+    }
+    Ok(dirs)
 }
 
 /// Returns whether the branch that HEAD names has no commit, in a repository that was laid out for its index.

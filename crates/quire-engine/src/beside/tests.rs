@@ -159,17 +159,28 @@ fn laid_out(case: &Case, found: &Found) -> Result<PathBuf, io::Error> {
     let _ = fs::remove_dir_all(&home);
     let git = freeze::freeze_git(&home, &found.at, u64::MAX, &|_, _| {}).unwrap();
     let prefix = found.prefix.clone().unwrap();
-    let layer = narrow::narrow(&home, &git, &[(found.dir.clone(), prefix.clone())])?;
-    assert_eq!(narrow::narrow(&home, &git, &[(found.dir.clone(), prefix.clone())])?, layer, "once");
+    let layer = narrow::narrow(&home, &git, &[(found.dir.clone(), Some(prefix.clone()))])?;
+    assert_eq!(narrow::narrow(&home, &git, &[(found.dir.clone(), Some(prefix.clone()))])?, layer, "once");
     let inside = case.at.join("inside");
     let _ = fs::remove_dir_all(&inside);
     let prefix = inside.join(OsStr::from_bytes(prefix.as_bytes()));
     fs::create_dir_all(&prefix).unwrap();
-    for lower in git.lowers.iter().rev().chain([&layer]) {
-        sh(&inside, &format!("mkdir -p .git; cp -a '{}/.' .git/", lower.display()));
+    let stack = crate::stack::Stack::open(&[&[layer], &git.lowers[..]].concat())?;
+    let to = inside.join(".git");
+    fs::create_dir(&to)?;
+    let mut open = vec![stack.top()?];
+    while let Some(place) = open.pop() {
+        for name in stack.names(&place, stack.height())? {
+            let Some(found) = stack.enter(&place, &name)? else { continue };
+            let at = to.join(OsStr::from_bytes(found.path.as_bytes()));
+            if found.place().layers.is_empty() {
+                io::copy(&mut stack.content(&found)?, &mut fs::File::create(at)?)?;
+            } else {
+                fs::create_dir(at)?;
+                open.push(found.place());
+            }
+        }
     }
-    // What a layer deletes, in either way.
-    sh(&inside, "find .git -type c -delete; find .git -maxdepth 1 -type f -empty -name '*MERGE*' -delete");
     Ok(inside)
 }
 
@@ -241,7 +252,7 @@ fn what_is_under_way_in_a_working_tree_does_not_show_in_a_folder_of_it() {
             );
             let Some(Ok(found)) = case.find(&format!("{tree}/a"), &[], &[]) else { panic!("{way}") };
             let git = freeze::freeze_git(&case.at.join("data"), &found.at, u64::MAX, &|_, _| {}).unwrap();
-            let parts = [(found.dir.clone(), found.prefix.clone().unwrap())];
+            let parts = [(found.dir.clone(), found.prefix.clone())];
             let layer = narrow::narrow(&case.at.join("data"), &git, &parts).unwrap();
             let narrowed = crate::stack::Stack::open(&[&[layer], &git.lowers[..]].concat()).unwrap();
             let has = |stack: &crate::stack::Stack| {
@@ -297,6 +308,82 @@ fn a_repository_that_was_shown_is_kept_where_another_copy_fails() {
         assert!(
             delta(&third) > delta(&first) || trouble.contains(" .git/index") || trouble.contains("prune")
         );
+    }
+}
+
+/// git shows what was committed anywhere in the working tree.
+#[test]
+fn secrets_in_the_rest_of_a_working_tree_are_masked_and_named() {
+    let case = Case::new();
+    sh(
+        &case.at.join("r"),
+        "echo TOKEN=hunter22secret > b/.env; echo KEY=inner33secret > a/.env; echo TOKEN=loose44secret > b/.env.local
+         mkdir -p a/deep; echo PASS=outer55secret > a/.env.prod; git add b/.env a; git commit -qm secrets",
+    );
+    let rows = [
+        ("r", &[][..], &[][..], 0),
+        ("r/a", &[], &["b/.env"], 1),
+        ("r/a", &["y"], &["b/.env", "b/y"], 1),
+        ("r/a/deep", &[], &["a/.env", "a/.env.prod", "b/.env"], 2),
+    ];
+    for (folder, hide, secrets, up) in rows {
+        let (data, folders) = (case.at.join("data"), [case.at.join(folder)]);
+        fs::create_dir_all(&data).unwrap();
+        let mut frozen = vec![freeze::freeze(&data, &folders[0], &|_, _| {}).unwrap()];
+        Whose::new(&data, &folders, &[], &[]).freeze(&mut frozen, None, u64::MAX, &|_, _| {}).unwrap();
+        let hide: Vec<String> = hide.iter().map(|one| (*one).to_owned()).collect();
+        let found = around(&folders, &frozen, &hide);
+        let named: Vec<String> =
+            found.iter().flat_map(|around| &around.secrets).map(RelPath::to_string).collect();
+        assert_eq!(named, secrets, "{folder}, {hide:?}");
+        assert!(found.iter().all(|around| (around.folder, around.up) == (0, up)), "{folder}");
+        let masks = crate::masked::masks(&[], &found, &hide, &[]);
+        for (value, file) in [("hunter22secret", "b/.env"), ("outer55secret", "a/.env.prod")] {
+            assert_eq!(masks.mask(value).is_some(), secrets.contains(&file), "{folder}, {value}");
+        }
+    }
+}
+
+/// Of other submodules neither files nor history is the agent's.
+#[test]
+fn only_submodules_of_the_folder_are_shown() {
+    let case = Case::new();
+    let add = "git -c protocol.file.allow=always submodule --quiet add";
+    sh(
+        &case.at.join("r"),
+        &format!(
+            "{add} ../s a/lib; {add} --name odd/name ../s a/odd; {add} --name in/a/lib ../s b/a/lib; git commit -qm subs; cd ../w
+             git merge -q main; git -c protocol.file.allow=always submodule --quiet update --init"
+        ),
+    );
+    let all = ["modules/a/lib", "modules/in/a/lib", "modules/odd/name", "modules/sub"];
+    let rows = [
+        (None, Some("a"), &["modules/a/lib", "modules/odd/name"][..]),
+        (None, Some("b"), &["modules/in/a/lib"]),
+        (Some("worktrees/w"), Some("a"), &["worktrees/w/modules/a/lib", "worktrees/w/modules/odd/name"]),
+        (
+            Some("worktrees/w"),
+            None,
+            &[
+                "worktrees/w/modules/a/lib",
+                "worktrees/w/modules/in/a/lib",
+                "worktrees/w/modules/odd/name",
+                "worktrees/w/modules/sub",
+            ],
+        ),
+    ];
+    let data = case.at.join("data");
+    let git = freeze::freeze_git(&data, &case.at.join("r/.git"), u64::MAX, &|_, _| {}).unwrap();
+    for (dir, prefix, expected) in rows {
+        let path = |path: &str| RelPath::new(path).unwrap();
+        let layer = narrow::narrow(&data, &git, &[(dir.map(path), prefix.map(path))]).unwrap();
+        let narrowed = crate::stack::Stack::open(&[&[layer], &git.lowers[..]].concat()).unwrap();
+        let has = |stack: &crate::stack::Stack, dir: &str| stack.find(&path(dir)).unwrap().is_some();
+        let every: Vec<String> =
+            all.iter().flat_map(|one| [one.to_string(), format!("worktrees/w/{one}")]).collect();
+        assert!(every.iter().all(|one| has(&git.stack().unwrap(), one)));
+        let shown: Vec<&String> = every.iter().filter(|one| has(&narrowed, one)).collect();
+        assert_eq!(shown, expected, "{dir:?}, {prefix:?}");
     }
 }
 
