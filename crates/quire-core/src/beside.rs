@@ -52,6 +52,8 @@ pub enum NoGit {
     Index,
     /// It cannot be shown at its own place.
     Place,
+    /// Its objects are in part in another one, which is not shown.
+    Borrows,
 }
 
 impl NoGit {
@@ -71,6 +73,9 @@ impl NoGit {
             }
             NoGit::Index => {
                 "is the repository's of a folder around this one, and could not be narrowed to it: git did not work for the agent"
+            }
+            NoGit::Borrows => {
+                "borrows objects of another repository, which the agent was not shown: git did not work for it"
             }
             NoGit::Place => {
                 "lies outside the copy, where it could not be shown to the agent: git did not work for it"

@@ -14,6 +14,7 @@ use find::Found;
 pub use find::leads_within;
 use quire_core::beside::{Beside as Told, NoGit, Shown};
 use quire_core::event::Base;
+use quire_core::view::LeftOut;
 use quire_core::{Charter, RelPath};
 use quire_sandbox::{FolderView, Rung};
 use std::path::{Path, PathBuf};
@@ -201,6 +202,19 @@ pub fn around(folders: &[PathBuf], frozen: &[Frozen], hide: &[String]) -> Vec<Ar
         Some(Around { folder: index, top, secrets, up })
     };
     folders.iter().zip(frozen).enumerate().filter_map(one).collect()
+}
+
+/// Returns what the copies of the repositories lack, each as below the `.git` of the first folder whose it is.
+pub fn left_out(frozen: &[Frozen]) -> Vec<LeftOut> {
+    let mut all = vec![];
+    for (folder, copy) in (0u32..).zip(frozen) {
+        let beside = copy.beside.as_ref().filter(|_| number(frozen, folder as usize) == folder as usize);
+        for left in beside.iter().flat_map(|beside| &beside.frozen.left_out) {
+            let path = RelPath::new([b".git/", left.path.as_bytes()].concat());
+            all.extend(path.map(|path| LeftOut { folder, path, why: left.why.clone() }));
+        }
+    }
+    all
 }
 
 /// What a sandbox is given of folders with their repositories.

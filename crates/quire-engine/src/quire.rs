@@ -617,6 +617,7 @@ impl Quire {
             let left = frozen.left_out.iter();
             left.map(move |left| LeftOut { folder, path: left.path.clone(), why: left.why.clone() })
         });
+        let left_out = left_out.chain(beside::left_out(&frozen));
         let left_out = left_out.collect();
         let hide = hidden(&task.charter.sandbox.hide, &self.home);
         let in_git =

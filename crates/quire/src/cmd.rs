@@ -88,7 +88,7 @@ pub fn say_recovered(quire: &Quire) {
     }
     for paid in quire.paid() {
         for row in &paid.rows {
-            follow::say(&format!("Task {}: an accept ended before its commit. {}", paid.task, row.text()));
+            follow::say(&format!("Task {}: {}. {}", paid.task, row.late_text(), row.text()));
         }
     }
     for half in quire.unended() {

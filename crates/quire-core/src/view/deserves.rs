@@ -93,7 +93,7 @@ impl Review {
             why: one.why.to_owned(),
             waits: false,
         }));
-        all.extend(in_git::stays_behind(&self.apart, &self.only_agents));
+        all.extend(in_git::stays_behind(&self.apart, &self.only_agents, self.imported));
         all
     }
 

@@ -238,6 +238,22 @@ impl GitRow {
         }
     }
 
+    /// Returns what had not been done when the process died that was to do it.
+    pub fn late_text(&self) -> &'static str {
+        match self {
+            GitRow::Brought { .. } | GitRow::NotBrought { .. } => {
+                "an accept ended before the agent's commits came over"
+            }
+            GitRow::TakenBack(_)
+            | GitRow::Stays { .. }
+            | GitRow::StaysOn { .. }
+            | GitRow::OnNoBranch(_)
+            | GitRow::StaysFor { .. } => "an undo ended before it was through in git",
+            GitRow::Failed(_) => "an accept or undo ended before it was through in git",
+            _ => "an accept ended before its commit",
+        }
+    }
+
     /// Returns whether a commit that was wanted was not made.
     pub fn is_failure(&self) -> bool {
         matches!(self, GitRow::Failed(_) | GitRow::Missing { .. })
@@ -294,20 +310,22 @@ pub fn has_committed(apart: &Apart) -> bool {
 }
 
 /// Returns what a review says of the paths that changed below `.git`: of all, and of each repository within the folder. `news` are those
-/// of them that only the agent has.
-pub(super) fn stays_behind(apart: &Apart, news: &[(u32, String)]) -> Vec<Deserving> {
+/// of them that only the agent has; `imported`: it is a record of another place's task.
+pub(super) fn stays_behind(apart: &Apart, news: &[(u32, String)], imported: bool) -> Vec<Deserving> {
     if apart.git.total == 0 {
         return vec![];
     }
     let row = |path: String, why: String| Deserving { folder: None, path, why, waits: false };
     let is_own = |one: &Repository| one.path.split_once('/').is_some_and(|(_, path)| path == ".git");
     let what = match repositories(apart).iter().any(|one| one.committed && is_own(one)) {
+        _ if imported => ", which is not in this record",
         true => "; Accept brings the commits and branches among them, and nothing else",
         false => ", which Accept does not take",
     };
     let all = row(".git".to_owned(), format!("{} changed{what}", view::count(apart.git.total, "path")));
     let one = |repository: (u32, String)| {
         let why = match news.contains(&repository) {
+            _ if imported => "a repository within the folder: what was committed there is not in this record",
             true => "a repository that only the agent has: what was committed there does not come over",
             false => {
                 "a repository within the folder: Accept brings the commits and branches that the agent made there"
@@ -330,7 +348,7 @@ mod tests {
             Apart { git: Listing { paths: named, total: paths.len() as u64 }, ..Apart::default() }
         };
         let named = |paths: &[&str], news: &[(u32, String)]| -> Vec<(String, bool)> {
-            let rows = stays_behind(&listing(paths), news);
+            let rows = stays_behind(&listing(paths), news, false);
             rows.into_iter().map(|row| (row.path, row.why.contains("Accept brings"))).collect()
         };
         let row = |path: &str, comes| (path.to_owned(), comes);
@@ -364,12 +382,43 @@ mod tests {
         let apart = Apart { repositories, ..listing(&["0/.git/logs/HEAD"]) };
         assert!(has_committed(&apart));
         let rows: Vec<String> =
-            stays_behind(&apart, &[]).into_iter().map(|row| row.path + ": " + &row.why).collect();
+            stays_behind(&apart, &[], false).into_iter().map(|row| row.path + ": " + &row.why).collect();
         assert_eq!(rows.len(), 2, "{rows:?}");
         assert!(
             rows[0] == ".git: 1 path changed, which Accept does not take"
                 && rows[1].starts_with("nest/.git: ")
         );
+    }
+
+    #[test]
+    fn a_record_of_another_place_says_of_nothing_that_accept_brings_it() {
+        let repository = |path: &str| Repository { path: path.to_owned(), committed: true };
+        let git = Listing { paths: vec![], total: 4 };
+        let repositories = vec![repository("0/.git"), repository("0/nest/.git")];
+        let apart = Apart { git, repositories, ..Apart::default() };
+        for (imported, brings) in [(true, 0), (false, 2)] {
+            let rows = stays_behind(&apart, &[], imported);
+            let told = rows.iter().filter(|row| row.why.contains("Accept brings")).count();
+            assert_eq!((rows.len(), told), (2, brings));
+        }
+    }
+
+    #[test]
+    fn what_was_left_to_be_done_is_said_as_what_it_is() {
+        let not = GitRow::NotBrought {
+            branch: None,
+            within: None,
+            why: "why".to_owned(),
+            in_the_way: vec![],
+            again: None,
+        };
+        for (row, says) in [
+            (not, "the agent's commits"),
+            (GitRow::TakenBack("0123456789".to_owned()), "an undo"),
+            (GitRow::Nothing, "its commit"),
+        ] {
+            assert!(row.late_text().contains(says), "{row:?}: {}", row.late_text());
+        }
     }
 
     #[test]

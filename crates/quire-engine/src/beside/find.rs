@@ -32,7 +32,7 @@ pub fn find(whose: &Whose<'_>, folder: &Path) -> Option<Result<Found, NoGit>> {
     let leads_of = |dir: &Path| dir.join(".git").symlink_metadata().ok();
     let (top, leads) = folder.ancestors().find_map(|dir| Some((dir, leads_of(dir)?)))?;
     if top == folder && leads.is_dir() {
-        return None;
+        return borrows(whose, &folder.join(".git")).then_some(Err(NoGit::Borrows));
     }
     if leads_within(&top.join(".git"), whose.folders) == Some(true) {
         return None;
@@ -41,6 +41,8 @@ pub fn find(whose: &Whose<'_>, folder: &Path) -> Option<Result<Found, NoGit>> {
     let told = |why| (top == folder).then_some(Err(why));
     let Places { dir, common, tree } = match places(folder) {
         Ok(Some(places)) => places,
+        // As where it is another person's. What only is called so is none to git either.
+        Err(_) if top.join(".git/HEAD").is_file() => return Some(Err(NoGit::Closed)),
         Ok(None) | Err(_) => return told(NoGit::Closed),
     };
     // It is there with a folder already.
@@ -61,6 +63,9 @@ pub fn find(whose: &Whose<'_>, folder: &Path) -> Option<Result<Found, NoGit>> {
     if quire_sandbox::hides_directory(&common, &whose.hide, whose.person.as_deref()) {
         return Some(Err(NoGit::Hidden));
     }
+    if borrows(whose, &common) {
+        return Some(Err(NoGit::Borrows));
+    }
     let is_in_home = whose.person.as_ref().is_some_and(|home| top.starts_with(home));
     let is_gone = prefix.is_some() && !leads.is_dir() && quire_sandbox::is_fresh(top) && !is_in_home;
     // A log is text.
@@ -69,6 +74,21 @@ pub fn find(whose: &Whose<'_>, folder: &Path) -> Option<Result<Found, NoGit>> {
     }
     let own = RelPath::new(dir.strip_prefix(&common).ok()?.as_os_str().as_bytes());
     Some(Ok(Found { at: common, dir: own, prefix }))
+}
+
+/// Returns whether a repository has objects in another one that a task is not shown.
+fn borrows(whose: &Whose<'_>, git: &Path) -> bool {
+    let objects = git.join("objects");
+    let Ok(content) = fs::read(objects.join("info/alternates")) else { return false };
+    let of = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    let is_gone = |line: &[u8]| {
+        let Ok(at) = fs::canonicalize(objects.join(OsStr::from_bytes(line))) else { return false };
+        let is_shown = whose.folders.iter().any(|folder| at.starts_with(folder)) || at.starts_with(git);
+        let is_in_home = whose.person.as_ref().is_some_and(|home| at.starts_with(home));
+        let is_hidden = || quire_sandbox::hides_directory(&at, &whose.hide, whose.person.as_deref());
+        !is_shown && (is_in_home || quire_sandbox::is_fresh(&at) || is_hidden())
+    };
+    of.into_iter().any(is_gone)
 }
 
 /// What git says of a folder, with links resolved.

@@ -149,7 +149,18 @@ fn another_persons_repository_is_not_shown() {
     for folder in ["w", "r/sub"] {
         assert_eq!(case.find(folder, &[], &[]), Some(Err(NoGit::Closed)), "{folder}");
     }
-    assert_eq!(case.find("r/a", &[], &[]), None);
+    assert_eq!(case.find("r/a", &[], &[]), Some(Err(NoGit::Closed)), "around the folder");
+}
+
+#[test]
+fn one_that_borrows_objects_which_are_not_shown_is_told() {
+    let case = Case::new();
+    sh(&case.at, "git clone -q --shared r shared; git -C shared worktree add -q ../t; git clone -q r own");
+    for folder in ["shared", "t", "shared/a"] {
+        assert_eq!(case.find(folder, &[], &[]), Some(Err(NoGit::Borrows)), "{folder}");
+    }
+    assert_eq!(case.find("own", &[], &[]), None);
+    assert_eq!(case.find("shared", &["r"], &[]), None, "shown with the other folder");
 }
 
 /// Lays the copy of a repository out as a sandbox shows it, beside the folder alone.
@@ -400,4 +411,18 @@ fn what_layers_have_of_a_repository_is_kept_where_they_are_made_one() {
     quire_sandbox::squash(&[at("new"), at("old")], &at("one"), &under).unwrap();
     let held = |file: &str| fs::read_to_string(at("one/git-0").join(file)).unwrap();
     assert_eq!((held("HEAD"), held("index")), ("new".to_owned(), "old".to_owned()));
+}
+
+#[test]
+fn what_a_copy_of_a_repository_lacks_is_told_once() {
+    let case = Case::new();
+    sh(&case.at, "mkfifo r/.git/pipe");
+    let home = case.at.join("data");
+    let folders = ["r/a", "r/b"].map(|name| case.at.join(name));
+    let mut frozen: Vec<Frozen> =
+        folders.iter().map(|folder| freeze::freeze(&home, folder, &|_, _| {}).unwrap()).collect();
+    let env = [("HOME".to_owned(), case.at.to_str().unwrap().to_owned())];
+    Whose::new(&home, &folders, &[], &env).freeze(&mut frozen, None, u64::MAX, &|_, _| {}).unwrap();
+    let told: Vec<_> = left_out(&frozen).iter().map(|left| (left.folder, left.path.to_string())).collect();
+    assert_eq!(told, [(0, ".git/pipe".to_owned())]);
 }

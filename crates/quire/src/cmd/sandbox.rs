@@ -14,6 +14,7 @@ use quire_engine::keys::Keys;
 use quire_engine::settings::Surroundings;
 use quire_engine::{Once, Quire};
 use serde_json::json;
+use std::path::PathBuf;
 
 pub fn sandbox(args: &SandboxArgs, face: &Face) -> Result<Exit, Failure> {
     let surroundings = Surroundings::capture();
@@ -70,7 +71,7 @@ fn changes(once: &Once, net: &Net) -> String {
         ("git", &once.apart.git),
         ("special", &once.apart.special),
     ] {
-        text.push_str(&apart(kind, listing));
+        text.push_str(&apart(kind, listing, &once.folders));
     }
     if text.len() == before {
         text = "\nIt would change nothing.\n".into();
@@ -101,8 +102,16 @@ fn wider(reached: &[Connection], net: &Net) -> Option<Net> {
     (wider.len() > hosts.len()).then_some(Net::Only { registries: *registries, hosts: wider })
 }
 
-fn apart(kind: &str, listing: &Listing) -> String {
-    let mut text: String = listing.paths.iter().take(20).map(|path| format!("  {kind:8} {path}\n")).collect();
+/// Lists what is beside the folders' files; what is kept with a folder's number before it as it lies on the machine.
+fn apart(kind: &str, listing: &Listing, folders: &[PathBuf]) -> String {
+    let whole = |path: &String| {
+        let parts = path
+            .split_once('/')
+            .and_then(|(folder, rest)| Some((folders.get(folder.parse::<usize>().ok()?)?, rest)));
+        parts.map_or_else(|| path.clone(), |(folder, rest)| format!("{}/{rest}", folder.display()))
+    };
+    let mut text: String =
+        listing.paths.iter().take(20).map(|path| format!("  {kind:8} {}\n", whole(path))).collect();
     let shown = listing.paths.len().min(20) as u64;
     if listing.total > shown {
         text.push_str(&format!("  {kind:8} and {} more\n", listing.total - shown));
@@ -113,6 +122,16 @@ fn apart(kind: &str, listing: &Listing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_a_folder_is_listed_as_it_lies_on_the_machine() {
+        let paths = ["1/.git/index", "/etc/hosts", "7/x"].map(str::to_owned).to_vec();
+        let told = apart("git", &Listing { paths, total: 4 }, &["/a".into(), "/b".into()]);
+        assert_eq!(
+            told,
+            "  git      /b/.git/index\n  git      /etc/hosts\n  git      7/x\n  git      and 1 more\n"
+        );
+    }
 
     #[test]
     fn what_would_let_it_out() {
