@@ -7,13 +7,16 @@ use crate::beside;
 use crate::freeze::Frozen;
 use crate::git::GitError;
 use crate::git::inside::{Inside, View};
+use crate::rooted::Rooted;
 use crate::stack::Stack;
 use quire_core::{RelPath, Task};
 use quire_sandbox::{Rung, layer};
-use rustix::fs::{Gid, Mode, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -88,7 +91,7 @@ fn heads(view: &View, index: &RelPath) -> io::Result<Option<(Option<String>, Opt
     }
 }
 
-/// Writes a file over what the layers have at its path.
+/// Writes a file over what the layers have at its path. Where an agent has been in the layer, no link of its leads out of it.
 fn lay(
     whole: &Stack,
     content: &fs::File,
@@ -97,16 +100,18 @@ fn lay(
     to: &Path,
     rung: Rung,
 ) -> io::Result<()> {
-    let own = |at: &Path, mode: u32| -> io::Result<()> {
+    let own = |made: BorrowedFd<'_>, mode: u32| -> io::Result<()> {
         if rung.shifts_owners() {
             let base = quire_sandbox::INSIDE_BASE;
-            rustix::fs::chown(at, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)))?;
+            rustix::fs::fchown(made, Some(Uid::from_raw(base)), Some(Gid::from_raw(base)))?;
         }
-        Ok(rustix::fs::chmod(at, Mode::from_raw_mode(mode & 0o777))?)
+        Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(mode & 0o777))?)
     };
-    if !to.is_dir() {
-        fs::create_dir_all(to)?;
-        own(to, whole.top_print()?.mode)?;
+    let is_new = !to.is_dir();
+    fs::create_dir_all(to)?;
+    let to = Rooted::open(to)?;
+    if is_new {
+        own(to.as_fd(), whole.top_print()?.mode)?;
     }
     let mut dirs = vec![];
     let mut up = path.parent();
@@ -114,17 +119,23 @@ fn lay(
         up = dir.parent();
         dirs.push(dir);
     }
+    let name = |path: &RelPath| OsStr::from_bytes(path.name()).to_owned();
     for dir in dirs.iter().rev() {
-        let at = to.join(OsStr::from_bytes(dir.as_bytes()));
-        if !at.is_dir() {
-            fs::create_dir(&at)?;
-            own(&at, whole.find(dir)?.map_or(0o755, |found| found.print.mode) | 0o700)?;
+        if to.print(Some(dir))?.is_none() {
+            rustix::fs::mkdirat(to.parent(dir)?, name(dir), Mode::RWXU)?;
+            let made = to.open_at(Some(dir), OFlags::RDONLY | OFlags::DIRECTORY)?;
+            own(made.as_fd(), whole.find(dir)?.map_or(0o755, |found| found.print.mode) | 0o700)?;
         }
     }
-    let at = to.join(OsStr::from_bytes(path.as_bytes()));
-    let _ = fs::remove_file(&at);
-    io::copy(&mut &*content, &mut fs::File::create(&at)?)?;
-    own(&at, mode)
+    let parent = to.parent(path)?;
+    match rustix::fs::unlinkat(&parent, name(path), AtFlags::empty()) {
+        Err(Errno::NOENT) => {}
+        gone => gone?,
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut made = fs::File::from(rustix::fs::openat(&parent, name(path), flags, Mode::RUSR | Mode::WUSR)?);
+    io::copy(&mut &*content, &mut made)?;
+    own(made.as_fd(), mode)
 }
 
 #[cfg(test)]
@@ -164,6 +175,26 @@ mod tests {
         let mut content = vec![];
         io::Read::read_to_end(&mut stack.content(&found).unwrap(), &mut content).unwrap();
         content
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_layer() {
+        let temp = tempfile::tempdir().unwrap();
+        let (layer, outside) = (temp.path().join("layer"), temp.path().join("outside"));
+        fs::create_dir_all(layer.join("real")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("index"), "theirs").unwrap();
+        std::os::unix::fs::symlink(&outside, layer.join(".git")).unwrap();
+        std::os::unix::fs::symlink(outside.join("index"), layer.join("real/index")).unwrap();
+        let whole = Stack::open(std::slice::from_ref(&layer)).unwrap();
+        let laid = |path: &str| {
+            let content = fs::File::open("/proc/self/cmdline").unwrap();
+            lay(&whole, &content, 0o644, &RelPath::new(path).unwrap(), &layer, Rung::Copy)
+        };
+        assert!(laid(".git/index").is_err());
+        laid("real/index").unwrap();
+        assert!(fs::symlink_metadata(layer.join("real/index")).unwrap().is_file());
+        assert_eq!(fs::read(outside.join("index")).unwrap(), b"theirs");
     }
 
     #[test]
