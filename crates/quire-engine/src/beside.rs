@@ -223,10 +223,15 @@ pub struct Given {
     pub folders: Vec<FolderView>,
     /// Files that lead to repositories, to be shown.
     pub leads: Vec<PathBuf>,
-    pub env: Vec<(String, String)>,
+    env: Vec<(String, String)>,
 }
 
 impl Given {
+    /// Returns the whole environment inside: what a task has anyway, and what git needs to find the repositories.
+    pub fn env_upon<'a>(&self, own: impl Iterator<Item = &'a (String, String)>) -> Vec<(String, String)> {
+        own.cloned().chain(self.env.iter().cloned()).collect()
+    }
+
     pub fn of(rung: Rung, folders: &[PathBuf], frozen: &[Frozen]) -> Given {
         let mut given = Given::default();
         given.folders.extend(folders.iter().zip(frozen).map(|(at, copy)| copy.view(at)));

@@ -169,6 +169,7 @@ impl Quire {
         let way = reach.way(&resolved.charter(None), &std::process::id().to_string(), secret)?;
         let rung = ladder::standing(self.home(), &binary)?.rung;
         let shown = beside::Given::of(rung, &resolved.folders, &frozen);
+        let env = shown.env_upon(resolved.env.iter().chain(way.iter().flat_map(|way| &way.env)));
         let spec = Spec {
             rung,
             state: scratch.join("run"),
@@ -181,13 +182,7 @@ impl Quire {
             folders: shown.folders,
             hide: hidden(&limits.hide, self.home()),
             show: limits.show.iter().cloned().chain(shown.leads).collect(),
-            env: resolved
-                .env
-                .iter()
-                .chain(way.iter().flat_map(|way| &way.env))
-                .chain(&shown.env)
-                .cloned()
-                .collect(),
+            env,
             memory_bytes: limits.memory_bytes,
             processes: limits.processes,
             disk_bytes: limits.disk_bytes,

@@ -14,6 +14,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A charter that asks a recorded model.
 pub fn charter() -> Charter {
@@ -200,6 +201,19 @@ pub fn edit(folder: &Path, edit: &Edit) {
         }
         Edit::Mode(..) => Ok(()),
     };
+}
+
+/// Runs a shell script in `dir` as a person with a home and no settings of git's but a name, and returns what it prints.
+pub fn sh(home: &Path, dir: &Path, script: &str) -> String {
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(dir).env("HOME", home);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_ALLOW_PROTOCOL", "file");
+    for (name, value) in [("NAME", "Ada"), ("EMAIL", "ada@example.org")] {
+        command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
+    }
+    let ended = command.output().expect("sh runs");
+    assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).expect("text").trim_end().to_owned()
 }
 
 /// Mounts layers as one tree, as the sandbox does, runs `act` in it, and unmounts. Needs root; nobody else sees the mount.

@@ -367,6 +367,7 @@ impl Work {
         self.hand_over_anew(task, &given);
         let rung = self.standing()?.rung;
         let shown = beside::Given::of(rung, &charter.folders, &frozen);
+        let env = shown.env_upon(charter.env.iter().chain(way.iter().flat_map(|way| &way.env)));
         Ok(Spec {
             rung,
             state,
@@ -379,13 +380,7 @@ impl Work {
             folders: shown.folders,
             hide: hidden(&charter.sandbox.hide, &self.home),
             show: charter.sandbox.show.iter().cloned().chain(shown.leads).collect(),
-            env: charter
-                .env
-                .iter()
-                .chain(way.iter().flat_map(|way| &way.env))
-                .chain(&shown.env)
-                .cloned()
-                .collect(),
+            env,
             memory_bytes: charter.sandbox.memory_bytes,
             processes: charter.sandbox.processes,
             disk_bytes: charter.sandbox.disk_bytes,

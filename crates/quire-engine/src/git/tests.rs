@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::git::commit::{File, Mode};
+use crate::testing;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -31,22 +32,7 @@ impl Case {
     }
 
     fn sh_in(&self, dir: &Path, script: &str) -> String {
-        let mut command = Command::new("sh");
-        command.args(["-ec", script]).current_dir(dir);
-        for (name, value) in [
-            ("HOME", self.temp.path().to_str().unwrap()),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_AUTHOR_NAME", "Ada"),
-            ("GIT_AUTHOR_EMAIL", "ada@example.org"),
-            ("GIT_COMMITTER_NAME", "Ada"),
-            ("GIT_COMMITTER_EMAIL", "ada@example.org"),
-            ("GIT_ALLOW_PROTOCOL", "file"),
-        ] {
-            command.env(name, value);
-        }
-        let ended = command.output().unwrap();
-        assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
-        String::from_utf8(ended.stdout).unwrap().trim_end().to_owned()
+        testing::sh(self.temp.path(), dir, script)
     }
 
     fn commit(

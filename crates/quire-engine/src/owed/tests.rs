@@ -3,12 +3,11 @@
 use super::*;
 use crate::decide::Choice;
 use crate::settings::Surroundings;
-use crate::testing::{begun, differ, present_with};
+use crate::testing::{self, begun, differ, present_with};
 use crate::undo::Undo;
 use quire_core::event::Apart;
 use quire_core::{Event, Node, RelPath};
 use std::path::Path;
-use std::process::Command;
 
 mod brought;
 
@@ -56,12 +55,7 @@ impl Case {
     }
 
     fn git(&self, script: &str) -> String {
-        let mut command = Command::new("sh");
-        command.args(["-ec", script]).current_dir(&self.folder);
-        command.env("HOME", self.temp.path()).env("GIT_CONFIG_GLOBAL", "/dev/null");
-        let ended = command.output().unwrap();
-        assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
-        String::from_utf8(ended.stdout).unwrap().trim_end().to_owned()
+        testing::sh(self.temp.path(), &self.folder, script)
     }
 
     fn head(&self) -> String {

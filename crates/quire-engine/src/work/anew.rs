@@ -142,19 +142,11 @@ fn lay(
 mod tests {
     use super::*;
     use crate::beside::Whose;
-    use crate::freeze;
+    use crate::{freeze, testing};
     use quire_core::event::Base;
-    use std::process::Command;
 
     fn sh(dir: &Path, script: &str) -> String {
-        let mut command = Command::new("sh");
-        command.args(["-ec", script]).current_dir(dir).env("GIT_CONFIG_GLOBAL", "/dev/null").env("HOME", dir);
-        for (name, value) in [("NAME", "Ada"), ("EMAIL", "ada@example.org")] {
-            command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
-        }
-        let ended = command.output().unwrap();
-        assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
-        String::from_utf8(ended.stdout).unwrap()
+        testing::sh(dir, dir, script)
     }
 
     /// Returns the copy of a folder with its repository; of one that was copied before, the next.

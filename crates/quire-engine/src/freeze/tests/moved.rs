@@ -1,18 +1,11 @@
 //! git at work in a repository while it is copied.
 
 use super::*;
-use std::process::Command;
+use crate::testing;
 use std::sync::Once;
 
 fn git(dir: &Path, script: &str) -> String {
-    let mut command = Command::new("sh");
-    command.args(["-ec", script]).current_dir(dir).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    for (name, value) in [("NAME", "Ada"), ("EMAIL", "ada@example.org")] {
-        command.env(format!("GIT_AUTHOR_{name}"), value).env(format!("GIT_COMMITTER_{name}"), value);
-    }
-    let ended = command.output().unwrap();
-    assert!(ended.status.success(), "{script}: {}", String::from_utf8_lossy(&ended.stderr));
-    String::from_utf8(ended.stdout).unwrap()
+    testing::sh(dir, dir, script)
 }
 
 /// Lays a copy of a repository out, and lets git look at it.
